@@ -1,0 +1,89 @@
+package protocol
+
+// GrantBody is the body of an EntryGrant envelope: keys of one epoch, each sealed to one
+// node. The number of slots is a power of two, filled up with dummies that look alike.
+type GrantBody struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Slots   []GrantSlot
+}
+
+// GrantSlot is one grant. Only the node that it is for recognises the hint.
+type GrantSlot struct {
+	_      struct{} `cbor:",toarray"`
+	Hint   [16]byte
+	Sealed []byte // age file with exactly one post-quantum recipient, over a GrantPlain
+}
+
+// Validate checks ranges and bounds.
+func (g *GrantBody) Validate() error {
+	if g.Version != 1 {
+		return malformed("grant version %d is not known", g.Version)
+	}
+	n := len(g.Slots)
+	if n == 0 || n > MaxGrantsPerEntry || n&(n-1) != 0 {
+		return malformed("grant entry has %d slots; a power of two up to %d is allowed", n, MaxGrantsPerEntry)
+	}
+	for _, s := range g.Slots {
+		if len(s.Sealed) == 0 || len(s.Sealed) > MaxGrantSize {
+			return oversize("grant has %d bytes, 1 to %d are allowed", len(s.Sealed), MaxGrantSize)
+		}
+	}
+	return nil
+}
+
+// GrantPlain is what a grant says. age has no associated data, so everything that the key
+// is bound to stands inside, and a reader refuses a grant of which anything differs.
+type GrantPlain struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8    // 1
+	Network   NetworkID
+	Publisher OrgID
+	Feed      FeedID
+	Seq       uint64 // of the grant entry
+	Epoch     uint64 // number of the epoch in the feed
+	Recipient NodeID
+	Key       [32]byte
+	Pad       []byte // zeros that make every grant of a suite the same length
+}
+
+// LetterKind says what a letter carries.
+type LetterKind uint8
+
+// The kinds of letter.
+const (
+	LetterProposal    LetterKind = 1 // SignedAgreement with the proposer's signature
+	LetterCountersign LetterKind = 2 // SignedAgreement with more signatures
+	LetterRejection   LetterKind = 3 // OrgSigned over a Rejection
+	LetterTermination LetterKind = 4 // OrgSigned over a Termination
+)
+
+// Letter is what travels from one organisation to another and concerns nobody else:
+// proposals, countersignatures, rejections, terminations. It is an entry of the sender's
+// feed in the control topic, sealed to one node; nobody else learns to whom it goes.
+type Letter struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8    // 1
+	Network   NetworkID
+	Sender    OrgID
+	Feed      FeedID
+	Seq       uint64
+	Recipient NodeID
+	Kind      LetterKind
+	Content   []byte
+}
+
+// Validate checks ranges and bounds.
+func (l *Letter) Validate() error {
+	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterTermination {
+		return malformed("letter version or kind out of range")
+	}
+	if len(l.Content) > MaxLetterSize {
+		return oversize("letter has %d bytes, at most %d", len(l.Content), MaxLetterSize)
+	}
+	return nil
+}
+
+// ControlTopic is the name of the topic that every member is in and letters travel in. It
+// cannot be written in a topic's name, so no topic of a person's can collide with it.
+const ControlTopic = "!control"

@@ -1,0 +1,115 @@
+package protocol
+
+// Every bound of the protocol, in one place, with its reason. A decoder checks the size of
+// its input before it reads it, and the counts before it allocates by them.
+const (
+	// MaxBodySize bounds a sealed body. Gossip amplifies writes, so bodies are small;
+	// staying far below Badger's value threshold also keeps them out of its value log.
+	MaxBodySize = 64 << 10
+	// MaxHeaderSize bounds an encoded envelope header; a valid one has about 130 bytes.
+	MaxHeaderSize = 256
+	// MaxEnvelopeSize bounds an encoded envelope: body, header, signature, origin, framing.
+	MaxEnvelopeSize = MaxBodySize + 1<<10
+	// MaxGossipSize is pubsub's message bound: an envelope and the RPC around it.
+	MaxGossipSize = 128 << 10
+	// MaxControlSize bounds pubsub's control messages in one RPC.
+	MaxControlSize = 64 << 10
+
+	// MaxPlainSize bounds what a body may decompress to: the ceiling on a zip bomb.
+	MaxPlainSize = 1 << 20
+	// MaxObjectSize bounds the bytes of one STIX object.
+	MaxObjectSize = 512 << 10
+	// MaxRecordsPerBatch bounds the records signed together.
+	MaxRecordsPerBatch = 4096
+	// MaxBatchesPerBody and MaxHandlingsPerBody bound the tables of one body.
+	MaxBatchesPerBody   = 256
+	MaxHandlingsPerBody = 256
+	// MaxWithdrawals bounds the records withdrawn by one envelope.
+	MaxWithdrawals = 1024
+	// PaddingFloor is the least padded plaintext, so that a lone record looks like any other.
+	PaddingFloor = 1 << 10
+
+	// MaxSeq bounds a feed: 2^48 entries at 100,000 a second last ninety years.
+	MaxSeq = 1<<48 - 1
+	// MaxOpenIncarnations bounds the open feeds of one node in one topic.
+	MaxOpenIncarnations = 4
+
+	// MaxStanzas bounds the epoch stanzas of a body; an audience is a union of at most as
+	// many epochs.
+	MaxStanzas = 8
+	// MaxGrantsPerEntry keeps a grant entry below MaxBodySize: a post-quantum age file of
+	// one recipient is about 1.9 kB.
+	MaxGrantsPerEntry = 32
+	// MaxGrantSize bounds one grant's age file.
+	MaxGrantSize = 4 << 10
+	// MaxEpochEnvelopes and MaxEpochAge turn an epoch over, by count and in milliseconds.
+	MaxEpochEnvelopes = 4096
+	MaxEpochAge       = 7 * 24 * 3600 * 1000
+	// MaxLetterSize bounds the plaintext of a letter: an agreement with its signatures.
+	MaxLetterSize = 32 << 10
+
+	// MaxCardSize bounds a signed card: 16 nodes of 2.3 kB and the rest.
+	MaxCardSize = 64 << 10
+	// MaxNodes bounds the nodes on a card.
+	MaxNodes = 16
+	// MaxRemovedNodes bounds the removed nodes that a card lists. A removal that finds the
+	// list full drops the oldest entry, so that removing is never blocked by a size.
+	MaxRemovedNodes = 64
+	// MaxFinalHeads bounds the final heads stated for one removed node.
+	MaxFinalHeads = 64
+	// MaxRootKeys, MaxRotations and MaxRetiredKeys bound the key history on a card.
+	MaxRootKeys    = 8
+	MaxRotations   = 16
+	MaxRetiredKeys = 32
+	// MaxAddrs bounds the addresses of a node or a network, MaxAddrSize each of them.
+	MaxAddrs    = 16
+	MaxAddrSize = 256
+	// MaxCardLife bounds fresh-until beyond issued-at: 30 days in milliseconds.
+	MaxCardLife = 30 * 24 * 3600 * 1000
+
+	// MaxHelloSize bounds what a peer that is not known may say.
+	MaxHelloSize = 16 << 10
+	// MaxStatementSize bounds a roster statement.
+	MaxStatementSize = 64 << 10
+	// MaxStewards bounds a network's stewards.
+	MaxStewards = 16
+	// MaxSecretShares bounds the nodes that one topic-secret statement is sealed to.
+	MaxSecretShares = 24
+	// MaxInviteSize bounds an invitation file.
+	MaxInviteSize = 8 << 20
+	// MaxInvitationLife bounds how long an invitation may be used: 30 days in milliseconds.
+	MaxInvitationLife = 30 * 24 * 3600 * 1000
+
+	// MaxAgreementSize bounds an agreement's canonical bytes; with its signatures it must
+	// fit a letter.
+	MaxAgreementSize = 24 << 10
+	// MaxParties and MaxTerms bound an agreement.
+	MaxParties = 32
+	MaxTerms   = 64
+	// MaxTermTopics, MaxTermKinds, MaxCountries, MaxPurposes, MaxNamedOrgs bound the lists
+	// of a term or a handling.
+	MaxTermTopics = 64
+	MaxTermKinds  = 64
+	MaxCountries  = 250
+	MaxPurposes   = 16
+	MaxNamedOrgs  = 64
+	// MaxTextSize bounds free text: a reason, a legal basis, a contact.
+	MaxTextSize = 4 << 10
+	// MaxNameSize bounds a name: of an organisation, a topic, a network, a purpose.
+	MaxNameSize = 128
+	// MaxTerminationHeads bounds the heads that a termination names.
+	MaxTerminationHeads = 256
+
+	// MaxFrontier bounds the feeds in one frontier message.
+	MaxFrontier = 4096
+	// MaxPullEntries and MaxPullBytes bound what one pull answers.
+	MaxPullEntries = 1024
+	MaxPullBytes   = 4 << 20
+	// MaxFrameSize bounds one frame on a sync stream.
+	MaxFrameSize = MaxPullBytes + MaxEnvelopeSize + 64<<10
+	// MaxSetItems bounds the hashes or statements in one message of the set exchange.
+	MaxSetItems = 4096
+
+	// MaxClockSkew is how far in the future a peer's clock may be, in milliseconds.
+	MaxClockSkew = 10 * 60 * 1000
+)

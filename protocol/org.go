@@ -1,0 +1,310 @@
+package protocol
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// OrgKind says what an organisation is. Agreements and onward rules refer to kinds.
+type OrgKind string
+
+// The kinds of organisation.
+const (
+	KindVendor     OrgKind = "vendor"
+	KindPolice     OrgKind = "police"
+	KindCERT       OrgKind = "cert"
+	KindGovernment OrgKind = "government"
+	KindFinance    OrgKind = "finance"
+	KindOperator   OrgKind = "operator"
+	KindResearch   OrgKind = "research"
+	KindRelay      OrgKind = "relay"
+	KindOther      OrgKind = "other"
+)
+
+var orgKinds = []OrgKind{KindVendor, KindPolice, KindCERT, KindGovernment, KindFinance,
+	KindOperator, KindResearch, KindRelay, KindOther}
+
+// OrgKinds lists the kinds of organisation.
+func OrgKinds() []OrgKind { return slices.Clone(orgKinds) }
+
+// Valid reports whether k is a known kind.
+func (k OrgKind) Valid() bool { return slices.Contains(orgKinds, k) }
+
+// ParseOrgKind reads a kind.
+func ParseOrgKind(s string) (OrgKind, error) {
+	if k := OrgKind(strings.ToLower(s)); k.Valid() {
+		return k, nil
+	}
+	var names []string
+	for _, k := range orgKinds {
+		names = append(names, string(k))
+	}
+	return "", malformed("unknown kind of organisation %q; use one of %s", clip(s), strings.Join(names, ", "))
+}
+
+// RootSet is a set of root keys of which Threshold must sign.
+type RootSet struct {
+	_         struct{}  `cbor:",toarray"`
+	Keys      []RootKey // sorted
+	Threshold uint8     // 1..len(Keys)
+}
+
+// Hash commits to a root set before it is used (pre-rotation).
+func (s *RootSet) Hash() Hash { return Hash(digest("entente/root-set/v1", Encode(s))) }
+
+// Validate checks order and bounds.
+func (s *RootSet) Validate() error {
+	if len(s.Keys) == 0 || len(s.Keys) > MaxRootKeys {
+		return oversize("root set has %d keys, 1 to %d are allowed", len(s.Keys), MaxRootKeys)
+	}
+	if s.Threshold == 0 || int(s.Threshold) > len(s.Keys) {
+		return malformed("root threshold %d does not fit %d keys", s.Threshold, len(s.Keys))
+	}
+	if !isSortedSet(s.Keys, func(a, b RootKey) int { return bytes.Compare(a[:], b[:]) }) {
+		return malformed("root keys must be sorted and free of duplicates")
+	}
+	return nil
+}
+
+// Inception is what an organisation is founded on; its hash is the OrgID. It never changes.
+type Inception struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Name    string
+	Kind    OrgKind
+	Country string // ISO 3166-1 alpha-2; empty: international
+	Root    RootSet
+	Next    Hash // of the root set that will follow
+	Nonce   [16]byte
+}
+
+// ID returns the OrgID: SHA-256("entente/org/v1" || 0x00 || encoded inception).
+func (i *Inception) ID() OrgID { return OrgID(digest("entente/org/v1", Encode(i))) }
+
+// Validate checks ranges and bounds.
+func (i *Inception) Validate() error {
+	if i.Version != 1 {
+		return malformed("inception version %d is not known", i.Version)
+	}
+	if strings.TrimSpace(i.Name) == "" || strings.Contains(i.Name, "\n") {
+		return malformed("organisation needs a name of one line")
+	}
+	if err := checkText("organisation name", i.Name, MaxNameSize); err != nil {
+		return err
+	}
+	if !i.Kind.Valid() {
+		return malformed("unknown kind of organisation %q", clip(string(i.Kind)))
+	}
+	if i.Country != "" && !IsCountry(i.Country) {
+		return malformed("country %q is not ISO 3166-1 alpha-2", clip(i.Country))
+	}
+	return i.Root.Validate()
+}
+
+// RootRotation replaces the root set. It is signed by the new set's threshold, and the new
+// set must be the one that the set before it committed to.
+type RootRotation struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Org     OrgID
+	Index   uint32 // 1 for the first rotation
+	Root    RootSet
+	Next    Hash
+}
+
+// Validate checks ranges and bounds.
+func (r *RootRotation) Validate() error {
+	if r.Version != 1 || r.Index == 0 || r.Index > MaxRotations {
+		return malformed("root rotation version or index out of range")
+	}
+	return r.Root.Validate()
+}
+
+// RetireReason says why an operational key ended. It decides what its old signatures are
+// worth: after RetiredRotated they stand, after RetiredCompromised they do not.
+type RetireReason uint8
+
+// The reasons.
+const (
+	RetiredRotated     RetireReason = 1
+	RetiredCompromised RetireReason = 2
+)
+
+// RetiredKey is an operational key that ended.
+type RetiredKey struct {
+	_      struct{} `cbor:",toarray"`
+	Key    OpKey
+	Reason RetireReason
+	At     uint64 // Unix milliseconds
+}
+
+// RootEpoch is what the root keys sign: the operational key in force. A higher epoch voids
+// all cards of the epochs below it.
+type RootEpoch struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Org     OrgID
+	Epoch   uint32 // 1 for the first
+	Op      OpKey
+	Retired []RetiredKey
+	Issued  uint64 // Unix milliseconds
+}
+
+// Validate checks ranges and bounds.
+func (r *RootEpoch) Validate() error {
+	if r.Version != 1 || r.Epoch == 0 {
+		return malformed("root epoch version or number out of range")
+	}
+	if len(r.Retired) > MaxRetiredKeys {
+		return oversize("root epoch lists %d retired keys, at most %d", len(r.Retired), MaxRetiredKeys)
+	}
+	for _, k := range r.Retired {
+		if k.Reason != RetiredRotated && k.Reason != RetiredCompromised {
+			return malformed("retired key has unknown reason %d", k.Reason)
+		}
+	}
+	return nil
+}
+
+// NodeEntry is one node of an organisation, on its card.
+type NodeEntry struct {
+	_         struct{} `cbor:",toarray"`
+	Node      NodeID
+	Signing   SigningKey
+	Recipient string   // age1pq..., the post-quantum hybrid recipient of the node
+	NotBefore uint64   // Unix milliseconds
+	NotAfter  uint64   // governs admission and new grants, never the verification of entries
+	Addrs     []string // multiaddrs without the /p2p part
+}
+
+// RemovedNode is a node that ended, with the last entries of it that count.
+type RemovedNode struct {
+	_       struct{} `cbor:",toarray"`
+	Node    NodeID
+	Signing SigningKey
+	At      uint64
+	Heads   []FeedHead // entries up to these stay valid for ever, later ones are quarantined
+}
+
+// FeedHead is a position in a feed.
+type FeedHead struct {
+	_    struct{} `cbor:",toarray"`
+	Feed FeedID
+	Seq  uint64
+	Hash Hash // of the entry at Seq
+}
+
+// Card is an organisation's description of itself: its full present state, never a change
+// to it, so that no missed change matters. It verifies from the OrgID alone. Cards are
+// ordered by (root epoch, version). It is signed by the operational key of its root epoch.
+//
+// Growth: a new field is a new Version; a node refuses a version it does not know and keeps
+// the card it has. Fields are never removed, reordered or given another meaning.
+type Card struct {
+	_          struct{} `cbor:",toarray"`
+	Version    uint8    // of the format: 1
+	Inception  []byte   // encoded Inception
+	Rotations  []Signed // RootRotation, in order
+	RootEpoch  Signed   // RootEpoch
+	Serial     uint64   // version of the card within its root epoch, from 1
+	Nodes      []NodeEntry
+	Removed    []RemovedNode
+	Contact    string
+	Endpoints  []string
+	Issued     uint64 // Unix milliseconds
+	FreshUntil uint64 // at most MaxCardLife after Issued
+}
+
+// SignedCard is a card's bytes and the operational key's signature over them.
+type SignedCard struct {
+	_         struct{} `cbor:",toarray"`
+	Statement []byte   // encoded Card
+	Sig       Signature
+}
+
+// Hash names the card in the sets that peers exchange.
+func (c *SignedCard) Hash() Hash { return Hash(digest("entente/card/v1", c.Statement)) }
+
+// CardOrder is the place of a card among an organisation's cards.
+type CardOrder struct {
+	_      struct{} `cbor:",toarray"`
+	Epoch  uint32
+	Serial uint64
+}
+
+// Less reports whether o comes before other.
+func (o CardOrder) Less(other CardOrder) bool {
+	return o.Epoch < other.Epoch || o.Epoch == other.Epoch && o.Serial < other.Serial
+}
+
+// Validate checks ranges and bounds; signatures are crypto.VerifyCard's.
+func (c *Card) Validate() error {
+	switch {
+	case c.Version != 1:
+		return malformed("card version %d is not known; upgrade this node to read it", c.Version)
+	case c.Serial == 0:
+		return malformed("card serial must be at least 1")
+	case len(c.Rotations) > MaxRotations:
+		return oversize("card lists %d root rotations, at most %d", len(c.Rotations), MaxRotations)
+	case len(c.Nodes) > MaxNodes || len(c.Removed) > MaxRemovedNodes:
+		return oversize("card lists too many nodes")
+	case len(c.Endpoints) > MaxAddrs:
+		return oversize("card lists too many endpoints")
+	case c.FreshUntil <= c.Issued || c.FreshUntil-c.Issued > MaxCardLife:
+		return malformed("card must be fresh for more than 0 and at most 30 days")
+	}
+	if err := checkText("contact", c.Contact, MaxTextSize); err != nil {
+		return err
+	}
+	for _, e := range c.Endpoints {
+		if err := checkText("endpoint", e, MaxAddrSize); err != nil {
+			return err
+		}
+	}
+	seen := map[[32]byte]bool{}
+	for i := range c.Nodes {
+		n := &c.Nodes[i]
+		if seen[n.Node] || seen[n.Signing] || n.Node == NodeID(n.Signing) {
+			return malformed("card lists a node key twice; every node has keys of its own")
+		}
+		seen[n.Node], seen[n.Signing] = true, true
+		if err := n.validate(); err != nil {
+			return err
+		}
+	}
+	for _, r := range c.Removed {
+		if len(r.Heads) > MaxFinalHeads {
+			return oversize("removed node has %d final heads, at most %d", len(r.Heads), MaxFinalHeads)
+		}
+		if seen[r.Node] || seen[r.Signing] {
+			return malformed("card lists a key both as a node's and as removed")
+		}
+	}
+	return nil
+}
+
+func (n *NodeEntry) validate() error {
+	if len(n.Recipient) > 4096 || !strings.HasPrefix(n.Recipient, "age1pq1") {
+		return malformed("node entry needs a post-quantum age recipient (age1pq1...)")
+	}
+	if n.NotAfter <= n.NotBefore {
+		return malformed("node entry ends before it begins")
+	}
+	return checkAddrs(n.Addrs)
+}
+
+func checkAddrs(addrs []string) error {
+	if len(addrs) > MaxAddrs {
+		return oversize("%d addresses, at most %d", len(addrs), MaxAddrs)
+	}
+	for _, a := range addrs {
+		if err := checkText("address", a, MaxAddrSize); err != nil {
+			return err
+		}
+		if !strings.HasPrefix(a, "/") {
+			return malformed("address %q is not a multiaddr", clip(a))
+		}
+	}
+	return nil
+}

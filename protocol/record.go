@@ -1,0 +1,220 @@
+package protocol
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math/bits"
+)
+
+// BatchStatement is what an originator signs: the Merkle root over records made together.
+type BatchStatement struct {
+	_          struct{} `cbor:",toarray"`
+	Version    uint8    // 1
+	Suite      uint8    // Suite1
+	Originator OrgID
+	Card       CardOrder  // the originator's card that listed Signing
+	Signing    SigningKey // of the originator's node
+	Count      uint32
+	Root       Hash
+	Signed     uint64 // Unix milliseconds
+}
+
+// Validate checks ranges and bounds.
+func (b *BatchStatement) Validate() error {
+	switch {
+	case b.Version != 1 || b.Suite != Suite1:
+		return malformed("batch version %d suite %d is not known", b.Version, b.Suite)
+	case b.Count == 0 || b.Count > MaxRecordsPerBatch:
+		return oversize("batch has %d records, 1 to %d are allowed", b.Count, MaxRecordsPerBatch)
+	}
+	return nil
+}
+
+// Item is a record in a body. In a whole batch items stand in order, with Salt and Path
+// empty: salts follow from the seed. In a part each has its own.
+type Item struct {
+	_        struct{} `cbor:",toarray"`
+	Index    uint32   // in the batch
+	Handling uint16   // index into the body's handlings
+	Object   []byte   // the STIX object, byte for byte
+	Salt     []byte   // 16 bytes, or empty
+	Path     []Hash   // inclusion path, from the leaf up; or empty
+}
+
+// BatchPart is a batch, or some of its records, inside a body.
+type BatchPart struct {
+	_         struct{} `cbor:",toarray"`
+	Statement []byte   // encoded BatchStatement
+	Sig       Signature
+	Seed      []byte // 32 bytes: the whole batch is here; empty: a part
+	Items     []Item
+}
+
+// Body is the plaintext of an EntryRecords envelope, before compression and padding.
+type Body struct {
+	_             struct{} `cbor:",toarray"`
+	Version       uint8    // 1
+	SealedAt      uint64   // Unix milliseconds; never falls within a feed
+	RetentionDays uint32   // of all records in it; 0: the agreement's
+	Handlings     [][]byte // encoded Handling, each distinct
+	Batches       []BatchPart
+}
+
+// Validate checks ranges and bounds.
+func (b *Body) Validate() error {
+	switch {
+	case b.Version != 1:
+		return malformed("body version %d is not known", b.Version)
+	case len(b.Handlings) == 0 || len(b.Handlings) > MaxHandlingsPerBody:
+		return oversize("body has %d handlings, 1 to %d are allowed", len(b.Handlings), MaxHandlingsPerBody)
+	case len(b.Batches) == 0 || len(b.Batches) > MaxBatchesPerBody:
+		return oversize("body has %d batches, 1 to %d are allowed", len(b.Batches), MaxBatchesPerBody)
+	}
+	for i := range b.Batches {
+		if err := b.Batches[i].validate(len(b.Handlings)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *BatchPart) validate(handlings int) error {
+	if len(p.Items) == 0 || len(p.Items) > MaxRecordsPerBatch {
+		return oversize("batch has %d records here, 1 to %d are allowed", len(p.Items), MaxRecordsPerBatch)
+	}
+	whole := len(p.Seed) == 32
+	if !whole && len(p.Seed) != 0 {
+		return malformed("batch seed has %d bytes, 32 or none are allowed", len(p.Seed))
+	}
+	for i := range p.Items {
+		it := &p.Items[i]
+		switch {
+		case int(it.Handling) >= handlings:
+			return malformed("record refers to a handling that is not there")
+		case len(it.Object) == 0 || len(it.Object) > MaxObjectSize:
+			return oversize("object has %d bytes, 1 to %d are allowed", len(it.Object), MaxObjectSize)
+		case whole && (it.Index != uint32(i) || len(it.Salt) != 0 || len(it.Path) != 0):
+			return malformed("a whole batch holds its records in order, without salts and paths")
+		case !whole && (len(it.Salt) != 16 || len(it.Path) > 16):
+			return malformed("a part of a batch holds a salt and a path for each record")
+		case i > 0 && it.Index <= p.Items[i-1].Index:
+			return malformed("records of a batch must be in order")
+		}
+	}
+	return nil
+}
+
+// WithdrawBody is the plaintext of an EntryWithdraw envelope, before padding.
+type WithdrawBody struct {
+	_        struct{} `cbor:",toarray"`
+	Version  uint8    // 1
+	SealedAt uint64
+	Reason   string
+	Records  []RecordID // sorted
+}
+
+// Validate checks ranges, order and bounds.
+func (w *WithdrawBody) Validate() error {
+	if w.Version != 1 {
+		return malformed("withdrawal version %d is not known", w.Version)
+	}
+	if len(w.Records) == 0 || len(w.Records) > MaxWithdrawals {
+		return oversize("withdrawal names %d records, 1 to %d are allowed", len(w.Records), MaxWithdrawals)
+	}
+	if !isSortedSet(w.Records, func(a, b RecordID) int { return Hash(a).compare(Hash(b)) }) {
+		return malformed("withdrawn records must be sorted and free of duplicates")
+	}
+	return checkText("reason", w.Reason, MaxTextSize)
+}
+
+func (h Hash) compare(o Hash) int {
+	for i := range h {
+		if h[i] != o[i] {
+			return int(h[i]) - int(o[i])
+		}
+	}
+	return 0
+}
+
+// Salt returns the salt of record index in a whole batch:
+// SHA-256("entente/salt/v1" || 0x00 || seed || index as 4 bytes big-endian)[:16].
+func Salt(seed [32]byte, index uint32) [16]byte {
+	d := digest("entente/salt/v1", seed[:], binary.BigEndian.AppendUint32(nil, index))
+	return [16]byte(d[:16])
+}
+
+// LeafHash returns the record id:
+// SHA-256(0x00 || salt || length of handling as 4 bytes big-endian || handling || object).
+func LeafHash(salt [16]byte, handling, object []byte) RecordID {
+	h := sha256.New()
+	h.Write([]byte{0})
+	h.Write(salt[:])
+	h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(handling))))
+	h.Write(handling)
+	h.Write(object)
+	return RecordID(h.Sum(nil))
+}
+
+func nodeHash(left, right Hash) Hash {
+	b := make([]byte, 0, 65)
+	b = append(b, 1)
+	b = append(b, left[:]...)
+	b = append(b, right[:]...)
+	return sha256.Sum256(b)
+}
+
+// MerkleRoot returns the root over leaves (RFC 6962, section 2.1, with the leaf hash above).
+// It panics without leaves, which is a programmer's error.
+func MerkleRoot(leaves []RecordID) Hash {
+	switch len(leaves) {
+	case 0:
+		panic("protocol: Merkle root of nothing")
+	case 1:
+		return Hash(leaves[0])
+	}
+	k := split(len(leaves))
+	return nodeHash(MerkleRoot(leaves[:k]), MerkleRoot(leaves[k:]))
+}
+
+// InclusionPath returns the path that proves leaf index (RFC 6962, section 2.1.1), from the
+// leaf up.
+func InclusionPath(leaves []RecordID, index int) []Hash {
+	if len(leaves) <= 1 {
+		return nil
+	}
+	k := split(len(leaves))
+	if index < k {
+		return append(InclusionPath(leaves[:k], index), MerkleRoot(leaves[k:]))
+	}
+	return append(InclusionPath(leaves[k:], index-k), MerkleRoot(leaves[:k]))
+}
+
+// VerifyInclusion reports whether path proves leaf at index of count leaves under root
+// (RFC 9162, section 2.1.3.2).
+func VerifyInclusion(root Hash, leaf RecordID, index, count uint32, path []Hash) bool {
+	if index >= count {
+		return false
+	}
+	fn, sn := index, count-1
+	r := Hash(leaf)
+	for _, p := range path {
+		if sn == 0 {
+			return false
+		}
+		if fn&1 == 1 || fn == sn {
+			r = nodeHash(p, r)
+			for fn&1 == 0 && fn != 0 {
+				fn >>= 1
+				sn >>= 1
+			}
+		} else {
+			r = nodeHash(r, p)
+		}
+		fn >>= 1
+		sn >>= 1
+	}
+	return sn == 0 && r == root
+}
+
+// split returns the largest power of two below n.
+func split(n int) int { return 1 << (bits.Len(uint(n-1)) - 1) }

@@ -1,0 +1,77 @@
+package protocol
+
+// Messages of the sync stream (SPEC "Sync"). A stream carries length-prefixed frames, each
+// one SyncMessage; requests and answers alternate.
+
+// SyncKind is the kind of a sync message.
+type SyncKind uint8
+
+// The kinds.
+const (
+	SyncDigest   SyncKind = 1 // request: Digests; answer: SyncDigest with own
+	SyncFrontier SyncKind = 2 // request: Frontier or none; answer: SyncFrontier with own
+	SyncPull     SyncKind = 3 // request: Pull; answer: SyncEntries
+	SyncEntries  SyncKind = 4
+	SyncList     SyncKind = 5 // request: none; answer: SyncList with the hashes of cards and roster statements
+	SyncFetch    SyncKind = 6 // request: Hashes; answer: SyncItems
+	SyncItems    SyncKind = 7
+	SyncError    SyncKind = 8 // answer: Error
+)
+
+// SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
+type SyncMessage struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8    // 1
+	Kind      SyncKind
+	Sets      Hash            // SyncDigest: over cards and roster statements
+	Feeds     Hash            // SyncDigest: over the frontier
+	Frontier  []FrontierEntry // SyncFrontier: sorted by feed
+	Pull      []PullRange     // SyncPull
+	Envelopes [][]byte        // SyncEntries: encoded envelopes, in order of feed and seq
+	More      bool            // SyncEntries: the answer was cut by a budget; ask again
+	Hashes    []Hash          // SyncList, SyncFetch
+	Cards     []SignedCard    // SyncItems
+	Roster    []RosterStatement
+	Error     string
+}
+
+// FrontierEntry is the applied head of one feed.
+type FrontierEntry struct {
+	_      struct{} `cbor:",toarray"`
+	Origin Origin
+	Seq    uint64
+	Hash   Hash
+}
+
+// PullRange asks for the entries of a feed from From on, at most Count of them.
+type PullRange struct {
+	_     struct{} `cbor:",toarray"`
+	Feed  FeedID
+	From  uint64
+	Count uint32
+}
+
+// Validate checks ranges and bounds.
+func (m *SyncMessage) Validate() error {
+	switch {
+	case m.Version != 1:
+		return malformed("sync version %d is not known", m.Version)
+	case m.Kind < SyncDigest || m.Kind > SyncError:
+		return malformed("sync message of unknown kind %d", m.Kind)
+	case len(m.Frontier) > MaxFrontier || len(m.Pull) > MaxFrontier ||
+		len(m.Envelopes) > MaxPullEntries || len(m.Hashes) > MaxSetItems ||
+		len(m.Cards) > MaxSetItems || len(m.Roster) > MaxSetItems:
+		return oversize("sync message holds too many entries")
+	}
+	for _, f := range m.Frontier {
+		if f.Seq > MaxSeq {
+			return malformed("frontier seq out of range")
+		}
+	}
+	for _, p := range m.Pull {
+		if p.From == 0 || p.From > MaxSeq || p.Count == 0 || p.Count > MaxPullEntries {
+			return malformed("pull range out of bounds")
+		}
+	}
+	return checkText("error", m.Error, MaxTextSize)
+}
