@@ -1,0 +1,104 @@
+package entente_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/entente-mesh/entente"
+
+// importRules is the floor plan. A package may import the packages named after "<" and
+// those that they may import. It is a statement of policy: a change that breaks it is
+// mended in the code, not here.
+const importRules = `
+protocol                  <
+protocol/stix             < protocol
+protocol/protocoltest     < protocol protocol/stix crypto policy
+crypto                    < protocol
+policy                    < protocol protocol/stix
+node/intake               < protocol protocol/stix
+node/corpus               < protocol protocol/stix
+node/store                < protocol crypto
+node/mesh                 < protocol crypto
+node/reconcile            < protocol
+node                      < protocol protocol/stix crypto policy node/intake node/corpus node/store node/mesh node/reconcile
+node/api                  < protocol protocol/stix crypto policy node/intake node
+node/simtest              < *
+cmd/entente               < *
+examples/embed            < *
+`
+
+// onlyUser says which package alone may import what lies under a module path.
+var onlyUser = map[string][]string{
+	"github.com/libp2p/":        {"node/mesh", "node/simtest"},
+	"github.com/multiformats/":  {"node/mesh", "node/simtest"},
+	"github.com/marcopolo/":     {"node/mesh", "node/simtest"},
+	"github.com/dgraph-io/":     {"node/store"},
+	"filippo.io/age":            {"crypto"},
+	"github.com/fxamacker/cbor": {"protocol"},
+	"github.com/tyler-smith/":   {"crypto"},
+	"github.com/spf13/cobra":    {"cmd/entente"},
+	"github.com/schollz/":       {"cmd/entente"},
+	"go.yaml.in/yaml":           {"policy", "cmd/entente", "node"},
+}
+
+func rules(t *testing.T) map[string][]string {
+	m := map[string][]string{}
+	for line := range strings.Lines(importRules) {
+		name, allowed, ok := strings.Cut(strings.TrimSpace(line), "<")
+		if ok {
+			m[strings.TrimSpace(name)] = strings.Fields(allowed)
+		}
+	}
+	if len(m) < 10 {
+		t.Fatalf("read only %d rules", len(m))
+	}
+	return m
+}
+
+func TestImportsRunDownwards(t *testing.T) {
+	allowed := rules(t)
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		pkg := filepath.ToSlash(filepath.Dir(path))
+		rule, ok := allowed[pkg]
+		if !ok && pkg != "." {
+			t.Errorf("%s: package %s has no rule in importRules; give it its floor", path, pkg)
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			seen++
+			name, _ := strconv.Unquote(spec.Path.Value)
+			for prefix, users := range onlyUser {
+				if strings.HasPrefix(name, prefix) && !slices.Contains(users, pkg) {
+					t.Errorf("%s imports %s; only %v may", path, name, users)
+				}
+			}
+			inner, ok := strings.CutPrefix(name, module+"/")
+			// An external test of a package (package x_test) may import its own package.
+			if ok && inner != pkg && !slices.Contains(rule, inner) && !slices.Contains(rule, "*") && !strings.HasSuffix(path, "_test.go") {
+				t.Errorf("%s imports %s, which does not lie below it", path, inner)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 20 {
+		t.Fatalf("saw only %d imports: is the test running in the right place?", seen)
+	}
+}
