@@ -44,7 +44,6 @@ type GrantPlain struct {
 	Epoch     uint64 // number of the epoch in the feed
 	Recipient NodeID
 	Key       [32]byte
-	Pad       []byte // zeros that make every grant of a suite the same length
 }
 
 // LetterKind says what a letter carries.

@@ -1,0 +1,147 @@
+package crypto
+
+import (
+	"crypto/rand"
+	"slices"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// SignBatch signs records made together: one signature over their Merkle root. items have
+// Index, Handling and Object set, in order; handlings are the encoded ones that they refer
+// to. It returns the whole batch and the record ids. The objects are kept, not copied.
+func SignBatch(network protocol.NetworkID, originator protocol.OrgID, card protocol.CardOrder, key SigningPrivate, now uint64, handlings [][]byte, items []protocol.Item) (protocol.BatchPart, []protocol.RecordID, error) {
+	var seed [32]byte
+	rand.Read(seed[:])
+	part := protocol.BatchPart{Seed: seed[:], Items: items}
+	ids, err := leaves(&part, handlings)
+	if err != nil {
+		return protocol.BatchPart{}, nil, err
+	}
+	st := &protocol.BatchStatement{Version: 1, Suite: protocol.Suite1, Originator: originator, Card: card,
+		Signing: key.Public(), Count: uint32(len(items)), Signed: now}
+	if len(items) > 0 {
+		st.Root = protocol.MerkleRoot(ids)
+	}
+	if err := st.Validate(); err != nil {
+		return protocol.BatchPart{}, nil, err
+	}
+	part.Statement = protocol.Encode(st)
+	part.Sig = key.sign(protocol.ContextBatch, network, part.Statement)
+	return part, ids, nil
+}
+
+// leaves returns the record ids of a part's items.
+func leaves(p *protocol.BatchPart, handlings [][]byte) ([]protocol.RecordID, error) {
+	ids := make([]protocol.RecordID, len(p.Items))
+	for i := range p.Items {
+		it := &p.Items[i]
+		if int(it.Handling) >= len(handlings) {
+			return nil, protocol.Errorf(protocol.ErrMalformed, "record refers to a handling that is not there")
+		}
+		var salt [16]byte
+		if len(p.Seed) == 32 {
+			salt = protocol.Salt([32]byte(p.Seed), it.Index)
+		} else {
+			salt = [16]byte(it.Salt)
+		}
+		ids[i] = protocol.LeafHash(salt, handlings[it.Handling], it.Object)
+	}
+	return ids, nil
+}
+
+// PartOf takes some records out of a whole batch of body: they verify alone, at any hop, and
+// say nothing of the others. indices are positions in the batch, in order. The items refer
+// to body's handlings.
+func PartOf(body *protocol.Body, batch int, indices []int) (protocol.BatchPart, error) {
+	if batch < 0 || batch >= len(body.Batches) || len(body.Batches[batch].Seed) != 32 {
+		return protocol.BatchPart{}, protocol.Errorf(protocol.ErrMalformed, "parts are taken from a whole batch")
+	}
+	whole := &body.Batches[batch]
+	ids, err := leaves(whole, body.Handlings)
+	if err != nil {
+		return protocol.BatchPart{}, err
+	}
+	part := protocol.BatchPart{Statement: whole.Statement, Sig: whole.Sig}
+	for _, i := range indices {
+		if i < 0 || i >= len(whole.Items) {
+			return protocol.BatchPart{}, protocol.Errorf(protocol.ErrMalformed, "batch has no record %d", i)
+		}
+		salt := protocol.Salt([32]byte(whole.Seed), uint32(i))
+		it := whole.Items[i]
+		it.Salt, it.Path = slices.Clone(salt[:]), protocol.InclusionPath(ids, i)
+		part.Items = append(part.Items, it)
+	}
+	return part, nil
+}
+
+// VerifiedRecord is a record whose originator's signature verified.
+type VerifiedRecord struct {
+	ID            protocol.RecordID
+	Originator    protocol.OrgID
+	Handling      protocol.Handling
+	HandlingBytes []byte
+	Object        []byte
+	Signed        uint64 // Unix milliseconds, by the originator's clock
+}
+
+// VerifyBody verifies every batch of a body and returns all records, in order. One batch
+// that does not verify spoils the body: its publisher vouched for all of it.
+func VerifyBody(network protocol.NetworkID, body *protocol.Body, cards func(protocol.OrgID) *Card) ([]VerifiedRecord, error) {
+	if err := body.Validate(); err != nil {
+		return nil, err
+	}
+	handlings := make([]protocol.Handling, len(body.Handlings))
+	for i, b := range body.Handlings {
+		if err := protocol.Decode(b, protocol.MaxPlainSize, &handlings[i]); err != nil {
+			return nil, err
+		}
+		if handlings[i].TLP == protocol.TLPUnset {
+			return nil, protocol.Errorf(protocol.ErrMalformed, "handling of a record lacks a TLP")
+		}
+	}
+	var out []VerifiedRecord
+	for i := range body.Batches {
+		p := &body.Batches[i]
+		st, ids, err := verifyPart(network, p, body.Handlings, cards)
+		if err != nil {
+			return nil, err
+		}
+		for j := range p.Items {
+			it := &p.Items[j]
+			out = append(out, VerifiedRecord{ID: ids[j], Originator: st.Originator, Handling: handlings[it.Handling],
+				HandlingBytes: body.Handlings[it.Handling], Object: it.Object, Signed: st.Signed})
+		}
+	}
+	return out, nil
+}
+
+func verifyPart(network protocol.NetworkID, p *protocol.BatchPart, handlings [][]byte, cards func(protocol.OrgID) *Card) (*protocol.BatchStatement, []protocol.RecordID, error) {
+	st := new(protocol.BatchStatement)
+	if err := protocol.Decode(p.Statement, protocol.MaxStatementSize, st); err != nil {
+		return nil, nil, err
+	}
+	card := cards(st.Originator)
+	if card == nil || !card.Lists(st.Signing) {
+		return nil, nil, protocol.Errorf(protocol.ErrUnknownAuthor, "records of %s are signed with a key that its card does not list", st.Originator.Short())
+	}
+	if err := Verify(st.Signing, protocol.ContextBatch, network, p.Statement, p.Sig); err != nil {
+		return nil, nil, err
+	}
+	ids, err := leaves(p, handlings)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(p.Seed) == 32 {
+		if len(p.Items) != int(st.Count) || protocol.MerkleRoot(ids) != st.Root {
+			return nil, nil, protocol.Errorf(protocol.ErrBadSignature, "records are not those that their originator signed")
+		}
+		return st, ids, nil
+	}
+	for i := range p.Items {
+		if !protocol.VerifyInclusion(st.Root, ids[i], p.Items[i].Index, st.Count, p.Items[i].Path) {
+			return nil, nil, protocol.Errorf(protocol.ErrBadSignature, "record %d is not one that its originator signed", i)
+		}
+	}
+	return st, ids, nil
+}
