@@ -130,7 +130,7 @@ func ParseRoot(s string) (RootPrivate, error) {
 	rest, ok := strings.CutPrefix(strings.TrimSpace(s), rootSecretPrefix)
 	raw, err := hex.DecodeString(rest)
 	if !ok || err != nil || len(raw) != 32 {
-		return RootPrivate{}, errors.New("not a root secret; it begins with " + rootSecretPrefix)
+		return RootPrivate{}, fmt.Errorf("not a root secret: one begins with %q", rootSecretPrefix)
 	}
 	return RootPrivate{secret{seed: [32]byte(raw)}}, nil
 }
