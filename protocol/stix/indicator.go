@@ -1,0 +1,95 @@
+package stix
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// TimeFormat is how this project writes a timestamp (STIX 2.16), in UTC.
+const TimeFormat = "2006-01-02T15:04:05.000Z"
+
+// NewID returns a deterministic id of a type: the same name gives the same id everywhere.
+func NewID(typ, name string) string {
+	return typ + "--" + uuid.NewSHA1(namespace, []byte(typ+"\x00"+name)).String()
+}
+
+// Pattern returns the STIX pattern (STIX 9) that matches an observable in canonical form.
+// A host with a port is matched as the destination of traffic; a CIDR matches the addresses
+// in it.
+func Pattern(o Observable) string {
+	v := quote(o.Value)
+	switch o.Kind {
+	case IPv4:
+		return "[ipv4-addr:value = " + v + "]"
+	case IPv6:
+		return "[ipv6-addr:value = " + v + "]"
+	case IPv4CIDR:
+		return "[ipv4-addr:value ISSUBSET " + v + "]"
+	case IPv6CIDR:
+		return "[ipv6-addr:value ISSUBSET " + v + "]"
+	case Domain:
+		return "[domain-name:value = " + v + "]"
+	case URL:
+		return "[url:value = " + v + "]"
+	case Email:
+		return "[email-addr:value = " + v + "]"
+	case Filename:
+		return "[file:name = " + v + "]"
+	case IPv4Port, IPv6Port, DomainPort:
+		typ := map[Kind]string{IPv4Port: "ipv4-addr", IPv6Port: "ipv6-addr", DomainPort: "domain-name"}[o.Kind]
+		i := strings.LastIndexByte(o.Value, ':')
+		return fmt.Sprintf("[network-traffic:dst_ref.type = '%s' AND network-traffic:dst_ref.value = %s AND network-traffic:dst_port = %s]",
+			typ, quote(strings.Trim(o.Value[:i], "[]")), o.Value[i+1:])
+	}
+	return fmt.Sprintf("[file:hashes.%s = %s]", HashName(o.Kind), v)
+}
+
+// HashName returns the name of a hash algorithm in a pattern: MD5, 'SHA-1' and so on.
+func HashName(k Kind) string {
+	return map[Kind]string{MD5: "MD5", SHA1: "'SHA-1'", SHA256: "'SHA-256'", SHA512: "'SHA-512'"}[k]
+}
+
+// Indicator is what [Indicator.Object] writes; the fields stand in the order of writing.
+type Indicator struct {
+	Type           string   `json:"type"`
+	SpecVersion    string   `json:"spec_version"`
+	ID             string   `json:"id"`
+	CreatedBy      string   `json:"created_by_ref,omitempty"`
+	Created        string   `json:"created"`
+	Modified       string   `json:"modified"`
+	Name           string   `json:"name,omitempty"`
+	Description    string   `json:"description,omitempty"`
+	IndicatorTypes []string `json:"indicator_types"`
+	Pattern        string   `json:"pattern"`
+	PatternType    string   `json:"pattern_type"`
+	ValidFrom      string   `json:"valid_from"`
+	Labels         []string `json:"labels,omitempty"`
+	Markings       []string `json:"object_marking_refs,omitempty"`
+}
+
+// NewIndicator returns a STIX indicator for an observable in canonical form. Its id depends
+// on the observable alone and its bytes on the observable and at, which is its created,
+// modified and valid_from: the same list read twice with the same time is the same objects.
+func NewIndicator(o Observable, at time.Time) *Object {
+	when := at.UTC().Format(TimeFormat)
+	object, err := Indicator{
+		ID:      NewID("indicator", string(o.Kind)+"\x00"+o.Value),
+		Created: when, Modified: when, ValidFrom: when,
+		Name: o.Value, Pattern: Pattern(o),
+	}.Object()
+	if err != nil {
+		panic(fmt.Sprintf("stix: own indicator for %q: %v", o.Value, err)) // bounded and valid by construction
+	}
+	return object
+}
+
+// Object writes the indicator: type, spec_version, pattern_type and indicator_types are
+// filled in. The error is that of [Parse].
+func (i Indicator) Object() (*Object, error) {
+	i.Type, i.SpecVersion, i.PatternType = "indicator", "2.1", "stix"
+	i.IndicatorTypes = []string{"malicious-activity"}
+	return Parse(marshal(i))
+}
