@@ -1,0 +1,24 @@
+// Package store keeps a node's data: the feeds entry by entry, what became of each entry,
+// the epoch keys, and an ordered space of keys for the packages above. It is the only user
+// of Badger.
+//
+// Every Update is one transaction, durable when it returns (synced to disk), and Updates
+// run one after another. On disk everything is encrypted with the key of Config; the
+// directory is readable by its owner only. Values stay below Badger's value threshold of
+// 1 MiB, so its value log holds nothing and needs no collection.
+//
+// Layout, feed being 32 bytes and numbers 8 bytes big-endian:
+//
+//	v                     format of the store: one byte, 1
+//	f feed                Feed
+//	e feed seq            encoded protocol.Envelope, as it came
+//	g feed                what is staged beyond the head of feed
+//	t feed seq            state and reason of an entry; none: Pending
+//	i feed state seq      empty; for all states but Pending and Applied
+//	p feed number         Epoch
+//	u key                 the key space of Tx.Get, Set, Delete and Scan
+//
+// An entry stands at its place before it counts: what lies beyond the head of its feed is
+// invisible, to Envelope and Range as to everybody, until CommitStaged moves the head.
+// Structures are one byte of version, 1, and the strict encoding of package protocol.
+package store

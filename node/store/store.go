@@ -1,0 +1,197 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// ErrTooBig is returned by Update if a transaction holds more than can be written at once:
+// about 9 MiB, or 100,000 keys. Nothing of it was written; write it in parts.
+var ErrTooBig = errors.New("transaction is too big")
+
+// Config says where and how a store keeps its data.
+type Config struct {
+	Dir string       // made if it is not there; "": in memory, for simulation
+	Key [32]byte     // encrypts what is on disk; must be set if Dir is
+	Log *slog.Logger // nil: silent
+}
+
+// Store is a node's data. Its methods may be called by several goroutines at once.
+type Store struct {
+	db *badger.DB
+	// turn holds one token, taken by whoever updates. It is a channel because waiting for a
+	// mutex stops the clock of a synctest bubble.
+	turn chan struct{}
+}
+
+// Open opens the store in cfg.Dir, or makes one.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Dir != "" {
+		if cfg.Key == [32]byte{} {
+			return nil, errors.New("a store on disk must have a key")
+		}
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making store directory: %w", err)
+		}
+		if err := os.Chmod(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("closing store directory to others: %w", err)
+		}
+	}
+	db, err := badger.Open(badgerOptions(cfg))
+	if err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	s := &Store{db: db, turn: make(chan struct{}, 1)}
+	if err := s.checkFormat(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func badgerOptions(cfg Config) badger.Options {
+	o := badger.DefaultOptions(cfg.Dir).
+		WithLogger(logger{cfg.Log}).
+		WithMetricsEnabled(false).
+		WithDetectConflicts(false). // updates are serialised here
+		WithNumMemtables(3).
+		WithNumCompactors(2).
+		WithNumGoroutines(2).
+		WithValueLogFileSize(64 << 20)
+	if cfg.Dir == "" {
+		// Without caches and small, for hundreds of nodes in one process. An arena is only
+		// touched as it fills.
+		return o.WithInMemory(true).WithCompression(options.None).WithBlockCacheSize(0)
+	}
+	return o.WithSyncWrites(true).
+		WithEncryptionKey(cfg.Key[:]).
+		WithBlockCacheSize(64 << 20).
+		WithIndexCacheSize(64 << 20) // encryption needs one
+}
+
+// explain puts what a person can mend into words of their own. Badger's errors cannot be
+// told apart otherwise than by text; tests hold the texts.
+func explain(dir string, err error) error {
+	switch {
+	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
+		return fmt.Errorf("%s is in use by another process: 'entente up' is running there; talk to it, or stop it first", dir)
+	case errors.Is(err, badger.ErrEncryptionKeyMismatch), strings.Contains(err.Error(), badger.ErrEncryptionKeyMismatch.Error()):
+		return fmt.Errorf("%s was written with another key; restore the key that belongs to it", dir)
+	}
+	return fmt.Errorf("opening database: %w", err)
+}
+
+var formatKey = []byte("v")
+
+const format = 1
+
+func (s *Store) checkFormat() error {
+	return s.Update(func(tx *Tx) error {
+		v, err := tx.get(formatKey)
+		switch {
+		case err != nil:
+			return fmt.Errorf("reading store format: %w", err)
+		case v == nil:
+			tx.set(formatKey, []byte{format})
+			return nil
+		case !bytes.Equal(v, []byte{format}):
+			return fmt.Errorf("store has format %x, this program knows %d; upgrade the program", v, format)
+		}
+		return nil
+	})
+}
+
+// Close ends the update under way, writes what is in memory and closes the store.
+func (s *Store) Close() error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	if s.db.IsClosed() {
+		return nil
+	}
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("closing store: %w", err)
+	}
+	return nil
+}
+
+// View runs fn on the state as of the last Update. tx is not to be kept, nor to be written.
+func (s *Store) View(fn func(tx *Tx) error) error {
+	return s.db.View(func(t *badger.Txn) error { return fn(&Tx{read: t}) })
+}
+
+// Update runs fn and writes what it changed: durably, all or nothing, when it returns. If
+// fn returns an error nothing is written and Update returns that error. Updates wait for
+// each other, so fn must not call Update.
+func (s *Store) Update(fn func(tx *Tx) error) error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	var tx *Tx
+	err := s.db.View(func(t *badger.Txn) error {
+		tx = &Tx{read: t, pending: map[byte]map[string][]byte{}}
+		return fn(tx)
+	})
+	if err != nil {
+		return err
+	}
+	return s.write(tx)
+}
+
+func (s *Store) write(tx *Tx) error {
+	t := s.db.NewTransaction(true)
+	defer t.Discard()
+	for _, bucket := range tx.pending {
+		for k, v := range bucket {
+			var err error
+			if v == nil {
+				err = t.Delete([]byte(k))
+			} else {
+				err = t.Set([]byte(k), v)
+			}
+			if errors.Is(err, badger.ErrTxnTooBig) {
+				return fmt.Errorf("%w: it changes %d keys; write it in parts", ErrTooBig, tx.changes())
+			}
+			if err != nil {
+				return fmt.Errorf("writing transaction: %w", err)
+			}
+		}
+	}
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("committing transaction: %w", err)
+	}
+	return nil
+}
+
+// Size returns the bytes that the store's tables take on disk. What was written last, at
+// most 200 MiB, stands in logs and is not counted yet.
+func (s *Store) Size() int64 {
+	var n int64
+	for _, t := range s.db.Tables() {
+		n += int64(t.OnDiskSize)
+	}
+	return n
+}
+
+// logger passes Badger's log on. Its information is for those who debug.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Errorf(f string, a ...any)   { l.print(slog.LevelError, f, a) }
+func (l logger) Warningf(f string, a ...any) { l.print(slog.LevelWarn, f, a) }
+func (l logger) Infof(f string, a ...any)    { l.print(slog.LevelDebug, f, a) }
+func (l logger) Debugf(f string, a ...any)   { l.print(slog.LevelDebug, f, a) }
+
+func (l logger) print(level slog.Level, f string, a []any) {
+	ctx := context.Background()
+	if l.log.Enabled(ctx, level) {
+		l.log.Log(ctx, level, "database", "text", strings.TrimSpace(fmt.Sprintf(f, a...)))
+	}
+}
