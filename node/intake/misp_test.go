@@ -1,0 +1,183 @@
+package intake
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
+)
+
+// event returns a MISP event with the given attributes, one a line from line 2 on.
+func event(properties string, attributes ...string) string {
+	return `{"Event":{"uuid":"` + uuidA + `","info":"An operation","date":"2026-01-02","timestamp":"1767323045",` +
+		`"Orgc":{"uuid":"` + uuidB + `","name":"Alice"},` + properties + "\"Attribute\":[\n" + strings.Join(attributes, ",\n") + "]}}"
+}
+
+func attr(typ, value string, ids bool, more string) string {
+	return fmt.Sprintf(`{"type":%q,"value":%q,"to_ids":%v%s}`, typ, value, ids, more)
+}
+
+// types lists the types of the objects, the handling's TLP behind each that has one.
+func types(res *Result) string {
+	var out []string
+	for _, item := range res.Items {
+		s := item.Object.Type
+		if item.Handling.TLP != 0 {
+			s += "/" + item.Handling.TLP.String()
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestReadMISP(t *testing.T) {
+	md5, sha1 := strings.Repeat("a", 32), strings.Repeat("b", 40)
+	for _, tt := range []struct {
+		name, attribute string
+		want            string // types between the identity and the report
+		holds           string // in the first of them
+		problem         string
+	}{
+		{"address", attr("ip-dst", "192.0.2.1", true, ""), "indicator", "[ipv4-addr:value = '192.0.2.1']", ""},
+		{"seen only", attr("ip-src", "192.0.2.1", false, ""), "ipv4-addr", `"value":"192.0.2.1"`, ""},
+		{"address and port", attr("ip-dst|port", "192.0.2.1|81", true, ""), "indicator", "dst_port = 81", ""},
+		{"IPv6 and port", attr("ip-dst|port", "2001:db8::1|81", true, ""), "indicator", "'2001:db8::1'", ""},
+		{"domain and address", attr("domain|ip", "bad.example|192.0.2.1", true, ""), "indicator",
+			"[domain-name:value = 'bad.example' AND domain-name:resolves_to_refs[*].value = '192.0.2.1']", ""},
+		{"domain and address seen", attr("domain|ip", "bad.example|192.0.2.1", false, ""), "domain-name ipv4-addr", "bad.example", ""},
+		{"file", attr("filename|sha1", "a|b's.exe|"+sha1, true, ""), "indicator", `[file:name = 'a|b\\'s.exe' AND file:hashes.'SHA-1' = '` + sha1 + `']`, ""},
+		{"file seen", attr("filename|md5", "x y.exe|"+md5, false, ""), "file", `"name":"x y.exe","hashes":{"MD5":"` + md5 + `"}`, ""},
+		{"id of its own", attr("url", "http://bad.example/", true, `,"uuid":"`+uuidB+`"`), "indicator", `"id":"indicator--` + uuidB + `"`, ""},
+		{"own time", attr("url", "http://bad.example/", true, `,"timestamp":1767409445`), "indicator", `"created":"2026-01-03T03:04:05.000Z"`, ""},
+		{"comment", attr("url", "http://bad.example/", true, `,"comment":"C2 <1>"`), "indicator", `"description":"C2 <1>"`, ""},
+		{"link", attr("link", "http://good.example/", false, ""), "", "", ""},
+		{"register", attr("regkey", `HKLM\Run`, true, ""), "", "", ""},
+		{"wrong hash", attr("md5", "abc", true, ""), "", "", `f:2: "abc" is not of the type "md5"`},
+		{"address of a domain", attr("ip-dst", "bad.example", true, ""), "", "", `f:2: "bad.example" is not of the type "ip-dst"`},
+		{"half a pair", attr("filename|md5", "abc", true, ""), "", "", `f:2: "abc" is not of the type "filename|md5"`},
+		{"deleted", attr("ip-dst", "192.0.2.1", true, `,"deleted":true`), "", "", `f:2: ip-dst "192.0.2.1" is deleted in MISP; left out`},
+		{"not an attribute", `{"type":[],"value":"x"}`, "", "", "f:2: reading attribute: "},
+		{"labelled", attr("ip-dst", "192.0.2.1", true, `,"Tag":[{"name":"tlp:red"},{"name":"tlp:green"}]`), "indicator/red", stix.TLPMarkingID(protocol.TLPRed), ""},
+		{"label unknown", attr("ip-dst", "192.0.2.1", true, `,"Tag":[{"name":"tlp:ex:chr"}]`), "", "", `f:2: ip-dst "192.0.2.1": unknown TLP label`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			res := read(t, event("", tt.attribute), Options{})
+			got := ""
+			if len(res.Problems) > 0 {
+				got = res.Problems[0].String()
+			}
+			if tt.problem == "" && got != "" || !strings.HasPrefix(got, tt.problem) {
+				t.Fatalf("problem %q, want %q", got, tt.problem)
+			}
+			want := strings.TrimSpace("identity " + tt.want + " report")
+			if tt.want == "" {
+				want = "identity report"
+				if tt.problem == "" {
+					want += " note"
+				}
+			}
+			if tt.name == "comment" {
+				want = "identity indicator report"
+			}
+			if types(res) != strings.Join(strings.Fields(want), " ") {
+				t.Fatalf("objects %q, want %q", types(res), want)
+			}
+			if raw := string(res.Items[1].Object.Raw); !strings.Contains(raw, tt.holds) {
+				t.Errorf("%s does not hold %s", raw, tt.holds)
+			}
+			for _, item := range res.Items {
+				if _, err := stix.Parse(item.Object.Raw); err != nil {
+					t.Errorf("%s: %v", item.Object.Raw, err)
+				}
+			}
+		})
+	}
+}
+
+func TestReadMISPForms(t *testing.T) {
+	one := event("", attr("ip-dst", "192.0.2.1", true, ""))
+	bare := strings.TrimSuffix(strings.TrimPrefix(one, `{"Event":`), "}")
+	for name, data := range map[string]string{
+		"wrapped": one, "bare": bare, "response": `{"response":[` + one + `]}`, "response of one": `{"response":` + one + `}`,
+		"array": "[" + one + "]",
+	} {
+		res := read(t, data, Options{Format: MISP})
+		if types(res) != "identity indicator report" || res.Title != "An operation" || len(res.Problems) > 0 {
+			t.Errorf("%s: %s %q %v", name, types(res), res.Title, res.Problems)
+		}
+	}
+	two := read(t, `{"response":[`+one+`,`+strings.Replace(one, uuidA, uuidB, 1)+`,{}]}`, Options{})
+	if types(two) != "identity indicator report indicator report" || two.Duplicates != 1 || len(two.Problems) != 1 {
+		t.Errorf("two events: %s, %d duplicates, %v", types(two), two.Duplicates, two.Problems)
+	}
+}
+
+func TestReadMISPObjects(t *testing.T) {
+	object := `"Object":[{"name":"file","Attribute":[` + attr("md5", strings.Repeat("a", 32), true, "") + `,` +
+		attr("text", "packed", false, `,"object_relation":"state"`) + `]},{"name":"file","deleted":true,"Attribute":[` +
+		attr("md5", strings.Repeat("b", 32), true, "") + `]}],`
+	res := read(t, event(object), Options{})
+	if types(res) != "identity indicator report note" || len(res.Problems) != 1 {
+		t.Fatalf("%s, %v", types(res), res.Problems)
+	}
+	if raw := string(res.Items[3].Object.Raw); !strings.Contains(raw, "file/state text: packed") {
+		t.Errorf("note %s", raw)
+	}
+}
+
+// An event's label holds for everything made of it; an attribute's may only narrow it, and
+// what is narrower does not get into a note that is wider.
+func TestReadMISPHandling(t *testing.T) {
+	res := read(t, event(`"distribution":"0","Tag":[{"name":"TLP:AMBER"},{"name":"PAP:RED"},{"name":"spring"}],`,
+		attr("ip-dst", "192.0.2.1", true, `,"Tag":[{"name":"tlp:clear"}]`),
+		attr("text", "wide", false, ""),
+		attr("text", "narrow", false, `,"Tag":[{"name":"tlp:amber+strict"}]`)), Options{})
+	if got, want := types(res), "identity/amber indicator/amber report/amber note/amber note/amber+strict"; got != want {
+		t.Fatalf("%s, want %s", got, want)
+	}
+	for _, item := range res.Items {
+		if item.Handling.PAP != protocol.PAPRed {
+			t.Errorf("%s has PAP %v", item.Object.Type, item.Handling.PAP)
+		}
+	}
+	if raw := string(res.Items[3].Object.Raw); strings.Contains(raw, "narrow") {
+		t.Errorf("AMBER note holds the AMBER+STRICT text: %s", raw)
+	}
+	if raw := string(res.Items[2].Object.Raw); !strings.Contains(raw, `"labels":["spring"]`) {
+		t.Errorf("report %s", raw)
+	}
+	if len(res.Notes) == 0 || !strings.Contains(res.Notes[0], "your organisation only") {
+		t.Errorf("notes %q", res.Notes)
+	}
+	bad := read(t, event(`"Tag":[{"name":"tlp:unclear"}],`, attr("ip-dst", "192.0.2.1", true, "")), Options{})
+	if len(bad.Items) != 0 || len(bad.Problems) != 2 {
+		t.Errorf("event with a label that is not known: %s, %v", types(bad), bad.Problems)
+	}
+}
+
+// A large event is split into objects that fit a record.
+func TestReadMISPLarge(t *testing.T) {
+	var attributes []string
+	for i := range 9000 {
+		attributes = append(attributes, attr("ip-dst", fmt.Sprintf("10.0.%d.%d", i/256, i%256), true, ""),
+			attr("text", fmt.Sprintf("line %d of the context", i), false, ""))
+	}
+	attributes = append(attributes, attr("text", strings.Repeat("x", 70<<10), false, ""))
+	res := read(t, event("", attributes...), Options{})
+	count := map[string]int{}
+	text := ""
+	for _, item := range res.Items {
+		count[item.Object.Type]++
+		if item.Object.Type == "note" {
+			text += item.Object.Text("content") + "\n"
+		}
+	}
+	if count["indicator"] != 9000 || count["report"] != 3 || count["note"] < 4 || len(res.Problems) != 1 {
+		t.Errorf("%v, problems %v", count, res.Problems)
+	}
+	if got := strings.Count(text, "of the context\n"); got != 9000 {
+		t.Errorf("notes hold %d lines", got)
+	}
+}
