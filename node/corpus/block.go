@@ -1,0 +1,172 @@
+package corpus
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
+)
+
+const (
+	// blockTarget is how many bytes of objects share a block: enough for compression, and
+	// little enough to be unpacked for one record.
+	blockTarget = 32 << 10
+	// maxBlockRecords bounds the records of a block; a reader that looks for the block of a
+	// cursor goes back by no more.
+	maxBlockRecords = 256
+	// maxBlockSize bounds what a block unpacks to: a block of one large object.
+	maxBlockSize = 1 << 20
+	blockVersion = 1
+)
+
+// storedBlock is a block as stored, before compression.
+type storedBlock struct {
+	_         struct{} `cbor:",toarray"`
+	Feed      protocol.FeedID
+	Seq       uint64
+	Topic     string
+	Publisher protocol.OrgID
+	Received  uint64
+	Classes   []class // what many records have in common
+	Records   []storedRecord
+}
+
+type class struct {
+	_          struct{} `cbor:",toarray"`
+	Originator protocol.OrgID
+	Handling   protocol.Handling
+	Agreement  protocol.AgreementID
+	Term       uint32
+	Text       string
+}
+
+type storedRecord struct {
+	_        struct{} `cbor:",toarray"`
+	Record   protocol.RecordID
+	Index    uint32
+	Class    uint16
+	StixID   string
+	Type     string
+	Modified uint64 // nanoseconds
+	Revoked  bool
+	Object   []byte
+}
+
+// The coders are made, and made ready, before any test can open a synctest bubble: their
+// channels must not belong to one.
+var (
+	compressor = func() *zstd.Encoder {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(true))
+		if err != nil {
+			panic(err) // options are constants: a programmer's error
+		}
+		e.EncodeAll(nil, nil)
+		return e
+	}()
+	decompressor = func() *zstd.Decoder {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBlockSize))
+		if err != nil {
+			panic(err) // options are constants: a programmer's error
+		}
+		return d
+	}()
+)
+
+func packBlock(b *storedBlock) []byte {
+	return compressor.EncodeAll(protocol.Encode(b), []byte{blockVersion})
+}
+
+func unpackBlock(v []byte) (*storedBlock, error) {
+	if len(v) == 0 || v[0] != blockVersion {
+		return nil, damaged("a block has an unknown version")
+	}
+	plain, err := decompressor.DecodeAll(v[1:], nil)
+	if err != nil {
+		return nil, damaged("a block does not unpack: %v", err)
+	}
+	b := new(storedBlock)
+	if err := protocol.Decode(plain, maxBlockSize, b); err != nil {
+		return nil, fmt.Errorf("reading block: %w", err)
+	}
+	for i := range b.Records {
+		if int(b.Records[i].Class) >= len(b.Classes) {
+			return nil, damaged("a record of a block refers to nothing")
+		}
+	}
+	return b, nil
+}
+
+func hash16(s string) []byte {
+	sum := sha256.Sum256([]byte(s))
+	return sum[:16]
+}
+
+func observableName(o stix.Observable) string { return string(o.Kind) + "\x00" + o.Value }
+
+func indexKey(prefix string, middle []byte, n uint64) []byte {
+	k := make([]byte, 0, len(prefix)+len(middle)+8)
+	k = append(append(k, prefix...), middle...)
+	return binary.BigEndian.AppendUint64(k, n)
+}
+
+func hashKey(prefix, s string) []byte { return append([]byte(prefix), hash16(s)...) }
+
+// place says where a record stands.
+type place struct {
+	cursor uint64
+	index  uint16 // in its block
+}
+
+func (p place) block() uint64 { return p.cursor - uint64(p.index) }
+
+// reader reads blocks, and keeps the ones it read lately.
+type reader struct {
+	kv     KV
+	blocks map[uint64]*storedBlock
+}
+
+func newReader(kv KV) *reader { return &reader{kv: kv, blocks: map[uint64]*storedBlock{}} }
+
+func (r *reader) block(cursor uint64) (*storedBlock, error) {
+	if b := r.blocks[cursor]; b != nil {
+		return b, nil
+	}
+	v, err := r.kv.Get(indexKey(kBlock, nil, cursor))
+	if err != nil {
+		return nil, fmt.Errorf("reading block: %w", err)
+	}
+	if v == nil {
+		return nil, damaged("the block of records from %d on is missing", cursor)
+	}
+	b, err := unpackBlock(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.blocks) >= 32 {
+		clear(r.blocks)
+	}
+	r.blocks[cursor] = b
+	return b, nil
+}
+
+// entry reads the record at a place, with its withdrawal.
+func (r *reader) entry(p place) (*Entry, error) {
+	b, err := r.block(p.block())
+	if err != nil {
+		return nil, err
+	}
+	if int(p.index) >= len(b.Records) {
+		return nil, damaged("record %d is missing from its block", p.cursor)
+	}
+	rec := &b.Records[p.index]
+	c := &b.Classes[rec.Class]
+	e := &Entry{Record: rec.Record, Feed: b.Feed, Seq: b.Seq, Index: int(rec.Index), Topic: b.Topic,
+		Originator: c.Originator, Publisher: b.Publisher, Handling: cloneHandling(&c.Handling), Object: append([]byte(nil), rec.Object...),
+		StixID: rec.StixID, Type: rec.Type, Modified: rec.Modified / 1e6, Received: b.Received,
+		Cursor: p.cursor, Revoked: rec.Revoked, Agreement: c.Agreement, Term: int(c.Term), Text: c.Text, modified: rec.Modified}
+	return e, r.withdrawal(e)
+}

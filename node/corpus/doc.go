@@ -1,0 +1,26 @@
+// Package corpus is what an organisation can read: the records that were opened and may be
+// used, found by their id, by what they say, and in the order in which they came.
+//
+// It keeps its data in an ordered key space, [KV], inside the transactions of its caller.
+// A record stands once, in a compressed block; indexes hold cursors. Layout, cursors and
+// times being 8 bytes big-endian, hash(x) the first 16 bytes of SHA-256(x):
+//
+//	cb cursor                   block; cursor is that of its first record
+//	cr record                   cursor, index in its block
+//	cs hash(STIX id) cursor     modified, index in its block
+//	co hash(observable) cursor  index in its block
+//	ct hash(type) cursor        empty; cursor of a block that holds such a record
+//	cp hash(topic) cursor       empty; cursor of a block
+//	cm received cursor          empty; cursor of a block
+//	cw record org               the withdrawal of record by org
+//	cl                          which lengths of CIDR prefixes occur
+//	cn                          counters
+//	cy type                     how many records of that type there are
+//
+// An indicator of one observable so takes three keys, and one of a URL, which is found by
+// its host too, takes four.
+//
+// Withdrawals are kept whether or not the record is here, so that their order does not
+// matter. One counts if it was made by the record's originator, or by the organisation that
+// the record came from.
+package corpus
