@@ -1,0 +1,237 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Reason is the code of a decision; it never changes its meaning.
+type Reason string
+
+// The reasons. The order is how far a refusal got: of several terms that refuse, the one
+// with the furthest reason is told, because it is what a person would have to change.
+const (
+	ReasonOK           Reason = "ok"
+	ReasonOwn          Reason = "own"           // one's own record
+	ReasonNotMember    Reason = "not-a-member"  // not in the network, or removed
+	ReasonStaleCard    Reason = "stale-card"    // its card is no longer fresh
+	ReasonExcluded     Reason = "excluded"      // the originator excluded it by name
+	ReasonNotNamed     Reason = "not-named"     // named recipients only, and it is none
+	ReasonRedUnnamed   Reason = "red-unnamed"   // RED names nobody
+	ReasonNoTLP        Reason = "no-tlp"        // nothing states a TLP
+	ReasonNoAgreement  Reason = "no-agreement"  // no agreement has a term in this direction
+	ReasonNotInForce   Reason = "not-in-force"  // not yet, no longer, or terminated
+	ReasonTopic        Reason = "topic"         // the term does not cover the topic
+	ReasonKind         Reason = "kind"          // nor the kind of object
+	ReasonTLP          Reason = "tlp"           // above the term's ceiling
+	ReasonPAP          Reason = "pap"           // the same
+	ReasonCountry      Reason = "country"       // concerns none of the term's countries
+	ReasonPersonalData Reason = "personal-data" // more personal data than the term lets through
+	ReasonPurpose      Reason = "purpose"       // for purposes that the term does not have
+	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
+)
+
+var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose}
+
+// Decision is the answer to: may this go to that organisation?
+type Decision struct {
+	Allow     bool
+	Reason    Reason
+	Text      string               // one sentence for a person
+	Agreement protocol.AgreementID // that allows, or that came nearest; zero: none
+	Term      int                  // of the agreement, from 1; 0: none
+	Retention uint32               // days that the reader may keep it; 0: not restricted
+	// ValidUntil is when the decision may change by time alone, Unix milliseconds: an
+	// agreement begins or ends. math.MaxUint64: never.
+	ValidUntil uint64
+}
+
+// Decide says whether subject may go from one organisation to another, at a time. It is the
+// one function that decides; Audience, Ingress and DecideOnward ask it.
+func Decide(s *State, from, to protocol.OrgID, subj *Subject, at uint64) Decision {
+	if to == from || to == subj.Originator {
+		return Decision{Allow: true, Reason: ReasonOwn, Text: s.name(to) + " made it", ValidUntil: math.MaxUint64}
+	}
+	if d, refused := s.byOriginator(to, subj); refused {
+		return d
+	}
+	best := Decision{Reason: ReasonNoAgreement, ValidUntil: math.MaxUint64,
+		Text: fmt.Sprintf("no agreement lets anything go from %s to %s", s.name(from), s.name(to))}
+	valid := uint64(math.MaxUint64)
+	for _, t := range s.terms[direction{from, to}] {
+		for _, edge := range []uint64{t.agreement.Doc.NotBefore, t.agreement.end()} {
+			if at < edge {
+				valid = min(valid, edge)
+			}
+		}
+		d := s.byTerm(t, subj, at)
+		if better(d, best) {
+			best = d
+		}
+	}
+	best.ValidUntil = valid
+	if best.Allow && best.Retention != 0 && subj.Handling.RetentionDays != 0 {
+		best.Retention = min(best.Retention, subj.Handling.RetentionDays)
+	} else if best.Allow {
+		best.Retention = max(best.Retention, subj.Handling.RetentionDays)
+	}
+	return best
+}
+
+// better prefers what allows, then what got furthest. Of two that allow, the longer
+// retention counts, then the earlier in the order of agreements.
+func better(d, than Decision) bool {
+	switch {
+	case d.Allow != than.Allow:
+		return d.Allow
+	case d.Allow:
+		return keeps(d.Retention) > keeps(than.Retention)
+	}
+	return slices.Index(furthest, d.Reason) > slices.Index(furthest, than.Reason)
+}
+
+func keeps(days uint32) uint64 {
+	if days == 0 {
+		return math.MaxUint64
+	}
+	return uint64(days)
+}
+
+// byOriginator applies what the originator's handling forbids whatever the agreements say.
+func (s *State) byOriginator(to protocol.OrgID, subj *Subject) (Decision, bool) {
+	h := &subj.Handling
+	refuse := func(r Reason, format string, args ...any) (Decision, bool) {
+		return Decision{Reason: r, Text: fmt.Sprintf(format, args...), ValidUntil: math.MaxUint64}, true
+	}
+	org, known := s.Orgs[to]
+	switch {
+	case h.TLP == protocol.TLPUnset || h.TLP > protocol.TLPRed:
+		return refuse(ReasonNoTLP, "nothing states its TLP; without one it goes to nobody")
+	case slices.Contains(h.Excluded, to):
+		return refuse(ReasonExcluded, "the originator excluded %s", s.name(to))
+	case h.TLP == protocol.TLPRed && len(h.Named) == 0:
+		return refuse(ReasonRedUnnamed, "TLP:RED is for named recipients, and names nobody")
+	case len(h.Named) > 0 && !slices.Contains(h.Named, to):
+		return refuse(ReasonNotNamed, "it is for named recipients, and %s is none of them", s.name(to))
+	case to == s.Self:
+		return Decision{}, false // one's own card and membership are others' business
+	case !known || !org.Rostered:
+		return refuse(ReasonNotMember, "%s is not a member of the network", s.name(to))
+	case !org.CardFresh:
+		return refuse(ReasonStaleCard, "the card of %s is no longer fresh, and nothing is granted against it", s.name(to))
+	}
+	return Decision{}, false
+}
+
+// byTerm applies one term.
+func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
+	h, term := &subj.Handling, t.term
+	d := Decision{Agreement: t.agreement.ID, Term: t.number}
+	refuse := func(r Reason, format string, args ...any) Decision {
+		d.Reason = r
+		d.Text = fmt.Sprintf("term %d of %q with %s: ", t.number, t.agreement.Doc.Title, s.name(term.To)) + fmt.Sprintf(format, args...)
+		return d
+	}
+	switch {
+	case !t.agreement.InForce(at):
+		if t.agreement.TerminatedAt != 0 && at >= t.agreement.TerminatedAt {
+			return refuse(ReasonNotInForce, "the agreement was terminated")
+		}
+		if at < t.agreement.Doc.NotBefore {
+			return refuse(ReasonNotInForce, "the agreement is not in force yet")
+		}
+		return refuse(ReasonNotInForce, "the agreement has ended")
+	case !covers(term.Topics, subj.Topic):
+		return refuse(ReasonTopic, "it does not cover topic %q", subj.Topic)
+	case !covers(term.Kinds, subj.Kind):
+		return refuse(ReasonKind, "it does not cover objects of type %s", subj.Kind)
+	case h.TLP > term.TLP:
+		return refuse(ReasonTLP, "TLP:%s is above its ceiling of TLP:%s", upper(h.TLP), upper(term.TLP))
+	case term.PAP != protocol.PAPUnset && h.PAP > term.PAP:
+		return refuse(ReasonPAP, "PAP:%s is above its ceiling of PAP:%s", strings.ToUpper(h.PAP.String()), strings.ToUpper(term.PAP.String()))
+	case !concerns(term.Countries, h.Countries):
+		if len(h.Countries) == 0 {
+			return refuse(ReasonCountry, "the record names no country, and so goes to worldwide partners only")
+		}
+		return refuse(ReasonCountry, "the record concerns %s, not %s", strings.Join(h.Countries, ", "), strings.Join(term.Countries, ", "))
+	case h.Personal.Effective() > term.Personal: // a term that does not say lets nothing through
+		return refuse(ReasonPersonalData, "it lets personal data through up to %q, and the record holds %q (undetermined counts as all)", term.Personal, h.Personal)
+	case !purposes(term.Purposes, h.Purposes):
+		return refuse(ReasonPurpose, "none of its purposes is one that the originator allows")
+	}
+	d.Allow, d.Reason, d.Retention = true, ReasonOK, term.RetentionDays
+	d.Text = fmt.Sprintf("term %d of %q allows it: %s to %s, up to TLP:%s, %s", t.number, t.agreement.Doc.Title,
+		s.name(term.From), s.name(term.To), upper(term.TLP), countries(term.Countries))
+	return d
+}
+
+func upper(t protocol.TLP) string { return strings.ToUpper(t.String()) }
+
+func countries(list []string) string {
+	if slices.Equal(list, []string{protocol.Worldwide}) {
+		return "worldwide"
+	}
+	return strings.Join(list, ", ")
+}
+
+func covers(list []string, one string) bool {
+	return slices.Contains(list, one) || len(list) == 1 && list[0] == protocol.Any
+}
+
+// concerns reports whether a record that names countries passes a term's countries: one in
+// common is enough, since a record that concerns two countries concerns each of them.
+func concerns(term, record []string) bool {
+	if len(term) == 1 && term[0] == protocol.Worldwide {
+		return true
+	}
+	return slices.ContainsFunc(record, func(c string) bool { return slices.Contains(term, c) })
+}
+
+// purposes reports whether the term and the originator have a purpose in common; a side
+// that names none does not restrict.
+func purposes(term, record []string) bool {
+	if len(term) == 0 || len(record) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(record, func(p string) bool { return slices.Contains(term, p) })
+}
+
+// OrgDecision is the decision about one organisation.
+type OrgDecision struct {
+	Org      protocol.OrgID
+	Decision Decision
+}
+
+// Audience decides about every organisation that self has a term with, and every one that
+// the handling names, sorted. Who is not in it gets nothing; if nobody is allowed, the
+// record is for nobody but its publisher.
+func Audience(s *State, subj *Subject, at uint64) []OrgDecision {
+	orgs := s.partners(s.Self)
+	for _, o := range subj.Handling.Named {
+		if !slices.Contains(orgs, o) && o != s.Self {
+			orgs = append(orgs, o)
+		}
+	}
+	slices.SortFunc(orgs, protocol.OrgID.Compare)
+	out := make([]OrgDecision, 0, len(orgs))
+	for _, o := range orgs {
+		out = append(out, OrgDecision{o, Decide(s, s.Self, o, subj, at)})
+	}
+	return out
+}
+
+// Group names the countries that the terms from self to org cover. Organisations of one group
+// tend to be in the same audiences, so that an epoch made for them serves again. It is a
+// hint for how to divide an audience, not a decision about who is in it.
+func Group(s *State, org protocol.OrgID) string {
+	var parts []string
+	for _, t := range s.terms[direction{s.Self, org}] {
+		parts = append(parts, strings.Join(t.term.Countries, ","))
+	}
+	slices.Sort(parts)
+	return strings.Join(slices.Compact(parts), ";")
+}

@@ -1,0 +1,136 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Template returns a commented draft of an agreement between two organisations, for
+// `entente agreement new`. now is Unix milliseconds.
+func Template(self, other protocol.OrgID, name func(protocol.OrgID) string, now uint64) []byte {
+	from := time.UnixMilli(int64(now)).UTC().Truncate(24 * time.Hour)
+	return fmt.Appendf(nil, `# Agreement on the exchange of threat intelligence. Edit, then:
+#   entente agreement check FILE      shows what it allows, and what looks wrong
+#   entente agreement propose FILE    signs it and sends it to the other party
+# %[1]s is %[3]s
+# %[2]s is %[4]s
+title: Exchange of threat intelligence
+parties:
+  - %[1]s
+  - %[2]s
+not_before: %[5]s
+not_after: %[6]s
+legal_basis: "name the law, treaty or contract that this rests on"
+# paper_sha256: the SHA-256 of the signed paper, if there is one
+terms:
+  # One term for each direction; what no term allows is refused.
+  - from: %[1]s
+    to: %[2]s
+    topics: any             # or a list: [c2, malware]
+    kinds: any              # or a list of STIX types: [indicator, malware]
+    tlp: amber              # ceiling: clear, green, amber, amber+strict, red
+    countries: worldwide    # or a list: [TH, VN] - only what concerns one of them
+    personal_data: all      # up to: none, network, all; undetermined counts as all
+    retention_days: 365     # how long the reader may keep it; leave out: not restricted
+    onward:
+      rule: nobody          # nobody, named, kinds, partners
+  - from: %[2]s
+    to: %[1]s
+    topics: any
+    kinds: any
+    tlp: amber
+    countries: worldwide
+    personal_data: all
+    retention_days: 365
+    onward:
+      rule: nobody
+`, self, other, oneLine(name(self)), oneLine(name(other)), from.Format(time.DateOnly), from.AddDate(1, 0, 0).Format(time.DateOnly))
+}
+
+// Describe says in words what an agreement allows.
+func Describe(a *protocol.Agreement, name func(protocol.OrgID) string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", oneLine(a.Title))
+	b.WriteString("Parties:\n")
+	for _, p := range a.Parties {
+		fmt.Fprintf(&b, "  %s  (%s)\n", oneLine(name(p)), p)
+	}
+	fmt.Fprintf(&b, "In force from %s until %s (UTC), unless a party terminates it before.\n", writeTime(a.NotBefore), writeTime(a.NotAfter))
+	if a.LegalBasis != "" {
+		fmt.Fprintf(&b, "Legal basis: %s\n", oneLine(a.LegalBasis))
+	}
+	if !a.PaperSHA256.IsZero() {
+		fmt.Fprintf(&b, "Signed paper: SHA-256 %s\n", a.PaperSHA256)
+	}
+	if !a.Previous.IsZero() {
+		fmt.Fprintf(&b, "Amends: %s\n", a.Previous)
+	}
+	for i := range a.Terms {
+		t := &a.Terms[i]
+		fmt.Fprintf(&b, "%d. %s may send %s\n", i+1, oneLine(name(t.From)), oneLine(name(t.To)))
+		fmt.Fprintf(&b, "   %s in %s, %s,\n", list(t.Kinds, "objects of every kind", "objects of kind "), list(t.Topics, "every topic", "topic "),
+			list(t.Countries, "worldwide", "as far as it concerns "))
+		fmt.Fprintf(&b, "   up to TLP:%s", upper(t.TLP))
+		if t.PAP != protocol.PAPUnset {
+			fmt.Fprintf(&b, " and PAP:%s", strings.ToUpper(t.PAP.String()))
+		}
+		switch t.Personal.Effective() {
+		case protocol.PersonalNone:
+			b.WriteString(", without personal data")
+		case protocol.PersonalNetwork:
+			b.WriteString(", of personal data network identifiers only")
+		default:
+			b.WriteString(", personal data included")
+		}
+		if len(t.Purposes) > 0 {
+			fmt.Fprintf(&b, ", for %s", strings.Join(t.Purposes, ", "))
+		}
+		b.WriteString(".\n")
+		if t.RetentionDays > 0 {
+			fmt.Fprintf(&b, "   To be kept for at most %d days.", t.RetentionDays)
+		} else {
+			b.WriteString("   No limit on how long it is kept.")
+		}
+		if t.HistoryDays > 0 {
+			fmt.Fprintf(&b, " Records of up to %d days before count too.", t.HistoryDays)
+		}
+		fmt.Fprintf(&b, " %s\n", describeOnward(&t.Onward, name))
+	}
+	return b.String()
+}
+
+func list(l []string, all, some string) string {
+	if len(l) == 1 && l[0] == "*" {
+		return all
+	}
+	return some + strings.Join(l, ", ")
+}
+
+func describeOnward(o *protocol.Onward, name func(protocol.OrgID) string) string {
+	text := ""
+	switch o.Rule {
+	case protocol.OnwardPartners:
+		text = "May be passed on to partners of the reader, where the originator allows it"
+	case protocol.OnwardKinds:
+		var kinds []string
+		for _, k := range o.Kinds {
+			kinds = append(kinds, string(k))
+		}
+		text = "May be passed on to organisations of kind " + strings.Join(kinds, ", ") + ", where the originator allows it"
+	case protocol.OnwardNamed:
+		var orgs []string
+		for _, id := range o.Orgs {
+			orgs = append(orgs, oneLine(name(id)))
+		}
+		text = "May be passed on to " + strings.Join(orgs, ", ") + ", where the originator allows it"
+	default:
+		return "Must not be passed on."
+	}
+	if o.Ceiling != protocol.TLPUnset {
+		text += ", up to TLP:" + upper(o.Ceiling)
+	}
+	return text + "."
+}

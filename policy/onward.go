@@ -1,0 +1,110 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Ingress decides whether publisher may send a record here, by the agreement that was in
+// force when it was sealed: a late arrival is judged as if it had come in time. A record of
+// another originator comes by its rule, which must admit this organisation too.
+func Ingress(s *State, publisher protocol.OrgID, subj *Subject, sealedAt uint64) Decision {
+	if publisher == s.Self {
+		return Decision{Allow: true, Reason: ReasonOwn, Text: "published by this organisation", ValidUntil: math.MaxUint64}
+	}
+	if subj.Originator != publisher && subj.Originator != s.Self {
+		if d, ok := s.byOnwardRule(s.Self, subj); !ok {
+			return d
+		}
+	}
+	return Decide(s, publisher, s.Self, subj, sealedAt)
+}
+
+// DecideOnward decides whether a received record may be passed on to an organisation: the
+// originator's rule must admit it, a term under which the record came must too, and a term
+// of one's own with that organisation must cover it. The term is looked for at RecordedAt:
+// the end of an agreement frees nothing that came under it. If RecordedAt is zero, not
+// known, the term must be in force now.
+func DecideOnward(s *State, to protocol.OrgID, subj *Subject, at uint64) Decision {
+	if subj.Originator == s.Self {
+		return Decide(s, s.Self, to, subj, at)
+	}
+	if d, ok := s.byOnwardRule(to, subj); !ok {
+		return d
+	}
+	came := subj.RecordedAt
+	if came == 0 {
+		came = at
+	}
+	received, ok := s.byTermsReceived(to, subj, came)
+	if subj.RecordedAt != 0 {
+		received.ValidUntil = math.MaxUint64 // what it came under does not change
+	}
+	if !ok {
+		return received
+	}
+	d := Decide(s, s.Self, to, subj, at)
+	d.ValidUntil = min(d.ValidUntil, received.ValidUntil)
+	return d
+}
+
+// byOnwardRule applies the originator's onward rule.
+func (s *State) byOnwardRule(to protocol.OrgID, subj *Subject) (Decision, bool) {
+	if text := s.onwardRefusal(&subj.Handling.Onward, to, subj.Handling.TLP); text != "" {
+		return Decision{Reason: ReasonOnward, Text: "the originator " + text, ValidUntil: math.MaxUint64}, false
+	}
+	return Decision{}, true
+}
+
+// byTermsReceived applies the onward rules of the terms under which a record came. One that
+// admits the organisation is enough, as one term was enough for the record to come.
+func (s *State) byTermsReceived(to protocol.OrgID, subj *Subject, came uint64) (Decision, bool) {
+	d := Decide(s, subj.Publisher, s.Self, subj, came)
+	if !d.Allow {
+		d.Reason, d.Text = ReasonOnward, "no term is known under which it came: "+d.Text
+		return d, false
+	}
+	if d.Term == 0 {
+		return d, true // of one's own
+	}
+	text := ""
+	for _, t := range s.terms[direction{subj.Publisher, s.Self}] {
+		if !s.byTerm(t, subj, came).Allow {
+			continue
+		}
+		refusal := s.onwardRefusal(&t.term.Onward, to, subj.Handling.TLP)
+		if refusal == "" {
+			return d, true
+		}
+		if text == "" {
+			text = fmt.Sprintf("term %d of %q %s", t.number, t.agreement.Doc.Title, refusal)
+			d.Agreement, d.Term = t.agreement.ID, t.number
+		}
+	}
+	d.Allow, d.Reason, d.Text, d.Retention = false, ReasonOnward, text, 0
+	return d, false
+}
+
+func (s *State) onwardRefusal(o *protocol.Onward, to protocol.OrgID, tlp protocol.TLP) string {
+	if o.Ceiling != protocol.TLPUnset && tlp > o.Ceiling {
+		return fmt.Sprintf("lets it be passed on up to TLP:%s only", upper(o.Ceiling))
+	}
+	switch o.Rule {
+	case protocol.OnwardPartners:
+		return ""
+	case protocol.OnwardNamed:
+		if slices.Contains(o.Orgs, to) {
+			return ""
+		}
+		return fmt.Sprintf("lets it be passed on to named organisations only, and %s is none of them", s.name(to))
+	case protocol.OnwardKinds:
+		if slices.Contains(o.Kinds, s.Orgs[to].Kind) {
+			return ""
+		}
+		return fmt.Sprintf("lets it be passed on to organisations of some kinds only, and %s is of none of them", s.name(to))
+	}
+	return "lets it be passed on to nobody"
+}

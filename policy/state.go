@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Org is what decisions need to know of an organisation.
+type Org struct {
+	ID        protocol.OrgID
+	Name      string
+	Kind      protocol.OrgKind
+	Country   string
+	CardFresh bool // its card is fresh: nothing is granted against a stale one
+	Rostered  bool // it is a member of the network
+}
+
+// Agreement is an agreement that all its parties signed.
+type Agreement struct {
+	ID           protocol.AgreementID
+	Doc          *protocol.Agreement
+	TerminatedAt uint64 // Unix milliseconds; 0: not terminated
+}
+
+// InForce reports whether the agreement is in force at a time, Unix milliseconds.
+func (a *Agreement) InForce(at uint64) bool {
+	return a.Doc.NotBefore <= at && at < a.end()
+}
+
+func (a *Agreement) end() uint64 {
+	if a.TerminatedAt != 0 {
+		return min(a.Doc.NotAfter, a.TerminatedAt)
+	}
+	return a.Doc.NotAfter
+}
+
+// State is everything that decisions are made from, at one policy generation. It must not
+// be changed after it was made.
+type State struct {
+	Self       protocol.OrgID
+	Generation uint64
+	Orgs       map[protocol.OrgID]Org
+	Agreements []Agreement // sorted by id
+
+	// terms holds, for every direction, the terms that cover it.
+	terms map[direction][]termRef
+}
+
+type direction struct{ from, to protocol.OrgID }
+
+type termRef struct {
+	agreement *Agreement
+	number    int // from 1
+	term      *protocol.Term
+}
+
+// NewState indexes agreements. It keeps orgs and agreements; the caller must not change them.
+func NewState(self protocol.OrgID, generation uint64, orgs map[protocol.OrgID]Org, agreements []Agreement) *State {
+	slices.SortFunc(agreements, func(a, b Agreement) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	s := &State{Self: self, Generation: generation, Orgs: orgs, Agreements: agreements, terms: map[direction][]termRef{}}
+	for i := range s.Agreements {
+		a := &s.Agreements[i]
+		for j := range a.Doc.Terms {
+			t := &a.Doc.Terms[j]
+			d := direction{t.From, t.To}
+			s.terms[d] = append(s.terms[d], termRef{a, j + 1, t})
+		}
+	}
+	return s
+}
+
+// partners lists the organisations to which any term from org leads, sorted.
+func (s *State) partners(org protocol.OrgID) []protocol.OrgID {
+	var out []protocol.OrgID
+	for d := range s.terms {
+		if d.from == org {
+			out = append(out, d.to)
+		}
+	}
+	slices.SortFunc(out, protocol.OrgID.Compare)
+	return slices.Compact(out)
+}
+
+func (s *State) name(org protocol.OrgID) string {
+	if o, ok := s.Orgs[org]; ok && o.Name != "" {
+		return o.Name
+	}
+	return org.Short()
+}
+
+// Subject is what a decision is about: one class of records.
+type Subject struct {
+	Originator protocol.OrgID
+	Publisher  protocol.OrgID // whose feed carries it, or would
+	Handling   protocol.Handling
+	Topic      string
+	Kind       string // STIX type
+	RecordedAt uint64 // Unix milliseconds: sealed-at; for a record to be published, now
+}
