@@ -1,0 +1,212 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// HostOption configures the libp2p host of a simulated node.
+type HostOption = libp2p.Option
+
+// Verdict is what a validator says of a gossiped message.
+type Verdict uint8
+
+// The verdicts. The zero value is Ignore, so that what is not judged is not passed on.
+const (
+	Ignore Verdict = iota // nobody's fault: neither delivered nor passed on
+	Accept                // delivered, and passed on to others
+	Reject                // malformed or badly signed; its sender misbehaved
+)
+
+// Config says who this node is and what it does with what peers send. All fields must be
+// set but those that say otherwise. Every function is called concurrently.
+type Config struct {
+	Key     crypto.NodePrivate
+	Listen  []string // multiaddresses: /ip4/0.0.0.0/udp/4001/quic-v1, /ip4/0.0.0.0/tcp/4001; empty: dials only
+	Network protocol.NetworkID
+	Log     *slog.Logger // nil: nothing is logged
+
+	// Known says whether a node belongs to a member, and which. It is asked for every
+	// stream and every gossiped message: it answers from memory.
+	Known func(protocol.NodeID) (protocol.OrgID, bool)
+	// OwnHello returns what this node says of itself, at most protocol.MaxHelloSize.
+	OwnHello func() []byte
+	// Hello judges what a peer says of itself. A peer that is Known afterwards is let in,
+	// whatever it returns; the error is the reason that a refused peer is told.
+	Hello func(remote protocol.NodeID, hello []byte) error
+	// Validate judges a gossiped message before it is delivered or passed on. It runs
+	// inline on one of a few workers: it does not block, write or decrypt.
+	Validate func(from protocol.NodeID, data []byte) Verdict
+	// Deliver takes an accepted message; from is who passed it on, not who wrote it. It is
+	// called from one goroutine per topic. While it blocks, messages of its topic queue
+	// up, then are dropped.
+	Deliver func(from protocol.NodeID, data []byte)
+	// Dropped is told of every message that was lost in a full queue, with the queue's
+	// name. It does not block. May be nil.
+	Dropped func(what string)
+	// Serve answers one request of a known peer. An error of a class of package protocol
+	// is told to the peer as text; of any other error only that there was one.
+	Serve func(ctx context.Context, remote protocol.NodeID, m *protocol.SyncMessage) (*protocol.SyncMessage, error)
+	// PeerChanged is told, in order and from one goroutine, when a peer was let in and
+	// when the last connection with it ended. May be nil.
+	PeerChanged func(node protocol.NodeID, connected bool)
+
+	// HostOptions, if not nil, replace the transports and limits of the host, for
+	// simulation: QUIC is the only transport, and runs over what the options say.
+	HostOptions []HostOption
+}
+
+// Mesh is one node's place among its peers. Its methods may be called concurrently.
+type Mesh struct {
+	cfg    Config
+	log    *slog.Logger
+	self   protocol.NodeID
+	host   host.Host
+	pubsub *pubsub.PubSub
+	identd event.Emitter // tells pubsub of a peer once it was let in
+	filter *subscriptions
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows; never held across a call that may wait
+	closed   bool
+	peers    map[protocol.NodeID]*peerState // connected ones, let in or not
+	backoffs map[protocol.NodeID]backoff
+	topics   map[string]*joined
+	serving  map[protocol.NodeID]int // sync streams being served
+	greeting map[protocol.NodeID]bool
+	events   []peerEvent
+	wake     chan struct{} // capacity 1: events is not empty
+}
+
+// New starts a node's part of the mesh. It runs until Close is called or ctx ends; Close
+// is due in either case.
+func New(ctx context.Context, cfg Config) (*Mesh, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	m := &Mesh{cfg: cfg, log: cfg.Log, self: cfg.Key.Public(), ctx: ctx, cancel: cancel,
+		peers: map[protocol.NodeID]*peerState{}, backoffs: map[protocol.NodeID]backoff{},
+		topics: map[string]*joined{}, serving: map[protocol.NodeID]int{},
+		greeting: map[protocol.NodeID]bool{}, wake: make(chan struct{}, 1)}
+	if err := m.start(); err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (c *Config) check() error {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Dropped == nil {
+		c.Dropped = func(string) {}
+	}
+	if c.PeerChanged == nil {
+		c.PeerChanged = func(protocol.NodeID, bool) {}
+	}
+	if c.Known == nil || c.OwnHello == nil || c.Hello == nil || c.Validate == nil || c.Deliver == nil || c.Serve == nil {
+		return errors.New("mesh configuration lacks one of Known, OwnHello, Hello, Validate, Deliver, Serve")
+	}
+	return nil
+}
+
+func (m *Mesh) start() (err error) {
+	if m.host, err = m.newHost(); err != nil {
+		return fmt.Errorf("starting host: %w", err)
+	}
+	m.host.Network().Notify(notifiee{m})
+	m.host.SetStreamHandler(helloProtocol, m.handleHello)
+	m.host.SetStreamHandler(syncProtocol, m.gated(m.handleSync))
+	m.identd, err = m.host.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
+	if err != nil {
+		return fmt.Errorf("starting host: %w", err)
+	}
+	if m.pubsub, err = m.newPubSub(); err != nil {
+		return fmt.Errorf("starting gossip: %w", err)
+	}
+	m.wg.Go(m.tellEvents)
+	m.wg.Go(m.watch)
+	return nil
+}
+
+// Close ends all connections, and returns when nothing that belongs to the mesh calls its
+// owner any more.
+func (m *Mesh) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	for _, p := range m.peers {
+		p.timer.Stop()
+	}
+	m.mu.Unlock()
+	m.cancel()
+	var err error
+	if m.host != nil {
+		err = m.host.Close()
+	}
+	m.wg.Wait()
+	if m.identd != nil {
+		err = errors.Join(err, m.identd.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("closing mesh: %w", err)
+	}
+	return nil
+}
+
+// spawn runs fn in a goroutine that Close waits for, unless the mesh is closed.
+func (m *Mesh) spawn(fn func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.wg.Go(fn)
+	}
+}
+
+// watchEvery is how often watch looks.
+const watchEvery = 30 * time.Second
+
+// watch tells pubsub again of peers that are connected but that it has given up, as it
+// does after a few streams that ended early.
+func (m *Mesh) watch() {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		gossips := map[protocol.NodeID]bool{}
+		for _, p := range m.pubsub.ListPeers("") {
+			if id, ok := nodeOf(p); ok {
+				gossips[id] = true
+			}
+		}
+		for _, p := range m.Peers() {
+			if !gossips[p.Node] {
+				m.announcePeer(p.Node)
+			}
+		}
+	}
+}
