@@ -1,0 +1,404 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// AgreementState is where an agreement stands in its life.
+type AgreementState string
+
+// The states.
+const (
+	AgreementProposed   AgreementState = "proposed" // by us, not countersigned by all
+	AgreementIncoming   AgreementState = "incoming" // proposed to us, not signed by us
+	AgreementInForce    AgreementState = "in force"
+	AgreementNotYet     AgreementState = "not yet in force"
+	AgreementRejected   AgreementState = "rejected"
+	AgreementTerminated AgreementState = "terminated"
+	AgreementExpired    AgreementState = "expired"
+)
+
+// AgreementInfo is an agreement as it is shown.
+type AgreementInfo struct {
+	ID         protocol.AgreementID
+	State      AgreementState
+	Doc        protocol.Agreement
+	Signed     []protocol.OrgID
+	Missing    []protocol.OrgID
+	FirstSeen  uint64
+	Terminated *protocol.Termination
+	Rejected   *protocol.Rejection
+}
+
+func (n *Node) agreementInfo(a *agreement) AgreementInfo {
+	info := AgreementInfo{ID: a.ID, Doc: a.Agreement.Agreement, Missing: a.Missing, FirstSeen: a.doc.FirstSeen}
+	for _, sig := range a.Signed.Sigs {
+		info.Signed = append(info.Signed, sig.Org)
+	}
+	if len(a.terminations) > 0 {
+		info.Terminated = &a.terminations[0]
+	}
+	if len(a.rejections) > 0 {
+		info.Rejected = &a.rejections[0]
+	}
+	now := uint64(nowMillis())
+	switch {
+	case info.Terminated != nil:
+		info.State = AgreementTerminated
+	case info.Rejected != nil:
+		info.State = AgreementRejected
+	case now >= a.NotAfter:
+		info.State = AgreementExpired
+	case slices.Contains(a.Missing, n.org):
+		info.State = AgreementIncoming
+	case len(a.Missing) > 0:
+		info.State = AgreementProposed
+	case now < a.NotBefore:
+		info.State = AgreementNotYet
+	default:
+		info.State = AgreementInForce
+	}
+	return info
+}
+
+// Agreements lists all agreements known, the newest first.
+func (n *Node) Agreements() []AgreementInfo {
+	var list []AgreementInfo
+	for _, a := range n.snap.Load().agreements {
+		list = append(list, n.agreementInfo(a))
+	}
+	slices.SortFunc(list, func(a, b AgreementInfo) int {
+		if a.FirstSeen != b.FirstSeen {
+			return -compareUint(a.FirstSeen, b.FirstSeen)
+		}
+		return slices.Compare(a.ID[:], b.ID[:])
+	})
+	return list
+}
+
+func compareUint(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Agreement returns one agreement.
+func (n *Node) Agreement(id protocol.AgreementID) (AgreementInfo, error) {
+	a := n.snap.Load().agreements[id]
+	if a == nil {
+		return AgreementInfo{}, fmt.Errorf("no agreement %s is known here; 'entente agreement list' shows those that are", id.Short())
+	}
+	return n.agreementInfo(a), nil
+}
+
+// FindAgreement finds an agreement by id, or by the beginning of its id.
+func (n *Node) FindAgreement(text string) (protocol.AgreementID, error) {
+	if id, err := protocol.ParseAgreementID(text); err == nil {
+		return id, nil
+	}
+	var found []protocol.AgreementID
+	for id := range n.snap.Load().agreements {
+		if len(text) >= 8 && strings.HasPrefix(id.String(), strings.TrimSuffix(text, "…")) {
+			found = append(found, id)
+		}
+	}
+	if len(found) != 1 {
+		return protocol.AgreementID{}, fmt.Errorf("%d agreements begin with %q; 'entente agreement list' shows their ids: %w", len(found), text, ErrNotFound)
+	}
+	return found[0], nil
+}
+
+// Propose signs a drafted agreement and sends it to the other parties. The draft's network
+// and secret are filled in here. Every other party must have been trusted by hand.
+func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
+	s := n.snap.Load()
+	switch {
+	case s.network == protocol.NoNetwork:
+		return protocol.AgreementID{}, ErrNoNetwork
+	case n.keys.Op == nil:
+		return protocol.AgreementID{}, ErrNoOperationalKey
+	case !slices.Contains(draft.Parties, n.org):
+		return protocol.AgreementID{}, errors.New("this organisation is not a party of the draft")
+	}
+	for _, p := range draft.Parties {
+		if err := s.checkPinned(n.org, p); err != nil {
+			return protocol.AgreementID{}, err
+		}
+	}
+	draft.Version, draft.Network = 1, s.network
+	rand.Read(draft.Secret[:])
+	if err := draft.Validate(); err != nil {
+		return protocol.AgreementID{}, err
+	}
+	canonical := protocol.Encode(&draft)
+	sig, err := crypto.SignAgreement(canonical, s.network, n.org, n.keys.Op)
+	if err != nil {
+		return protocol.AgreementID{}, err
+	}
+	signed := &protocol.SignedAgreement{Statement: canonical, Sigs: []protocol.PartySignature{sig}}
+	if err := signed.Validate(); err != nil {
+		return protocol.AgreementID{}, err
+	}
+	id := signed.ID()
+	if err := n.keepAgreement(signed, n.org); err != nil {
+		return id, err
+	}
+	return id, n.sendLetters(draft.Parties, protocol.LetterProposal, protocol.Encode(signed))
+}
+
+// checkPinned wants a party to have been checked by hand, and its card to be known.
+func (s *snapshot) checkPinned(self, party protocol.OrgID) error {
+	if party == self {
+		return nil
+	}
+	if s.cards[party] == nil {
+		return fmt.Errorf("no card of %s is known here; run 'entente trust' with its card file first", party.Short())
+	}
+	if _, ok := s.pins[party]; !ok {
+		return fmt.Errorf("%s is not trusted yet; compare its words by phone and run 'entente trust'", s.name(party))
+	}
+	return nil
+}
+
+// keepAgreement stores an agreement, joining signatures with those that are held.
+func (n *Node) keepAgreement(signed *protocol.SignedAgreement, proposer protocol.OrgID) error {
+	id := signed.ID()
+	before := n.snap.Load().agreements[id]
+	err := n.change(func(tx *store.Tx) error {
+		doc := agreementDoc{FirstSeen: uint64(nowMillis()), Proposer: proposer}
+		if _, err := getDoc(tx, kindAgreement, id[:], &doc); err != nil {
+			return err
+		}
+		if len(doc.Signed) > 0 {
+			var held protocol.SignedAgreement
+			if err := protocol.Decode(doc.Signed, maxDocument, &held); err != nil {
+				return err
+			}
+			signed = joinSignatures(&held, signed)
+		}
+		doc.Signed = protocol.Encode(signed)
+		return putDoc(tx, kindAgreement, id[:], &doc)
+	})
+	if err != nil {
+		return err
+	}
+	after := n.snap.Load().agreements[id]
+	if after != nil && len(after.Missing) == 0 && (before == nil || len(before.Missing) > 0) {
+		n.log.Info("agreement countersigned by all", "agreement", id)
+		return n.gate.reopen(after.Parties)
+	}
+	return nil
+}
+
+func joinSignatures(a, b *protocol.SignedAgreement) *protocol.SignedAgreement {
+	out := &protocol.SignedAgreement{Statement: a.Statement, Sigs: slices.Clone(a.Sigs)}
+	for _, sig := range b.Sigs {
+		if !slices.ContainsFunc(out.Sigs, func(p protocol.PartySignature) bool { return p.Org == sig.Org }) {
+			out.Sigs = append(out.Sigs, sig)
+		}
+	}
+	slices.SortFunc(out.Sigs, func(x, y protocol.PartySignature) int { return x.Org.Compare(y.Org) })
+	return out
+}
+
+// Countersign signs an agreement that was proposed to this organisation.
+func (n *Node) Countersign(id protocol.AgreementID) error {
+	s := n.snap.Load()
+	a := s.agreements[id]
+	switch {
+	case a == nil:
+		return fmt.Errorf("no agreement %s was proposed; 'entente agreement inbox' shows those that were", id.Short())
+	case n.keys.Op == nil:
+		return ErrNoOperationalKey
+	case !slices.Contains(a.Parties, n.org):
+		return errors.New("this organisation is not a party of the agreement")
+	case len(a.terminations) > 0 || len(a.rejections) > 0:
+		return errors.New("the agreement was rejected or terminated; propose a new one")
+	case uint64(nowMillis()) >= a.NotAfter:
+		return protocol.Errorf(protocol.ErrExpired, "the agreement has ended already; propose a new one")
+	}
+	for _, p := range a.Parties {
+		if err := s.checkPinned(n.org, p); err != nil {
+			return err
+		}
+	}
+	sig, err := crypto.SignAgreement(a.Signed.Statement, s.network, n.org, n.keys.Op)
+	if err != nil {
+		return err
+	}
+	signed := joinSignatures(&a.Signed, &protocol.SignedAgreement{Sigs: []protocol.PartySignature{sig}})
+	if err := n.keepAgreement(signed, a.doc.Proposer); err != nil {
+		return err
+	}
+	if err := n.gate.drain(); err != nil {
+		return err
+	}
+	return n.sendLetters(a.Parties, protocol.LetterCountersign, protocol.Encode(signed))
+}
+
+// Reject answers a proposal with no.
+func (n *Node) Reject(id protocol.AgreementID, reason string) error {
+	s := n.snap.Load()
+	a := s.agreements[id]
+	switch {
+	case a == nil:
+		return fmt.Errorf("no agreement %s was proposed", id.Short())
+	case n.keys.Op == nil:
+		return ErrNoOperationalKey
+	case len(a.Missing) == 0:
+		return errors.New("the agreement is countersigned by all; terminate it instead")
+	}
+	r := &protocol.Rejection{Version: 1, Network: s.network, Agreement: id, Org: n.org, At: uint64(nowMillis()), Reason: reason}
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	signed, err := crypto.SignRejection(r, n.keys.Op)
+	if err != nil {
+		return err
+	}
+	if err := n.keepEnd(id, &signed, protocol.LetterRejection); err != nil {
+		return err
+	}
+	return n.sendLetters(a.Parties, protocol.LetterRejection, protocol.Encode(&signed))
+}
+
+// Terminate ends an agreement at once, by this party alone. From its commit on, nothing is
+// sealed under the agreement; the other party's entries after the heads held now are not
+// read under it.
+func (n *Node) Terminate(id protocol.AgreementID, reason string) error {
+	s := n.snap.Load()
+	a := s.agreements[id]
+	switch {
+	case a == nil:
+		return fmt.Errorf("no agreement %s is known here", id.Short())
+	case n.keys.Op == nil:
+		return ErrNoOperationalKey
+	case len(a.terminations) > 0:
+		return errors.New("the agreement is terminated already")
+	}
+	t := &protocol.Termination{Version: 1, Network: s.network, Agreement: id, Org: n.org, At: uint64(nowMillis()), Reason: reason}
+	err := n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			sg, ok := s.signers[f.Origin.Signing]
+			if ok && sg.org != n.org && slices.Contains(a.Parties, sg.org) && len(t.Heads) < protocol.MaxTerminationHeads {
+				t.Heads = append(t.Heads, protocol.FeedHead{Feed: f.ID, Seq: f.Seq, Hash: f.Hash})
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	signed, err := crypto.SignTermination(t, n.keys.Op)
+	if err != nil {
+		return err
+	}
+	if err := n.keepEnd(id, &signed, protocol.LetterTermination); err != nil {
+		return err
+	}
+	return n.sendLetters(a.Parties, protocol.LetterTermination, protocol.Encode(&signed))
+}
+
+// keepEnd stores a termination or a rejection of an agreement that is known.
+func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind protocol.LetterKind) error {
+	return n.change(func(tx *store.Tx) error {
+		var doc agreementDoc
+		ok, err := getDoc(tx, kindAgreement, id[:], &doc)
+		if err != nil || !ok {
+			return errors.Join(err, fmt.Errorf("no agreement %s is known here", id.Short()))
+		}
+		raw := protocol.Encode(signed)
+		list := &doc.Terminations
+		if kind == protocol.LetterRejection {
+			list = &doc.Rejections
+		}
+		if slices.ContainsFunc(*list, func(b []byte) bool { return slices.Equal(b, raw) }) || len(*list) >= protocol.MaxParties {
+			return nil
+		}
+		*list = append(*list, raw)
+		return putDoc(tx, kindAgreement, id[:], &doc)
+	})
+}
+
+// receiveLetter takes what a letter brings. It is called by the gate after the letter's
+// place and sender were verified. An error means that the letter is worthless, not that
+// anything is wrong here.
+func (n *Node) receiveLetter(l *protocol.Letter) error {
+	s := n.snap.Load()
+	card := func(o protocol.OrgID) *crypto.Card { return s.cards[o] }
+	switch l.Kind {
+	case protocol.LetterProposal, protocol.LetterCountersign:
+		var signed protocol.SignedAgreement
+		if err := protocol.Decode(l.Content, protocol.MaxLetterSize, &signed); err != nil {
+			return err
+		}
+		a, err := crypto.VerifyAgreement(&signed, s.network, card)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(a.Parties, n.org) || !slices.Contains(a.Parties, l.Sender) || slices.Contains(a.Missing, l.Sender) {
+			return protocol.Errorf(protocol.ErrWrongContext, "agreement from %s is not signed by it, or not with us", l.Sender.Short())
+		}
+		if s.agreements[a.ID] == nil && n.inboxFull(s) {
+			return protocol.Errorf(protocol.ErrOversize, "the inbox of proposals is full; reject some")
+		}
+		return n.keepAgreement(&signed, l.Sender)
+	case protocol.LetterTermination:
+		var o protocol.OrgSigned
+		if err := protocol.Decode(l.Content, protocol.MaxLetterSize, &o); err != nil {
+			return err
+		}
+		t, err := crypto.VerifyTermination(&o, s.network, card)
+		if err != nil {
+			return err
+		}
+		a := s.agreements[t.Agreement]
+		if a == nil || t.Org != l.Sender || !slices.Contains(a.Parties, l.Sender) {
+			return protocol.Errorf(protocol.ErrWrongContext, "termination is not by a party of an agreement known here")
+		}
+		return n.keepEnd(t.Agreement, &o, l.Kind)
+	case protocol.LetterRejection:
+		var o protocol.OrgSigned
+		if err := protocol.Decode(l.Content, protocol.MaxLetterSize, &o); err != nil {
+			return err
+		}
+		r, err := crypto.VerifyRejection(&o, s.network, card)
+		if err != nil {
+			return err
+		}
+		a := s.agreements[r.Agreement]
+		if a == nil || r.Org != l.Sender || !slices.Contains(a.Parties, l.Sender) || len(a.Missing) == 0 {
+			return protocol.Errorf(protocol.ErrWrongContext, "rejection is not by a party of a proposal known here")
+		}
+		return n.keepEnd(r.Agreement, &o, l.Kind)
+	}
+	return protocol.Errorf(protocol.ErrMalformed, "letter of unknown kind %d", l.Kind)
+}
+
+// maxInbox bounds the proposals that wait for an answer.
+const maxInbox = 500
+
+func (n *Node) inboxFull(s *snapshot) bool {
+	waiting := 0
+	for _, a := range s.agreements {
+		if slices.Contains(a.Missing, n.org) && len(a.rejections) == 0 {
+			waiting++
+		}
+	}
+	return waiting >= maxInbox
+}

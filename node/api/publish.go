@@ -1,0 +1,204 @@
+package api
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/intake"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Plan says what a publication would do.
+type Plan struct {
+	Format     string             `json:"format"`
+	Topic      string             `json:"topic"`
+	Generation uint64             `json:"policy_generation"`
+	Records    int                `json:"records"`
+	Duplicates int                `json:"duplicates"`
+	Orgs       []node.PlanOrg     `json:"organisations"`
+	Handling   []PlanHandling     `json:"handling"`
+	Refused    []node.RefusedItem `json:"refused"`  // records that may not go out as they are
+	Problems   []string           `json:"problems"` // file:line: what could not be read
+	Notes      []string           `json:"notes"`
+}
+
+// PlanHandling counts the records of one handling.
+type PlanHandling struct {
+	TLP       string   `json:"tlp"`
+	Countries []string `json:"countries,omitempty"`
+	Records   int      `json:"records"`
+	Readers   []string `json:"readers"`
+}
+
+// PublishEvent is one line of the answer to a publication.
+type PublishEvent struct {
+	Plan    *Plan    `json:"plan,omitempty"`
+	Done    int      `json:"done,omitempty"`
+	Total   int      `json:"total,omitempty"`
+	Receipt *Receipt `json:"receipt,omitempty"`
+	Error   *Error   `json:"failed,omitempty"`
+}
+
+// Receipt acknowledges: what it counts is durable here.
+type Receipt struct {
+	Records   int                 `json:"records"`
+	Envelopes int                 `json:"envelopes"` // feed entries, grants among them
+	Feed      protocol.FeedID     `json:"feed"`
+	From      uint64              `json:"from"`
+	To        uint64              `json:"to"`
+	IDs       []protocol.RecordID `json:"ids,omitempty"`
+}
+
+// flags reads the handling that the request gives besides what the file states.
+func (s *Server) flags(r *http.Request) (policy.Flags, error) {
+	var f policy.Flags
+	q := r.URL.Query()
+	var err error
+	if v := q.Get("tlp"); v != "" {
+		if f.TLP, err = protocol.ParseTLP(v); err != nil {
+			return f, err
+		}
+	}
+	if v := q.Get("pap"); v != "" {
+		if f.PAP, err = protocol.ParsePAP(v); err != nil {
+			return f, err
+		}
+	}
+	if v := q.Get("personal"); v != "" {
+		if f.Personal, err = protocol.ParsePersonalData(v); err != nil {
+			return f, err
+		}
+	}
+	for _, c := range list(r, "country") {
+		c = strings.ToUpper(c)
+		if !protocol.IsCountry(c) {
+			return f, protocol.Errorf(protocol.ErrMalformed, "%q is not a country code; use ISO 3166-1 alpha-2, as TH", c)
+		}
+		f.Countries = append(f.Countries, c)
+	}
+	f.Purposes = list(r, "purpose")
+	for _, v := range list(r, "to") {
+		org, err := s.node.FindOrg(v)
+		if err != nil {
+			return f, err
+		}
+		f.To = append(f.To, org)
+	}
+	for _, v := range list(r, "exclude") {
+		org, err := s.node.FindOrg(v)
+		if err != nil {
+			return f, err
+		}
+		f.Exclude = append(f.Exclude, org)
+	}
+	days, err := number(q.Get("retention"))
+	f.RetentionDays = uint32(min(days, 36500))
+	return f, err
+}
+
+func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	flags, err := s.flags(r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	format, err := intake.ParseFormat(q.Get("format"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	generation, err := number(q.Get("generation"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	name := q.Get("file")
+	if name == "" {
+		name = "-"
+	}
+	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format})
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	req := node.PublishRequest{Topic: q.Get("topic"), Items: res.Items, Flags: flags}
+	p, err := s.node.Plan(req)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	plan := s.planOf(p, res)
+	if generation != 0 && generation != p.Generation {
+		fail(w, node.ErrStale)
+		return
+	}
+	out := newStream(w)
+	if out.send(PublishEvent{Plan: &plan}) != nil || q.Get("dry_run") != "" {
+		return
+	}
+	last := time.Now()
+	req.Progress = func(done, total int) {
+		if time.Since(last) > 50*time.Millisecond || done == total {
+			last = time.Now()
+			_ = out.send(PublishEvent{Done: done, Total: total})
+		}
+	}
+	req.Generation = generation
+	rec, err := s.node.Publish(r.Context(), req)
+	if err != nil {
+		e := Error{Message: err.Error(), Class: protocol.Class(err)}
+		if errors.Is(err, node.ErrStale) {
+			e.Class = "stale"
+		}
+		_ = out.send(PublishEvent{Error: &e})
+		return
+	}
+	receipt := Receipt{Records: len(rec.Records), Envelopes: rec.Envelopes, Feed: rec.Feed, From: rec.From, To: rec.To}
+	if q.Get("ids") != "" || len(rec.Records) <= 100 {
+		receipt.IDs = rec.Records
+	}
+	_ = out.send(PublishEvent{Receipt: &receipt})
+}
+
+func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {
+	plan := Plan{Format: string(res.Format), Topic: p.Topic, Generation: p.Generation, Records: p.Records, Duplicates: res.Duplicates,
+		Orgs: p.Orgs, Refused: p.Refused, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
+	if plan.Orgs == nil {
+		plan.Orgs = []node.PlanOrg{}
+	}
+	if plan.Refused == nil {
+		plan.Refused = []node.RefusedItem{}
+	}
+	for _, pr := range res.Problems {
+		plan.Problems = append(plan.Problems, pr.String())
+	}
+	merged := map[string]*PlanHandling{}
+	for _, c := range p.Classes {
+		readers := []string{}
+		for _, d := range c.Readers {
+			readers = append(readers, s.name(d.Org))
+		}
+		key := c.Handling.TLP.String() + "|" + strings.Join(c.Handling.Countries, ",") + "|" + strings.Join(readers, "|")
+		if merged[key] == nil {
+			merged[key] = &PlanHandling{TLP: c.Handling.TLP.String(), Countries: c.Handling.Countries, Readers: readers}
+		}
+		merged[key].Records += c.Records
+	}
+	plan.Handling = sortedHandling(merged)
+	return plan
+}
+
+func sortedHandling(m map[string]*PlanHandling) []PlanHandling {
+	out := []PlanHandling{}
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, *m[key])
+	}
+	return out
+}

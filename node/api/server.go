@@ -1,0 +1,184 @@
+// Package api is a node's local HTTP interface: what the command line speaks, over a Unix
+// socket in the data directory. Whoever may open the socket is the organisation's operator;
+// it is made with mode 0600. Answers are JSON; streams are one JSON object a line.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// SocketName is the name of the socket in the data directory.
+const SocketName = "api.sock"
+
+// Bounds on requests.
+const (
+	maxRequest = 1 << 20   // of most requests
+	maxUpload  = 256 << 20 // of a file to publish
+)
+
+// Server answers for one node.
+type Server struct {
+	node *node.Node
+	mux  *http.ServeMux
+}
+
+// New makes a server; it is an http.Handler, and may be used without a socket.
+func New(n *node.Node) *Server {
+	s := &Server{node: n, mux: http.NewServeMux()}
+	s.routes()
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Listen makes the socket of a data directory. A socket left by a node that died is replaced;
+// the store's lock keeps two nodes from running.
+func Listen(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, SocketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("replacing socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("making socket: %w (a path of more than 100 bytes is too long for a socket: choose a shorter --dir)", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Serve answers on l until ctx ends.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	// Streams end with the node: their requests get its context.
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(stop); err != nil {
+		_ = srv.Close()
+	}
+	<-done
+	return nil
+}
+
+// Error is how a request fails.
+type Error struct {
+	Message string `json:"error"`
+	Class   string `json:"class,omitempty"` // a class of SPEC.md, "Failure classes"
+}
+
+func fail(w http.ResponseWriter, err error) {
+	status := http.StatusBadRequest
+	switch {
+	case errors.Is(err, node.ErrNotFound):
+		status = http.StatusNotFound
+	case errors.Is(err, node.ErrStale):
+		status = http.StatusConflict
+	case errors.Is(err, protocol.ErrOversize):
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, node.ErrNoOperationalKey):
+		status = http.StatusForbidden
+	}
+	e := Error{Message: err.Error(), Class: protocol.Class(err)}
+	if e.Class == "other" {
+		e.Class = ""
+	}
+	reply(w, status, e)
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v)
+}
+
+// call wraps a handler that answers with one value.
+func call(fn func(r *http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest*16)
+		v, err := fn(r)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		if v == nil {
+			v = struct{}{}
+		}
+		reply(w, http.StatusOK, v)
+	}
+}
+
+// decode reads a JSON request, strictly.
+func decode(r *http.Request, v any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %v", err)
+	}
+	return nil
+}
+
+func body(r *http.Request) ([]byte, error) {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, protocol.Errorf(protocol.ErrOversize, "reading request: %v", err)
+	}
+	return b, nil
+}
+
+// stream writes JSON lines.
+type stream struct {
+	w   http.ResponseWriter
+	enc *json.Encoder
+}
+
+func newStream(w http.ResponseWriter) *stream {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return &stream{w: w, enc: enc}
+}
+
+func (s *stream) send(v any) error {
+	if err := s.enc.Encode(v); err != nil {
+		return err
+	}
+	if f, ok := s.w.(http.Flusher); ok {
+		f.Flush()
+	}
+	return nil
+}
+
+func list(r *http.Request, name string) (out []string) {
+	for _, v := range r.URL.Query()[name] {
+		for s := range strings.SplitSeq(v, ",") {
+			if s = strings.TrimSpace(s); s != "" {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}

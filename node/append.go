@@ -1,0 +1,158 @@
+package node
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// errGeneration is returned by a commit if agreements, cards or roster changed since the
+// decision; the append is then decided anew.
+var errGeneration = errors.New("decided under an older state")
+
+// appender collects the entries of one publication in one own feed. Nothing of it is
+// visible, to peers or to this node, before commit.
+type appender struct {
+	n        *Node
+	snap     *snapshot
+	topic    string
+	feed     *store.Feed
+	sealedAt uint64
+	epochs   *epochSet
+	envs     []*crypto.VerifiedEnvelope
+	// onCommit run in the committing transaction.
+	onCommit []func(tx *store.Tx) error
+}
+
+// append runs build on this node's feed in topic and commits what it added: all or nothing.
+// If the state that build decided from changed meanwhile, build runs again.
+func (n *Node) append(topic string, build func(*appender) error) error {
+	n.appendMu.Lock()
+	defer n.appendMu.Unlock()
+	for {
+		err := n.appendOnce(topic, build)
+		if !errors.Is(err, errGeneration) {
+			return err
+		}
+	}
+}
+
+func (n *Node) appendOnce(topic string, build func(*appender) error) error {
+	s := n.snap.Load()
+	if s.network == protocol.NoNetwork {
+		return ErrNoNetwork
+	}
+	a, err := n.newAppender(s, topic)
+	if err != nil {
+		return err
+	}
+	if err := build(a); err != nil || len(a.envs) == 0 {
+		return err
+	}
+	return a.commit()
+}
+
+func (n *Node) newAppender(s *snapshot, topic string) (*appender, error) {
+	a := &appender{n: n, snap: s, topic: topic}
+	id := protocol.NewTopicID(s.network, topic)
+	var inc incarnationDoc
+	err := n.st.Update(func(tx *store.Tx) error {
+		ok, err := getDoc(tx, kindFeedNumber, id[:], &inc)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			var b [8]byte
+			rand.Read(b[:])
+			inc.Incarnation = binary.BigEndian.Uint64(b[:])
+			if err := putDoc(tx, kindFeedNumber, id[:], &inc); err != nil {
+				return err
+			}
+		}
+		origin := protocol.Origin{Signing: n.keys.Signing.Public(), Incarnation: inc.Incarnation, Topic: id}
+		a.feed, err = tx.Feed(origin.FeedID(s.network))
+		if err == nil && a.feed == nil {
+			a.feed = &store.Feed{ID: origin.FeedID(s.network), Origin: origin}
+			err = tx.PutFeed(a.feed)
+		}
+		if err == nil {
+			a.epochs, err = loadEpochs(tx, a.feed.ID)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading own feed: %w", err)
+	}
+	// Never falls within a feed, whatever the clock does.
+	a.sealedAt = max(uint64(nowMillis()), a.feed.SealedAt)
+	return a, nil
+}
+
+// nextSeq returns the seq that the next added entry will have.
+func (a *appender) nextSeq() uint64 { return a.feed.Seq + uint64(len(a.envs)) + 1 }
+
+// header returns what the next entry of a kind will be bound to, for sealing its body.
+func (a *appender) header(kind protocol.EntryKind) *protocol.Header {
+	return &protocol.Header{Version: 1, Suite: protocol.Suite1, Kind: kind, Feed: a.feed.ID, Seq: a.nextSeq()}
+}
+
+// add signs the next entry.
+func (a *appender) add(kind protocol.EntryKind, body []byte) error {
+	prev := a.feed.Hash
+	if len(a.envs) > 0 {
+		prev = a.envs[len(a.envs)-1].Hash
+	}
+	env, err := crypto.SignEnvelope(a.snap.network, a.feed.Origin, kind, a.nextSeq(), prev, body, a.n.keys.Signing)
+	if err != nil {
+		return fmt.Errorf("signing entry: %w", err)
+	}
+	a.envs = append(a.envs, env)
+	return nil
+}
+
+// commit makes the publication durable, then visible, then announces it. It returns
+// errGeneration, and leaves nothing, if the state changed since it was decided.
+func (a *appender) commit() error {
+	n := a.n
+	if err := n.st.Stage(a.feed.ID, a.envs); err != nil {
+		return errors.Join(fmt.Errorf("storing entries: %w", err), n.st.DropStaged())
+	}
+	n.stateMu.RLock()
+	current := n.snap.Load().generation == a.snap.generation
+	var err error
+	if current {
+		err = n.st.Update(func(tx *store.Tx) error {
+			for _, fn := range a.onCommit {
+				if err := fn(tx); err != nil {
+					return err
+				}
+			}
+			if err := a.epochs.store(tx); err != nil {
+				return err
+			}
+			last := a.envs[len(a.envs)-1]
+			f := *a.feed
+			f.Seq, f.Hash, f.SealedAt = last.Header.Seq, last.Hash, a.sealedAt
+			return tx.CommitStaged(&f)
+		})
+	}
+	n.stateMu.RUnlock()
+	if !current || err != nil {
+		if derr := n.st.DropStaged(); derr != nil {
+			return derr
+		}
+		if err == nil {
+			err = errGeneration
+		}
+		return err
+	}
+	if net := n.net.Load(); net != nil {
+		net.announce(a.topic, a.envs)
+	}
+	return n.gate.openFeed(a.feed.ID, a.nextSeq()-1)
+}

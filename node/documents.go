@@ -1,0 +1,117 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// The node's own documents in the store live under the prefix "n/", one kind each, encoded
+// like everything else with the strict encoding of package protocol.
+const (
+	kindCard       = "n/card/"
+	kindRoster     = "n/roster/"
+	kindPin        = "n/pin/"
+	kindAgreement  = "n/agreement/"
+	kindTopic      = "n/topic/"
+	kindSecret     = "n/secret/"
+	kindSetting    = "n/setting/"
+	kindFeedNumber = "n/incarnation/"
+	kindPublished  = "n/published/"
+	kindQuarantine = "n/quarantine/"
+)
+
+const maxDocument = 8 << 20
+
+// networkDoc says which network this node is a member of.
+type networkDoc struct {
+	_         struct{} `cbor:",toarray"`
+	Network   protocol.NetworkID
+	Bootstrap []protocol.Bootstrap
+}
+
+// pinDoc records that a person checked an organisation's fingerprint.
+type pinDoc struct {
+	_  struct{} `cbor:",toarray"`
+	At uint64
+}
+
+// topicDoc is a topic that this node is in.
+type topicDoc struct {
+	_    struct{} `cbor:",toarray"`
+	Name string
+	At   uint64
+}
+
+// secretDoc is the topic secret of one period.
+type secretDoc struct {
+	_      struct{} `cbor:",toarray"`
+	Period uint32
+	Secret [32]byte
+}
+
+// agreementDoc is an agreement with its whole life.
+type agreementDoc struct {
+	_            struct{} `cbor:",toarray"`
+	Signed       []byte   // encoded protocol.SignedAgreement, with all signatures seen so far
+	FirstSeen    uint64
+	Proposer     protocol.OrgID
+	Rejections   [][]byte // encoded protocol.OrgSigned
+	Terminations [][]byte // encoded protocol.OrgSigned
+}
+
+// publishedDoc says for whom an own envelope was sealed.
+type publishedDoc struct {
+	_          struct{}         `cbor:",toarray"`
+	Orgs       []protocol.OrgID // sorted
+	Topic      string
+	Generation uint64
+	At         uint64
+}
+
+// quarantineDoc is a record, or a whole entry, that arrived and is not to be used.
+type quarantineDoc struct {
+	_         struct{} `cbor:",toarray"`
+	Feed      protocol.FeedID
+	Seq       uint64
+	Index     uint32
+	Record    protocol.RecordID
+	Publisher protocol.OrgID
+	Topic     string
+	Reason    string
+	Text      string
+	At        uint64
+	StixID    string
+	Type      string
+}
+
+type incarnationDoc struct {
+	_           struct{} `cbor:",toarray"`
+	Incarnation uint64
+}
+
+func putDoc(tx *store.Tx, kind string, id []byte, doc any) error {
+	return tx.Set(append([]byte(kind), id...), protocol.Encode(doc))
+}
+
+func getDoc(tx *store.Tx, kind string, id []byte, doc any) (bool, error) {
+	b, err := tx.Get(append([]byte(kind), id...))
+	if err != nil || b == nil {
+		return false, err
+	}
+	if err := protocol.Decode(b, maxDocument, doc); err != nil {
+		return false, fmt.Errorf("reading %s document: %w", kind, err)
+	}
+	return true, nil
+}
+
+func scanDocs[T any](tx *store.Tx, kind string, fn func(id []byte, doc *T) error) error {
+	return tx.Scan([]byte(kind), nil, false, func(k, v []byte) (bool, error) {
+		doc := new(T)
+		if err := protocol.Decode(v, maxDocument, doc); err != nil {
+			return false, fmt.Errorf("reading %s document: %w", kind, err)
+		}
+		return true, fn(k[len(kind):], doc)
+	})
+}

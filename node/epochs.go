@@ -1,0 +1,172 @@
+package node
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"slices"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// epochSet holds the epochs of one own feed while it is appended to.
+type epochSet struct {
+	feed  protocol.FeedID
+	all   []*store.Epoch
+	dirty map[uint64]bool
+}
+
+func loadEpochs(tx *store.Tx, feed protocol.FeedID) (*epochSet, error) {
+	all, err := tx.Epochs(feed)
+	return &epochSet{feed: feed, all: all, dirty: map[uint64]bool{}}, err
+}
+
+func (e *epochSet) store(tx *store.Tx) error {
+	for _, ep := range e.all {
+		if e.dirty[ep.Number] {
+			if err := tx.PutEpoch(e.feed, ep); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cover returns at most MaxStanzas epochs whose audiences together are exactly orgs, making
+// new ones where needed and adding their grants to the feed before anything that needs them.
+// Organisations are grouped by what their terms cover, so that the epochs made for one
+// record serve the next: worldwide partners, one group for each country, and so on.
+func (a *appender) cover(orgs []protocol.OrgID) ([]*store.Epoch, error) {
+	if err := a.retire(); err != nil {
+		return nil, err
+	}
+	groups := map[string][]protocol.OrgID{}
+	for _, o := range orgs {
+		g := policy.Group(a.snap.policy, o)
+		groups[g] = append(groups[g], o)
+	}
+	if len(groups) > protocol.MaxStanzas {
+		groups = map[string][]protocol.OrgID{"": orgs}
+	}
+	var use []*store.Epoch
+	for _, set := range groups {
+		slices.SortFunc(set, protocol.OrgID.Compare)
+		ep, err := a.epochFor(set)
+		if err != nil {
+			return nil, err
+		}
+		use = append(use, ep)
+	}
+	for _, ep := range use {
+		ep.Used++
+		a.epochs.dirty[ep.Number] = true
+	}
+	return use, nil
+}
+
+// epochFor returns the live epoch of exactly this set, granted to every node that it is due
+// to, or makes one.
+func (a *appender) epochFor(set []protocol.OrgID) (*store.Epoch, error) {
+	for _, ep := range a.epochs.all {
+		if !ep.Retired && slices.Equal(ep.Audience, set) {
+			return ep, a.grant(ep)
+		}
+	}
+	ep := &store.Epoch{Number: 1, Audience: set, Created: a.sealedAt}
+	for _, old := range a.epochs.all {
+		ep.Number = max(ep.Number, old.Number+1)
+	}
+	rand.Read(ep.Key[:])
+	a.epochs.all = append(a.epochs.all, ep)
+	a.epochs.dirty[ep.Number] = true
+	return ep, a.grant(ep)
+}
+
+// retire ends the epochs that may not be used again: used up, too old, or known to a node
+// or an organisation that is not due the next record.
+func (a *appender) retire() error {
+	for _, ep := range a.epochs.all {
+		if ep.Retired {
+			continue
+		}
+		if ep.Used >= protocol.MaxEpochEnvelopes || a.sealedAt-ep.Created >= protocol.MaxEpochAge || a.overGranted(ep) {
+			ep.Retired = true
+			a.epochs.dirty[ep.Number] = true
+		}
+	}
+	return nil
+}
+
+// overGranted reports whether a key went to somebody who is no longer due it.
+func (a *appender) overGranted(ep *store.Epoch) bool {
+	for _, org := range ep.Audience {
+		if _, ok := a.secretWith(org); !ok {
+			return true
+		}
+	}
+	for _, g := range ep.Granted {
+		if !slices.ContainsFunc(ep.Audience, func(org protocol.OrgID) bool {
+			c := a.snap.cards[org]
+			if c == nil {
+				return false
+			}
+			e := c.Node(g.Node)
+			return e != nil && recipientHash(e.Recipient) == g.Recipient
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+func recipientHash(recipient string) protocol.Hash { return sha256.Sum256([]byte(recipient)) }
+
+// secretWith returns the secret of an agreement in force with org; it keys grant hints.
+func (a *appender) secretWith(org protocol.OrgID) ([32]byte, bool) {
+	var best *agreement
+	for _, ag := range a.snap.agreements {
+		pa := policy.Agreement{ID: ag.ID, Doc: &ag.Agreement.Agreement, TerminatedAt: ag.terminatedAt()}
+		if len(ag.Missing) == 0 && slices.Contains(ag.Parties, org) && slices.Contains(ag.Parties, a.n.org) &&
+			pa.InForce(uint64(nowMillis())) && (best == nil || slices.Compare(ag.ID[:], best.ID[:]) < 0) {
+			best = ag
+		}
+	}
+	if best == nil {
+		return [32]byte{}, false
+	}
+	return best.Secret, true
+}
+
+// grant adds grant entries for the nodes that are due ep's key and do not have it. A stale
+// card gets none: its nodes get theirs when a fresh one has come.
+func (a *appender) grant(ep *store.Epoch) error {
+	var to []crypto.GrantTo
+	now := uint64(nowMillis())
+	for _, org := range ep.Audience {
+		card := a.snap.cards[org]
+		secret, ok := a.secretWith(org)
+		if card == nil || !ok || !card.Fresh(now) {
+			continue
+		}
+		for _, e := range card.Nodes {
+			if now >= e.NotAfter || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
+				continue
+			}
+			to = append(to, crypto.GrantTo{Secret: secret, Node: e.Node, Recipient: e.Recipient})
+			ep.Granted = append(ep.Granted, store.Granted{Node: e.Node, Recipient: recipientHash(e.Recipient)})
+		}
+	}
+	for part := range slices.Chunk(to, protocol.MaxGrantsPerEntry) {
+		body, err := crypto.SealGrants(a.snap.network, a.n.org, a.feed.ID, a.nextSeq(), ep.Number, crypto.EpochKeyOf(ep.Key), part)
+		if err != nil {
+			return err
+		}
+		if err := a.add(protocol.EntryGrant, body); err != nil {
+			return err
+		}
+		a.epochs.dirty[ep.Number] = true
+	}
+	return nil
+}

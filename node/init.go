@@ -1,0 +1,143 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// CardLife is how long a card that this node signs stays fresh, in milliseconds, and
+// cardRenewal how long before its end a running node renews it.
+const (
+	CardLife    = 30 * 24 * 3600 * 1000
+	cardRenewal = 15 * 24 * 3600 * 1000
+	nodeLife    = 366 * 24 * 3600 * 1000
+)
+
+// InitRequest founds an organisation with one node.
+type InitRequest struct {
+	Dir        string // data directory; must not hold keys yet
+	RootFile   string // where the root key goes, to be moved off the machine; must not exist
+	Name       string
+	Kind       protocol.OrgKind
+	Country    string // ISO 3166-1 alpha-2; empty: international
+	Contact    string
+	Addrs      []string // announced multiaddrs; may be set later
+	Passphrase []byte   // empty: a key file with mode 0600 in the data directory
+}
+
+// Identity is an organisation with one node, made in memory.
+type Identity struct {
+	Keys *Keys
+	Card protocol.SignedCard
+	Root crypto.RootPrivate
+	Next crypto.RootPrivate // committed to, for the first root rotation
+}
+
+// NewIdentity makes the keys and the first card of an organisation.
+func NewIdentity(r InitRequest) (*Identity, error) {
+	root, next := crypto.GenerateRoot(), crypto.GenerateRoot()
+	nextSet := protocol.RootSet{Keys: []protocol.RootKey{next.Public()}, Threshold: 1}
+	inc := protocol.Inception{Version: 1, Name: r.Name, Kind: r.Kind, Country: r.Country,
+		Root: protocol.RootSet{Keys: []protocol.RootKey{root.Public()}, Threshold: 1}, Next: nextSet.Hash()}
+	rand.Read(inc.Nonce[:])
+	if err := inc.Validate(); err != nil {
+		return nil, err
+	}
+	now := uint64(nowMillis())
+	op := crypto.GenerateOp()
+	epoch := protocol.Encode(&protocol.RootEpoch{Version: 1, Org: inc.ID(), Epoch: 1, Op: op.Public(), Issued: now})
+	sig, err := root.Sign(protocol.ContextRootEpoch, protocol.NoNetwork, epoch)
+	if err != nil {
+		return nil, fmt.Errorf("signing root epoch: %w", err)
+	}
+	id, err := crypto.GenerateIdentity()
+	if err != nil {
+		return nil, fmt.Errorf("generating age identity: %w", err)
+	}
+	k := &Keys{Org: inc.ID(), Op: op, Host: crypto.GenerateNode(), Signing: crypto.GenerateSigning(), Identities: []*crypto.Identity{id}}
+	rand.Read(k.Store[:])
+	card := &protocol.Card{Version: 1, Inception: protocol.Encode(&inc),
+		RootEpoch: protocol.Signed{Statement: epoch, Sigs: []protocol.KeySignature{{Key: root.Public(), Sig: sig}}},
+		Serial:    1, Contact: r.Contact, Issued: now, FreshUntil: now + CardLife,
+		Nodes: []protocol.NodeEntry{{Node: k.Host.Public(), Signing: k.Signing.Public(), Recipient: id.Recipient(),
+			NotBefore: now, NotAfter: now + nodeLife, Addrs: r.Addrs}}}
+	signed, err := crypto.SignCard(card, op)
+	if err != nil {
+		return nil, fmt.Errorf("signing card: %w", err)
+	}
+	if _, err := crypto.VerifyCard(&signed); err != nil {
+		return nil, err
+	}
+	return &Identity{Keys: k, Card: signed, Root: root, Next: next}, nil
+}
+
+// Init founds an organisation on disk: keys, first card, store. The root key goes into a
+// file of its own. Nothing is overwritten.
+func Init(r InitRequest) (*Identity, error) {
+	for _, path := range []string{filepath.Join(r.Dir, keyDir, nodeFile), r.RootFile} {
+		if _, err := os.Stat(path); err == nil {
+			return nil, fmt.Errorf("%s exists already; an organisation is founded once, choose another --dir", path)
+		}
+	}
+	ident, err := NewIdentity(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(r.Dir, keyDir), 0o700); err != nil {
+		return nil, fmt.Errorf("making data directory: %w", err)
+	}
+	var lock crypto.Lock
+	if len(r.Passphrase) > 0 {
+		lock = crypto.PassphraseLock(r.Passphrase)
+	} else {
+		kf := crypto.NewKeyFile()
+		if err := writeDurable(filepath.Join(r.Dir, keyDir, lockFile), kf); err != nil {
+			return nil, err
+		}
+		if lock, err = crypto.KeyFileLock(kf); err != nil {
+			return nil, err
+		}
+	}
+	if err := writeDurable(r.RootFile, rootFileText(r, ident)); err != nil {
+		return nil, err
+	}
+	if err := writeKeys(r.Dir, lock, ident.Keys); err != nil {
+		return nil, err
+	}
+	n, err := Open(Config{Dir: r.Dir, Keys: ident.Keys})
+	if err != nil {
+		return nil, err
+	}
+	return ident, errors.Join(n.putOwnCard(&ident.Card), n.Close())
+}
+
+func writeKeys(dir string, lock crypto.Lock, k *Keys) error {
+	ns := nodeSecrets{Version: 1, Org: k.Org, Host: k.Host.UnsafeSeed(), Signing: k.Signing.UnsafeSeed(), Store: k.Store}
+	for _, id := range k.Identities {
+		ns.Identities = append(ns.Identities, id.UnsafeString())
+	}
+	op, ok := k.Op.(crypto.OpPrivate)
+	if !ok {
+		return errors.New("the operational key cannot be written: it is kept elsewhere")
+	}
+	return errors.Join(
+		writeSealed(filepath.Join(dir, keyDir, opFile), lock, &opSecrets{Version: 1, Org: k.Org, Op: op.UnsafeSeed()}),
+		writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns))
+}
+
+func rootFileText(r InitRequest, ident *Identity) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Root keys of %s\n# %s\n# Made %s.\n", strings.ReplaceAll(r.Name, "\n", " "), ident.Keys.Org, time.Now().UTC().Format(time.RFC3339))
+	b.WriteString("# Move this file off the machine, to a safe. Whoever has it is the organisation;\n" +
+		"# without it no operational key can ever be replaced.\n")
+	fmt.Fprintf(&b, "root: %s\nnext: %s\n", ident.Root.UnsafeString(), ident.Next.UnsafeString())
+	return []byte(b.String())
+}

@@ -1,0 +1,425 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/mesh"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// network is the node while it is online: it owns the mesh and the goroutines around it.
+type network struct {
+	n    *Node
+	mesh *mesh.Mesh
+
+	woken  chan struct{} // state changed: topics, peers, card
+	syncs  chan protocol.NodeID
+	inbox  chan *crypto.VerifiedEnvelope
+	outbox chan announcement
+	dirty  chan struct{}
+
+	mu      sync.Mutex
+	joined  map[string]protocol.TopicID // wire name of every joined topic
+	last    map[protocol.NodeID]time.Time
+	syncing map[protocol.NodeID]bool
+	inSync  map[protocol.NodeID]time.Time
+}
+
+type announcement struct {
+	topic string
+	raw   [][]byte
+}
+
+// Bounds on what waits inside the node. What finds no room is dropped and left to the sync.
+const (
+	inboxEntries  = 1024
+	outboxEntries = 64
+	maxDegree     = 12 // peers that this node dials when the network is large
+	redialAfter   = 10 * time.Second
+	admitBatch    = 256
+)
+
+// Run brings the node onto the network and keeps it there until ctx ends. It returns when
+// everything that it started has stopped. ready, if not nil, is called once the node
+// listens, with its addresses.
+func (n *Node) Run(ctx context.Context, ready func(addrs []string)) error {
+	if n.snap.Load().network == protocol.NoNetwork {
+		if ready != nil {
+			ready(nil)
+		}
+		return n.waitForNetwork(ctx, ready)
+	}
+	return n.online(ctx, ready)
+}
+
+// waitForNetwork waits until this node was told of a network, by way of its API.
+func (n *Node) waitForNetwork(ctx context.Context, ready func([]string)) error {
+	for {
+		changed := n.Changed()
+		if n.snap.Load().network != protocol.NoNetwork {
+			return n.online(ctx, ready)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	net := &network{n: n, woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
+		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
+		dirty: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
+		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
+	listen := n.cfg.Listen
+	if len(listen) == 0 {
+		listen = DefaultListen
+	}
+	m, err := mesh.New(ctx, mesh.Config{
+		Key: n.keys.Host, Listen: listen, Network: n.snap.Load().network, Log: n.log,
+		Known:       net.known,
+		OwnHello:    net.ownHello,
+		Hello:       net.hello,
+		Validate:    net.validate,
+		Deliver:     net.deliver,
+		Dropped:     net.dropped,
+		Serve:       net.serve,
+		PeerChanged: net.peerChanged,
+		HostOptions: n.cfg.HostOptions,
+	})
+	if err != nil {
+		return fmt.Errorf("starting mesh: %w", err)
+	}
+	net.mesh = m
+	n.net.Store(net)
+	net.wake()
+	if ready != nil {
+		ready(m.Addrs())
+	}
+	var wg sync.WaitGroup
+	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.admitLoop, net.publishLoop} {
+		wg.Go(func() { run(ctx) })
+	}
+	<-ctx.Done()
+	n.net.Store(nil)
+	err = m.Close()
+	cancel()
+	wg.Wait()
+	return err
+}
+
+// wake makes the node look at its state again. It never blocks.
+func (net *network) wake() {
+	select {
+	case net.woken <- struct{}{}:
+	default:
+	}
+}
+
+func (net *network) markDirty() {
+	select {
+	case net.dirty <- struct{}{}:
+	default:
+	}
+}
+
+func (net *network) known(id protocol.NodeID) (protocol.OrgID, bool) {
+	org, ok := net.n.snap.Load().nodes[id]
+	return org, ok
+}
+
+// validate is the validator of gossip: inline, from memory, three-valued.
+func (net *network) validate(_ protocol.NodeID, data []byte) mesh.Verdict {
+	err := net.n.gate.validate(data)
+	switch {
+	case err == nil:
+		return mesh.Accept
+	case errors.Is(err, protocol.ErrMalformed), errors.Is(err, protocol.ErrOversize),
+		errors.Is(err, protocol.ErrBadSignature), errors.Is(err, protocol.ErrWrongContext):
+		net.n.counters.rejected.Add(1)
+		return mesh.Reject
+	default:
+		if !errors.Is(err, errStale) {
+			net.n.counters.ignored.Add(1)
+			net.markDirty() // its author's card may have to come first
+		}
+		return mesh.Ignore
+	}
+}
+
+// deliver takes an accepted envelope from gossip.
+func (net *network) deliver(_ protocol.NodeID, data []byte) {
+	env, err := crypto.VerifyEnvelope(net.n.snap.Load().network, data)
+	if err != nil {
+		return // the validator let it pass a moment ago; the network id cannot change
+	}
+	select {
+	case net.inbox <- env:
+	default:
+		net.n.counters.dropped.Add(1)
+		net.markDirty()
+	}
+}
+
+func (net *network) dropped(what string) {
+	net.n.counters.dropped.Add(1)
+	net.n.log.Debug("gossip dropped something; the sync will bring it", "what", what)
+	net.markDirty()
+}
+
+// admitLoop takes what gossip brings, many at a time, since each commit costs a disk sync.
+func (net *network) admitLoop(ctx context.Context) {
+	for {
+		var batch []*crypto.VerifiedEnvelope
+		select {
+		case <-ctx.Done():
+			return
+		case env := <-net.inbox:
+			batch = append(batch, env)
+		}
+	more:
+		for len(batch) < admitBatch {
+			select {
+			case env := <-net.inbox:
+				batch = append(batch, env)
+			default:
+				break more
+			}
+		}
+		a, err := net.n.gate.admit(batch)
+		if err != nil {
+			net.n.log.Error("storing what gossip brought failed; the sync will try again", "err", err)
+			net.n.counters.failed.Add(1)
+		}
+		if a.Gaps || a.Refused != nil || err != nil {
+			net.markDirty()
+		}
+	}
+}
+
+// announce hands committed entries to gossip. It never blocks: entries are durable already,
+// and whoever misses them gets them by sync.
+func (net *network) announce(topic string, envs []*crypto.VerifiedEnvelope) {
+	a := announcement{topic: topic}
+	for _, e := range envs {
+		a.raw = append(a.raw, e.Raw)
+	}
+	select {
+	case net.outbox <- a:
+	default:
+		net.n.counters.dropped.Add(1)
+	}
+}
+
+func (net *network) publishLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-net.outbox:
+			name := net.n.snap.Load().wireName(a.topic)
+			for i, raw := range a.raw {
+				if err := net.mesh.Publish(ctx, name, raw); err != nil && ctx.Err() == nil {
+					net.n.log.Debug("gossiping failed; the sync will bring it", "topic", a.topic, "err", err)
+					break
+				}
+				// A long burst would overrun the queues of peers, which drop silently.
+				if i%32 == 31 && sleep(ctx, 5*time.Millisecond) != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// wireName returns the name under which a topic is gossiped in the newest period.
+func (s *snapshot) wireName(topic string) string {
+	names := s.wireNames(topic)
+	if len(names) == 0 {
+		return ""
+	}
+	return names[len(names)-1]
+}
+
+// wireNames returns the names of a topic in all periods whose secret is held, oldest first.
+func (s *snapshot) wireNames(topic string) (names []string) {
+	id := protocol.NewTopicID(s.network, topic)
+	periods := make([]uint32, 0, len(s.secrets))
+	for p := range s.secrets {
+		periods = append(periods, p)
+	}
+	slices.Sort(periods)
+	for _, p := range periods {
+		for _, secret := range s.secrets[p] {
+			names = append(names, crypto.TopicName(secret, id, p))
+		}
+	}
+	return names
+}
+
+// keepState keeps topics joined, strangers out and the own card fresh.
+func (net *network) keepState(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		net.joinTopics()
+		net.mesh.Recheck()
+		if err := net.renewCard(); err != nil {
+			net.n.log.Error("renewing the own card failed", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-net.woken:
+		}
+	}
+}
+
+func (net *network) joinTopics() {
+	s := net.n.snap.Load()
+	want := map[string]protocol.TopicID{}
+	for id, topic := range s.topics {
+		for _, name := range s.wireNames(topic) {
+			want[name] = id
+		}
+	}
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	for name := range net.joined {
+		if _, ok := want[name]; !ok {
+			net.mesh.Leave(name)
+			delete(net.joined, name)
+		}
+	}
+	for name, id := range want {
+		if _, ok := net.joined[name]; ok {
+			continue
+		}
+		if err := net.mesh.Join(name); err != nil {
+			net.n.log.Error("joining topic failed", "topic", s.topics[id], "err", err)
+			continue
+		}
+		net.joined[name] = id
+		net.markDirty()
+	}
+}
+
+// renewCard signs a new card if this node's addresses changed or its end is near.
+func (net *network) renewCard() error {
+	addrs := net.n.cfg.Announce
+	if len(addrs) == 0 {
+		addrs = net.mesh.Addrs()
+	}
+	if len(addrs) > protocol.MaxAddrs {
+		addrs = addrs[:protocol.MaxAddrs]
+	}
+	return net.n.renewCard(func(c *protocol.Card) bool {
+		for i := range c.Nodes {
+			if c.Nodes[i].Node == net.n.ID() && !slices.Equal(c.Nodes[i].Addrs, addrs) {
+				nodes := slices.Clone(c.Nodes)
+				nodes[i].Addrs = addrs
+				c.Nodes = nodes
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// keepPeers keeps this node connected: to everybody in a small network, to some in a large one.
+func (net *network) keepPeers(ctx context.Context) {
+	for {
+		changed := net.n.Changed()
+		net.dial(ctx)
+		wait, cancel := context.WithTimeout(ctx, redialAfter)
+		select {
+		case <-wait.Done():
+		case <-changed:
+			// Changes come in bursts; one look is enough for many.
+			_ = sleep(ctx, 200*time.Millisecond)
+		}
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+type candidate struct {
+	node  protocol.NodeID
+	addrs []string
+}
+
+func (net *network) candidates() []candidate {
+	s := net.n.snap.Load()
+	connected := map[protocol.NodeID]bool{net.n.ID(): true}
+	for _, p := range net.mesh.Peers() {
+		connected[p.Node] = true
+	}
+	addrs := map[protocol.NodeID][]string{}
+	for _, b := range s.bootstrap {
+		addrs[b.Node] = append(addrs[b.Node], b.Addrs...)
+	}
+	for org := range s.members {
+		if c := s.cards[org]; c != nil {
+			for _, e := range c.Nodes {
+				if s.nodes[e.Node] == org {
+					addrs[e.Node] = append(slices.Clone(e.Addrs), addrs[e.Node]...)
+				}
+			}
+		}
+	}
+	degree := len(connected) - 1
+	var list []candidate
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	for id, a := range addrs {
+		if !connected[id] && len(a) > 0 && time.Since(net.last[id]) >= redialAfter {
+			list = append(list, candidate{node: id, addrs: a})
+		}
+	}
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	if room := maxDegree - degree; len(list) > room {
+		list = list[:max(room, 0)]
+	}
+	for _, c := range list {
+		net.last[c.node] = time.Now()
+	}
+	return list
+}
+
+func (net *network) dial(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, c := range net.candidates() {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+			defer cancel()
+			if err := net.mesh.Connect(ctx, c.node, c.addrs); err != nil && ctx.Err() == nil {
+				net.n.log.Debug("peer cannot be reached", "node", c.node, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (net *network) peerChanged(id protocol.NodeID, connected bool) {
+	if connected {
+		select {
+		case net.syncs <- id:
+		default:
+			net.markDirty()
+		}
+	}
+	net.n.changes.notify()
+}

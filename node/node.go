@@ -1,0 +1,224 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/mesh"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Config is what a node is opened with.
+type Config struct {
+	Dir         string            // data directory; empty: in memory, for tests and simulation
+	Keys        *Keys             // must be set
+	Listen      []string          // multiaddrs; empty: DefaultListen
+	Announce    []string          // multiaddrs on the card; empty: those listened on
+	Log         *slog.Logger      // nil: nothing is logged
+	HostOptions []mesh.HostOption // simulation only
+	SyncEvery   time.Duration     // 0: DefaultSyncEvery
+}
+
+// DefaultListen are the addresses listened on where none are given.
+var DefaultListen = []string{"/ip4/0.0.0.0/udp/4401/quic-v1", "/ip4/0.0.0.0/tcp/4401"}
+
+// DefaultSyncEvery is how often a node compares itself with a peer when nothing else makes
+// it do so.
+const DefaultSyncEvery = time.Minute
+
+// Node is one member's node. Its methods may be called concurrently.
+type Node struct {
+	cfg  Config
+	log  *slog.Logger
+	org  protocol.OrgID
+	keys *Keys
+	st   *store.Store
+
+	// verified caches verified cards by hash; it only ever holds what verified.
+	verified sync.Map
+
+	// snap is the present snapshot. stateMu serialises its changes, and is held by an
+	// append from the comparison of generations to its commit.
+	snap    atomic.Pointer[snapshot]
+	stateMu sync.RWMutex
+
+	// appendMu serialises the gate out: all appends to own feeds.
+	appendMu sync.Mutex
+
+	cache *policy.Cache
+
+	// gate is the gate in; run while the node is online, or called directly.
+	gate *gate
+
+	// net is set while Run runs.
+	net atomic.Pointer[network]
+
+	counters counters
+	changes  broadcast // something was indexed, or state changed
+	started  int64
+}
+
+// Open opens a node on its data directory. It does not touch the network.
+func Open(cfg Config) (*Node, error) {
+	if cfg.Keys == nil {
+		return nil, errors.New("opening node: keys must be set")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.SyncEvery == 0 {
+		cfg.SyncEvery = DefaultSyncEvery
+	}
+	dir := cfg.Dir
+	if dir != "" {
+		dir = filepath.Join(dir, "store")
+	}
+	st, err := store.Open(store.Config{Dir: dir, Key: cfg.Keys.Store, Log: cfg.Log})
+	if err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	n := &Node{cfg: cfg, log: cfg.Log, org: cfg.Keys.Org, keys: cfg.Keys, st: st, started: nowMillis()}
+	n.cache = policy.NewCache()
+	n.gate = newGate(n)
+	err = st.DropStaged()
+	if err == nil {
+		err = st.View(func(tx *store.Tx) error {
+			s, err := n.loadSnapshot(tx, 1)
+			n.snap.Store(s)
+			return err
+		})
+	}
+	if err == nil {
+		err = n.gate.openAll()
+	}
+	if err != nil {
+		st.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// Close closes the store. Run must have returned.
+func (n *Node) Close() error { return n.st.Close() }
+
+// Org returns the node's organisation.
+func (n *Node) Org() protocol.OrgID { return n.org }
+
+// ID returns the node's own id.
+func (n *Node) ID() protocol.NodeID { return n.keys.Host.Public() }
+
+// change applies fn to the store and makes a new snapshot with the next generation. It is
+// the only way in which cards, roster, trust, agreements and topics change.
+func (n *Node) change(fn func(tx *store.Tx) error) error {
+	n.stateMu.Lock()
+	defer n.stateMu.Unlock()
+	var next *snapshot
+	err := n.st.Update(func(tx *store.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		var err error
+		next, err = n.loadSnapshot(tx, n.snap.Load().generation+1)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	n.snap.Store(next)
+	n.changes.notify()
+	if net := n.net.Load(); net != nil {
+		net.wake()
+	}
+	return nil
+}
+
+// putOwnCard stores this organisation's card.
+func (n *Node) putOwnCard(signed *protocol.SignedCard) error {
+	card, err := crypto.VerifyCard(signed)
+	if err != nil {
+		return err
+	}
+	if card.Org != n.org {
+		return protocol.Errorf(protocol.ErrWrongContext, "card is of %s, not of this organisation", card.Org.Short())
+	}
+	return n.change(func(tx *store.Tx) error { return putDoc(tx, kindCard, n.org[:], signed) })
+}
+
+// Card returns the newest card known of an organisation, or nil.
+func (n *Node) Card(org protocol.OrgID) *crypto.Card { return n.snap.Load().cards[org] }
+
+// OwnCard returns this organisation's card, or nil before Init.
+func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
+
+// renewCard signs the next version of the own card if change says that something differs,
+// or if the card ends soon. Without the operational key it does nothing.
+func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
+	own := n.OwnCard()
+	if own == nil || n.keys.Op == nil {
+		return nil
+	}
+	c := own.Card
+	now := uint64(nowMillis())
+	if !change(&c) && c.FreshUntil > now+cardRenewal {
+		return nil
+	}
+	c.Serial++
+	c.Issued, c.FreshUntil = now, now+CardLife
+	signed, err := crypto.SignCard(&c, n.keys.Op)
+	if err != nil {
+		return fmt.Errorf("signing card: %w", err)
+	}
+	return n.putOwnCard(&signed)
+}
+
+// nowMillis is the node's clock: Unix milliseconds. In a synctest bubble it is virtual.
+func nowMillis() int64 { return time.Now().UnixMilli() }
+
+// broadcast wakes everybody who waits for a change.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// wait returns a channel that is closed at the next notify.
+func (b *broadcast) wait() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *broadcast) notify() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}
+
+// Changed returns a channel that is closed when something was indexed or decided anew.
+func (n *Node) Changed() <-chan struct{} { return n.changes.wait() }
+
+// sleep waits for d or for ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

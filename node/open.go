@@ -1,0 +1,425 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
+)
+
+// openRecords bounds the records that one transaction indexes.
+const openRecords = 4000
+
+// reader opens the entries of one feed, in order.
+type reader struct {
+	n         *Node
+	s         *snapshot
+	feed      *store.Feed
+	publisher protocol.OrgID
+	own       bool
+	epochs    []*store.Epoch
+	secrets   [][32]byte
+	sealedAt  uint64
+	out       []outcome
+	records   int
+}
+
+// outcome is what became of one entry.
+type outcome struct {
+	seq         uint64
+	state       store.EntryState
+	reason      string
+	epoch       *store.Epoch
+	block       *corpus.Block
+	quarantined []quarantineDoc
+	withdraw    *protocol.WithdrawBody
+}
+
+// open goes on with a feed from where it was opened to. With again it first goes through
+// the entries that did not open before.
+func (g *gate) open(feed protocol.FeedID, again bool) error {
+	if again {
+		seqs, err := g.unopened(feed)
+		if err != nil {
+			return err
+		}
+		for len(seqs) > 0 {
+			took, _, err := g.openSome(feed, seqs, false)
+			if err != nil {
+				return err
+			}
+			seqs = seqs[took:]
+		}
+	}
+	for {
+		took, more, err := g.openSome(feed, nil, true)
+		if err != nil || took == 0 && !more {
+			return err
+		}
+	}
+}
+
+// unopened lists the entries of a feed that were gone through and did not open.
+func (g *gate) unopened(feed protocol.FeedID) (seqs []uint64, err error) {
+	err = g.n.st.View(func(tx *store.Tx) error {
+		for _, st := range []store.EntryState{store.NotForUs, store.AwaitingKey, store.Quarantined} {
+			list, err := tx.EntriesIn(feed, st)
+			if err != nil {
+				return err
+			}
+			seqs = append(seqs, list...)
+		}
+		return nil
+	})
+	slices.Sort(seqs)
+	return seqs, err
+}
+
+// openSome opens entries until enough records have come together, and commits. Either seqs
+// are given, or the entries after the feed's mark are taken, and the mark moves.
+func (g *gate) openSome(feed protocol.FeedID, seqs []uint64, move bool) (took int, more bool, err error) {
+	n := g.n
+	n.stateMu.RLock()
+	r, raws, err := n.newReader(feed, seqs)
+	if err != nil || r == nil {
+		n.stateMu.RUnlock()
+		return 0, false, err
+	}
+	for i, raw := range raws {
+		env, err := crypto.VerifyEnvelope(r.s.network, raw)
+		if err != nil {
+			n.stateMu.RUnlock()
+			return 0, false, fmt.Errorf("reading stored entry of feed %s: %w", feed.Short(), err)
+		}
+		if env.Header.Kind == protocol.EntryLetter && !r.own {
+			if i > 0 {
+				break // what came before is committed first
+			}
+			s := r.s
+			n.stateMu.RUnlock()
+			g.takeLetter(s, r.publisher, env)
+			n.stateMu.RLock()
+			took++
+			r.s = n.snap.Load()
+			r.out = append(r.out, outcome{seq: env.Header.Seq, state: store.Applied})
+			break
+		}
+		took++
+		r.out = append(r.out, r.entry(env))
+		if r.records >= openRecords {
+			break
+		}
+	}
+	err = n.st.Update(func(tx *store.Tx) error { return r.commit(tx, move) })
+	n.stateMu.RUnlock()
+	return took, took > 0, err
+}
+
+// takeLetter opens a letter and does what it says. Doing it twice changes nothing, so it is
+// done before the mark moves.
+func (g *gate) takeLetter(s *snapshot, sender protocol.OrgID, env *crypto.VerifiedEnvelope) {
+	l, err := g.n.openLetter(s, sender, &env.Header, env.Body)
+	if err == nil {
+		err = g.n.receiveLetter(l)
+	}
+	if err != nil && !errors.Is(err, protocol.ErrNotInAudience) {
+		g.n.log.Warn("setting a letter aside", "from", sender, "err", err)
+	}
+}
+
+func (n *Node) newReader(id protocol.FeedID, seqs []uint64) (*reader, [][]byte, error) {
+	r := &reader{n: n, s: n.snap.Load()}
+	var raws [][]byte
+	err := n.st.View(func(tx *store.Tx) (err error) {
+		if r.feed, err = tx.Feed(id); err != nil || r.feed == nil {
+			return err
+		}
+		if r.epochs, err = tx.Epochs(id); err != nil {
+			return err
+		}
+		if seqs == nil {
+			return tx.Range(id, r.feed.Opened+1, 64, admitBytes, func(raw []byte) error {
+				raws = append(raws, slices.Clone(raw))
+				return nil
+			})
+		}
+		size := 0
+		for _, seq := range seqs {
+			raw, err := tx.Envelope(id, seq)
+			if err != nil {
+				return err
+			}
+			if size += len(raw); size > admitBytes && len(raws) > 0 {
+				break
+			}
+			raws = append(raws, raw)
+		}
+		return nil
+	})
+	if err != nil || r.feed == nil || len(raws) == 0 {
+		return nil, nil, err
+	}
+	sg := r.s.signers[r.feed.Origin.Signing]
+	r.publisher, r.own = sg.org, sg.org == n.org
+	r.sealedAt = r.feed.SealedAt
+	if seqs != nil {
+		r.sealedAt = 0
+	}
+	for _, a := range r.s.agreements {
+		if len(a.Missing) == 0 && slices.Contains(a.Parties, r.publisher) && slices.Contains(a.Parties, n.org) {
+			r.secrets = append(r.secrets, a.Secret)
+		}
+	}
+	return r, raws, nil
+}
+
+// entry opens one entry. It changes nothing but the reader.
+func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
+	o := outcome{seq: env.Header.Seq, state: store.NotForUs}
+	var err error
+	switch env.Header.Kind {
+	case protocol.EntryGrant:
+		err = r.grant(env, &o)
+	case protocol.EntryRecords:
+		err = r.openRecords(env, &o)
+	case protocol.EntryWithdraw:
+		err = r.openWithdraw(env, &o)
+	case protocol.EntryLetter:
+		o.state = store.Applied // an own letter
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, protocol.ErrNotInAudience):
+		o.state = store.NotForUs
+	default:
+		o.state, o.reason = store.Quarantined, protocol.Class(err)+": "+err.Error()
+		o.quarantined = append(o.quarantined, r.quarantine(&o, 0, protocol.RecordID{}, nil, protocol.Class(err), err.Error()))
+	}
+	return o
+}
+
+func (r *reader) grant(env *crypto.VerifiedEnvelope, o *outcome) error {
+	if r.own {
+		o.state = store.Applied
+		return nil
+	}
+	var body protocol.GrantBody
+	if err := protocol.Decode(env.Body, protocol.MaxBodySize, &body); err != nil {
+		return err
+	}
+	ep, err := crypto.OpenGrant(r.s.network, r.publisher, r.feed.ID, env.Header.Seq, r.n.ID(), r.n.keys.Identities, r.secrets, &body)
+	if err != nil {
+		return err
+	}
+	for _, have := range r.epochs {
+		if have.Number == ep.Number && have.Key != ep.Key.UnsafeBytes() {
+			return protocol.Errorf(protocol.ErrWrongContext, "grant gives another key for epoch %d than an earlier one", ep.Number)
+		}
+	}
+	o.epoch = &store.Epoch{Number: ep.Number, Key: ep.Key.UnsafeBytes(), Created: uint64(nowMillis())}
+	o.state = store.Applied
+	r.epochs = append(r.epochs, o.epoch)
+	return nil
+}
+
+// plain opens a body sealed under an epoch key.
+func (r *reader) plain(env *crypto.VerifiedEnvelope) ([]byte, error) {
+	keys := make([]crypto.EpochKey, len(r.epochs))
+	for i, ep := range r.epochs {
+		keys[i] = crypto.EpochKeyOf(ep.Key)
+	}
+	plain, _, err := crypto.OpenBody(env.Header.SealContext(r.s.network), r.feed.ID, env.Header.Seq, keys, env.Body)
+	return plain, err
+}
+
+// sealed checks and takes over the time at which a body says it was sealed.
+func (r *reader) sealed(at uint64) error {
+	switch {
+	case at < r.sealedAt:
+		return protocol.Errorf(protocol.ErrWrongContext, "entry says it was sealed before the one ahead of it in its feed")
+	case at > uint64(nowMillis())+protocol.MaxClockSkew:
+		return protocol.Errorf(protocol.ErrWrongContext, "entry says it was sealed in the future; check the clocks of both nodes")
+	}
+	r.sealedAt = at
+	return nil
+}
+
+func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
+	plain, err := r.plain(env)
+	if err != nil {
+		return err
+	}
+	var body protocol.Body
+	if err := protocol.Decode(plain, protocol.MaxPlainSize, &body); err != nil {
+		return err
+	}
+	if err := r.sealed(body.SealedAt); err != nil {
+		return err
+	}
+	records, err := crypto.VerifyBody(r.s.network, &body, func(o protocol.OrgID) *crypto.Card { return r.s.cards[o] })
+	if err != nil {
+		return err
+	}
+	topic := r.s.topics[r.feed.Origin.Topic]
+	o.state = store.Applied
+	o.block = &corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis())}
+	for i := range records {
+		rec := &records[i]
+		obj, err := stix.Parse(rec.Object)
+		if err != nil {
+			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, nil, protocol.Class(protocol.ErrMalformed), err.Error()))
+			continue
+		}
+		d := r.ingress(topic, obj.Type, rec, body.SealedAt, env.Header.Seq)
+		if !d.Allow {
+			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, obj, string(d.Reason), d.Text))
+			continue
+		}
+		o.block.Records = append(o.block.Records, corpus.NewRecord{Record: rec.ID, Originator: rec.Originator, Handling: rec.Handling,
+			Object: obj, Agreement: d.Agreement, Term: d.Term, Text: d.Text})
+	}
+	r.records += len(o.block.Records)
+	return nil
+}
+
+// ingress decides whether the publisher may send this here, by the agreement in force when
+// it was sealed. A termination that this organisation signed also ends by position: nothing
+// after the heads that it named is read under that agreement.
+func (r *reader) ingress(topic, kind string, rec *crypto.VerifiedRecord, sealedAt, seq uint64) policy.Decision {
+	subject := &policy.Subject{Originator: rec.Originator, Publisher: r.publisher, Handling: rec.Handling, Topic: topic, Kind: kind, RecordedAt: sealedAt}
+	state := r.s.policy
+	if ended := r.s.endedBy(r.n.org, r.feed.ID, seq); len(ended) > 0 {
+		state = r.s.without(r.n.org, ended)
+	}
+	key := policy.CacheKey{Generation: r.s.generation, Publisher: r.publisher, Originator: rec.Originator, Topic: topic, Kind: kind, Handling: string(rec.HandlingBytes)}
+	if state == r.s.policy {
+		if d, ok := r.n.cache.Get(key, sealedAt); ok {
+			return d
+		}
+	}
+	d := policy.Ingress(state, r.publisher, subject, sealedAt)
+	if state == r.s.policy {
+		r.n.cache.Put(key, sealedAt, d)
+	}
+	return d
+}
+
+func (r *reader) openWithdraw(env *crypto.VerifiedEnvelope, o *outcome) error {
+	plain, err := r.plain(env)
+	if err != nil {
+		return err
+	}
+	var body protocol.WithdrawBody
+	if err := protocol.Decode(plain, protocol.MaxPlainSize, &body); err != nil {
+		return err
+	}
+	if err := r.sealed(body.SealedAt); err != nil {
+		return err
+	}
+	o.state, o.withdraw = store.Applied, &body
+	return nil
+}
+
+func (r *reader) quarantine(o *outcome, index int, id protocol.RecordID, obj *stix.Object, reason, text string) quarantineDoc {
+	q := quarantineDoc{Feed: r.feed.ID, Seq: o.seq, Index: uint32(index), Record: id, Publisher: r.publisher,
+		Topic: r.s.topics[r.feed.Origin.Topic], Reason: reason, Text: text, At: uint64(nowMillis())}
+	if obj != nil {
+		q.StixID, q.Type = obj.ID, obj.Type
+	}
+	return q
+}
+
+// commit writes what became of the entries, and moves the mark, in one transaction.
+func (r *reader) commit(tx *store.Tx, move bool) error {
+	for i := range r.out {
+		o := &r.out[i]
+		place := entryKey(r.feed.ID, o.seq)
+		if err := clearQuarantine(tx, place); err != nil {
+			return err
+		}
+		if o.epoch != nil {
+			if err := tx.PutEpoch(r.feed.ID, o.epoch); err != nil {
+				return err
+			}
+		}
+		if o.block != nil && len(o.block.Records) > 0 {
+			if _, err := corpus.Add(tx, *o.block); err != nil {
+				return err
+			}
+		}
+		if o.withdraw != nil {
+			for _, id := range o.withdraw.Records {
+				if err := corpus.Withdraw(tx, id, r.publisher, o.withdraw.Reason, o.withdraw.SealedAt); err != nil {
+					return err
+				}
+			}
+		}
+		for _, q := range o.quarantined {
+			if err := putDoc(tx, kindQuarantine, append(place, be64(uint64(q.Index))...), &q); err != nil {
+				return err
+			}
+		}
+		state := o.state
+		if state == store.Applied && len(o.quarantined) > 0 {
+			state = store.Quarantined
+		}
+		if err := tx.SetEntryState(r.feed.ID, o.seq, state, o.reason); err != nil {
+			return err
+		}
+	}
+	if !move {
+		return nil
+	}
+	f, err := tx.Feed(r.feed.ID)
+	if err != nil {
+		return err
+	}
+	f.Opened = r.out[len(r.out)-1].seq
+	f.SealedAt = max(f.SealedAt, r.sealedAt)
+	return tx.PutFeed(f)
+}
+
+func clearQuarantine(tx *store.Tx, place []byte) error {
+	var keys [][]byte
+	err := tx.Scan(append([]byte(kindQuarantine), place...), nil, false, func(k, _ []byte) (bool, error) {
+		keys = append(keys, slices.Clone(k))
+		return true, nil
+	})
+	for _, k := range keys {
+		err = errors.Join(err, tx.Delete(k))
+	}
+	return err
+}
+
+// endedBy lists the agreements of which org signed a termination that this entry comes after.
+func (s *snapshot) endedBy(org protocol.OrgID, feed protocol.FeedID, seq uint64) (ended []protocol.AgreementID) {
+	for _, a := range s.agreements {
+		for _, t := range a.terminations {
+			if t.Org != org {
+				continue
+			}
+			i := slices.IndexFunc(t.Heads, func(h protocol.FeedHead) bool { return h.Feed == feed })
+			if i < 0 || seq > t.Heads[i].Seq {
+				ended = append(ended, a.ID)
+			}
+		}
+	}
+	return ended
+}
+
+// without returns the policy state less some agreements.
+func (s *snapshot) without(self protocol.OrgID, ended []protocol.AgreementID) *policy.State {
+	var rest []policy.Agreement
+	for _, a := range s.policy.Agreements {
+		if !slices.Contains(ended, a.ID) {
+			rest = append(rest, a)
+		}
+	}
+	return policy.NewState(self, s.generation, s.policy.Orgs, rest)
+}

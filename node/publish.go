@@ -1,0 +1,430 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/intake"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// PublishRequest asks to publish objects in one topic.
+type PublishRequest struct {
+	Topic    string
+	Items    []intake.Item
+	Flags    policy.Flags
+	Progress func(done, total int) // records sealed; may be nil
+	// Generation, if not zero, is that of the plan that a person agreed to: what was decided
+	// under another one is not published.
+	Generation uint64
+}
+
+// ErrStale is returned where agreements, cards, roster or topics changed since the plan.
+var ErrStale = errors.New("agreements, cards or roster changed since the plan was shown; look at the new plan")
+
+// ErrRefused is returned where a publication as a whole may not go out.
+var ErrRefused = errors.New("publication refused")
+
+// Plan says who would receive how much, and who would not and why. It is made by the same
+// function that enforces.
+type Plan struct {
+	Topic      string
+	Generation uint64
+	Records    int
+	Refused    []RefusedItem // records that may not be published at all
+	Orgs       []PlanOrg
+	Classes    []PlanClass
+	Warnings   []string
+
+	items []plannedItem
+}
+
+// RefusedItem is an object that may not be published as it is.
+type RefusedItem struct {
+	Index  int    `json:"-"` // in the request
+	StixID string `json:"stix_id"`
+	Line   int    `json:"line"`
+	Reason string `json:"reason"`
+}
+
+// PlanOrg is what one organisation would receive.
+type PlanOrg struct {
+	Org     protocol.OrgID        `json:"id"`
+	Name    string                `json:"name"`
+	Records int                   `json:"records"`
+	Refused map[policy.Reason]int `json:"refused,omitempty"` // records, by reason
+}
+
+// PlanClass is the decision about all records of one handling and kind.
+type PlanClass struct {
+	Handling protocol.Handling
+	Kind     string
+	Records  int
+	Readers  []policy.OrgDecision
+	Refused  []policy.OrgDecision
+}
+
+type plannedItem struct {
+	item     *intake.Item
+	handling []byte
+	orgs     []protocol.OrgID // sorted; empty: nobody but the publisher
+	days     uint32
+}
+
+// Plan decides about every object, and changes nothing.
+func (n *Node) Plan(r PublishRequest) (*Plan, error) { return n.plan(n.snap.Load(), r) }
+
+func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
+	if err := n.checkTopic(s, r.Topic); err != nil {
+		return nil, err
+	}
+	p := &Plan{Topic: r.Topic, Generation: s.generation}
+	now := uint64(nowMillis())
+	classes := map[string]*planClassState{}
+	totals := map[protocol.OrgID]*PlanOrg{}
+	for i := range r.Items {
+		it := &r.Items[i]
+		h, err := policy.Narrow(it.Handling, r.Flags)
+		if err == nil {
+			h.Normalise()
+			err = h.Validate()
+		}
+		if err == nil && h.TLP == protocol.TLPUnset {
+			err = errors.New("nothing says its TLP; give one with --tlp")
+		}
+		if err != nil {
+			p.Refused = append(p.Refused, RefusedItem{Index: i, StixID: it.Object.ID, Line: it.Line, Reason: err.Error()})
+			continue
+		}
+		enc := protocol.Encode(&h)
+		key := it.Object.Type + "\x00" + string(enc)
+		c := classes[key]
+		if c == nil {
+			c = n.decideClass(s, r.Topic, it.Object.Type, h, now)
+			classes[key] = c
+		}
+		c.Records++
+		p.Records++
+		p.items = append(p.items, plannedItem{item: it, handling: enc, orgs: c.orgs, days: h.RetentionDays})
+	}
+	for _, c := range classes {
+		for _, d := range c.Readers {
+			n.planOrg(s, totals, d.Org).Records += c.Records
+		}
+		for _, d := range c.Refused {
+			n.planOrg(s, totals, d.Org).Refused[d.Decision.Reason] += c.Records
+		}
+		p.Classes = append(p.Classes, c.PlanClass)
+	}
+	for _, t := range totals {
+		p.Orgs = append(p.Orgs, *t)
+	}
+	slices.SortFunc(p.Orgs, func(a, b PlanOrg) int { return strings.Compare(a.Name+a.Org.String(), b.Name+b.Org.String()) })
+	slices.SortFunc(p.Classes, func(a, b PlanClass) int { return b.Records - a.Records })
+	return p, nil
+}
+
+type planClassState struct {
+	PlanClass
+	orgs []protocol.OrgID
+}
+
+func (n *Node) planOrg(s *snapshot, totals map[protocol.OrgID]*PlanOrg, org protocol.OrgID) *PlanOrg {
+	t := totals[org]
+	if t == nil {
+		t = &PlanOrg{Org: org, Name: s.name(org), Refused: map[policy.Reason]int{}}
+		totals[org] = t
+	}
+	return t
+}
+
+func (n *Node) decideClass(s *snapshot, topic, kind string, h protocol.Handling, now uint64) *planClassState {
+	c := &planClassState{PlanClass: PlanClass{Handling: h, Kind: kind}}
+	subject := &policy.Subject{Originator: n.org, Publisher: n.org, Handling: h, Topic: topic, Kind: kind, RecordedAt: now}
+	for _, d := range policy.Audience(s.policy, subject, now) {
+		if d.Decision.Allow {
+			c.Readers = append(c.Readers, d)
+			c.orgs = append(c.orgs, d.Org)
+		} else {
+			c.Refused = append(c.Refused, d)
+		}
+	}
+	slices.SortFunc(c.orgs, protocol.OrgID.Compare)
+	return c
+}
+
+func (n *Node) checkTopic(s *snapshot, topic string) error {
+	if s.network == protocol.NoNetwork {
+		return ErrNoNetwork
+	}
+	if topic == protocol.ControlTopic || s.topics[protocol.NewTopicID(s.network, topic)] != topic || topic == "" {
+		return fmt.Errorf("this node is not in topic %q; run 'entente topic join %s' first", topic, topic)
+	}
+	return nil
+}
+
+// Receipt acknowledges a publication: everything that it names is durable.
+type Receipt struct {
+	Plan      *Plan
+	Envelopes int
+	Grants    int
+	Records   []protocol.RecordID // in the order of the accepted objects
+	Feed      protocol.FeedID
+	From, To  uint64 // seq
+}
+
+// Publish is the one gate out: it decides, packs, seals, signs and stores, and then lets
+// the mesh gossip. When it returns without an error all records are durable; when it
+// returns an error none of them will ever be seen by anybody.
+func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) {
+	var rec *Receipt
+	err := n.append(r.Topic, func(a *appender) error {
+		if r.Generation != 0 && r.Generation != a.snap.generation {
+			return ErrStale
+		}
+		p, err := n.plan(a.snap, r)
+		if err != nil {
+			return err
+		}
+		rec = &Receipt{Plan: p, Feed: a.feed.ID, From: a.nextSeq()}
+		if p.Records == 0 {
+			return fmt.Errorf("%w: no record is left to publish", ErrRefused)
+		}
+		if err := a.pack(ctx, p, rec, r.Progress); err != nil {
+			return err
+		}
+		rec.To = a.nextSeq() - 1
+		rec.Envelopes = len(a.envs)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rec, nil
+}
+
+// pack seals the planned records: those of one audience and one retention share envelopes.
+func (a *appender) pack(ctx context.Context, p *Plan, rec *Receipt, progress func(done, total int)) error {
+	type group struct {
+		orgs  []protocol.OrgID
+		days  uint32
+		items []int
+	}
+	groups := map[string]*group{}
+	var order []string
+	for i := range p.items {
+		it := &p.items[i]
+		key := fmt.Sprintf("%d/%x", it.days, it.orgs)
+		g := groups[key]
+		if g == nil {
+			g = &group{orgs: it.orgs, days: it.days}
+			groups[key] = g
+			order = append(order, key)
+		}
+		g.items = append(g.items, i)
+	}
+	rec.Records = make([]protocol.RecordID, len(p.items))
+	done := 0
+	for _, key := range order {
+		g := groups[key]
+		for len(g.items) > 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			took, err := a.sealSome(p, rec, g.orgs, g.days, g.items)
+			if err != nil {
+				return err
+			}
+			g.items = g.items[took:]
+			done += took
+			if progress != nil {
+				progress(done, len(p.items))
+			}
+		}
+	}
+	return nil
+}
+
+// rawTarget is how many bytes of objects are put into one envelope at first; compression
+// makes about a tenth of them. What turns out too large is halved and tried again.
+const rawTarget = 384 << 10
+
+// sealSome seals the first of items into one envelope and returns how many it took.
+func (a *appender) sealSome(p *Plan, rec *Receipt, orgs []protocol.OrgID, days uint32, items []int) (int, error) {
+	count, size := 0, 0
+	for _, i := range items {
+		size += len(p.items[i].item.Object.Raw)
+		if count > 0 && (size > rawTarget || count >= protocol.MaxRecordsPerBatch) {
+			break
+		}
+		count++
+	}
+	keys, err := a.keysFor(orgs)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		sealed, ids, err := a.sealBody(p, days, items[:count], keys)
+		if errors.Is(err, protocol.ErrOversize) && count > 1 {
+			count /= 2
+			continue
+		}
+		if err != nil {
+			it := p.items[items[0]].item
+			return 0, fmt.Errorf("sealing %s (line %d): %w", it.Object.ID, it.Line, err)
+		}
+		doc := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: a.sealedAt}
+		place := entryKey(a.feed.ID, a.nextSeq())
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &doc) })
+		if err := a.add(protocol.EntryRecords, sealed); err != nil {
+			return 0, err
+		}
+		for j, i := range items[:count] {
+			rec.Records[i] = ids[j]
+		}
+		return count, nil
+	}
+}
+
+// keysFor returns the epoch keys that cover orgs. Records that concern nobody else are
+// sealed for the publisher alone, under an epoch without grants.
+func (a *appender) keysFor(orgs []protocol.OrgID) ([]crypto.EpochKey, error) {
+	epochs, err := a.cover(orgs)
+	if err != nil {
+		return nil, err
+	}
+	if len(epochs) == 0 {
+		ep, err := a.epochFor(nil)
+		if err != nil {
+			return nil, err
+		}
+		epochs = append(epochs, ep)
+	}
+	var keys []crypto.EpochKey
+	for _, ep := range epochs {
+		keys = append(keys, crypto.EpochKeyOf(ep.Key))
+	}
+	return keys, nil
+}
+
+func (a *appender) sealBody(p *Plan, days uint32, items []int, keys []crypto.EpochKey) ([]byte, []protocol.RecordID, error) {
+	body := &protocol.Body{Version: 1, SealedAt: a.sealedAt, RetentionDays: days}
+	at := map[string]uint16{}
+	batch := make([]protocol.Item, len(items))
+	for j, i := range items {
+		h := string(p.items[i].handling)
+		k, ok := at[h]
+		if !ok {
+			k = uint16(len(body.Handlings))
+			at[h] = k
+			body.Handlings = append(body.Handlings, p.items[i].handling)
+		}
+		batch[j] = protocol.Item{Index: uint32(j), Handling: k, Object: p.items[i].item.Object.Raw}
+	}
+	card := a.snap.cards[a.n.org]
+	part, ids, err := crypto.SignBatch(a.snap.network, a.n.org, card.Order, a.n.keys.Signing, a.sealedAt, body.Handlings, batch)
+	if err != nil {
+		return nil, nil, err
+	}
+	body.Batches = []protocol.BatchPart{part}
+	if err := body.Validate(); err != nil {
+		return nil, nil, err
+	}
+	h := a.header(protocol.EntryRecords)
+	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
+	return sealed, ids, err
+}
+
+// entryKey names an entry in the node's documents.
+func entryKey(feed protocol.FeedID, seq uint64) []byte {
+	return append(feed[:], be64(seq)...)
+}
+
+func be64(v uint64) []byte {
+	return []byte{byte(v >> 56), byte(v >> 48), byte(v >> 40), byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
+}
+
+// Withdraw retracts own records: everybody for whom they were sealed, and with whom an
+// agreement is still in force, is told; the records are marked withdrawn here at once.
+func (n *Node) Withdraw(ctx context.Context, records []protocol.RecordID, reason string) error {
+	byFeed, err := n.ownPlaces(records)
+	if err != nil {
+		return err
+	}
+	for topic, places := range byFeed {
+		err := n.append(topic, func(a *appender) error {
+			for _, pl := range places {
+				var orgs []protocol.OrgID
+				for _, o := range pl.orgs {
+					if _, ok := a.secretWith(o); ok {
+						orgs = append(orgs, o)
+					}
+				}
+				keys, err := a.keysFor(orgs)
+				if err != nil {
+					return err
+				}
+				slices.SortFunc(pl.records, func(x, y protocol.RecordID) int { return slices.Compare(x[:], y[:]) })
+				w := &protocol.WithdrawBody{Version: 1, SealedAt: a.sealedAt, Reason: reason, Records: slices.Compact(pl.records)}
+				if err := w.Validate(); err != nil {
+					return err
+				}
+				h := a.header(protocol.EntryWithdraw)
+				sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(w))
+				if err != nil {
+					return err
+				}
+				if err := a.add(protocol.EntryWithdraw, sealed); err != nil {
+					return err
+				}
+			}
+			return ctx.Err()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type ownPlace struct {
+	orgs    []protocol.OrgID
+	records []protocol.RecordID
+}
+
+// ownPlaces groups own records by topic and by the envelope that carries them.
+func (n *Node) ownPlaces(records []protocol.RecordID) (map[string][]*ownPlace, error) {
+	out := map[string][]*ownPlace{}
+	at := map[string]*ownPlace{}
+	err := n.st.View(func(tx *store.Tx) error {
+		for _, id := range records {
+			e, err := getEntry(tx, id)
+			if err != nil {
+				return err
+			}
+			if e.Originator != n.org || e.Publisher != n.org {
+				return fmt.Errorf("record %s was made by %s; only its originator can withdraw it", id.Short(), n.snap.Load().name(e.Originator))
+			}
+			key := entryKey(e.Feed, e.Seq)
+			pl := at[string(key)]
+			if pl == nil || len(pl.records) >= protocol.MaxWithdrawals {
+				var doc publishedDoc
+				if _, err := getDoc(tx, kindPublished, key, &doc); err != nil {
+					return err
+				}
+				pl = &ownPlace{orgs: doc.Orgs}
+				at[string(key)] = pl
+				out[e.Topic] = append(out[e.Topic], pl)
+			}
+			pl.records = append(pl.records, id)
+		}
+		return nil
+	})
+	return out, err
+}

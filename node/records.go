@@ -1,0 +1,172 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// ErrNotFound is returned for records that are not held, or not for this organisation: the
+// two are not told apart.
+var ErrNotFound = errors.New("not found")
+
+// Record is a record as this organisation may see it.
+type Record struct {
+	ID             protocol.RecordID    `json:"id"`
+	StixID         string               `json:"stix_id"`
+	Type           string               `json:"type"`
+	Topic          string               `json:"topic"`
+	Originator     OrgRef               `json:"originator"`
+	Publisher      OrgRef               `json:"publisher"`
+	Handling       HandlingView         `json:"handling"`
+	Modified       *time.Time           `json:"modified,omitempty"`
+	Received       time.Time            `json:"received"`
+	Cursor         uint64               `json:"cursor"`
+	Withdrawn      bool                 `json:"withdrawn,omitempty"`
+	WithdrawReason string               `json:"withdraw_reason,omitempty"`
+	Feed           protocol.FeedID      `json:"feed"`
+	Seq            uint64               `json:"seq"`
+	Agreement      protocol.AgreementID `json:"-"`
+	Object         json.RawMessage      `json:"object"`
+}
+
+// HandlingView is a handling in words.
+type HandlingView struct {
+	TLP           string   `json:"tlp"`
+	PAP           string   `json:"pap,omitempty"`
+	Countries     []string `json:"countries,omitempty"`
+	PersonalData  string   `json:"personal_data"`
+	Purposes      []string `json:"purposes,omitempty"`
+	RetentionDays uint32   `json:"retention_days,omitempty"`
+	Onward        string   `json:"onward"`
+	Excluded      []OrgRef `json:"excluded,omitempty"`
+	Named         int      `json:"named,omitempty"` // how many may receive it by name; who they are is theirs
+}
+
+func (s *snapshot) handlingView(h *protocol.Handling, own bool) HandlingView {
+	v := HandlingView{TLP: h.TLP.String(), Countries: h.Countries, PersonalData: h.Personal.String(), Purposes: h.Purposes,
+		RetentionDays: h.RetentionDays, Onward: h.Onward.Rule.String(), Named: len(h.Named)}
+	if h.PAP != protocol.PAPUnset {
+		v.PAP = h.PAP.String()
+	}
+	if own {
+		for _, o := range h.Excluded {
+			v.Excluded = append(v.Excluded, s.ref(o))
+		}
+	}
+	return v
+}
+
+func (n *Node) record(s *snapshot, e *corpus.Entry) Record {
+	r := Record{ID: e.Record, StixID: e.StixID, Type: e.Type, Topic: e.Topic, Originator: s.ref(e.Originator), Publisher: s.ref(e.Publisher),
+		Handling: s.handlingView(&e.Handling, e.Originator == n.org), Received: time.UnixMilli(int64(e.Received)).UTC(), Cursor: e.Cursor,
+		Withdrawn: e.Withdrawn, WithdrawReason: e.WithdrawReason, Feed: e.Feed, Seq: e.Seq, Agreement: e.Agreement, Object: json.RawMessage(e.Object)}
+	if e.Modified > 0 {
+		t := time.UnixMilli(int64(e.Modified)).UTC()
+		r.Modified = &t
+	}
+	return r
+}
+
+// Query selects records. Conditions that are set must all hold.
+type Query struct {
+	Value     string // observable in any of the ways it is written; or text of it
+	Type      string // STIX type
+	Topic     string
+	Since     time.Time // received at or after
+	After     uint64    // cursor: received after that record
+	Limit     int       // 0: DefaultLimit
+	Withdrawn bool      // withdrawn records too
+	Versions  bool      // all versions of an object, not only the newest
+}
+
+// DefaultLimit and MaxLimit bound the records of one answer.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 10000
+)
+
+// Search returns the records that match, and the cursor to go on from; zero at the end.
+func (n *Node) Search(q Query) ([]Record, uint64, error) {
+	if q.Limit <= 0 {
+		q.Limit = DefaultLimit
+	}
+	q.Limit = min(q.Limit, MaxLimit)
+	s := n.snap.Load()
+	cq := corpus.Query{Value: q.Value, Type: q.Type, Topic: q.Topic, After: q.After, Limit: q.Limit, All: q.Versions, IncludeWithdrawn: q.Withdrawn}
+	if !q.Since.IsZero() {
+		cq.Since = uint64(max(q.Since.UnixMilli(), 0))
+	}
+	out := []Record{}
+	var next uint64
+	err := n.st.View(func(tx *store.Tx) error {
+		entries, at, err := corpus.Search(tx, cq)
+		next = at
+		for i := range entries {
+			out = append(out, n.record(s, &entries[i]))
+		}
+		return err
+	})
+	return out, next, err
+}
+
+// Records returns records in the order of their arrival, from after a cursor on: all that
+// can be read, withdrawn ones marked. A record does not come again when it is withdrawn
+// after it was handed out.
+func (n *Node) Records(after uint64, limit int) ([]Record, error) {
+	s := n.snap.Load()
+	var out []Record
+	err := n.st.View(func(tx *store.Tx) error {
+		entries, _, err := corpus.Since(tx, after, limit)
+		for i := range entries {
+			out = append(out, n.record(s, &entries[i]))
+		}
+		return err
+	})
+	return out, err
+}
+
+// Find returns the records that text names: a record id, the beginning of one, or a STIX id
+// (all its versions, the newest first).
+func (n *Node) Find(text string) ([]Record, error) {
+	s := n.snap.Load()
+	var out []Record
+	err := n.st.View(func(tx *store.Tx) error {
+		if strings.Contains(text, "--") {
+			entries, err := corpus.ByStixID(tx, text)
+			for i := range entries {
+				out = append(out, n.record(s, &entries[i]))
+			}
+			return err
+		}
+		id, err := protocol.ParseRecordID(text)
+		if err != nil {
+			return fmt.Errorf("%q is neither a record id (rec:…) nor a STIX id (type--UUID)", text)
+		}
+		e, err := corpus.Get(tx, id)
+		if err != nil || e == nil {
+			return err
+		}
+		out = append(out, n.record(s, e))
+		return nil
+	})
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("record %s: %w", text, ErrNotFound)
+	}
+	return out, err
+}
+
+// getEntry returns a record's entry; it is an error if there is none.
+func getEntry(tx *store.Tx, id protocol.RecordID) (*corpus.Entry, error) {
+	e, err := corpus.Get(tx, id)
+	if err == nil && e == nil {
+		err = fmt.Errorf("record %s: %w", id.Short(), ErrNotFound)
+	}
+	return e, err
+}

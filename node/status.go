@@ -1,0 +1,238 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// counters count since the node started.
+type counters struct {
+	rejected atomic.Uint64 // gossip: the sender's fault
+	ignored  atomic.Uint64 // gossip: nobody's fault
+	dropped  atomic.Uint64 // gossip: no room; left to the sync
+	failed   atomic.Uint64 // storing failed
+}
+
+// OrgRef names an organisation: by id, and by what it calls itself.
+type OrgRef struct {
+	ID   protocol.OrgID `json:"id"`
+	Name string         `json:"name"`
+}
+
+func (s *snapshot) ref(id protocol.OrgID) OrgRef { return OrgRef{ID: id, Name: s.name(id)} }
+
+// Status is how a node stands.
+type Status struct {
+	Org         OrgRef             `json:"organisation"`
+	Node        protocol.NodeID    `json:"node"`
+	Network     protocol.NetworkID `json:"network"`
+	NetworkName string             `json:"network_name,omitempty"`
+	Online      bool               `json:"online"`
+	Addrs       []string           `json:"addresses"`
+	Started     time.Time          `json:"started"`
+	Generation  uint64             `json:"policy_generation"`
+	CardFresh   time.Time          `json:"card_fresh_until"`
+	Members     int                `json:"members"`
+	Connected   int                `json:"connected"`
+	Topics      int                `json:"topics"`
+	Envelopes   uint64             `json:"envelopes"` // of topics, control entries left out
+	Control     uint64             `json:"control_entries"`
+	Records     uint64             `json:"records"`
+	Quarantined int                `json:"quarantined"`
+	Agreements  int                `json:"agreements_in_force"`
+	Inbox       int                `json:"proposals_waiting"`
+	Gossip      GossipStatus       `json:"gossip"`
+	Problems    []Problem          `json:"problems"`
+}
+
+// GossipStatus counts what gossip did since the start.
+type GossipStatus struct {
+	Rejected uint64 `json:"rejected"`
+	Ignored  uint64 `json:"ignored"`
+	Dropped  uint64 `json:"dropped"`
+}
+
+// Problem is something that a person should see to, and what to do.
+type Problem struct {
+	Severity string `json:"severity"` // "error" or "warning"
+	Text     string `json:"text"`
+	Do       string `json:"do"`
+}
+
+// Status reports how the node stands.
+func (n *Node) Status() (*Status, error) {
+	s := n.snap.Load()
+	st := &Status{Org: s.ref(n.org), Node: n.ID(), Network: s.network, Started: time.UnixMilli(n.started).UTC(), Generation: s.generation,
+		Addrs: []string{}, Problems: []Problem{}, Members: len(s.members), Topics: len(s.topics) - 1,
+		Gossip: GossipStatus{n.counters.rejected.Load(), n.counters.ignored.Load(), n.counters.dropped.Load()}}
+	if s.genesis != nil {
+		st.NetworkName = s.genesis.Name
+	}
+	if c := s.cards[n.org]; c != nil {
+		st.CardFresh = time.UnixMilli(int64(c.FreshUntil)).UTC()
+	}
+	if net := n.net.Load(); net != nil {
+		st.Online, st.Addrs, st.Connected = true, net.mesh.Addrs(), len(net.mesh.Peers())
+	}
+	for _, a := range s.agreements {
+		switch n.agreementInfo(a).State {
+		case AgreementInForce:
+			st.Agreements++
+		case AgreementIncoming:
+			st.Inbox++
+		}
+	}
+	control := protocol.NewTopicID(s.network, protocol.ControlTopic)
+	err := n.st.View(func(tx *store.Tx) error {
+		count, err := corpus.Count(tx)
+		if err != nil {
+			return err
+		}
+		st.Records = count.Records
+		if err := scanDocs(tx, kindQuarantine, func([]byte, *quarantineDoc) error { st.Quarantined++; return nil }); err != nil {
+			return err
+		}
+		return tx.Feeds(func(f *store.Feed) error {
+			if f.Origin.Topic == control {
+				st.Control += f.Seq
+			} else {
+				st.Envelopes += f.Seq
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.findProblems(s, st)
+	return st, nil
+}
+
+func (n *Node) findProblems(s *snapshot, st *Status) {
+	add := func(severity, do, format string, args ...any) {
+		st.Problems = append(st.Problems, Problem{Severity: severity, Text: fmt.Sprintf(format, args...), Do: do})
+	}
+	now := uint64(nowMillis())
+	if s.network == protocol.NoNetwork {
+		add("warning", "run 'entente network create NAME', or 'entente network join FILE' with an invitation", "this node is in no network")
+	}
+	if c := s.cards[n.org]; c != nil && !c.Fresh(now) {
+		add("error", "run 'entente up' where the operational key is, so that the card is renewed", "the own card is no longer fresh; partners grant nothing against it")
+	}
+	if n.keys.Op == nil {
+		add("warning", "renew the card and sign agreements on the machine that has the key", "the operational key is not on this machine")
+	}
+	for _, a := range s.agreements {
+		info := n.agreementInfo(a)
+		if info.State == AgreementIncoming {
+			add("warning", "read it with 'entente agreement show', then countersign or reject it", "agreement %s of %s waits for an answer", a.ID.Short(), s.name(a.doc.Proposer))
+		}
+		if info.State != AgreementInForce {
+			continue
+		}
+		if a.NotAfter < now+14*24*3600*1000 {
+			add("warning", "propose its successor with 'entente agreement new'", "agreement %s ends at %s", a.ID.Short(), time.UnixMilli(int64(a.NotAfter)).UTC().Format(time.RFC3339))
+		}
+		for _, p := range a.Parties {
+			if c := s.cards[p]; p != n.org && (c == nil || !c.Fresh(now)) {
+				add("warning", "ask them to bring their node up", "the card of %s is no longer fresh; nothing is granted to it", s.name(p))
+			}
+		}
+	}
+	if st.Quarantined > 0 {
+		add("warning", "see 'entente quarantine list'", "%d records or entries are in quarantine", st.Quarantined)
+	}
+	if st.Online && st.Connected == 0 && len(s.members) > 1 {
+		add("warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")
+	}
+	if n.counters.failed.Load() > 0 {
+		add("error", "check the disk and the log", "storing failed %d times since the start", n.counters.failed.Load())
+	}
+	slices.SortStableFunc(st.Problems, func(a, b Problem) int { return strings.Compare(a.Severity, b.Severity) })
+}
+
+// PeerStatus is an organisation that is known here.
+type PeerStatus struct {
+	Org       OrgRef           `json:"organisation"`
+	Kind      protocol.OrgKind `json:"kind"`
+	Country   string           `json:"country,omitempty"`
+	Contact   string           `json:"contact,omitempty"`
+	Member    bool             `json:"member"`  // may connect and relay
+	Trusted   bool             `json:"trusted"` // its words were compared
+	Card      string           `json:"card"`    // root epoch.version
+	Fresh     time.Time        `json:"fresh_until"`
+	Agreement bool             `json:"agreement_in_force"`
+	Sponsor   *OrgRef          `json:"sponsor,omitempty"`
+	Nodes     []PeerNode       `json:"nodes"`
+}
+
+// PeerNode is a node of a peer.
+type PeerNode struct {
+	Node      protocol.NodeID `json:"node"`
+	Addrs     []string        `json:"addresses"`
+	Connected bool            `json:"connected"`
+}
+
+// Peers lists the organisations of which a card is known, one's own left out.
+func (n *Node) Peers() []PeerStatus {
+	s := n.snap.Load()
+	connected := map[protocol.NodeID]bool{}
+	if net := n.net.Load(); net != nil {
+		for _, p := range net.mesh.Peers() {
+			connected[p.Node] = true
+		}
+	}
+	list := []PeerStatus{}
+	for id, c := range s.cards {
+		if id == n.org {
+			continue
+		}
+		_, pinned := s.pins[id]
+		p := PeerStatus{Org: s.ref(id), Kind: c.Inception.Kind, Country: c.Inception.Country, Contact: c.Contact, Member: s.members[id],
+			Trusted: pinned, Card: fmt.Sprintf("%d.%d", c.Order.Epoch, c.Order.Serial), Fresh: time.UnixMilli(int64(c.FreshUntil)).UTC()}
+		if sp, ok := s.sponsors[id]; ok {
+			ref := s.ref(sp)
+			p.Sponsor = &ref
+		}
+		for _, a := range s.agreements {
+			p.Agreement = p.Agreement || slices.Contains(a.Parties, id) && n.agreementInfo(a).State == AgreementInForce
+		}
+		for _, e := range c.Nodes {
+			p.Nodes = append(p.Nodes, PeerNode{Node: e.Node, Addrs: append([]string{}, e.Addrs...), Connected: connected[e.Node]})
+		}
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b PeerStatus) int {
+		return strings.Compare(a.Org.Name+a.Org.ID.String(), b.Org.Name+b.Org.ID.String())
+	})
+	return list
+}
+
+// FindOrg finds an organisation by id, by the beginning of its id, or by name.
+func (n *Node) FindOrg(text string) (protocol.OrgID, error) {
+	if id, err := protocol.ParseOrgID(text); err == nil {
+		return id, nil
+	}
+	s := n.snap.Load()
+	var found []*crypto.Card
+	for id, c := range s.cards {
+		if strings.EqualFold(c.Inception.Name, text) || len(text) >= 8 && strings.HasPrefix(id.String(), text) {
+			found = append(found, c)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return protocol.OrgID{}, fmt.Errorf("no organisation %q is known here; 'entente peers' lists those that are", text)
+	case 1:
+		return found[0].Org, nil
+	}
+	return protocol.OrgID{}, fmt.Errorf("%d organisations are called %q; give the id", len(found), text)
+}
