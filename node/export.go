@@ -114,10 +114,10 @@ func (e *lineExporter) write(r *Record) error {
 		return nil
 	}
 	obs := values(r)
-	for i, o := range obs {
+	for _, o := range obs {
 		// The host of a URL or a socket is there for searching: blocking it would block more
 		// than the record says.
-		if e.seen[o.Value] || i > 0 && isHostOf(o, obs[:i]) || strings.ContainsAny(o.Value, "\r\n") {
+		if e.seen[o.Value] || isHostOf(o, obs) || strings.ContainsAny(o.Value, "\r\n") {
 			continue
 		}
 		e.seen[o.Value] = true
@@ -131,7 +131,7 @@ func (e *lineExporter) write(r *Record) error {
 func isHostOf(o stix.Observable, others []stix.Observable) bool {
 	return slices.ContainsFunc(others, func(p stix.Observable) bool {
 		h, ok := p.Host()
-		return ok && h == o
+		return ok && h == o && p != o
 	})
 }
 
@@ -150,8 +150,8 @@ func (e *csvExporter) write(r *Record) error {
 	if len(obs) == 0 {
 		obs = []stix.Observable{{}}
 	}
-	for i, o := range obs {
-		if i > 0 && isHostOf(o, obs[:i]) {
+	for _, o := range obs {
+		if isHostOf(o, obs) {
 			continue
 		}
 		if err := e.w.Write([]string{strconv.FormatUint(r.Cursor, 10), r.ID.String(), r.StixID, r.Type, string(o.Kind), inert(o.Value), r.Handling.TLP,

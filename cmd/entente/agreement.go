@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/api"
+)
+
+func (a *app) agreementCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "agreement",
+		Short: "Draft, propose, countersign and end agreements",
+		Long: "An agreement says who may send whom what: topics, kinds, TLP ceiling, countries, personal data.\n" +
+			"It is in force when every party's operational key has signed it.",
+	}
+	cmd.AddCommand(a.agreementNew(), a.agreementCheck(), a.agreementPropose(), a.agreementList("list", "List all agreements", ""),
+		a.agreementList("inbox", "List the proposals that wait for your answer", "1"), a.agreementShow(),
+		a.agreementAct("countersign", "Sign a proposal, after you read it with 'agreement show'", false),
+		a.agreementAct("reject", "Answer a proposal with no", true),
+		a.agreementAct("terminate", "End an agreement at once, by your own word", true))
+	return cmd
+}
+
+func (a *app) agreementNew() *cobra.Command {
+	var with string
+	cmd := &cobra.Command{
+		Use: "new --with ORG", Short: "Print a commented draft to edit", Example: "  entente agreement new --with \"Example Police\" > a.yaml", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var r struct {
+				YAML string `json:"yaml"`
+			}
+			if err := a.ask(cmd.Context(), "GET", "agreements/template", url.Values{"with": {with}}, nil, &r); err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) { fmt.Fprint(w, r.YAML) })
+		},
+	}
+	cmd.Flags().StringVar(&with, "with", "", "the other party, by name or id")
+	_ = cmd.MarkFlagRequired("with")
+	return cmd
+}
+
+func (a *app) agreementCheck() *cobra.Command {
+	return &cobra.Command{
+		Use: "check FILE", Short: "Show what a draft allows, and what looks wrong", Example: "  entente agreement check a.yaml", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, err := a.readFile(args[0], 1<<20)
+			if err != nil {
+				return err
+			}
+			var c api.Check
+			if err := a.ask(cmd.Context(), "POST", "agreements/check", nil, b, &c); err != nil {
+				return err
+			}
+			if err := a.print(c, func(w io.Writer) {
+				fmt.Fprint(w, printLines(c.Text))
+				for _, f := range c.Findings {
+					where := ""
+					if f.Term > 0 {
+						where = fmt.Sprintf("term %d: ", f.Term)
+					}
+					fmt.Fprintf(w, "%s: %s%s\n", f.Severity, where, printable(f.Text))
+				}
+			}); err != nil {
+				return err
+			}
+			if !c.OK {
+				return fmt.Errorf("the draft cannot be proposed as it is")
+			}
+			return nil
+		},
+	}
+}
+
+func printLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (a *app) agreementPropose() *cobra.Command {
+	return &cobra.Command{
+		Use: "propose FILE", Short: "Sign a draft and send it to the other parties", Example: "  entente agreement propose a.yaml", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, err := a.readFile(args[0], 1<<20)
+			if err != nil {
+				return err
+			}
+			var r struct {
+				Agreement string `json:"agreement"`
+			}
+			if err := a.ask(cmd.Context(), "POST", "agreements", nil, b, &r); err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) {
+				fmt.Fprintf(w, "Proposed %s\nIt is in force when the other parties have countersigned it.\n", r.Agreement)
+			})
+		},
+	}
+}
+
+func (a *app) agreementList(use, short, inbox string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Example: "  entente agreement " + use, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := url.Values{}
+			if inbox != "" {
+				q.Set("inbox", inbox)
+			}
+			var list []api.Agreement
+			if err := a.ask(cmd.Context(), "GET", "agreements", q, nil, &list); err != nil {
+				return err
+			}
+			return a.print(list, func(w io.Writer) {
+				rows := [][]string{{"STATE", "TITLE", "PARTIES", "UNTIL", "ID"}}
+				for _, g := range list {
+					rows = append(rows, []string{string(g.State), g.Title, orgNames(g.Parties), g.NotAfter.Format("2006-01-02"), g.ID.String()})
+				}
+				table(w, rows...)
+			})
+		},
+	}
+}
+
+func orgNames(refs []node.OrgRef) string {
+	var out []string
+	for _, r := range refs {
+		out = append(out, r.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (a *app) agreementShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show an agreement in words", Example: "  entente agreement show agr:abcdefghij", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var g api.Agreement
+			if err := a.ask(cmd.Context(), "GET", "agreements/"+url.PathEscape(args[0]), nil, nil, &g); err != nil {
+				return err
+			}
+			return a.print(g, func(w io.Writer) {
+				fmt.Fprintf(w, "%s\nState: %s\n", g.ID, g.State)
+				fmt.Fprintf(w, "Signed by: %s\n", printable(orgNames(g.Signed)))
+				if len(g.Missing) > 0 {
+					fmt.Fprintf(w, "Not signed by: %s\n", printable(orgNames(g.Missing)))
+				}
+				if g.Ended != "" {
+					fmt.Fprintf(w, "It was %s\n", printable(g.Ended))
+				}
+				fmt.Fprintf(w, "\n%s", printLines(g.Text))
+			})
+		},
+	}
+}
+
+func (a *app) agreementAct(verb, short string, reasoned bool) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: verb + " ID", Short: short, Example: "  entente agreement " + verb + " agr:abcdefghij", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.actOnAgreement(cmd.Context(), verb, args[0], reason)
+		},
+	}
+	if reasoned {
+		cmd.Flags().StringVar(&reason, "reason", "", "why, for the other parties and for the record")
+	}
+	return cmd
+}
+
+func (a *app) actOnAgreement(ctx context.Context, verb, id, reason string) error {
+	var r struct {
+		Agreement string `json:"agreement"`
+	}
+	if err := a.ask(ctx, "POST", "agreements/"+url.PathEscape(id)+"/"+verb, nil, map[string]string{"reason": reason}, &r); err != nil {
+		return err
+	}
+	done := map[string]string{"countersign": "Countersigned", "reject": "Rejected", "terminate": "Terminated"}[verb]
+	return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", done, r.Agreement) })
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/api"
+)
+
+// client speaks to the node of a data directory: over its socket while it runs, and
+// otherwise in this process, on the stored state.
+type client struct {
+	http  *http.Client
+	close func() error
+	live  bool
+}
+
+func (a *app) client() (*client, error) {
+	path := filepath.Join(a.dir, api.SocketName)
+	if conn, err := net.DialTimeout("unix", path, 2*time.Second); err == nil {
+		conn.Close()
+		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		}
+		t := &http.Transport{DialContext: dial}
+		return &client{http: &http.Client{Transport: t}, live: true, close: func() error { t.CloseIdleConnections(); return nil }}, nil
+	}
+	n, err := a.open()
+	if err != nil {
+		return nil, err
+	}
+	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close}, nil
+}
+
+// open opens the node in this process.
+func (a *app) open() (*node.Node, error) {
+	keys, err := a.keys()
+	if err != nil {
+		return nil, err
+	}
+	return node.Open(node.Config{Dir: a.dir, Keys: keys})
+}
+
+func (a *app) keys() (*node.Keys, error) {
+	if _, err := os.Stat(filepath.Join(a.dir, "keys")); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no organisation in %s; run 'entente init', or say where it is with --dir", a.dir)
+	}
+	var pass []byte
+	if node.NeedsPassphrase(a.dir) {
+		var err error
+		if pass, err = passphrase("Passphrase: "); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := node.OpenLock(a.dir, pass)
+	if err != nil {
+		return nil, err
+	}
+	return node.LoadKeys(a.dir, lock)
+}
+
+// passphrase reads it from the file that ENTENTE_PASSPHRASE_FILE names, or asks.
+func passphrase(prompt string) ([]byte, error) {
+	if path := os.Getenv("ENTENTE_PASSPHRASE_FILE"); path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading passphrase: %w", err)
+		}
+		if b = bytes.TrimRight(b, "\r\n"); len(b) == 0 {
+			return nil, errors.New("the passphrase file is empty")
+		}
+		return b, nil
+	}
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return nil, errors.New("the keys are locked with a passphrase; set ENTENTE_PASSPHRASE_FILE, or run in a terminal")
+	}
+	fmt.Fprint(os.Stderr, prompt)
+	b, err := term.ReadPassword(int(os.Stdin.Fd()))
+	fmt.Fprintln(os.Stderr)
+	return b, err
+}
+
+// do sends a request and returns the answer; whatever is not a success is an error.
+func (c *client) do(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Response, error) {
+	u := "http://node/v1/" + path
+	if len(q) > 0 {
+		u += "?" + q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the node: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var e api.Error
+	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || e.Message == "" {
+		return nil, fmt.Errorf("the node answered %s", resp.Status)
+	}
+	return nil, &apiError{e, resp.StatusCode}
+}
+
+type apiError struct {
+	answer api.Error
+	status int
+}
+
+func (e *apiError) Error() string { return e.answer.Message }
+
+// call sends a value and reads one back. Either may be nil; a []byte is sent as it is.
+func (c *client) call(ctx context.Context, method, path string, q url.Values, send, receive any) error {
+	var body io.Reader
+	switch v := send.(type) {
+	case nil:
+	case []byte:
+		body = bytes.NewReader(v)
+	default:
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	resp, err := c.do(ctx, method, path, q, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if receive == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(receive); err != nil {
+		return fmt.Errorf("reading the node's answer: %w", err)
+	}
+	return nil
+}
+
+// ask is one call on a client of its own.
+func (a *app) ask(ctx context.Context, method, path string, q url.Values, send, receive any) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.call(ctx, method, path, q, send, receive), c.close())
+}
+
+// inProcess answers requests with a handler in this process.
+type inProcess struct{ h http.Handler }
+
+// RoundTrip implements http.RoundTripper. The answer streams.
+func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	pr, pw := io.Pipe()
+	w := &pipeWriter{header: http.Header{}, w: pw, buf: bufio.NewWriter(pw), ready: make(chan struct{}), trailer: http.Header{}}
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				w.WriteHeader(http.StatusInternalServerError)
+				pw.CloseWithError(fmt.Errorf("the answer broke off: %v", v))
+				return
+			}
+			w.WriteHeader(http.StatusOK)
+			w.Flush()
+			w.fillTrailer()
+			pw.Close()
+		}()
+		t.h.ServeHTTP(w, r)
+	}()
+	select {
+	case <-w.ready:
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	return &http.Response{Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.sent, Trailer: w.trailer, Body: pr, Request: r, ContentLength: -1}, nil
+}
+
+type pipeWriter struct {
+	header  http.Header
+	sent    http.Header
+	trailer http.Header
+	w       *io.PipeWriter
+	buf     *bufio.Writer
+	once    sync.Once
+	ready   chan struct{}
+	status  int
+}
+
+func (w *pipeWriter) Header() http.Header { return w.header }
+
+func (w *pipeWriter) WriteHeader(status int) {
+	w.once.Do(func() {
+		w.status, w.sent = status, w.header.Clone()
+		close(w.ready)
+	})
+}
+
+func (w *pipeWriter) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.buf.Write(b)
+}
+
+// Flush implements http.Flusher.
+func (w *pipeWriter) Flush() {
+	w.WriteHeader(http.StatusOK)
+	_ = w.buf.Flush()
+}
+
+func (w *pipeWriter) fillTrailer() {
+	for _, k := range w.sent.Values("Trailer") {
+		if v := w.header.Get(k); v != "" {
+			w.trailer.Set(k, v)
+		}
+	}
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/entente-mesh/entente/node/api"
+	"github.com/entente-mesh/entente/node/intake"
+	"github.com/entente-mesh/entente/policy"
+)
+
+type publishFlags struct {
+	topic, format, tlp, pap, personal string
+	countries, to, exclude, purposes  []string
+	retention                         int
+	yes, dryRun, ids                  bool
+}
+
+func (a *app) publishCommand() *cobra.Command {
+	var f publishFlags
+	cmd := &cobra.Command{
+		Use:   "publish FILE|-",
+		Short: "Publish a file to those whom agreements authorise",
+		Long: "Reads a STIX 2.1 bundle, a MISP event, or a list of observables, shows who will receive how much,\n" +
+			"and asks. What the file states about handling holds; flags may narrow it, never widen it.\n\n" +
+			"What cannot be read is reported with file and line and set aside; the rest is published, all of it\n" +
+			"or nothing, and the exit status is then 2.",
+		Example: "  entente publish c2.txt --topic c2 --tlp amber --country TH\n" +
+			"  entente publish case.json --topic c2 --tlp red --to \"Example Police\" --yes",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.publish(cmd.Context(), args[0], &f) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.topic, "topic", "", "topic to publish in")
+	fs.StringVar(&f.format, "format", "", "auto, stix, misp or list (default: look at the contents)")
+	fs.StringVar(&f.tlp, "tlp", "", "clear, green, amber, amber+strict or red")
+	fs.StringVar(&f.pap, "pap", "", "permissible actions: clear, green, amber or red")
+	fs.StringSliceVar(&f.countries, "country", nil, "country concerned, as TH; may be repeated")
+	fs.StringVar(&f.personal, "personal", "", "personal data: none, network (addresses of victims) or all (default: undetermined, treated as all)")
+	fs.StringArrayVar(&f.to, "to", nil, "only to this organisation; may be repeated; needed for red")
+	fs.StringArrayVar(&f.exclude, "exclude", nil, "never to this organisation; may be repeated")
+	fs.StringSliceVar(&f.purposes, "purpose", nil, "what it may be used for; may be repeated")
+	fs.IntVar(&f.retention, "retention-days", 0, "how long readers may keep it")
+	fs.BoolVarP(&f.yes, "yes", "y", false, "publish without asking")
+	fs.BoolVar(&f.dryRun, "dry-run", false, "show who would receive how much, and stop")
+	fs.BoolVar(&f.ids, "ids", false, "list the ids of all records in the receipt")
+	_ = cmd.MarkFlagRequired("topic")
+	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
+	return cmd
+}
+
+func (f *publishFlags) query(file string) url.Values {
+	q := url.Values{"topic": {f.topic}, "file": {file}}
+	set := func(k, v string) {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	set("format", f.format)
+	set("tlp", f.tlp)
+	set("pap", f.pap)
+	set("personal", f.personal)
+	q["country"], q["to"], q["exclude"], q["purpose"] = f.countries, f.to, f.exclude, f.purposes
+	if f.retention > 0 {
+		q.Set("retention", strconv.Itoa(f.retention))
+	}
+	if f.ids {
+		q.Set("ids", "1")
+	}
+	return q
+}
+
+func (a *app) publish(ctx context.Context, file string, f *publishFlags) error {
+	data, err := a.readFile(file, intake.MaxFile)
+	if err != nil {
+		return err
+	}
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.publishWith(ctx, c, file, data, f), c.close())
+}
+
+func (a *app) publishWith(ctx context.Context, c *client, file string, data []byte, f *publishFlags) error {
+	q := f.query(filepath.Base(file))
+	q.Set("dry_run", "1")
+	var out api.PublishEvent
+	if err := c.publish(ctx, q, data, func(e *api.PublishEvent) { out.Plan = e.Plan }); err != nil {
+		return err
+	}
+	if out.Plan == nil {
+		return errors.New("the node showed no plan")
+	}
+	part := partly(out.Plan)
+	if f.dryRun {
+		if err := a.print(out, func(w io.Writer) { showPlan(w, out.Plan) }); err != nil {
+			return err
+		}
+		return part
+	}
+	if !a.json {
+		showPlan(a.out, out.Plan)
+	}
+	if out.Plan.Records == 0 {
+		return errors.New("nothing can be published: no record is left")
+	}
+	if !f.yes {
+		if err := a.confirm(file, fmt.Sprintf("Publish %d records in topic %s?", out.Plan.Records, f.topic)); err != nil {
+			return err
+		}
+	}
+	q.Del("dry_run")
+	q.Set("generation", strconv.FormatUint(out.Plan.Generation, 10))
+	bar := a.progress(out.Plan.Records, "sealing")
+	err := c.publish(ctx, q, data, func(e *api.PublishEvent) {
+		if e.Done > 0 {
+			_ = bar.Set(e.Done)
+		}
+		if e.Receipt != nil {
+			out.Receipt = e.Receipt
+		}
+	})
+	_ = bar.Finish()
+	if err != nil {
+		return err
+	}
+	if out.Receipt == nil {
+		return errors.New("the node's answer ended without a receipt; 'entente search' shows whether the records are there")
+	}
+	if err := a.print(out, func(w io.Writer) {
+		fmt.Fprintf(w, "Published %d records in %d entries; they are durable here and on their way.\n", out.Receipt.Records, out.Receipt.Envelopes)
+		if len(out.Receipt.IDs) > 0 && (f.ids || len(out.Receipt.IDs) <= 10) {
+			for _, id := range out.Receipt.IDs {
+				fmt.Fprintln(w, "  "+id.String())
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	return part
+}
+
+// partly returns an error if some of the file was set aside.
+func partly(p *api.Plan) error {
+	if n := len(p.Problems) + len(p.Refused); n > 0 {
+		return &partialError{fmt.Sprintf("%d entries of the file were set aside; see above", n)}
+	}
+	return nil
+}
+
+// publish sends the file and hands on what the node answers, line by line.
+func (c *client) publish(ctx context.Context, q url.Values, data []byte, fn func(*api.PublishEvent)) error {
+	resp, err := c.do(ctx, "POST", "publish", q, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var e api.PublishEvent
+		if err := dec.Decode(&e); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("reading the node's answer: %w", err)
+		}
+		if e.Error != nil {
+			return &apiError{answer: *e.Error}
+		}
+		fn(&e)
+	}
+}
+
+// confirm asks on the terminal.
+func (a *app) confirm(file, question string) error {
+	in, ok := a.in.(interface{ Fd() uintptr })
+	if file == "-" || !ok || !term.IsTerminal(int(in.Fd())) {
+		return errors.New("nobody can be asked here; look at the plan, then give --yes")
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return errors.New("not published")
+	}
+	return nil
+}
+
+// progress shows a bar where somebody looks.
+func (a *app) progress(total int, what string) *progressbar.ProgressBar {
+	out, ok := a.err.(interface{ Fd() uintptr })
+	if a.json || !ok || !term.IsTerminal(int(out.Fd())) {
+		return progressbar.DefaultSilent(int64(total))
+	}
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
+}
+
+// maxShown bounds what is shown of a list of problems on a screen.
+const maxShown = 20
+
+func showPlan(w io.Writer, p *api.Plan) {
+	fmt.Fprintf(w, "%d records to publish in topic %s (read as %s", p.Records, printable(p.Topic), p.Format)
+	if p.Duplicates > 0 {
+		fmt.Fprintf(w, ", %d duplicates left out", p.Duplicates)
+	}
+	fmt.Fprintln(w, ")")
+	for _, n := range p.Notes {
+		fmt.Fprintf(w, "  note: %s\n", printable(n))
+	}
+	if len(p.Orgs) == 0 {
+		fmt.Fprintln(w, "No other organisation will receive anything: no agreement covers this topic.")
+	} else {
+		fmt.Fprintln(w)
+		rows := [][]string{{"ORGANISATION", "RECEIVES", "NOT", "WHY NOT"}}
+		for _, o := range p.Orgs {
+			refused := 0
+			for _, n := range o.Refused {
+				refused += n
+			}
+			rows = append(rows, []string{o.Name, strconv.Itoa(o.Records), strconv.Itoa(refused), reasonCounts(o.Refused)})
+		}
+		table(w, rows...)
+	}
+	lines := []string{}
+	for _, r := range p.Refused {
+		lines = append(lines, fmt.Sprintf("line %d: %s: %s", r.Line, r.StixID, r.Reason))
+	}
+	lines = append(lines, p.Problems...)
+	if len(lines) > 0 {
+		fmt.Fprintf(w, "\nSet aside (%d):\n", len(lines))
+	}
+	for i, l := range lines {
+		if i == maxShown {
+			fmt.Fprintf(w, "  and %d more; --json lists them all\n", len(lines)-i)
+			break
+		}
+		fmt.Fprintln(w, "  "+printable(l))
+	}
+}
+
+func reasonCounts(m map[policy.Reason]int) string {
+	var reasons []policy.Reason
+	for r := range m {
+		reasons = append(reasons, r)
+	}
+	slices.SortFunc(reasons, func(a, b policy.Reason) int {
+		if m[a] != m[b] {
+			return m[b] - m[a]
+		}
+		return strings.Compare(string(a), string(b))
+	})
+	var out []string
+	for _, r := range reasons {
+		out = append(out, fmt.Sprintf("%d %s", m[r], r))
+	}
+	return dash(strings.Join(out, ", "))
+}

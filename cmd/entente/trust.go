@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/api"
+)
+
+func (a *app) trustCommand() *cobra.Command {
+	var words string
+	cmd := &cobra.Command{
+		Use:   "trust CARD --words \"...\"",
+		Short: "Trust an organisation whose words you compared by phone",
+		Long: "Pins the organisation of a card. Its people read out the words that 'entente id' shows them, over a\n" +
+			"channel on which you know them, and you give what you heard: not what a file or mail says.\n" +
+			"Trust opens nothing by itself; it lets you sign an agreement.",
+		Example: "  entente trust partner.pem --words \"abandon ability able about above absent absorb abstract absurd abuse access accident\"",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			card, err := a.readArmour(args[0], cardArmour)
+			if err != nil {
+				return err
+			}
+			var id api.ID
+			if err := a.ask(cmd.Context(), "POST", "trust", nil, map[string]any{"card": card, "words": words}, &id); err != nil {
+				return err
+			}
+			return a.print(id, func(w io.Writer) { fmt.Fprintf(w, "Trusted: %s (%s)\n", printable(id.Name), id.Org) })
+		},
+	}
+	cmd.Flags().StringVar(&words, "words", "", "the twelve words that the organisation's people read out")
+	_ = cmd.MarkFlagRequired("words")
+	return cmd
+}
+
+func (a *app) untrustCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "untrust ORG", Short: "Take trust back; agreements stay until they are terminated", Example: "  entente untrust \"Example Vendor\"",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.ask(cmd.Context(), "POST", "untrust", nil, map[string]string{"organisation": args[0]}, nil); err != nil {
+				return err
+			}
+			return a.print(map[string]string{"untrusted": args[0]}, func(w io.Writer) { fmt.Fprintf(w, "No longer trusted: %s\n", printable(args[0])) })
+		},
+	}
+}
+
+func (a *app) peersCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "peers", Short: "List the organisations known here: members, trust, agreements, connections", Example: "  entente peers", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var peers []node.PeerStatus
+			if err := a.ask(cmd.Context(), "GET", "peers", nil, nil, &peers); err != nil {
+				return err
+			}
+			return a.print(peers, func(w io.Writer) {
+				rows := [][]string{{"ORGANISATION", "KIND", "COUNTRY", "MEMBER", "TRUSTED", "AGREEMENT", "CONNECTED", "ID"}}
+				for _, p := range peers {
+					up := 0
+					for _, n := range p.Nodes {
+						if n.Connected {
+							up++
+						}
+					}
+					rows = append(rows, []string{p.Org.Name, string(p.Kind), dash(p.Country), yes(p.Member), yes(p.Trusted), yes(p.Agreement),
+						fmt.Sprintf("%d of %d", up, len(p.Nodes)), p.Org.ID.String()})
+				}
+				table(w, rows...)
+			})
+		},
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func dash(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/api"
+)
+
+func (a *app) upCommand() *cobra.Command {
+	var listen, announce []string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:     "up",
+		Short:   "Run the node until it is interrupted",
+		Example: "  entente up --listen /ip4/0.0.0.0/udp/4401/quic-v1 --listen /ip4/0.0.0.0/tcp/4401",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+			return a.up(cmd.Context(), node.Config{Listen: listen, Announce: announce, Log: log}, func(addrs []string) {
+				if len(addrs) == 0 {
+					fmt.Fprintln(a.out, "up; in no network yet: 'entente network create' or 'entente network join'")
+					return
+				}
+				fmt.Fprintln(a.out, "up; listening on")
+				for _, addr := range addrs {
+					fmt.Fprintln(a.out, "  "+addr)
+				}
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: port 4401, QUIC and TCP)")
+	f.StringArrayVar(&announce, "announce", nil, "address for the card; may be repeated (default: those listened on)")
+	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
+	return cmd
+}
+
+// up opens the node of the data directory and runs it and its API until ctx ends.
+func (a *app) up(ctx context.Context, cfg node.Config, ready func([]string)) error {
+	keys, err := a.keys()
+	if err != nil {
+		return err
+	}
+	cfg.Dir, cfg.Keys = a.dir, keys
+	n, err := node.Open(cfg)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	l, err := api.Listen(a.dir)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(filepath.Join(a.dir, api.SocketName))
+	ctx, cancel := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- api.New(n).Serve(ctx, l) }()
+	err = n.Run(ctx, ready)
+	cancel()
+	return errors.Join(err, <-served)
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var problems bool
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show how the node stands", Example: "  entente status --problems", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var st node.Status
+			if err := a.ask(cmd.Context(), "GET", "status", nil, nil, &st); err != nil {
+				return err
+			}
+			if problems {
+				err := a.print(st.Problems, func(w io.Writer) { showProblems(w, st.Problems) })
+				if err == nil && len(st.Problems) > 0 {
+					return &partialError{fmt.Sprintf("%d problems", len(st.Problems))}
+				}
+				return err
+			}
+			return a.print(st, func(w io.Writer) { showStatus(w, &st) })
+		},
+	}
+	cmd.Flags().BoolVar(&problems, "problems", false, "only what somebody should see to; exit status 2 if there is anything")
+	return cmd
+}
+
+func showStatus(w io.Writer, st *node.Status) {
+	state := "down (shown from the store)"
+	if st.Online {
+		state = fmt.Sprintf("up since %s, %d peers connected", st.Started.Format("2006-01-02 15:04 MST"), st.Connected)
+	}
+	fmt.Fprintf(w, "organisation  %s (%s)\n", printable(st.Org.Name), st.Org.ID)
+	fmt.Fprintf(w, "node          %s\n", st.Node)
+	fmt.Fprintf(w, "state         %s\n", state)
+	for _, addr := range st.Addrs {
+		fmt.Fprintf(w, "              %s\n", addr)
+	}
+	fmt.Fprintf(w, "network       %s, %d members\n", printable(dash(st.NetworkName)), st.Members)
+	fmt.Fprintf(w, "card          fresh until %s\n", st.CardFresh.Format("2006-01-02"))
+	fmt.Fprintf(w, "agreements    %d in force, %d proposals waiting\n", st.Agreements, st.Inbox)
+	fmt.Fprintf(w, "topics        %d\n", st.Topics)
+	fmt.Fprintf(w, "envelopes     %d held, %d control entries\n", st.Envelopes, st.Control)
+	fmt.Fprintf(w, "records       %d readable, %d in quarantine\n", st.Records, st.Quarantined)
+	fmt.Fprintf(w, "gossip        %d rejected, %d ignored, %d dropped since the start\n", st.Gossip.Rejected, st.Gossip.Ignored, st.Gossip.Dropped)
+	showProblems(w, st.Problems)
+}
+
+func showProblems(w io.Writer, list []node.Problem) {
+	for _, p := range list {
+		fmt.Fprintf(w, "%s: %s\n  -> %s\n", p.Severity, printable(p.Text), printable(p.Do))
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(w, "no problems")
+	}
+}
