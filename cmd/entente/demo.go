@@ -147,7 +147,7 @@ func (d *demo) read(data, labels string) (*intake.Result, error) {
 		d.problems(in.Problems)
 		return nil, fmt.Errorf("%s holds nothing that can be published", name)
 	}
-	d.say("read %s as %s: %d entries", name, in.Format, len(in.Items))
+	d.say("read %s as %s: %d entries, %d distinct, %d set aside", name, in.Format, len(in.Items)+in.Duplicates+len(in.Problems), len(in.Items), len(in.Problems))
 	for _, n := range in.Notes {
 		d.say("note: %s", n)
 	}

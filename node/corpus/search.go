@@ -155,11 +155,22 @@ func (r *reader) lookups(q *Query) ([]stix.Observable, error) {
 	switch {
 	case q.Kind != "" && (!ok || o.Kind != q.Kind):
 		return []stix.Observable{{Kind: q.Kind, Value: q.Value}}, nil
-	case !ok:
-		// A file may have any name, so what is nothing else may be one.
-		return []stix.Observable{{Kind: stix.Filename, Value: q.Value}}, nil
+	case q.Kind != "":
+		return r.around([]stix.Observable{o}, o)
 	}
-	list := []stix.Observable{o}
+	// A file may have any name, one like a domain's too: resume.pdf.
+	list := []stix.Observable{{Kind: stix.Filename, Value: q.Value}}
+	if !ok {
+		return list, nil
+	}
+	if o != list[0] {
+		list = append(list, o)
+	}
+	return r.around(list, o)
+}
+
+// around adds the networks around an address.
+func (r *reader) around(list []stix.Observable, o stix.Observable) ([]stix.Observable, error) {
 	if o.Kind != stix.IPv4 && o.Kind != stix.IPv6 {
 		return list, nil
 	}
