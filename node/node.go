@@ -19,13 +19,14 @@ import (
 
 // Config is what a node is opened with.
 type Config struct {
-	Dir         string            // data directory; empty: in memory, for tests and simulation
-	Keys        *Keys             // must be set
-	Listen      []string          // multiaddrs; empty: DefaultListen
-	Announce    []string          // multiaddrs on the card; empty: those listened on
-	Log         *slog.Logger      // nil: nothing is logged
-	HostOptions []mesh.HostOption // simulation only
-	SyncEvery   time.Duration     // 0: DefaultSyncEvery
+	Dir         string               // data directory; empty: in memory, for tests and simulation
+	Keys        *Keys                // must be set
+	Card        *protocol.SignedCard // first card, kept if the store holds none; Init stores it on disk
+	Listen      []string             // multiaddrs; empty: DefaultListen
+	Announce    []string             // multiaddrs on the card; empty: those listened on
+	Log         *slog.Logger         // nil: nothing is logged
+	HostOptions []mesh.HostOption    // simulation only
+	SyncEvery   time.Duration        // 0: DefaultSyncEvery
 }
 
 // DefaultListen are the addresses listened on where none are given.
@@ -96,6 +97,9 @@ func Open(cfg Config) (*Node, error) {
 			n.snap.Store(s)
 			return err
 		})
+	}
+	if err == nil && cfg.Card != nil && n.OwnCard() == nil {
+		err = n.putOwnCard(cfg.Card)
 	}
 	if err == nil {
 		err = n.gate.openAll()

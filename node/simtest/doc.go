@@ -1,0 +1,9 @@
+// Package simtest runs many real nodes on a simulated network in virtual time: real
+// libp2p, QUIC and gossip, real stores in memory, on go-libp2p's simulation stack
+// (github.com/marcopolo/simnet, as x/simlibp2p uses it) inside a testing/synctest bubble.
+//
+// Packets can be dropped between any two nodes, which x/simlibp2p itself does not offer:
+// its own option for QUIC comes last and would silently undo a wrapper.
+//
+// Seeds reproduce what is done to the network, not the order in which goroutines run.
+package simtest
