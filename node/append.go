@@ -154,5 +154,10 @@ func (a *appender) commit() error {
 	if net := n.net.Load(); net != nil {
 		net.announce(a.topic, a.envs)
 	}
-	return n.gate.openFeed(a.feed.ID, a.nextSeq()-1)
+	// It is durable and acknowledged whatever happens now; an opening that fails stays due.
+	if err := n.gate.openFeed(a.feed.ID, a.nextSeq()-1); err != nil {
+		n.log.Error("indexing own records failed; it is tried again", "err", err)
+		n.counters.failed.Add(1)
+	}
+	return nil
 }

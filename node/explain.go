@@ -75,7 +75,7 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 	x := &Explanation{Record: n.record(s, e), Own: e.Publisher == n.org}
 	x.Path = append(x.Path, Hop{Org: s.ref(e.Originator), Role: "originator"},
 		Hop{Org: s.ref(e.Publisher), Role: "publisher", Feed: e.Feed.String(), Seq: e.Seq})
-	subject := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type}
+	subject := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received}
 	if x.Own {
 		at := time.UnixMilli(int64(doc.At)).UTC()
 		x.SealedAt = &at

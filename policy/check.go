@@ -84,7 +84,8 @@ func CheckAgreement(a *protocol.Agreement, now uint64) []Finding {
 	return out
 }
 
-// shadows reports whether wide allows all that narrow does, in what is compared.
+// shadows reports whether wide allows all that narrow does. Of onward rules, it takes only
+// equal ones and "nobody" for narrower.
 func shadows(wide, narrow *protocol.Term) bool {
 	includes := func(w, n []string, all string) bool {
 		if len(w) == 1 && w[0] == all {
@@ -94,8 +95,10 @@ func shadows(wide, narrow *protocol.Term) bool {
 	}
 	pap := wide.PAP == protocol.PAPUnset || narrow.PAP != protocol.PAPUnset && wide.PAP >= narrow.PAP
 	purp := len(wide.Purposes) == 0 || len(narrow.Purposes) > 0 && includes(wide.Purposes, narrow.Purposes, "")
+	onward := narrow.Onward.Rule == protocol.OnwardNobody || reflect.DeepEqual(wide.Onward, narrow.Onward)
 	return wide.From == narrow.From && wide.To == narrow.To && wide.TLP >= narrow.TLP && pap && purp &&
 		wide.Personal.Effective() >= narrow.Personal.Effective() && keeps(wide.RetentionDays) >= keeps(narrow.RetentionDays) &&
+		wide.HistoryDays >= narrow.HistoryDays && onward &&
 		includes(wide.Topics, narrow.Topics, protocol.Any) && includes(wide.Kinds, narrow.Kinds, protocol.Any) &&
 		includes(wide.Countries, narrow.Countries, protocol.Worldwide)
 }

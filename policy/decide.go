@@ -53,8 +53,11 @@ type Decision struct {
 // Decide says whether subject may go from one organisation to another, at a time. It is the
 // one function that decides; Audience, Ingress and DecideOnward ask it.
 func Decide(s *State, from, to protocol.OrgID, subj *Subject, at uint64) Decision {
-	if to == from || to == subj.Originator {
+	switch to {
+	case subj.Originator:
 		return Decision{Allow: true, Reason: ReasonOwn, Text: s.name(to) + " made it", ValidUntil: math.MaxUint64}
+	case from:
+		return Decision{Allow: true, Reason: ReasonOwn, Text: s.name(to) + " has it", ValidUntil: math.MaxUint64}
 	}
 	if d, refused := s.byOriginator(to, subj); refused {
 		return d
@@ -132,8 +135,12 @@ func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
 	h, term := &subj.Handling, t.term
 	d := Decision{Agreement: t.agreement.ID, Term: t.number}
 	refuse := func(r Reason, format string, args ...any) Decision {
+		partner := term.To
+		if partner == s.Self {
+			partner = term.From
+		}
 		d.Reason = r
-		d.Text = fmt.Sprintf("term %d of %q with %s: ", t.number, t.agreement.Doc.Title, s.name(term.To)) + fmt.Sprintf(format, args...)
+		d.Text = fmt.Sprintf("term %d of %q with %s: ", t.number, t.agreement.Doc.Title, s.name(partner)) + fmt.Sprintf(format, args...)
 		return d
 	}
 	switch {
@@ -159,7 +166,7 @@ func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
 		}
 		return refuse(ReasonCountry, "the record concerns %s, not %s", strings.Join(h.Countries, ", "), strings.Join(term.Countries, ", "))
 	case h.Personal.Effective() > term.Personal: // a term that does not say lets nothing through
-		return refuse(ReasonPersonalData, "it lets personal data through up to %q, and the record holds %q (undetermined counts as all)", term.Personal, h.Personal)
+		return refuse(ReasonPersonalData, "it lets personal data through up to %q, and the record holds %s", term.Personal, holds(h.Personal))
 	case !purposes(term.Purposes, h.Purposes):
 		return refuse(ReasonPurpose, "none of its purposes is one that the originator allows")
 	}
@@ -167,6 +174,13 @@ func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
 	d.Text = fmt.Sprintf("term %d of %q allows it: %s to %s, up to TLP:%s, %s", t.number, t.agreement.Doc.Title,
 		s.name(term.From), s.name(term.To), upper(term.TLP), countries(term.Countries))
 	return d
+}
+
+func holds(p protocol.PersonalData) string {
+	if p == protocol.PersonalUndetermined {
+		return "what nobody determined, which counts as all"
+	}
+	return fmt.Sprintf("%q", p)
 }
 
 func upper(t protocol.TLP) string { return strings.ToUpper(t.String()) }

@@ -63,7 +63,7 @@ func Describe(a *protocol.Agreement, name func(protocol.OrgID) string) string {
 		fmt.Fprintf(&b, "Legal basis: %s\n", oneLine(a.LegalBasis))
 	}
 	if !a.PaperSHA256.IsZero() {
-		fmt.Fprintf(&b, "Signed paper: SHA-256 %s\n", a.PaperSHA256)
+		fmt.Fprintf(&b, "Signed paper: SHA-256 %x\n", a.PaperSHA256[:])
 	}
 	if !a.Previous.IsZero() {
 		fmt.Fprintf(&b, "Amends: %s\n", a.Previous)
@@ -111,6 +111,9 @@ func list(l []string, all, some string) string {
 
 func describeOnward(o *protocol.Onward, name func(protocol.OrgID) string) string {
 	text := ""
+	if o.Rule == protocol.OnwardNamed && len(o.Orgs) == 0 || o.Rule == protocol.OnwardKinds && len(o.Kinds) == 0 {
+		return "Must not be passed on."
+	}
 	switch o.Rule {
 	case protocol.OnwardPartners:
 		text = "May be passed on to partners of the reader, where the originator allows it"

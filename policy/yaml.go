@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -69,12 +70,15 @@ func (n names) MarshalYAML() (any, error) {
 	return []string(n), nil
 }
 
-// wildcard turns the words for "all" into the protocol's, and back.
+// toProtocol turns the word for "all" into the protocol's, also where it does not stand
+// alone, which Validate then refuses: among others it would be a name that nothing has.
 func (n names) toProtocol(word string) []string {
-	if len(n) == 1 && (strings.EqualFold(n[0], word) || n[0] == "*") {
-		return []string{"*"}
-	}
 	out := slices.Clone([]string(n))
+	for i := range out {
+		if strings.EqualFold(out[i], word) {
+			out[i] = "*"
+		}
+	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -88,18 +92,21 @@ func fromProtocol(list []string, word string) names {
 
 // ParseYAML reads an agreement. resolve finds the organisation that a name or id stands for.
 // Network and secret are left for the node to fill in. Unknown members are refused: a limit
-// that was mistyped must not vanish. Errors name the line.
+// that was mistyped must not vanish. Errors name the line, or the number of the term.
 func ParseYAML(data []byte, resolve func(string) (protocol.OrgID, error)) (*protocol.Agreement, error) {
 	if len(data) > 4*protocol.MaxAgreementSize {
 		return nil, protocol.Errorf(protocol.ErrOversize, "agreement has %d bytes, at most %d", len(data), 4*protocol.MaxAgreementSize)
+	}
+	if err := checkShape(data); err != nil {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "reading agreement: %v", err)
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	var d document
 	if err := dec.Decode(&d); err != nil {
-		return nil, protocol.Errorf(protocol.ErrMalformed, "reading agreement: %v", err)
+		return nil, protocol.Errorf(protocol.ErrMalformed, "reading agreement: %v", firstErrors(err))
 	}
-	var more any
+	var more yaml.Node
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "reading agreement: a second document follows the first")
 	}
@@ -256,9 +263,11 @@ func WriteYAML(a *protocol.Agreement, name func(protocol.OrgID) string) []byte {
 	return append([]byte(head.String()), b...)
 }
 
+// oneLine replaces what would break a line, a comment, or the reader's trust in what is shown.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 {
+		nonCharacter := r&0xfffe == 0xfffe || r == 0xfeff // YAML does not allow them in a comment
+		if unicode.IsControl(r) || r == 0x2028 || r == 0x2029 || nonCharacter || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r

@@ -1,0 +1,109 @@
+package policy
+
+import (
+	"testing"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// benchOrgs makes n organisations in good standing beside alice.
+func benchOrgs(n int) ([]protocol.OrgID, map[protocol.OrgID]Org) {
+	orgs := testOrgs()
+	var ids []protocol.OrgID
+	for i := range n {
+		id := protocol.OrgID(testAgreementID(i + 1))
+		orgs[id] = Org{ID: id, Name: id.Short(), Kind: protocol.KindCERT, Country: "TH", CardFresh: true, Rostered: true}
+		ids = append(ids, id)
+	}
+	return ids, orgs
+}
+
+// benchState has an agreement of alice with each of 1,000 organisations, both ways.
+func benchState() (*State, []protocol.OrgID) {
+	ids, orgs := benchOrgs(1000)
+	var agreements []Agreement
+	for i, id := range ids {
+		there := wideTerm(alice, id)
+		there.Countries = []string{"TH", "VN"}
+		agreements = append(agreements, testAgreement(i, there, wideTerm(id, alice)))
+	}
+	return NewState(alice, 1, orgs, agreements), ids
+}
+
+func benchSubject() *Subject {
+	s := openSubject()
+	s.Handling.Countries = []string{"TH"}
+	return s
+}
+
+// Design, part 12: below 200 ns.
+func BenchmarkDecideCached(b *testing.B) {
+	s, ids := benchState()
+	subj := benchSubject()
+	subj.Publisher, subj.Originator = ids[500], ids[500]
+	handling := string(protocol.Encode(&subj.Handling))
+	c := NewCache()
+	key := func() CacheKey {
+		return CacheKey{Generation: s.Generation, Publisher: subj.Publisher, Originator: subj.Originator, Topic: subj.Topic, Kind: subj.Kind, Handling: handling}
+	}
+	c.Put(key(), now, Ingress(s, subj.Publisher, subj, now))
+	b.ReportAllocs()
+	for b.Loop() {
+		if d, ok := c.Get(key(), now); !ok || !d.Allow {
+			b.Fatal(d.Text, ok)
+		}
+	}
+}
+
+// Design, part 12: below 1 ms, with 1,000 agreements.
+func BenchmarkDecideCold1000Agreements(b *testing.B) {
+	b.Run("spread", func(b *testing.B) { // over as many partners
+		s, ids := benchState()
+		subj := benchSubject()
+		i := 0
+		b.ReportAllocs()
+		for b.Loop() {
+			i++
+			if d := Decide(s, alice, ids[i%len(ids)], subj, now); !d.Allow {
+				b.Fatal(d.Text)
+			}
+		}
+	})
+	// The worst: all with one partner, and none of them allows.
+	b.Run("one partner", func(b *testing.B) {
+		_, orgs := benchOrgs(0)
+		var agreements []Agreement
+		for i := range 1000 {
+			term := wideTerm(alice, bob)
+			term.Countries = []string{"SG", "VN"}
+			agreements = append(agreements, testAgreement(i, term))
+		}
+		s, subj := NewState(alice, 1, orgs, agreements), benchSubject()
+		b.ReportAllocs()
+		for b.Loop() {
+			if d := Decide(s, alice, bob, subj, now); d.Allow {
+				b.Fatal(d.Text)
+			}
+		}
+	})
+}
+
+// A new class of handling is decided for everybody.
+func BenchmarkAudienceOf1000(b *testing.B) {
+	s, ids := benchState()
+	subj := benchSubject()
+	b.ReportAllocs()
+	for b.Loop() {
+		if got := len(Audience(s, subj, now)); got != len(ids) {
+			b.Fatal(got)
+		}
+	}
+}
+
+func BenchmarkNewState1000Agreements(b *testing.B) {
+	s, _ := benchState()
+	b.ReportAllocs()
+	for b.Loop() {
+		NewState(alice, 1, s.Orgs, s.Agreements)
+	}
+}

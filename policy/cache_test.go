@@ -1,0 +1,142 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+func testKey(generation uint64) CacheKey {
+	return CacheKey{Generation: generation, Publisher: alice, Originator: alice, Topic: "c2", Kind: "indicator", Handling: "h"}
+}
+
+func TestCacheHoldsFromDecisionToChange(t *testing.T) {
+	d := Decision{Allow: true, Reason: ReasonOK, Text: "yes", ValidUntil: 200}
+	for _, row := range []struct {
+		name  string
+		until uint64
+		at    uint64
+		want  bool
+	}{
+		{"before it was made", 200, 99, false},
+		{"when it was made", 200, 100, true},
+		{"just before it may change", 200, 199, true},
+		{"when it may change", 200, 200, false},
+		{"after", 200, 201, false},
+		{"never changes", math.MaxUint64, math.MaxUint64 - 1, true},
+		{"never changes, at the end of time", math.MaxUint64, math.MaxUint64, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := NewCache()
+			d.ValidUntil = row.until
+			c.Put(testKey(1), 100, d)
+			got, ok := c.Get(testKey(1), row.at)
+			if ok != row.want || ok && got != d || !ok && got != (Decision{}) {
+				t.Errorf("got %+v, %v, want %v", got, ok, row.want)
+			}
+		})
+	}
+}
+
+func TestCacheKeepsClassesApart(t *testing.T) {
+	c := NewCache()
+	c.Put(testKey(1), 100, Decision{Text: "yes", ValidUntil: math.MaxUint64})
+	for name, change := range map[string]func(*CacheKey){
+		"generation": func(k *CacheKey) { k.Generation++ },
+		"publisher":  func(k *CacheKey) { k.Publisher = bob },
+		"originator": func(k *CacheKey) { k.Originator = bob },
+		"topic":      func(k *CacheKey) { k.Topic = "malware" },
+		"kind":       func(k *CacheKey) { k.Kind = "malware" },
+		"handling":   func(k *CacheKey) { k.Handling = "g" },
+	} {
+		k := testKey(1)
+		change(&k)
+		if _, ok := c.Get(k, 100); ok {
+			t.Errorf("a decision of another %s was returned", name)
+		}
+	}
+}
+
+func TestCacheForgetsOlderGenerations(t *testing.T) {
+	c := NewCache()
+	d := Decision{ValidUntil: math.MaxUint64}
+	c.Put(testKey(5), 100, d)
+	c.Put(testKey(6), 100, d)
+	if _, ok := c.Get(testKey(5), 100); ok {
+		t.Error("a decision of generation 5 outlived generation 6")
+	}
+	c.Put(testKey(5), 100, d) // by somebody who began before the change
+	if _, ok := c.Get(testKey(5), 100); ok {
+		t.Error("a decision of generation 5 was kept in generation 6")
+	}
+	if _, ok := c.Get(testKey(6), 100); !ok {
+		t.Error("a late decision of generation 5 pushed out one of generation 6")
+	}
+}
+
+func TestCacheReplacesAnExpiredDecision(t *testing.T) {
+	c := NewCache()
+	c.Put(testKey(1), 100, Decision{Text: "first", ValidUntil: 200})
+	c.Put(testKey(1), 200, Decision{Text: "second", ValidUntil: 300})
+	if d, ok := c.Get(testKey(1), 250); !ok || d.Text != "second" {
+		t.Errorf("got %q, %v", d.Text, ok)
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	c := NewCache()
+	for i := range maxCached + 10 {
+		k := testKey(1)
+		k.Handling = fmt.Sprint(i)
+		c.Put(k, 100, Decision{ValidUntil: math.MaxUint64})
+		if len(c.m) > maxCached {
+			t.Fatalf("holds %d decisions", len(c.m))
+		}
+		if _, ok := c.Get(k, 100); !ok {
+			t.Fatalf("lost decision %d at once", i)
+		}
+	}
+}
+
+func TestCacheConcurrently(t *testing.T) {
+	c := NewCache()
+	var wg sync.WaitGroup
+	for g := range uint64(4) {
+		wg.Go(func() {
+			for i := range uint64(500) {
+				k := testKey(i/100 + g%2)
+				c.Put(k, i, Decision{Term: int(k.Generation), ValidUntil: i + 100})
+				if d, ok := c.Get(k, i); ok && d.Term != int(k.Generation) {
+					t.Errorf("generation %d got a decision of %d", k.Generation, d.Term)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Whatever is asked for in whatever order, through the cache comes what Ingress says.
+func TestCacheChangesNoDecision(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := NewCache()
+		states := []*State{drawState(t), drawState(t)}
+		states[1].Generation++
+		subjects := []*Subject{drawSubject(t), drawSubject(t)}
+		for range 30 {
+			s := rapid.SampledFrom(states).Draw(t, "state")
+			subj := rapid.SampledFrom(subjects).Draw(t, "subject")
+			at := rapid.SampledFrom(moments).Draw(t, "sealed at")
+			k := CacheKey{s.Generation, subj.Publisher, subj.Originator, subj.Topic, subj.Kind, string(protocol.Encode(&subj.Handling))}
+			want := Ingress(s, subj.Publisher, subj, at)
+			if got, ok := c.Get(k, at); ok && got != want {
+				t.Fatalf("cached %+v, decided %+v", got, want)
+			}
+			c.Put(k, at, want)
+		}
+	})
+}
