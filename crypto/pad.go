@@ -62,6 +62,7 @@ func newCompressor() *zstd.Encoder {
 	if err != nil {
 		panic(err) // options are constants: a programmer's error
 	}
+	e.EncodeAll(nil, nil) // makes its channel now, not at the first use
 	return e
 }
 

@@ -41,7 +41,10 @@ func readFrame(r io.Reader, limit int) ([]byte, error) {
 	}
 	var buf bytes.Buffer
 	if n, err := io.CopyN(&buf, r, int64(size)); err != nil {
-		return nil, fmt.Errorf("reading frame, %d of %d bytes came: %w", n, size, io.ErrUnexpectedEOF)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("reading frame, %d of %d bytes came: %w", n, size, err)
 	}
 	return buf.Bytes(), nil
 }

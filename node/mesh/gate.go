@@ -3,12 +3,12 @@ package mesh
 import (
 	"strings"
 	"sync"
+	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libp2pprotocol "github.com/libp2p/go-libp2p/core/protocol"
-	"time"
 )
 
 // Bounds on what a peer may subscribe to. A network has a few topics in a few periods.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type World struct {
 	T     *testing.T
 	Nodes []*Node
 	Log   *slog.Logger // of the nodes; nil: none
+	Dir   string       // data directories of nodes to come; empty: in memory
 
 	net *simnet.Simnet
 	cut atomic.Pointer[func(from, to string) bool]
@@ -44,8 +46,9 @@ type World struct {
 type Node struct {
 	*node.Node
 	Name  string
+	Dir   string
+	Keys  *node.Keys
 	w     *World
-	keys  *node.Keys
 	ip    string
 	index int
 	stop  context.CancelFunc
@@ -109,8 +112,11 @@ func (w *World) Add(name string, kind protocol.OrgKind, country string) *Node {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	n := &Node{Name: name, w: w, keys: ident.Keys, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
-	n.Node, err = node.Open(node.Config{Keys: ident.Keys, Card: &ident.Card, Log: w.log(name), SyncEvery: 30 * time.Second,
+	n := &Node{Name: name, w: w, Keys: ident.Keys, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
+	if w.Dir != "" {
+		n.Dir = filepath.Join(w.Dir, fmt.Sprint(n.index))
+	}
+	n.Node, err = node.Open(node.Config{Dir: n.Dir, Keys: ident.Keys, Card: &ident.Card, Log: w.log(name), SyncEvery: 30 * time.Second,
 		Listen:      []string{fmt.Sprintf("/ip4/%s/udp/8000/quic-v1", n.ip)},
 		HostOptions: []mesh.HostOption{w.quic(n.ip)}})
 	if err != nil {
@@ -188,6 +194,12 @@ func (w *World) Network() {
 // send to, up to a TLP, what concerns countries.
 func (w *World) Agree(from, to *Node, tlp protocol.TLP, countries ...string) protocol.AgreementID {
 	w.T.Helper()
+	return w.AgreeTitled(from.Name+" to "+to.Name, from, to, tlp, countries...)
+}
+
+// AgreeTitled is Agree with a title for the agreement.
+func (w *World) AgreeTitled(title string, from, to *Node, tlp protocol.TLP, countries ...string) protocol.AgreementID {
+	w.T.Helper()
 	for _, pair := range [][2]*Node{{from, to}, {to, from}} {
 		card := pair[1].OwnCard()
 		if _, err := pair[0].Trust(&card.Signed, strings.Join(crypto.Words(card.Org), " ")); err != nil {
@@ -195,7 +207,7 @@ func (w *World) Agree(from, to *Node, tlp protocol.TLP, countries ...string) pro
 		}
 	}
 	now := uint64(time.Now().UnixMilli())
-	doc := protocol.Agreement{Title: from.Name + " to " + to.Name, Parties: []protocol.OrgID{from.Org(), to.Org()},
+	doc := protocol.Agreement{Title: title, Parties: []protocol.OrgID{from.Org(), to.Org()},
 		NotBefore: now, NotAfter: now + 300*24*3600*1000,
 		Terms: []protocol.Term{{From: from.Org(), To: to.Org(), Topics: []string{"*"}, Kinds: []string{"*"}, TLP: tlp, Countries: countries, Personal: protocol.PersonalAll}}}
 	slices.SortFunc(doc.Parties, protocol.OrgID.Compare)

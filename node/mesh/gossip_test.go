@@ -1,0 +1,362 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+func TestGossipReachesAll(t *testing.T) {
+	for name, listen := range map[string]string{"QUIC": overQUIC, "TCP": overTCP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const n = 4
+			_, all := newMembers(t, n, listen)
+			for i, a := range all {
+				for _, b := range all[:i] {
+					connect(t, a, b)
+				}
+			}
+			joinAll(t, all, func(int) int { return n - 1 })
+			for i, m := range all {
+				m.publish(t, fmt.Sprint("from ", i))
+			}
+			for i, m := range all {
+				var got []string
+				for range n - 1 {
+					got = append(got, next(t, "a message comes", m.got).data)
+				}
+				slices.Sort(got)
+				want := []string{"from 0", "from 1", "from 2", "from 3"}
+				want = slices.Delete(want, i, i+1)
+				if !slices.Equal(got, want) {
+					t.Errorf("member %d got %q, want %q", i, got, want)
+				}
+				for _, p := range m.Peers() {
+					transport := map[bool]string{true: "/quic-v1", false: "/tcp/"}[listen == overQUIC]
+					if len(p.Addrs) == 0 || !strings.Contains(p.Addrs[0], transport) {
+						t.Errorf("peer is connected by %q, want %s", p.Addrs, transport)
+					}
+				}
+			}
+			// A message comes once.
+			for i, m := range all {
+				select {
+				case extra := <-m.got:
+					t.Errorf("member %d got %q once more", i, extra.data)
+				default:
+				}
+			}
+		})
+	}
+}
+
+// TestVerdicts: a message that the middle of a line does not accept ends there.
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	verdicts := map[string]Verdict{"accept": Accept, "ignore": Ignore, "reject": Reject, "unheard of": Verdict(77)}
+	judge := func(c *Config) {
+		c.Validate = func(_ protocol.NodeID, data []byte) Verdict {
+			kind, _, _ := strings.Cut(string(data), "/")
+			return verdicts[kind]
+		}
+	}
+	c, all := newMembers(t, 2, overQUIC, judge)
+	// The last judges nothing, so that what it gets is what the middle passed on.
+	last := newMember(t, c, overQUIC)
+	c.add(last.self)
+	first, middle := all[0], all[1]
+	connect(t, first, middle)
+	connect(t, middle, last)
+	joinAll(t, []*member{first, middle, last}, func(i int) int { return []int{1, 2, 1}[i] })
+	for i := range 3 {
+		for _, kind := range []string{"ignore", "reject", "unheard of", "accept"} {
+			first.publish(t, fmt.Sprintf("%s/%d", kind, i))
+		}
+	}
+	for _, m := range []*member{middle, last} {
+		for i := range 3 {
+			got, from := next(t, "an accepted message comes", m.got), first.self
+			if m == last {
+				from = middle.self
+			}
+			if want := (message{from, fmt.Sprintf("accept/%d", i)}); !strings.HasPrefix(got.data, "accept/") || got.from != want.from {
+				t.Errorf("got %q from %s, want %q from %s", got.data, got.from, want.data, want.from)
+			}
+		}
+	}
+}
+
+// TestOwnMessagesAreNotJudged: what a node publishes is stored already, and its own
+// validator calls that stale.
+func TestOwnMessagesAreNotJudged(t *testing.T) {
+	t.Parallel()
+	c := newClub()
+	a := newMember(t, c, overQUIC, func(c *Config) {
+		c.Validate = func(protocol.NodeID, []byte) Verdict { return Reject }
+	})
+	b := newMember(t, c, overQUIC)
+	c.add(a.self, b.self)
+	connect(t, a, b)
+	joinAll(t, []*member{a, b}, func(int) int { return 1 })
+	a.publish(t, "mine")
+	if got := next(t, "the message comes", b.got); got.data != "mine" {
+		t.Errorf("got %q", got.data)
+	}
+	select {
+	case got := <-a.got:
+		t.Errorf("own message %q was delivered to its publisher", got.data)
+	default:
+	}
+}
+
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	_, all := newMembers(t, 1, overQUIC)
+	m := all[0]
+	if err := m.Publish(context.Background(), testTopic, []byte("x")); err == nil || !strings.Contains(err.Error(), "join it first") {
+		t.Errorf("publishing in a topic that was not joined: %v", err)
+	}
+	if err := m.Join(testTopic); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Join(testTopic); err != nil {
+		t.Errorf("joining again: %v", err)
+	}
+	if got := m.Topics(); !slices.Equal(got, []string{testTopic}) {
+		t.Errorf("got topics %q", got)
+	}
+	if err := m.Publish(context.Background(), testTopic, make([]byte, protocol.MaxEnvelopeSize)); err != nil {
+		t.Errorf("publishing the largest envelope: %v", err)
+	}
+	err := m.Publish(context.Background(), testTopic, make([]byte, protocol.MaxEnvelopeSize+1))
+	if !errors.Is(err, protocol.ErrOversize) {
+		t.Errorf("publishing one byte more: %v, want oversize", err)
+	}
+	m.Leave(testTopic)
+	m.Leave(testTopic)
+	if got := m.Topics(); len(got) != 0 {
+		t.Errorf("got topics %q after leaving", got)
+	}
+	if err := m.Publish(context.Background(), testTopic, []byte("x")); err == nil {
+		t.Error("published in a topic that was left")
+	}
+}
+
+// TestJoinAndLeaveAtOnce: methods may be called concurrently.
+func TestJoinAndLeaveAtOnce(t *testing.T) {
+	t.Parallel()
+	_, all := newMembers(t, 1, overQUIC)
+	m := all[0]
+	for range 50 {
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if err := m.Join(testTopic); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		for range 2 {
+			wg.Go(func() { m.Leave(testTopic) })
+			wg.Go(func() {
+				if err := m.Join(testTopic); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		m.Leave(testTopic)
+	}
+}
+
+func TestLeaveEndsDelivery(t *testing.T) {
+	t.Parallel()
+	_, all := newMembers(t, 2, overQUIC)
+	a, b := all[0], all[1]
+	connect(t, a, b)
+	joinAll(t, all, func(int) int { return 1 })
+	a.publish(t, "one")
+	if got := next(t, "the message comes", b.got); got.data != "one" {
+		t.Errorf("got %q, want one", got.data)
+	}
+	b.Leave(testTopic)
+	eventually(t, "the other saw it leave", func() bool { return a.TopicPeers(testTopic) == 0 })
+	a.publish(t, "two")
+	joinAll(t, all, func(int) int { return 1 })
+	a.publish(t, "three")
+	// Gossip may bring what was missed: it does not promise not to.
+	for got := next(t, "the message comes", b.got); got.data != "three"; got = next(t, "the message comes", b.got) {
+		if got.data != "two" {
+			t.Errorf("got %q", got.data)
+		}
+	}
+}
+
+// TestOversizeGossip: a known peer that runs other code sends what ours would not.
+func TestOversizeGossip(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		size int
+	}{
+		{"message above MaxGossipSize", protocol.MaxGossipSize + 1},
+		{"message far above MaxGossipSize", 4 << 20},
+		{"message above MaxEnvelopeSize", protocol.MaxEnvelopeSize + 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := newClub()
+			judged := make(chan int, 1024)
+			m := newMember(t, c, overQUIC, func(c *Config) {
+				c.Validate = func(_ protocol.NodeID, data []byte) Verdict {
+					judged <- len(data)
+					return Accept
+				}
+			})
+			o := newOutsider(t)
+			c.add(m.self, o.id)
+			topic, _ := o.gossip(t)
+			if err := m.Join(testTopic); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.call(t, m); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := o.hello(t, m, nil); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the peer is in the topic", func() bool { return m.TopicPeers(testTopic) == 1 && len(topic.ListPeers()) == 1 })
+			if err := topic.Publish(context.Background(), []byte(randomText(tt.size))); err != nil {
+				t.Fatal(err)
+			}
+			// The stream may be a casualty; gossip goes on with the next.
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for i, begin := 0, time.Now(); len(m.got) == 0; i++ {
+				if time.Since(begin) > soon {
+					t.Fatalf("no gossip in %v after the message", soon)
+				}
+				if err := topic.Publish(context.Background(), fmt.Appendf(nil, "small %d", i)); err != nil {
+					t.Fatal(err)
+				}
+				<-tick.C
+			}
+			for len(m.got) > 0 {
+				if got := <-m.got; len(got.data) > protocol.MaxEnvelopeSize {
+					t.Errorf("message of %d bytes was delivered", len(got.data))
+				}
+			}
+			for len(judged) > 0 {
+				if size := <-judged; size > protocol.MaxEnvelopeSize {
+					t.Errorf("the owner was asked to judge %d bytes", size)
+				}
+			}
+		})
+	}
+}
+
+// TestSlowDelivery: what the owner is too slow for is lost, and it is told.
+func TestSlowDelivery(t *testing.T) {
+	t.Parallel()
+	_, all := newMembers(t, 1, overQUIC)
+	a := all[0]
+	release := make(chan struct{})
+	c := newClub()
+	slow := newMember(t, c, overQUIC, func(c *Config) {
+		c.Deliver = func(protocol.NodeID, []byte) { <-release }
+	})
+	defer close(release)
+	c.add(a.self)
+	a.cfg.Known(a.self)
+	for _, m := range []*member{slow} {
+		c.add(m.self)
+	}
+	b := newMember(t, c, overQUIC)
+	c.add(b.self)
+	connect(t, b, slow)
+	joinAll(t, []*member{b, slow}, func(int) int { return 1 })
+	for i := range deliverQueue + outboundQueue + 64 {
+		b.publish(t, fmt.Sprint(i))
+	}
+	got := next(t, "the owner is told of a loss", merge(slow.dropped, b.dropped))
+	if got != "delivery queue" && got != "outbound queue" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func merge(a, b <-chan string) <-chan string {
+	out := make(chan string, 1)
+	go func() {
+		select {
+		case s := <-a:
+			out <- s
+		case s := <-b:
+			out <- s
+		}
+	}()
+	return out
+}
+
+func TestSubscriptionBounds(t *testing.T) {
+	f := newSubscriptions()
+	subs := func(names ...string) (out []*pb.RPC_SubOpts) {
+		for _, n := range names {
+			in := true
+			out = append(out, &pb.RPC_SubOpts{Topicid: &n, Subscribe: &in})
+		}
+		return out
+	}
+	a, b := peerOf(crypto.GenerateNode().Public()), peerOf(crypto.GenerateNode().Public())
+	take := func(names ...string) int {
+		t.Helper()
+		got, err := f.FilterIncomingSubscriptions(a, subs(names...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got)
+	}
+	if got := take("/other/topic", topicPrefix+strings.Repeat("x", maxTopicName), topicPrefix+"x"); got != 1 {
+		t.Errorf("took %d of a foreign, an overlong and a good name", got)
+	}
+	f.own("/other/topic", true)
+	if got := take("/other/topic"); got != 1 {
+		t.Error("refused the name of a topic that this node is in")
+	}
+	f.own("/other/topic", false)
+	if got := take("/other/topic"); got != 0 {
+		t.Error("took the foreign name of a topic that was left")
+	}
+	var many []string
+	for i := range maxTopicsPerPeer {
+		many = append(many, fmt.Sprint(topicPrefix, i))
+	}
+	taken := take(many...)
+	if got := take(topicPrefix + "one more"); got != 0 || taken > maxTopicsPerPeer {
+		t.Errorf("took %d topics and then %d more, want at most %d", taken, got, maxTopicsPerPeer)
+	}
+	if got := take(many[0]); got != 1 {
+		t.Error("refused a name that was taken before")
+	}
+	if _, err := f.FilterIncomingSubscriptions(b, subs(append(many, "/one/more")...)); err == nil {
+		t.Errorf("%d subscriptions in one message are no error", len(many)+1)
+	}
+	if got, _ := f.FilterIncomingSubscriptions(b, subs(many[0])); len(got) != 1 {
+		t.Error("the bound of one peer counts for another")
+	}
+	f.forget(a)
+	if got := take(topicPrefix + "one more"); got != 1 {
+		t.Error("a peer that went is still counted")
+	}
+}
