@@ -20,6 +20,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
+	"github.com/entente-mesh/entente/node/store"
 )
 
 // client speaks to the node of a data directory: over its socket while it runs, and
@@ -30,31 +31,60 @@ type client struct {
 	live  bool
 }
 
-func (a *app) client() (*client, error) {
-	path := filepath.Join(a.dir, api.SocketName)
-	if conn, err := net.DialTimeout("unix", path, 2*time.Second); err == nil {
-		conn.Close()
-		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		}
-		t := &http.Transport{DialContext: dial}
-		return &client{http: &http.Client{Transport: t}, live: true, close: func() error { t.CloseIdleConnections(); return nil }}, nil
+func (a *app) client(ctx context.Context) (*client, error) {
+	if c := a.dial(); c != nil {
+		return c, nil
 	}
-	n, err := a.open()
+	var live *client
+	n, err := a.open(ctx, node.Config{}, func() bool { live = a.dial(); return live != nil })
+	if live != nil {
+		return live, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close}, nil
 }
 
-// open opens the node in this process.
-func (a *app) open() (*node.Node, error) {
+// dial returns a client of the running node, nil if none runs.
+func (a *app) dial() *client {
+	path := filepath.Join(a.dir, api.SocketName)
+	conn, err := net.DialTimeout("unix", path, 2*time.Second)
+	if err != nil {
+		return nil
+	}
+	conn.Close()
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	t := &http.Transport{DialContext: dial}
+	return &client{http: &http.Client{Transport: t}, live: true, close: func() error { t.CloseIdleConnections(); return nil }}
+}
+
+// openPatience is how long to wait for another command that has the store open, and that is
+// done in a moment, or for a node that is just coming up.
+const openPatience = 15 * time.Second
+
+// open opens the node in this process. Where another process has it open, it waits a while,
+// unless enough says that there is no need to any more.
+func (a *app) open(ctx context.Context, cfg node.Config, enough func() bool) (*node.Node, error) {
 	keys, err := a.keys()
 	if err != nil {
 		return nil, err
 	}
-	return node.Open(node.Config{Dir: a.dir, Keys: keys})
+	cfg.Dir, cfg.Keys = a.dir, keys
+	for end := time.Now().Add(openPatience); ; {
+		n, err := node.Open(cfg)
+		if !errors.Is(err, store.ErrInUse) || enough() || time.Now().After(end) {
+			return n, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func (a *app) keys() (*node.Keys, error) {
@@ -158,7 +188,7 @@ func (c *client) call(ctx context.Context, method, path string, q url.Values, se
 
 // ask is one call on a client of its own.
 func (a *app) ask(ctx context.Context, method, path string, q url.Values, send, receive any) error {
-	c, err := a.client()
+	c, err := a.client(ctx)
 	if err != nil {
 		return err
 	}

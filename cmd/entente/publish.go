@@ -89,7 +89,7 @@ func (a *app) publish(ctx context.Context, file string, f *publishFlags) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.client()
+	c, err := a.client(ctx)
 	if err != nil {
 		return err
 	}
@@ -224,9 +224,11 @@ func showPlan(w io.Writer, p *api.Plan) {
 	for _, n := range p.Notes {
 		fmt.Fprintf(w, "  note: %s\n", printable(n))
 	}
-	if len(p.Orgs) == 0 {
+	switch {
+	case p.Records == 0:
+	case len(p.Orgs) == 0:
 		fmt.Fprintln(w, "No other organisation will receive anything: no agreement covers this topic.")
-	} else {
+	default:
 		fmt.Fprintln(w)
 		rows := [][]string{{"ORGANISATION", "RECEIVES", "NOT", "WHY NOT"}}
 		for _, o := range p.Orgs {

@@ -235,7 +235,7 @@ func (a *app) watchCommand() *cobra.Command {
 			if once {
 				q.Set("follow", "0")
 			}
-			c, err := a.client()
+			c, err := a.client(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -325,7 +325,7 @@ func (a *app) exportCommand() *cobra.Command {
 
 // export copies the node's answer and returns the cursor that follows it.
 func (a *app) export(ctx context.Context, q url.Values, out string) (string, error) {
-	c, err := a.client()
+	c, err := a.client(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -50,12 +50,7 @@ func (a *app) upCommand() *cobra.Command {
 
 // up opens the node of the data directory and runs it and its API until ctx ends.
 func (a *app) up(ctx context.Context, cfg node.Config, ready func([]string)) error {
-	keys, err := a.keys()
-	if err != nil {
-		return err
-	}
-	cfg.Dir, cfg.Keys = a.dir, keys
-	n, err := node.Open(cfg)
+	n, err := a.open(ctx, cfg, func() bool { return a.dial() != nil })
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ type Store struct {
 	turn chan struct{}
 }
 
+// ErrInUse is returned by Open where another process has the store open.
+var ErrInUse = errors.New("in use by another process")
+
 // Open opens the store in cfg.Dir, or makes one.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
@@ -84,7 +87,7 @@ func badgerOptions(cfg Config) badger.Options {
 func explain(dir string, err error) error {
 	switch {
 	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
-		return fmt.Errorf("%s is in use by another process: 'entente up' is running there; talk to it, or stop it first", dir)
+		return fmt.Errorf("%s is %w: 'entente up' is running there; talk to it, or stop it first", dir, ErrInUse)
 	case errors.Is(err, badger.ErrEncryptionKeyMismatch), strings.Contains(err.Error(), badger.ErrEncryptionKeyMismatch.Error()):
 		return fmt.Errorf("%s was written with another key; restore the key that belongs to it", dir)
 	}

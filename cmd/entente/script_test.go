@@ -1,0 +1,83 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain is also the binary that the scripts call.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"entente": main})
+}
+
+// TestScripts runs the stories of testdata/script: what users do, with real processes.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("ENTENTE_PASSPHRASE_FILE", "")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"until":   until,
+			"capture": capture,
+		},
+	})
+}
+
+// until runs a command again and again until it succeeds and its output matches:
+// until PATTERN program args...
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN program args...")
+	}
+	re := regexp.MustCompile(args[0])
+	var out []byte
+	var err error
+	// The deadline is for tests that hang; nothing depends on how long it takes.
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		cmd := exec.Command(args[1], args[2:]...)
+		cmd.Dir = ts.Getenv("WORK")
+		cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("WORK"))
+		if path, lerr := lookPath(ts, args[1]); lerr == nil {
+			cmd.Path = path
+			cmd.Err = nil
+		}
+		out, err = cmd.CombinedOutput()
+		if err == nil && re.Match(out) {
+			return
+		}
+	}
+	ts.Fatalf("%q never appeared in the output of %s (last: %v):\n%s", args[0], strings.Join(args[1:], " "), err, out)
+}
+
+func lookPath(ts *testscript.TestScript, name string) (string, error) {
+	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(os.PathListSeparator)) {
+		path := dir + string(os.PathSeparator) + name
+		if fi, err := os.Stat(path); err == nil && !fi.IsDir() {
+			return path, nil
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+// capture sets a variable to the first group of a pattern in the last standard output:
+// capture NAME PATTERN
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: capture NAME PATTERN")
+	}
+	m := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) < 2 {
+		ts.Fatalf("%q is not in the output", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
