@@ -58,6 +58,9 @@ func joinAll(t *testing.T, w *World, topic string) {
 
 // TestI1I2FiftyNodes: a record reaches all who are authorised for it, and opens for none else.
 func TestI1I2FiftyNodes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fifty nodes under the race detector take minutes; the other scenarios run")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w := New(t)
 		defer w.Close()
