@@ -55,6 +55,9 @@ func (s *snapshot) handlingView(h *protocol.Handling, own bool) HandlingView {
 	if h.PAP != protocol.PAPUnset {
 		v.PAP = h.PAP.String()
 	}
+	if h.Personal == protocol.PersonalUndetermined {
+		v.PersonalData = "undetermined" // treated as all
+	}
 	if own {
 		for _, o := range h.Excluded {
 			v.Excluded = append(v.Excluded, s.ref(o))

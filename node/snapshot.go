@@ -18,6 +18,7 @@ type snapshot struct {
 	bootstrap  []protocol.Bootstrap
 	genesis    *protocol.Genesis
 	statements map[protocol.Hash]*protocol.RosterStatement
+	bodies     map[statementKey]any // verified statements; later snapshots take them over
 	cards      map[protocol.OrgID]*crypto.Card
 	members    map[protocol.OrgID]bool
 	sponsors   map[protocol.OrgID]protocol.OrgID
@@ -65,6 +66,7 @@ func (n *Node) loadSnapshot(tx *store.Tx, generation uint64) (*snapshot, error) 
 	s := &snapshot{
 		generation: generation,
 		statements: map[protocol.Hash]*protocol.RosterStatement{},
+		bodies:     map[statementKey]any{},
 		cards:      map[protocol.OrgID]*crypto.Card{},
 		members:    map[protocol.OrgID]bool{},
 		sponsors:   map[protocol.OrgID]protocol.OrgID{},
@@ -152,6 +154,7 @@ func (n *Node) loadRoster(tx *store.Tx, s *snapshot) error {
 		if err != nil {
 			continue // its signer's card has not come yet, or never will
 		}
+		s.bodies[keyOf(st, s.cards[st.Signer])] = body
 		switch b := body.(type) {
 		case *protocol.Genesis:
 			if b.ID() == s.network {
@@ -208,14 +211,33 @@ func (n *Node) loadRoster(tx *store.Tx, s *snapshot) error {
 
 func compareHash(a, b protocol.Hash) int { return protocol.OrgID(a).Compare(protocol.OrgID(b)) }
 
+// statementKey names a statement with its signature, verified with one card.
+type statementKey struct {
+	statement protocol.Hash
+	key       protocol.OpKey
+	sig       protocol.Signature
+	card      protocol.Hash
+}
+
+func keyOf(st *protocol.RosterStatement, card *crypto.Card) statementKey {
+	return statementKey{st.Hash(), st.Key, st.Sig, card.Hash}
+}
+
+// verifyStatement verifies a statement with the card of its signer, once for each.
 func (n *Node) verifyStatement(s *snapshot, st *protocol.RosterStatement) (any, error) {
 	card := s.cards[st.Signer]
 	if card == nil {
 		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "roster statement is signed by %s, of which no card is known", st.Signer.Short())
 	}
-	body, err := crypto.VerifyStatement(st, card)
-	if err != nil {
-		return nil, err
+	var body any
+	if before := n.snap.Load(); before != nil {
+		body = before.bodies[keyOf(st, card)]
+	}
+	if body == nil {
+		var err error
+		if body, err = crypto.VerifyStatement(st, card); err != nil {
+			return nil, err
+		}
 	}
 	var network protocol.NetworkID
 	switch b := body.(type) {

@@ -20,7 +20,7 @@ import (
 // These tests run nodes that are never on line: the test carries what one appended to the
 // other's gate, and so decides what arrives, in which order and in which shape.
 
-func testNode(t *testing.T, name string) *Node {
+func testNode(t testing.TB, name string) *Node {
 	t.Helper()
 	ident, err := NewIdentity(InitRequest{Name: name, Kind: "cert"})
 	if err != nil {
@@ -35,7 +35,7 @@ func testNode(t *testing.T, name string) *Node {
 }
 
 // testNetwork makes nodes that are members of one network and in the topic "c2".
-func testNetwork(t *testing.T, names ...string) []*Node {
+func testNetwork(t testing.TB, names ...string) []*Node {
 	t.Helper()
 	var nodes []*Node
 	for _, name := range names {
@@ -63,7 +63,7 @@ func testNetwork(t *testing.T, names ...string) []*Node {
 }
 
 // shareSets gives the cards and roster statements of n to the others.
-func shareSets(t *testing.T, n *Node, others ...*Node) {
+func shareSets(t testing.TB, n *Node, others ...*Node) {
 	t.Helper()
 	s := n.snap.Load()
 	var cards []protocol.SignedCard
@@ -84,7 +84,7 @@ func shareSets(t *testing.T, n *Node, others ...*Node) {
 }
 
 // entries returns what a node holds of the feeds that it wrote.
-func entries(t *testing.T, n *Node) (out []*crypto.VerifiedEnvelope) {
+func entries(t testing.TB, n *Node) (out []*crypto.VerifiedEnvelope) {
 	t.Helper()
 	s := n.snap.Load()
 	err := n.st.View(func(tx *store.Tx) error {
@@ -106,7 +106,7 @@ func entries(t *testing.T, n *Node) (out []*crypto.VerifiedEnvelope) {
 }
 
 // carry gives everything that from wrote to the gates of the others.
-func carry(t *testing.T, from *Node, to ...*Node) {
+func carry(t testing.TB, from *Node, to ...*Node) {
 	t.Helper()
 	for _, n := range to {
 		if a, err := n.gate.admit(entries(t, from)); err != nil || a.Refused != nil || a.Gaps {
@@ -116,7 +116,7 @@ func carry(t *testing.T, from *Node, to ...*Node) {
 }
 
 // agree signs an agreement by which from may send to.
-func agree(t *testing.T, from, to *Node, tlp protocol.TLP, countries ...string) protocol.AgreementID {
+func agree(t testing.TB, from, to *Node, tlp protocol.TLP, countries ...string) protocol.AgreementID {
 	t.Helper()
 	for _, pair := range [][2]*Node{{from, to}, {to, from}} {
 		card := pair[1].OwnCard()
@@ -147,7 +147,7 @@ func testAgreement(from, to *Node, tlp protocol.TLP, countries ...string) protoc
 	return doc
 }
 
-func publishList(t *testing.T, n *Node, list string, f policy.Flags) *Receipt {
+func publishList(t testing.TB, n *Node, list string, f policy.Flags) *Receipt {
 	t.Helper()
 	rec, err := n.Publish(context.Background(), PublishRequest{Topic: "c2", Items: readList(t, list), Flags: f})
 	if err != nil {
@@ -156,7 +156,7 @@ func publishList(t *testing.T, n *Node, list string, f policy.Flags) *Receipt {
 	return rec
 }
 
-func readList(t *testing.T, list string) []intake.Item {
+func readList(t testing.TB, list string) []intake.Item {
 	t.Helper()
 	in, err := intake.Read("list", strings.NewReader(list), intake.Options{})
 	if err != nil || len(in.Problems) > 0 {
@@ -165,7 +165,7 @@ func readList(t *testing.T, list string) []intake.Item {
 	return in.Items
 }
 
-func reads(t *testing.T, n *Node, value string) bool {
+func reads(t testing.TB, n *Node, value string) bool {
 	t.Helper()
 	recs, _, err := n.Search(Query{Value: value})
 	if err != nil {
@@ -176,7 +176,7 @@ func reads(t *testing.T, n *Node, value string) bool {
 
 // fingerprint is a hash over the whole key space of a node's documents and corpus, and its
 // feeds: two equal ones mean that nothing changed.
-func fingerprint(t *testing.T, n *Node) string {
+func fingerprint(t testing.TB, n *Node) string {
 	t.Helper()
 	h := sha256.New()
 	err := n.st.View(func(tx *store.Tx) error {
@@ -196,3 +196,30 @@ func fingerprint(t *testing.T, n *Node) string {
 }
 
 func wordsOf(org protocol.OrgID) string { return strings.Join(crypto.Words(org), " ") }
+
+// carryNew is carry for what the other does not hold yet.
+func carryNew(t testing.TB, from, to *Node) {
+	t.Helper()
+	heads := map[protocol.FeedID]uint64{}
+	front, err := (&view{to}).Frontier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range front {
+		heads[(&view{to}).FeedOf(&front[i].Origin)] = front[i].Seq
+	}
+	theirs, err := (&view{from}).Frontier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range theirs {
+		feed := (&view{from}).FeedOf(&theirs[i].Origin)
+		raws, err := (&view{from}).Range(feed, heads[feed]+1, 1<<20, 1<<30)
+		if err == nil && len(raws) > 0 {
+			err = (&view{to}).TakeEntries(raws)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

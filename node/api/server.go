@@ -46,18 +46,24 @@ func New(n *node.Node) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 // Listen makes the socket of a data directory. A socket left by a node that died is replaced;
-// the store's lock keeps two nodes from running.
+// the store's lock keeps two nodes from running. Nobody else can connect at any time: the
+// socket is made in a directory of its own, and moved to its place with mode 0600.
 func Listen(dir string) (net.Listener, error) {
-	path := filepath.Join(dir, SocketName)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("replacing socket: %w", err)
+	private, err := os.MkdirTemp(dir, ".s")
+	if err != nil {
+		return nil, fmt.Errorf("making socket: %w", err)
 	}
+	defer os.RemoveAll(private)
+	path := filepath.Join(private, "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("making socket: %w (a path of more than 100 bytes is too long for a socket: choose a shorter --dir)", err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // it would look for the socket where it was made
+	}
+	if err := errors.Join(os.Chmod(path, 0o600), os.Rename(path, filepath.Join(dir, SocketName))); err != nil {
+		return nil, errors.Join(fmt.Errorf("making socket: %w", err), l.Close())
 	}
 	return l, nil
 }
