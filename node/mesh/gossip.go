@@ -118,6 +118,8 @@ func (m *Mesh) validate(_ context.Context, from peer.ID, msg *pubsub.Message) pu
 // Join makes this node take part in a topic, whose messages go to Deliver from now on. To
 // join a topic again is no error.
 func (m *Mesh) Join(name string) error {
+	m.joining.Lock()
+	defer m.joining.Unlock()
 	m.mu.Lock()
 	_, have := m.topics[name]
 	m.mu.Unlock()
@@ -154,6 +156,8 @@ func (m *Mesh) deliver(sub *pubsub.Subscription) {
 
 // Leave ends taking part in a topic. To leave a topic that was not joined does nothing.
 func (m *Mesh) Leave(name string) {
+	m.joining.Lock()
+	defer m.joining.Unlock()
 	m.mu.Lock()
 	t := m.topics[name]
 	delete(m.topics, name)

@@ -82,6 +82,8 @@ type Mesh struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	joining sync.Mutex // held by Join and Leave, so that pubsub has the topics that m.topics has
+
 	mu       sync.Mutex // guards what follows; never held across a call that may wait
 	closed   bool
 	peers    map[protocol.NodeID]*peerState // connected ones, let in or not
