@@ -103,7 +103,8 @@ func (net *network) hello(remote protocol.NodeID, data []byte) error {
 		}
 	}
 	err = n.change(func(tx *store.Tx) error {
-		return n.takeSets(tx, s.network, []protocol.SignedCard{h.Card}, fresh)
+		_, err := n.takeSets(tx, s.network, []protocol.SignedCard{h.Card}, fresh)
+		return err
 	})
 	if err != nil {
 		return err

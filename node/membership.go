@@ -211,7 +211,8 @@ func (n *Node) Join(inv *protocol.Invite) (protocol.NetworkID, error) {
 		if err := putDoc(tx, kindSetting, []byte("network"), &networkDoc{Network: network, Bootstrap: inv.Bootstrap}); err != nil {
 			return err
 		}
-		return n.takeSets(tx, network, inv.Cards, inv.Statements)
+		_, err := n.takeSets(tx, network, inv.Cards, inv.Statements)
+		return err
 	})
 	if err != nil {
 		return network, err
@@ -228,39 +229,100 @@ func (n *Node) leave() error {
 	return n.change(func(tx *store.Tx) error { return tx.Delete([]byte(kindSetting + "network")) })
 }
 
-// takeSets keeps cards and roster statements from outside: whatever verifies and belongs to
-// the network. Cards come first, since statements are verified with them. What does not
-// verify is left out; it does not spoil the rest.
-func (n *Node) takeSets(tx *store.Tx, network protocol.NetworkID, cards []protocol.SignedCard, statements []protocol.RosterStatement) error {
+// taken says what became of cards and roster statements from outside.
+type taken struct{ kept, left int }
+
+// takeSets keeps cards and roster statements from outside: whatever verifies, belongs to the
+// network, and is of a member, or makes one. The rest is left out; it does not spoil what is
+// good, and it does not fill the store. Cards come first, since statements are verified with
+// them.
+func (n *Node) takeSets(tx *store.Tx, network protocol.NetworkID, cards []protocol.SignedCard, statements []protocol.RosterStatement) (taken, error) {
+	var out taken
+	strangers := map[protocol.OrgID]bool{}
 	for i := range cards {
 		c, err := n.verifyCard(&cards[i])
 		if err != nil {
 			n.log.Warn("leaving out a card", "err", err)
+			out.left++
 			continue
 		}
 		if c.Org == n.org {
 			continue // only this node signs its organisation's card
 		}
-		if err := n.keepCard(tx, c); err != nil {
-			return err
+		key := append([]byte(kindCard), c.Org[:]...)
+		held, err := tx.Get(key)
+		if err != nil {
+			return out, err
 		}
+		if err := n.keepCard(tx, c); err != nil {
+			return out, err
+		}
+		out.kept++
+		strangers[c.Org] = held == nil
 	}
-	s := &snapshot{network: network, cards: map[protocol.OrgID]*crypto.Card{}, signers: map[protocol.SigningKey]signer{}}
+	s := newSnapshot(0)
+	s.network = network
 	if err := n.loadCards(tx, s); err != nil {
-		return err
+		return out, err
 	}
+	var fresh []*protocol.RosterStatement
 	for i := range statements {
 		st := &statements[i]
-		body, err := n.verifyStatement(s, st)
-		if err != nil {
-			n.log.Warn("leaving out a roster statement", "err", err)
+		if _, err := n.verifyStatement(s, st); err != nil {
+			n.log.Debug("leaving out a roster statement", "err", err)
+			out.left++
+			continue
+		}
+		h := st.Hash()
+		if held, err := tx.Get(append([]byte(kindRoster), h[:]...)); err != nil {
+			return out, err
+		} else if held != nil {
 			continue
 		}
 		if err := putStatement(tx, st); err != nil {
+			return out, err
+		}
+		fresh = append(fresh, st)
+	}
+	return out, n.dropStrangers(tx, s, strangers, fresh, &out)
+}
+
+// dropStrangers takes out again what is of no member, and opens topic secrets of members.
+func (n *Node) dropStrangers(tx *store.Tx, s *snapshot, strangers map[protocol.OrgID]bool, fresh []*protocol.RosterStatement, out *taken) error {
+	if err := n.loadRoster(tx, s); err != nil {
+		return err
+	}
+	bySigner := map[protocol.OrgID]int{}
+	for _, st := range s.statements {
+		bySigner[st.Signer]++
+	}
+	for _, st := range fresh {
+		h := st.Hash()
+		if !s.members[st.Signer] || bySigner[st.Signer] > protocol.MaxStatementsPerSigner {
+			out.left++
+			bySigner[st.Signer]--
+			if err := tx.Delete(append([]byte(kindRoster), h[:]...)); err != nil {
+				return err
+			}
+			continue
+		}
+		out.kept++
+		if st.Kind != protocol.StatementTopicSecret {
+			continue
+		}
+		body, err := n.verifyStatement(s, st)
+		if err != nil {
 			return err
 		}
-		if ts, ok := body.(*protocol.TopicSecret); ok {
-			if err := n.takeSecret(tx, ts); err != nil {
+		if err := n.takeSecret(tx, body.(*protocol.TopicSecret)); err != nil {
+			return err
+		}
+	}
+	for org, stranger := range strangers {
+		if stranger && !s.members[org] {
+			out.kept--
+			out.left++
+			if err := tx.Delete(append([]byte(kindCard), org[:]...)); err != nil {
 				return err
 			}
 		}

@@ -60,10 +60,8 @@ func (a *agreement) terminatedAt() uint64 {
 	return at
 }
 
-// loadSnapshot reads everything from the store. verified caches cards across loads, because
-// verifying is most of the cost.
-func (n *Node) loadSnapshot(tx *store.Tx, generation uint64) (*snapshot, error) {
-	s := &snapshot{
+func newSnapshot(generation uint64) *snapshot {
+	return &snapshot{
 		generation: generation,
 		statements: map[protocol.Hash]*protocol.RosterStatement{},
 		bodies:     map[statementKey]any{},
@@ -78,6 +76,12 @@ func (n *Node) loadSnapshot(tx *store.Tx, generation uint64) (*snapshot, error) 
 		topics:     map[protocol.TopicID]string{},
 		secrets:    map[uint32][][32]byte{},
 	}
+}
+
+// loadSnapshot reads everything from the store. verified caches cards across loads, because
+// verifying is most of the cost.
+func (n *Node) loadSnapshot(tx *store.Tx, generation uint64) (*snapshot, error) {
+	s := newSnapshot(generation)
 	for _, load := range []func(*store.Tx, *snapshot) error{
 		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadAgreements,
 	} {

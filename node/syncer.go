@@ -109,14 +109,19 @@ func (v *view) Items(hashes []protocol.Hash) (cards []protocol.SignedCard, roste
 	return cards, roster, nil
 }
 
-// TakeItems keeps what a peer sent of the sets.
+// TakeItems keeps what a peer sent of the sets. What came before the thing that makes it
+// good was left out; the next comparison brings it again.
 func (v *view) TakeItems(cards []protocol.SignedCard, roster []protocol.RosterStatement) error {
 	network := v.n.snap.Load().network
-	err := v.n.change(func(tx *store.Tx) error { return v.n.takeSets(tx, network, cards, roster) })
-	if err != nil {
+	var got taken
+	err := v.n.change(func(tx *store.Tx) (err error) {
+		got, err = v.n.takeSets(tx, network, cards, roster)
 		return err
+	})
+	if net := v.n.net.Load(); err == nil && net != nil && got.kept > 0 && got.left > 0 {
+		net.markDirty()
 	}
-	return nil
+	return err
 }
 
 // Frontier lists the heads of all feeds that are held, of the topics that this node is in.

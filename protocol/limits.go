@@ -71,6 +71,8 @@ const (
 	MaxHelloSize = 16 << 10
 	// MaxStatementSize bounds a roster statement.
 	MaxStatementSize = 64 << 10
+	// MaxStatementsPerSigner bounds the roster statements of one organisation that are kept.
+	MaxStatementsPerSigner = 16384
 	// MaxStewards bounds a network's stewards.
 	MaxStewards = 16
 	// MaxSecretShares bounds the nodes that one topic-secret statement is sealed to.
