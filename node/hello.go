@@ -82,6 +82,9 @@ func (net *network) hello(remote protocol.NodeID, data []byte) error {
 			return err
 		}
 		if uint64(nowMillis()) >= sp.Expires {
+			if sp.Invitee != card.Org {
+				continue // how its sponsor came in is told by the sync
+			}
 			return protocol.Errorf(protocol.ErrExpired, "the invitation of %s has expired; it needs a new one", card.Inception.Name)
 		}
 		if !s.members[sp.Sponsor] && sp.Invitee != card.Org {

@@ -78,7 +78,8 @@ func secretKey(period uint32, secret [32]byte) []byte {
 
 // Invite makes an invitation for the organisation of a card: a sponsorship bound to it, the
 // topic secrets sealed to its nodes, the statements and cards of the network, and where to
-// find this node. The invitation holds nothing secret in clear.
+// find this node. The invitation holds nothing secret in clear. The invitee becomes a member
+// when it says hello to any member, before the invitation expires.
 func (n *Node) Invite(signed *protocol.SignedCard, validFor time.Duration) (*protocol.Invite, error) {
 	s := n.snap.Load()
 	switch {
@@ -118,18 +119,16 @@ func (n *Node) Invite(signed *protocol.SignedCard, validFor time.Duration) (*pro
 			add = append(add, st)
 		}
 	}
-	err = n.change(func(tx *store.Tx) error {
-		for _, st := range add {
-			if err := putStatement(tx, st); err != nil {
-				return err
-			}
-		}
-		return n.keepCard(tx, card)
-	})
-	if err != nil {
+	// None of it enters the roster here: an invitation that nobody uses leaves no trace, and
+	// one that is used late is refused, because nobody knows it.
+	if err := n.change(func(tx *store.Tx) error { return n.keepCard(tx, card) }); err != nil {
 		return nil, err
 	}
-	return n.invitation(card.Org), nil
+	inv := n.invitation(card.Org)
+	for _, st := range add {
+		inv.Statements = append(inv.Statements, *st)
+	}
+	return inv, nil
 }
 
 func (n *Node) invitation(invitee protocol.OrgID) *protocol.Invite {

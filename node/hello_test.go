@@ -1,0 +1,111 @@
+package node
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// TestHello: who becomes known by what it says of itself, and who does not.
+func TestHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		founder, guest := testNode(t, "Founder"), testNode(t, "Guest")
+		if _, err := founder.CreateNetwork("test"); err != nil {
+			t.Fatal(err)
+		}
+		inv, err := founder.Invite(&guest.OwnCard().Signed, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := guest.Join(inv); err != nil {
+			t.Fatal(err)
+		}
+		if founder.snap.Load().members[guest.Org()] {
+			t.Error("an invitation made a member before anybody used it")
+		}
+		net := &network{n: founder}
+		said := (&network{n: guest}).ownHello()
+		refused := func(name string, remote *Node, hello []byte, want error) {
+			t.Helper()
+			before := fingerprint(t, founder)
+			if err := net.hello(remote.ID(), hello); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", name, err, want)
+			}
+			if fingerprint(t, founder) != before {
+				t.Errorf("%s: the store changed", name)
+			}
+		}
+		stranger := testNode(t, "Stranger")
+		refused("no hello", stranger, []byte("hello"), protocol.ErrMalformed)
+		refused("somebody else's hello", stranger, said, protocol.ErrUnknownAuthor)
+		alone := &protocol.Hello{Version: 1, Network: founder.snap.Load().network, Card: stranger.OwnCard().Signed}
+		refused("no invitation", stranger, protocol.Encode(alone), protocol.ErrUnknownAuthor)
+		elsewhere := &protocol.Hello{Version: 1, Network: protocol.NetworkID{1}, Card: guest.OwnCard().Signed}
+		refused("another network", guest, protocol.Encode(elsewhere), protocol.ErrWrongContext)
+		forged := *alone
+		sp := &protocol.Sponsorship{Version: 1, Network: alone.Network, Sponsor: founder.Org(), Invitee: stranger.Org(), Card: alone.Card.Hash(),
+			Issued: uint64(nowMillis()), Expires: uint64(nowMillis()) + 1000}
+		st, err := crypto.SignStatement(protocol.StatementSponsorship, protocol.Encode(sp), alone.Network, founder.Org(), stranger.keys.Op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forged.Statements = []protocol.RosterStatement{st}
+		refused("an invitation that it signed itself", stranger, protocol.Encode(&forged), protocol.ErrUnknownAuthor)
+
+		late := founder.snap.Load()
+		time.Sleep(2 * time.Hour)
+		refused("an invitation used late", guest, said, protocol.ErrExpired)
+		if founder.snap.Load() != late {
+			t.Error("the state changed")
+		}
+		again, err := founder.Invite(&guest.OwnCard().Signed, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := guest.Join(again); err != nil {
+			t.Fatal(err)
+		}
+		h := &protocol.Hello{Version: 1, Network: alone.Network, Card: guest.OwnCard().Signed}
+		for _, st := range again.Statements {
+			if st.Kind == protocol.StatementSponsorship {
+				h.Statements = append(h.Statements, st)
+			}
+		}
+		if err := net.hello(guest.ID(), protocol.Encode(h)); err != nil {
+			t.Fatal(err)
+		}
+		if !founder.snap.Load().members[guest.Org()] {
+			t.Error("the guest did not become a member")
+		}
+		time.Sleep(time.Hour + time.Minute)
+		if err := net.hello(guest.ID(), protocol.Encode(h)); err != nil {
+			t.Errorf("a member is refused when its invitation has expired: %v", err)
+		}
+	})
+}
+
+// TestStrangersAreNotKept: cards and statements of organisations that nobody sponsored do
+// not fill the store.
+func TestStrangersAreNotKept(t *testing.T) {
+	nodes := testNetwork(t, "Founder", "Member")
+	stranger, other := testNode(t, "Stranger"), testNode(t, "Other")
+	network := nodes[0].snap.Load().network
+	sp := &protocol.Sponsorship{Version: 1, Network: network, Sponsor: stranger.Org(), Invitee: other.Org(), Card: other.OwnCard().Hash,
+		Issued: uint64(nowMillis()), Expires: uint64(nowMillis()) + 1000}
+	st, err := crypto.SignStatement(protocol.StatementSponsorship, protocol.Encode(sp), network, stranger.Org(), stranger.keys.Op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := fingerprint(t, nodes[0])
+	err = (&view{nodes[0]}).TakeItems([]protocol.SignedCard{stranger.OwnCard().Signed, other.OwnCard().Signed}, []protocol.RosterStatement{st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fingerprint(t, nodes[0]) != before {
+		t.Error("the store changed")
+	}
+}
