@@ -3,6 +3,7 @@ package crypto
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"filippo.io/age"
@@ -30,6 +31,12 @@ func (passphraseLock) GoString() string { return redacted }
 
 // Format never shows the passphrase, whatever the verb.
 func (passphraseLock) Format(f fmt.State, _ rune) { f.Write([]byte(redacted)) }
+
+// MarshalText never shows the passphrase.
+func (passphraseLock) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue never shows the passphrase.
+func (passphraseLock) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // Seal implements Lock.
 func (p passphraseLock) Seal(plain []byte) ([]byte, error) {

@@ -38,8 +38,8 @@ const (
 	// many epochs.
 	MaxStanzas = 8
 	// MaxGrantsPerEntry keeps a grant entry below MaxBodySize: a post-quantum age file of
-	// one recipient is about 1.9 kB.
-	MaxGrantsPerEntry = 32
+	// one recipient is about 2.2 kB, and grants are filled up to a power of two.
+	MaxGrantsPerEntry = 16
 	// MaxGrantSize bounds one grant's age file.
 	MaxGrantSize = 4 << 10
 	// MaxEpochEnvelopes and MaxEpochAge turn an epoch over, by count and in milliseconds.

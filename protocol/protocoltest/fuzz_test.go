@@ -1,0 +1,75 @@
+package protocoltest
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// fuzz checks one decoder: what it accepts encodes back to the same bytes, and what the
+// whole entry point does with it is no panic.
+func fuzz[T any](f *testing.F, message string, limit int) {
+	f.Helper()
+	data, ok := Samples()[message]
+	if !ok {
+		f.Fatalf("no sample of %q", message)
+	}
+	f.Add(data)
+	f.Add(data[:len(data)/2])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v := new(T)
+		if err := protocol.Decode(data, limit, v); err != nil {
+			if c := protocol.Class(err); c != "malformed" && c != "oversize" {
+				t.Errorf("decoding gives an error of class %s: %v", c, err)
+			}
+			return
+		}
+		if again := protocol.Encode(v); !bytes.Equal(again, data) {
+			t.Errorf("%x encodes back to %x", data, again)
+		}
+		_, _ = Read(message, data)
+	})
+}
+
+func FuzzCard(f *testing.F) { fuzz[protocol.SignedCard](f, "card", protocol.MaxCardSize) }
+func FuzzRoster(f *testing.F) {
+	fuzz[protocol.RosterStatement](f, "roster", 2*protocol.MaxStatementSize)
+}
+func FuzzAgreement(f *testing.F) {
+	fuzz[protocol.SignedAgreement](f, "agreement", protocol.MaxLetterSize)
+}
+func FuzzTermination(f *testing.F) {
+	fuzz[protocol.OrgSigned](f, "termination", protocol.MaxLetterSize)
+}
+func FuzzEnvelope(f *testing.F) { fuzz[protocol.Envelope](f, "envelope", protocol.MaxEnvelopeSize) }
+func FuzzBody(f *testing.F)     { fuzz[protocol.Body](f, "body", protocol.MaxPlainSize) }
+func FuzzWithdraw(f *testing.F) { fuzz[protocol.WithdrawBody](f, "withdraw", protocol.MaxPlainSize) }
+func FuzzSync(f *testing.F)     { fuzz[protocol.SyncMessage](f, "sync", protocol.MaxFrameSize) }
+func FuzzHello(f *testing.F)    { fuzz[protocol.Hello](f, "hello", protocol.MaxHelloSize) }
+func FuzzInvite(f *testing.F)   { fuzz[protocol.Invite](f, "invite", protocol.MaxInviteSize) }
+func FuzzHandling(f *testing.F) { fuzz[protocol.Handling](f, "handling", protocol.MaxStatementSize) }
+func FuzzGrant(f *testing.F)    { fuzz[protocol.GrantBody](f, "grant", protocol.MaxBodySize) }
+func FuzzLetter(f *testing.F)   { fuzz[protocol.Letter](f, "letter", protocol.MaxLetterSize+1<<10) }
+
+// FuzzIDs reads ids in their text form: what is accepted prints as it was written.
+func FuzzIDs(f *testing.F) {
+	f.Add(Alice().Org.String())
+	f.Add(Alice().Host.Public().String())
+	f.Add(protocol.RecordID{1}.String())
+	f.Add(protocol.AgreementID{1}.String())
+	f.Fuzz(func(t *testing.T, s string) {
+		if id, err := protocol.ParseOrgID(s); err == nil && id.String() != s {
+			t.Errorf("%q prints as %q", s, id)
+		}
+		if id, err := protocol.ParseRecordID(s); err == nil && id.String() != s {
+			t.Errorf("%q prints as %q", s, id)
+		}
+		if id, err := protocol.ParseAgreementID(s); err == nil && id.String() != s {
+			t.Errorf("%q prints as %q", s, id)
+		}
+		if id, err := protocol.ParseNodeID(s); err == nil && id.String() != s {
+			t.Errorf("%q prints as %q", s, id)
+		}
+	})
+}

@@ -1,0 +1,264 @@
+package protocoltest
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Vector is one test vector: bytes, and what becomes of them.
+type Vector struct {
+	Name    string         `json:"name"`    // the one thing it shows
+	Spec    string         `json:"spec"`    // heading of SPEC.md
+	Comment string         `json:"comment"` // why
+	Message string         `json:"message"` // which entry point reads it
+	Bytes   string         `json:"bytes"`   // hex
+	Expect  string         `json:"expect"`  // "ok" or a failure class
+	Output  map[string]any `json:"output,omitempty"`
+}
+
+// known is the cards of Alice, Bob and Carol, verified once.
+var known = sync.OnceValue(func() func(protocol.OrgID) *crypto.Card {
+	m := map[protocol.OrgID]*crypto.Card{}
+	for _, p := range []*Person{Alice(), Bob(), Carol()} {
+		m[p.Org] = p.Verified()
+	}
+	return func(o protocol.OrgID) *crypto.Card { return m[o] }
+})
+
+// Read passes bytes through the entry point for a message: strict decoding and every
+// signature. Agreements of which a signature is missing are of class bad-signature here.
+func Read(message string, data []byte) (map[string]any, error) {
+	network := Network().ID()
+	cards := known()
+	switch message {
+	case "card":
+		var s protocol.SignedCard
+		if err := protocol.Decode(data, protocol.MaxCardSize, &s); err != nil {
+			return nil, err
+		}
+		c, err := crypto.VerifyCard(&s)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"org": c.Org.String(), "epoch": float64(c.Order.Epoch), "serial": float64(c.Order.Serial)}, nil
+	case "roster":
+		var s protocol.RosterStatement
+		if err := protocol.Decode(data, 2*protocol.MaxStatementSize, &s); err != nil {
+			return nil, err
+		}
+		card := cards(s.Signer)
+		if card == nil {
+			return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "no card of the signer")
+		}
+		_, err := crypto.VerifyStatement(&s, card)
+		return map[string]any{"hash": s.Hash().String()}, err
+	case "agreement":
+		var s protocol.SignedAgreement
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		a, err := crypto.VerifyAgreement(&s, network, cards)
+		if err != nil {
+			return nil, err
+		}
+		if len(a.Missing) > 0 {
+			return nil, protocol.Errorf(protocol.ErrBadSignature, "%d parties have not signed", len(a.Missing))
+		}
+		return map[string]any{"agreement": a.ID.String()}, nil
+	case "termination":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyTermination(&s, network, cards)
+		return nil, err
+	case "envelope":
+		e, err := crypto.VerifyEnvelope(network, data)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"feed": e.Header.Feed.String(), "seq": float64(e.Header.Seq), "hash": e.Hash.String()}, nil
+	case "body":
+		var b protocol.Body
+		if err := protocol.Decode(data, protocol.MaxPlainSize, &b); err != nil {
+			return nil, err
+		}
+		recs, err := crypto.VerifyBody(network, &b, cards)
+		if err != nil {
+			return nil, err
+		}
+		ids := []any{}
+		for _, r := range recs {
+			ids = append(ids, r.ID.String())
+		}
+		return map[string]any{"records": ids}, nil
+	case "withdraw":
+		return nil, protocol.Decode(data, protocol.MaxPlainSize, new(protocol.WithdrawBody))
+	case "sync":
+		return nil, protocol.Decode(data, protocol.MaxFrameSize, new(protocol.SyncMessage))
+	case "hello":
+		return nil, protocol.Decode(data, protocol.MaxHelloSize, new(protocol.Hello))
+	case "invite":
+		return nil, protocol.Decode(data, protocol.MaxInviteSize, new(protocol.Invite))
+	case "handling":
+		return nil, protocol.Decode(data, protocol.MaxStatementSize, new(protocol.Handling))
+	case "grant":
+		return nil, protocol.Decode(data, protocol.MaxBodySize, new(protocol.GrantBody))
+	case "letter":
+		return nil, protocol.Decode(data, protocol.MaxLetterSize+1<<10, new(protocol.Letter))
+	}
+	return nil, fmt.Errorf("no message is called %q", message)
+}
+
+// Samples returns one valid message of each kind, encoded.
+func Samples() map[string][]byte {
+	alice, bob := Alice(), Bob()
+	g := Network()
+	network := g.ID()
+	genesis := must(crypto.SignStatement(protocol.StatementGenesis, protocol.Encode(g), protocol.NoNetwork, alice.Org, alice.Op))
+	sp := &protocol.Sponsorship{Version: 1, Network: network, Sponsor: alice.Org, Invitee: bob.Org, Card: bob.Signed.Hash(), Issued: Now, Expires: Now + 1000}
+	sponsorship := must(crypto.SignStatement(protocol.StatementSponsorship, protocol.Encode(sp), network, alice.Org, alice.Op))
+	agreement := Agreement()
+	signed := SignAgreement(&agreement, alice, bob)
+	entry := alice.Entry(1, protocol.Hash{}, []byte("a sealed body would stand here"))
+	term := &protocol.Termination{Version: 1, Network: network, Agreement: signed.ID(), Org: bob.Org, At: Now, Reason: "test",
+		Heads: []protocol.FeedHead{{Feed: entry.Header.Feed, Seq: 1, Hash: entry.Hash}}}
+	termination := must(crypto.SignTermination(term, bob.Op))
+	handling := protocol.Handling{TLP: protocol.TLPRed, PAP: protocol.PAPAmber, Countries: []string{"TH", "VN"}, Personal: protocol.PersonalNetwork,
+		Purposes: []string{"investigation"}, RetentionDays: 30, Excluded: []protocol.OrgID{Carol().Org}, Named: []protocol.OrgID{bob.Org}}
+	handling.Normalise()
+	return map[string][]byte{
+		"card":        protocol.Encode(&alice.Signed),
+		"roster":      protocol.Encode(&sponsorship),
+		"agreement":   protocol.Encode(signed),
+		"termination": protocol.Encode(&termination),
+		"envelope":    entry.Raw,
+		"body":        protocol.Encode(alice.Body()),
+		"withdraw":    protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Reason: "false positive", Records: []protocol.RecordID{{1}, {2}}}),
+		"sync": protocol.Encode(&protocol.SyncMessage{Version: 1, Kind: protocol.SyncFrontier,
+			Frontier: []protocol.FrontierEntry{{Origin: entry.Origin, Seq: 1, Hash: entry.Hash}}}),
+		"hello":    protocol.Encode(&protocol.Hello{Version: 1, Network: network, Card: bob.Signed, Statements: []protocol.RosterStatement{sponsorship}}),
+		"invite":   protocol.Encode(&protocol.Invite{Version: 1, Invitee: bob.Org, Cards: []protocol.SignedCard{alice.Signed}, Statements: []protocol.RosterStatement{genesis, sponsorship}}),
+		"handling": protocol.Encode(&handling),
+		"grant":    protocol.Encode(&protocol.GrantBody{Version: 1, Slots: []protocol.GrantSlot{{Hint: [16]byte{1}, Sealed: []byte("an age file would stand here")}}}),
+		"letter": protocol.Encode(&protocol.Letter{Version: 1, Network: network, Sender: alice.Org, Feed: entry.Header.Feed, Seq: 1,
+			Recipient: bob.Host.Public(), Kind: protocol.LetterProposal, Content: protocol.Encode(signed)}),
+	}
+}
+
+var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements",
+	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
+	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
+
+// Vectors returns all vectors by message.
+func Vectors() map[string][]Vector {
+	out := map[string][]Vector{}
+	for message, data := range Samples() {
+		v := func(name, comment string, data []byte) {
+			out[message] = append(out[message], vector(message, name, comment, data))
+		}
+		v("valid", "A valid message.", data)
+		v("empty", "No bytes at all.", nil)
+		v("truncated", "The last byte is missing.", data[:len(data)-1])
+		v("trailing byte", "A byte follows the message.", append(slices.Clone(data), 0))
+		v("indefinite length", "The same array with an indefinite length; lengths are definite (RFC 8949, section 4.2.1).",
+			append(append([]byte{0x9f}, data[1:]...), 0xff))
+		v("longer head", "The length of the array in two bytes, where one is enough.", append([]byte{0x98, data[0] & 0x1f}, data[1:]...))
+		v("one field more", "An array of one element more.", append(append([]byte{data[0] + 1}, data[1:]...), 0))
+		v("tagged", "A tag before the message.", append([]byte{0xc1}, data...))
+		v("a map", "A map in place of the array.", append([]byte{0xa1, 0x00}, data...))
+	}
+	addSigned(out)
+	return out
+}
+
+func vector(message, name, comment string, data []byte) Vector {
+	output, err := Read(message, data)
+	v := Vector{Name: name, Spec: specOf[message], Comment: comment, Message: message, Bytes: hex.EncodeToString(data), Expect: protocol.Class(err)}
+	if err == nil {
+		v.Output = output
+	}
+	return v
+}
+
+// expect is vector with the class that the generator means, so that a vector never states
+// just what the code happens to do.
+func expect(out map[string][]Vector, message, name, comment, class string, data []byte) {
+	v := vector(message, name, comment, data)
+	if v.Expect != class {
+		panic(fmt.Sprintf("vector %s %q: got %s, meant %s", message, name, v.Expect, class))
+	}
+	out[message] = append(out[message], v)
+}
+
+// addSigned adds what is well formed and yet refused.
+func addSigned(out map[string][]Vector) {
+	alice, bob, carol, mallory := Alice(), Bob(), Carol(), Mallory()
+	network := Network().ID()
+
+	card := alice.Signed
+	card.Sig[0] ^= 1
+	expect(out, "card", "signature altered", "One bit of the signature.", "bad-signature", protocol.Encode(&card))
+	card = must(crypto.SignCard(&alice.Card, mallory.Op))
+	expect(out, "card", "signed by another key", "The operational key is not that of the root epoch.", "bad-signature", protocol.Encode(&card))
+	one := carol.Card
+	one.RootEpoch.Sigs = one.RootEpoch.Sigs[:1]
+	card = must(crypto.SignCard(&one, carol.Op))
+	expect(out, "card", "one root signature missing", "Two of two root keys are needed.", "bad-signature", protocol.Encode(&card))
+	expect(out, "card", "two root keys", "Both are there.", "ok", protocol.Encode(&carol.Signed))
+	lifted := alice.Card
+	lifted.RootEpoch = bob.Card.RootEpoch
+	card = must(crypto.SignCard(&lifted, bob.Op))
+	expect(out, "card", "root epoch of another organisation", "Lifted from Bob's card.", "wrong-context", protocol.Encode(&card))
+
+	a := Agreement()
+	expect(out, "agreement", "one signature missing", "Only Alice signed.", "bad-signature", protocol.Encode(SignAgreement(&a, alice)))
+	expect(out, "agreement", "signed by a stranger too", "Carol is no party.", "bad-signature", protocol.Encode(SignAgreement(&a, alice, bob, carol)))
+	other := Agreement()
+	other.Network = protocol.NetworkID{1}
+	expect(out, "agreement", "another network", "Valid in the other network.", "wrong-context", protocol.Encode(SignAgreement(&other, alice, bob)))
+	changed := SignAgreement(&a, alice, bob)
+	wider := Agreement()
+	wider.Terms[0].TLP = protocol.TLPRed
+	changed.Statement = protocol.Encode(&wider)
+	expect(out, "agreement", "a term changed after signing", "The ceiling was raised.", "bad-signature", protocol.Encode(changed))
+
+	entry := alice.Entry(1, protocol.Hash{}, []byte("body"))
+	second := alice.Entry(2, entry.Hash, []byte("body two"))
+	expect(out, "envelope", "second entry", "It names the hash of the first.", "ok", second.Raw)
+	elsewhere := must(crypto.SignEnvelope(protocol.NetworkID{1}, entry.Origin, protocol.EntryRecords, 1, protocol.Hash{}, []byte("body"), alice.Signing))
+	expect(out, "envelope", "another network", "The feed's id covers the network.", "wrong-context", elsewhere.Raw)
+	forged := must(crypto.SignEnvelope(network, entry.Origin, protocol.EntryRecords, 1, protocol.Hash{}, []byte("body"), mallory.Signing))
+	expect(out, "envelope", "signed by another key", "Mallory signs in Alice's feed.", "bad-signature", forged.Raw)
+	var e protocol.Envelope
+	if err := protocol.Decode(entry.Raw, protocol.MaxEnvelopeSize, &e); err != nil {
+		panic(err)
+	}
+	e.Body = []byte("bodY")
+	expect(out, "envelope", "body altered", "The header holds the hash of the body.", "malformed", protocol.Encode(&e))
+
+	b := alice.Body()
+	b.Batches[0].Items[1].Object = slices.Clone(b.Batches[0].Items[1].Object)
+	b.Batches[0].Items[1].Object[10] ^= 1
+	expect(out, "body", "object altered", "The Merkle root does not cover it.", "bad-signature", protocol.Encode(b))
+	b = alice.Body()
+	b.Batches[0].Items = b.Batches[0].Items[:2]
+	expect(out, "body", "record missing from a whole batch", "The statement counts three.", "bad-signature", protocol.Encode(b))
+	b = alice.Body()
+	part := must(crypto.PartOf(b, 0, []int{1}))
+	b.Batches[0] = part
+	expect(out, "body", "part of a batch", "One record with its salt and path verifies alone.", "ok", protocol.Encode(b))
+	b.Batches[0].Items[0].Index = 2
+	expect(out, "body", "part at another index", "The path proves the index too.", "bad-signature", protocol.Encode(b))
+	h := protocol.Handling{TLP: protocol.TLPClear}
+	h.Normalise()
+	b = alice.Body()
+	b.Handlings[0] = protocol.Encode(&h)
+	expect(out, "body", "handling widened", "The leaf covers the handling.", "bad-signature", protocol.Encode(b))
+	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
+}
