@@ -17,6 +17,20 @@ type Card struct {
 	Signed    protocol.SignedCard
 }
 
+// BindNode signs, with a node's own keys, that it is a node of org.
+func BindNode(org protocol.OrgID, host NodePrivate, signing SigningPrivate) protocol.Binding {
+	b := protocol.Encode(&protocol.NodeBinding{Version: 1, Org: org, Node: host.Public(), Signing: signing.Public()})
+	return protocol.Binding{Host: host.sign(protocol.ContextNode, protocol.NoNetwork, b), Signing: signing.sign(protocol.ContextNode, protocol.NoNetwork, b)}
+}
+
+func verifyBinding(org protocol.OrgID, node protocol.NodeID, signing protocol.SigningKey, b *protocol.Binding) error {
+	st := protocol.Encode(&protocol.NodeBinding{Version: 1, Org: org, Node: node, Signing: signing})
+	if Verify(node, protocol.ContextNode, protocol.NoNetwork, st, b.Host) != nil || Verify(signing, protocol.ContextNode, protocol.NoNetwork, st, b.Signing) != nil {
+		return protocol.Errorf(protocol.ErrBadSignature, "card lists node %s, whose keys did not sign that it belongs to %s", node, org.Short())
+	}
+	return nil
+}
+
 // SignCard signs a card with the operational key of its root epoch.
 func SignCard(c *protocol.Card, op OpSigner) (protocol.SignedCard, error) {
 	if err := c.Validate(); err != nil {
@@ -29,7 +43,8 @@ func SignCard(c *protocol.Card, op OpSigner) (protocol.SignedCard, error) {
 
 // VerifyCard verifies a card from the inception statement up: the root rotations in order,
 // each committed to by the set before it; the root epoch by the root keys in force; the card
-// by the operational key of that epoch. It reads no clock: see Fresh.
+// by the operational key of that epoch; every node on it by the node's own keys. It reads no
+// clock: see Fresh.
 func VerifyCard(signed *protocol.SignedCard) (*Card, error) {
 	c := &Card{Signed: *signed, Hash: signed.Hash()}
 	if err := protocol.Decode(signed.Statement, protocol.MaxCardSize, &c.Card); err != nil {
@@ -54,6 +69,16 @@ func VerifyCard(signed *protocol.SignedCard) (*Card, error) {
 	}
 	if err := Verify(c.RootEpoch.Op, protocol.ContextCard, protocol.NoNetwork, signed.Statement, signed.Sig); err != nil {
 		return nil, err
+	}
+	for i := range c.Nodes {
+		if err := verifyBinding(c.Org, c.Nodes[i].Node, c.Nodes[i].Signing, &c.Nodes[i].Binding); err != nil {
+			return nil, err
+		}
+	}
+	for i := range c.Card.Removed {
+		if err := verifyBinding(c.Org, c.Card.Removed[i].Node, c.Card.Removed[i].Signing, &c.Card.Removed[i].Binding); err != nil {
+			return nil, err
+		}
 	}
 	c.Order = protocol.CardOrder{Epoch: c.RootEpoch.Epoch, Serial: c.Serial}
 	return c, nil

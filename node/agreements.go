@@ -368,7 +368,10 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 			return err
 		}
 		a := s.agreements[t.Agreement]
-		if a == nil || t.Org != l.Sender || !slices.Contains(a.Parties, l.Sender) {
+		if a == nil {
+			return fmt.Errorf("termination of an agreement that is not known: %w", errEarly)
+		}
+		if t.Org != l.Sender || !slices.Contains(a.Parties, l.Sender) {
 			return protocol.Errorf(protocol.ErrWrongContext, "termination is not by a party of an agreement known here")
 		}
 		return n.keepEnd(t.Agreement, &o, l.Kind)

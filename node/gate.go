@@ -274,6 +274,9 @@ func (g *gate) openAll() error {
 			return nil
 		})
 	})
+	if err == nil {
+		err = g.reopenEarly()
+	}
 	if err != nil {
 		return err
 	}
@@ -299,6 +302,23 @@ func (g *gate) reopen(orgs []protocol.OrgID) error {
 				g.todoMu.Unlock()
 				g.enqueue(f.ID)
 			}
+			return nil
+		})
+	})
+}
+
+// reopenEarly marks the feeds with entries that could not be judged when they came.
+func (g *gate) reopenEarly() error {
+	return g.n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			seqs, err := tx.EntriesIn(f.ID, store.AwaitingKey)
+			if err != nil || len(seqs) == 0 {
+				return err
+			}
+			g.todoMu.Lock()
+			g.again[f.ID] = true
+			g.todoMu.Unlock()
+			g.enqueue(f.ID)
 			return nil
 		})
 	})

@@ -193,7 +193,7 @@ func TestRemovedNode(t *testing.T) {
 	card := author.OwnCard().Card
 	card.Serial++
 	card.Removed = append(card.Removed, protocol.RemovedNode{Node: author.ID(), Signing: author.keys.Signing.Public(), At: uint64(nowMillis()),
-		Heads: []protocol.FeedHead{{Feed: final.Header.Feed, Seq: final.Header.Seq, Hash: final.Hash}}})
+		Heads: []protocol.FeedHead{{Feed: final.Header.Feed, Seq: final.Header.Seq, Hash: final.Hash}}, Binding: card.Nodes[0].Binding})
 	other, err := NewIdentity(InitRequest{Name: "Another node", Kind: "cert"})
 	if err != nil {
 		t.Fatal(err)
@@ -203,6 +203,7 @@ func TestRemovedNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	card.Nodes = second.Nodes
+	card.Nodes[0].Binding = crypto.BindNode(author.Org(), other.Keys.Host, other.Keys.Signing)
 	signed, err := crypto.SignCard(&card, author.keys.Op)
 	if err != nil {
 		t.Fatal(err)

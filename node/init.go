@@ -68,7 +68,8 @@ func NewIdentity(r InitRequest) (*Identity, error) {
 		RootEpoch: protocol.Signed{Statement: epoch, Sigs: []protocol.KeySignature{{Key: root.Public(), Sig: sig}}},
 		Serial:    1, Contact: r.Contact, Issued: now, FreshUntil: now + CardLife,
 		Nodes: []protocol.NodeEntry{{Node: k.Host.Public(), Signing: k.Signing.Public(), Recipient: id.Recipient(),
-			NotBefore: now, NotAfter: now + nodeLife, Addrs: r.Addrs}}}
+			NotBefore: now, NotAfter: now + nodeLife, Addrs: r.Addrs,
+			Binding: crypto.BindNode(inc.ID(), k.Host, k.Signing)}}}
 	signed, err := crypto.SignCard(card, op)
 	if err != nil {
 		return nil, fmt.Errorf("signing card: %w", err)

@@ -148,7 +148,7 @@ func (n *Node) invitation(invitee protocol.OrgID) *protocol.Invite {
 		}
 	}
 	for _, c := range s.cards {
-		if s.members[c.Org] {
+		if s.rostered(c.Org) {
 			inv.Cards = append(inv.Cards, c.Signed)
 		}
 	}
@@ -297,7 +297,9 @@ func (n *Node) dropStrangers(tx *store.Tx, s *snapshot, strangers map[protocol.O
 	}
 	for _, st := range fresh {
 		h := st.Hash()
-		if !s.members[st.Signer] || bySigner[st.Signer] > protocol.MaxStatementsPerSigner {
+		// What a member said before it was removed goes on counting: whom it sponsored stays.
+		_, removed := s.removed[st.Signer]
+		if !s.members[st.Signer] && !removed && st.Kind != protocol.StatementGenesis || bySigner[st.Signer] > protocol.MaxStatementsPerSigner {
 			out.left++
 			bySigner[st.Signer]--
 			if err := tx.Delete(append([]byte(kindRoster), h[:]...)); err != nil {
@@ -318,7 +320,7 @@ func (n *Node) dropStrangers(tx *store.Tx, s *snapshot, strangers map[protocol.O
 		}
 	}
 	for org, stranger := range strangers {
-		if stranger && !s.members[org] {
+		if _, removed := s.removed[org]; stranger && !s.members[org] && !removed {
 			out.kept--
 			out.left++
 			if err := tx.Delete(append([]byte(kindCard), org[:]...)); err != nil {
@@ -389,6 +391,8 @@ func (n *Node) RemoveMember(org protocol.OrgID, reason string) error {
 		return errors.New("only a steward of the network may remove a member")
 	case !s.members[org]:
 		return fmt.Errorf("%s is not a member of the network", org.Short())
+	case org == n.org:
+		return errors.New("a steward does not remove itself; another steward has to")
 	}
 	r := &protocol.Removal{Version: 1, Network: s.network, Steward: n.org, Removed: org, At: uint64(nowMillis()), Reason: reason}
 	if err := r.Validate(); err != nil {

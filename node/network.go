@@ -11,6 +11,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/mesh"
+	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -281,6 +282,13 @@ func (net *network) keepState(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			// Cards go stale and node entries end with time alone.
+			if err := net.n.change(func(*store.Tx) error { return nil }); err != nil {
+				net.n.log.Error("looking at the state anew failed", "err", err)
+			}
+			if err := errors.Join(net.n.gate.reopenEarly(), net.n.gate.drain()); err != nil {
+				net.n.log.Error("opening entries that came too early failed", "err", err)
+			}
 		case <-net.woken:
 		}
 	}

@@ -93,7 +93,8 @@ func Open(cfg Config) (*Node, error) {
 	err = st.DropStaged()
 	if err == nil {
 		err = st.View(func(tx *store.Tx) error {
-			s, err := n.loadSnapshot(tx, 1)
+			// Generations do not repeat across restarts, so that no plan outlives its state.
+			s, err := n.loadSnapshot(tx, uint64(nowMillis()))
 			n.snap.Store(s)
 			return err
 		})

@@ -103,11 +103,11 @@ func (g *gate) openSome(feed protocol.FeedID, seqs []uint64, move bool) (took in
 			}
 			s := r.s
 			n.stateMu.RUnlock()
-			g.takeLetter(s, r.publisher, env)
+			o := g.takeLetter(s, r.publisher, env)
 			n.stateMu.RLock()
 			took++
 			r.s = n.snap.Load()
-			r.out = append(r.out, outcome{seq: env.Header.Seq, state: store.Applied})
+			r.out = append(r.out, o)
 			break
 		}
 		took++
@@ -122,15 +122,30 @@ func (g *gate) openSome(feed protocol.FeedID, seqs []uint64, move bool) (took in
 }
 
 // takeLetter opens a letter and does what it says. Doing it twice changes nothing, so it is
-// done before the mark moves.
-func (g *gate) takeLetter(s *snapshot, sender protocol.OrgID, env *crypto.VerifiedEnvelope) {
+// done before the mark moves. A letter that cannot be judged yet is kept for later.
+func (g *gate) takeLetter(s *snapshot, sender protocol.OrgID, env *crypto.VerifiedEnvelope) outcome {
+	o := outcome{seq: env.Header.Seq, state: store.Applied}
 	l, err := g.n.openLetter(s, sender, &env.Header, env.Body)
 	if err == nil {
 		err = g.n.receiveLetter(l)
 	}
-	if err != nil && !errors.Is(err, protocol.ErrNotInAudience) {
+	switch {
+	case err == nil || errors.Is(err, protocol.ErrNotInAudience):
+	case early(err):
+		o.state, o.reason = store.AwaitingKey, protocol.Class(err)+": "+err.Error()
+	default:
 		g.n.log.Warn("setting a letter aside", "from", sender, "err", err)
 	}
+	return o
+}
+
+// errEarly is what an entry fails with that may turn out good later.
+var errEarly = errors.New("not to be judged yet")
+
+// early reports whether an entry may be judged otherwise later: when a card or an agreement
+// has come, when the time has come, or when a disk works again.
+func early(err error) bool {
+	return errors.Is(err, errEarly) || errors.Is(err, protocol.ErrUnknownAuthor) || protocol.Class(err) == "other"
 }
 
 func (n *Node) newReader(id protocol.FeedID, seqs []uint64) (*reader, [][]byte, error) {
@@ -197,6 +212,8 @@ func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
 	case err == nil:
 	case errors.Is(err, protocol.ErrNotInAudience):
 		o.state = store.NotForUs
+	case early(err):
+		o.state, o.reason = store.AwaitingKey, protocol.Class(err)+": "+err.Error()
 	default:
 		o.state, o.reason = store.Quarantined, protocol.Class(err)+": "+err.Error()
 		o.quarantined = append(o.quarantined, r.quarantine(&o, 0, protocol.RecordID{}, nil, protocol.Class(err), err.Error()))
@@ -244,7 +261,7 @@ func (r *reader) sealed(at uint64) error {
 	case at < r.sealedAt:
 		return protocol.Errorf(protocol.ErrWrongContext, "entry says it was sealed before the one ahead of it in its feed")
 	case at > uint64(nowMillis())+protocol.MaxClockSkew:
-		return protocol.Errorf(protocol.ErrWrongContext, "entry says it was sealed in the future; check the clocks of both nodes")
+		return fmt.Errorf("entry says it was sealed in the future; check the clocks of both nodes: %w", errEarly)
 	}
 	r.sealedAt = at
 	return nil

@@ -49,7 +49,8 @@ type agreement struct {
 	terminations []protocol.Termination
 }
 
-// terminatedAt is when the first termination was signed; zero if there is none.
+// terminatedAt is when the first termination was signed; zero if there is none. One that is
+// known counts from now at the latest: the clock of its signer may be ahead.
 func (a *agreement) terminatedAt() uint64 {
 	var at uint64
 	for _, t := range a.terminations {
@@ -57,7 +58,7 @@ func (a *agreement) terminatedAt() uint64 {
 			at = t.At
 		}
 	}
-	return at
+	return min(at, uint64(nowMillis()))
 }
 
 func newSnapshot(generation uint64) *snapshot {
@@ -211,6 +212,13 @@ func (n *Node) loadRoster(tx *store.Tx, s *snapshot) error {
 		}
 	}
 	return nil
+}
+
+// rostered reports whether an organisation is a member, or was one: what it said then goes on
+// counting, and needs its card to be verified.
+func (s *snapshot) rostered(org protocol.OrgID) bool {
+	_, removed := s.removed[org]
+	return removed || s.members[org]
 }
 
 func compareHash(a, b protocol.Hash) int { return protocol.OrgID(a).Compare(protocol.OrgID(b)) }

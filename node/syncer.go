@@ -82,7 +82,7 @@ func (v *view) SetHashes() ([]protocol.Hash, error) {
 	s := v.n.snap.Load()
 	var out []protocol.Hash
 	for org, c := range s.cards {
-		if s.members[org] {
+		if s.rostered(org) {
 			out = append(out, c.Hash)
 		}
 	}
@@ -100,7 +100,7 @@ func (v *view) Items(hashes []protocol.Hash) (cards []protocol.SignedCard, roste
 		byHash[c.Hash] = c
 	}
 	for _, h := range hashes {
-		if c := byHash[h]; c != nil && s.members[c.Org] {
+		if c := byHash[h]; c != nil && s.rostered(c.Org) {
 			cards = append(cards, c.Signed)
 		} else if st := s.statements[h]; st != nil {
 			roster = append(roster, *st)
@@ -118,6 +118,11 @@ func (v *view) TakeItems(cards []protocol.SignedCard, roster []protocol.RosterSt
 		got, err = v.n.takeSets(tx, network, cards, roster)
 		return err
 	})
+	if err == nil && got.kept > 0 {
+		if err = v.n.gate.reopenEarly(); err == nil {
+			err = v.n.gate.drain()
+		}
+	}
 	if net := v.n.net.Load(); err == nil && net != nil && got.kept > 0 && got.left > 0 {
 		net.markDirty()
 	}

@@ -198,6 +198,9 @@ func (t *Termination) Validate() error {
 	if t.Version != 1 {
 		return malformed("termination version %d is not known", t.Version)
 	}
+	if t.At == 0 {
+		return malformed("termination does not say when it was made")
+	}
 	if len(t.Heads) > MaxTerminationHeads {
 		return oversize("termination names %d heads, at most %d", len(t.Heads), MaxTerminationHeads)
 	}

@@ -176,6 +176,24 @@ type NodeEntry struct {
 	NotBefore uint64   // Unix milliseconds
 	NotAfter  uint64   // governs admission and new grants, never the verification of entries
 	Addrs     []string // multiaddrs without the /p2p part
+	Binding   Binding
+}
+
+// NodeBinding is what a node's own keys sign, so that no organisation can put another's
+// node on its card: as its own, or as removed.
+type NodeBinding struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Org     OrgID
+	Node    NodeID
+	Signing SigningKey
+}
+
+// Binding is the signatures of a node's keys over its NodeBinding.
+type Binding struct {
+	_       struct{}  `cbor:",toarray"`
+	Host    Signature // by the node's peer key
+	Signing Signature // by its signing key
 }
 
 // RemovedNode is a node that ended, with the last entries of it that count.
@@ -185,6 +203,7 @@ type RemovedNode struct {
 	Signing SigningKey
 	At      uint64
 	Heads   []FeedHead // entries up to these stay valid for ever, later ones are quarantined
+	Binding Binding    // as it was on the node's entry
 }
 
 // FeedHead is a position in a feed.

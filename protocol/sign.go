@@ -9,6 +9,7 @@ const (
 	ContextRootEpoch    Context = "entente/root-epoch/v1"
 	ContextRootRotation Context = "entente/root-rotation/v1"
 	ContextCard         Context = "entente/card/v1"
+	ContextNode         Context = "entente/node/v1"
 	ContextGenesis      Context = "entente/genesis/v1"
 	ContextSponsorship  Context = "entente/sponsorship/v1"
 	ContextRemoval      Context = "entente/removal/v1"
@@ -22,7 +23,7 @@ const (
 )
 
 // NoNetwork is given for the statements that belong to an organisation and not to a
-// network: root rotations, root epochs, cards, and a network's own genesis.
+// network: root rotations, root epochs, cards, node bindings, and a network's own genesis.
 var NoNetwork NetworkID
 
 // SigningBytes returns what is signed: context || 0x00 || network || statement.

@@ -14,7 +14,7 @@ const (
 	Pending     EntryState = iota // not gone through yet
 	Applied                       // taken over
 	NotForUs                      // sealed for others, as far as is known
-	AwaitingKey                   // sealed for us, the key is still to come
+	AwaitingKey                   // not to be opened or judged yet: a key, a card, an agreement or its time is still to come
 	Quarantined                   // arrived and is not to be used, or not all of it
 )
 

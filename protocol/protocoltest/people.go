@@ -71,7 +71,8 @@ func person(name string, kind protocol.OrgKind, country string) *Person {
 	slices.SortFunc(signed.Sigs, func(a, b protocol.KeySignature) int { return slices.Compare(a.Key[:], b.Key[:]) })
 	p.Card = protocol.Card{Version: 1, Inception: protocol.Encode(&inc), RootEpoch: signed, Serial: 1, Issued: Now, FreshUntil: Now + protocol.MaxCardLife,
 		Nodes: []protocol.NodeEntry{{Node: p.Host.Public(), Signing: p.Signing.Public(), Recipient: "age1pq1placeholder",
-			NotBefore: Now, NotAfter: Now + protocol.MaxCardLife, Addrs: []string{"/dns4/node.example.org/udp/4401/quic-v1"}}}}
+			NotBefore: Now, NotAfter: Now + protocol.MaxCardLife, Addrs: []string{"/dns4/node.example.org/udp/4401/quic-v1"},
+			Binding: crypto.BindNode(p.Org, p.Host, p.Signing)}}}
 	p.Signed = must(crypto.SignCard(&p.Card, p.Op))
 	return p
 }

@@ -206,6 +206,14 @@ func addSigned(out map[string][]Vector) {
 	expect(out, "card", "signature altered", "One bit of the signature.", "bad-signature", protocol.Encode(&card))
 	card = must(crypto.SignCard(&alice.Card, mallory.Op))
 	expect(out, "card", "signed by another key", "The operational key is not that of the root epoch.", "bad-signature", protocol.Encode(&card))
+	stolen := alice.Card
+	stolen.Nodes = slices.Clone(bob.Card.Nodes)
+	card = must(crypto.SignCard(&stolen, alice.Op))
+	expect(out, "card", "node of another organisation", "Bob's node on Alice's card.", "bad-signature", protocol.Encode(&card))
+	stolen = alice.Card
+	stolen.Removed = []protocol.RemovedNode{{Node: bob.Host.Public(), Signing: bob.Signing.Public(), At: Now, Binding: bob.Card.Nodes[0].Binding}}
+	card = must(crypto.SignCard(&stolen, alice.Op))
+	expect(out, "card", "removes a node of another organisation", "Alice cannot end Bob's node.", "bad-signature", protocol.Encode(&card))
 	one := carol.Card
 	one.RootEpoch.Sigs = one.RootEpoch.Sigs[:1]
 	card = must(crypto.SignCard(&one, carol.Op))
