@@ -1,0 +1,279 @@
+package corpus
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
+)
+
+// memory is an ordered key space in memory.
+type memory map[string][]byte
+
+func (m memory) Get(k []byte) ([]byte, error) { return bytes.Clone(m[string(k)]), nil }
+func (m memory) Set(k, v []byte) error {
+	m[string(k)] = append([]byte{}, v...)
+	return nil
+}
+func (m memory) Delete(k []byte) error { delete(m, string(k)); return nil }
+func (m memory) Scan(prefix, from []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
+	keys := slices.Sorted(maps.Keys(m))
+	if reverse {
+		slices.Reverse(keys)
+	}
+	for _, k := range keys {
+		if !strings.HasPrefix(k, string(prefix)) || from != nil && (!reverse && k < string(from) || reverse && k > string(from)) {
+			continue
+		}
+		if more, err := fn([]byte(k), m[k]); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+var alice, bob = protocol.OrgID{1}, protocol.OrgID{2}
+
+func object(t testing.TB, raw string) *stix.Object {
+	t.Helper()
+	o, err := stix.Parse([]byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// indicator makes an indicator of a pattern, modified so many seconds after the start of 2026.
+func indicator(t testing.TB, n, modified int, pattern string) *stix.Object {
+	t.Helper()
+	at := time.Date(2026, 1, 1, 0, 0, modified, 0, time.UTC).Format("2006-01-02T15:04:05.000Z")
+	return object(t, fmt.Sprintf(`{"type":"indicator","spec_version":"2.1","id":"indicator--00000000-0000-4000-8000-%012d","created":"2026-01-01T00:00:00.000Z","modified":%q,"pattern":%q,"pattern_type":"stix","valid_from":"2026-01-01T00:00:00Z"}`,
+		n, at, pattern))
+}
+
+var nextRecord byte
+
+func record(o *stix.Object, by protocol.OrgID) NewRecord {
+	nextRecord++
+	return NewRecord{Record: protocol.RecordID{nextRecord, 7}, Originator: by, Handling: protocol.Handling{Version: 1, TLP: protocol.TLPGreen}, Object: o, Text: "why"}
+}
+
+func add(t testing.TB, kv KV, b Block, want int) {
+	t.Helper()
+	if n, err := Add(kv, b); err != nil || n != want {
+		t.Fatalf("added %d, %v; want %d", n, err, want)
+	}
+}
+
+func ids(list []Entry) (out []string) {
+	for _, e := range list {
+		out = append(out, e.StixID[len(e.StixID)-2:])
+	}
+	return out
+}
+
+func TestSearch(t *testing.T) {
+	kv := memory{}
+	b := Block{Feed: protocol.FeedID{1}, Seq: 1, Topic: "c2", Publisher: alice, Received: 1000}
+	for i, p := range []string{
+		"[url:value = 'http://203.0.113.9:8080/gate.php']",
+		"[ipv4-addr:value = '198.51.100.7']",
+		"[ipv4-addr:value = '198.51.100.0/24']",
+		"[domain-name:value = 'c2.example.net']",
+		"[file:name = 'resume.pdf']",
+		"[file:hashes.MD5 = 'd41d8cd98f00b204e9800998ecf8427e']",
+		"[network-traffic:dst_ref.type = 'ipv4-addr' AND network-traffic:dst_ref.value = '198.51.100.9' AND network-traffic:dst_port = 443]",
+	} {
+		b.Records = append(b.Records, record(indicator(t, i, 0, p), alice))
+	}
+	add(t, kv, b, 7)
+	add(t, kv, b, 0)
+	late := Block{Feed: protocol.FeedID{1}, Seq: 2, Topic: "victims", Publisher: alice, Received: 5000,
+		Records: []NewRecord{record(object(t, `{"type":"ipv6-addr","spec_version":"2.1","id":"ipv6-addr--00000000-0000-4000-8000-000000000007","value":"2001:db8::1"}`), bob)}}
+	add(t, kv, late, 1)
+	for _, tc := range []struct {
+		q    Query
+		want string
+	}{
+		{Query{Value: "hxxp://203[.]0[.]113[.]9:8080/gate.php"}, "[00]"},
+		{Query{Value: "203.0.113.9"}, "[00]"},
+		{Query{Value: "198.51.100.7"}, "[01 02]"},
+		{Query{Value: "198.51.100.200"}, "[02]"},
+		{Query{Value: "198.51.100.9"}, "[02 06]"},
+		{Query{Value: "198.51.100.9:443"}, "[06]"},
+		{Query{Value: "C2.Example.NET."}, "[03]"},
+		{Query{Value: "resume.pdf"}, "[04]"},
+		{Query{Value: "D41D8CD98F00B204E9800998ECF8427E"}, "[05]"},
+		{Query{Value: "2001:0db8:0:0::1"}, "[07]"},
+		{Query{Value: "indicator--00000000-0000-4000-8000-000000000003"}, "[03]"},
+		{Query{Value: "nothing.example.net"}, "[]"},
+		{Query{Type: "ipv6-addr"}, "[07]"},
+		{Query{Topic: "victims"}, "[07]"},
+		{Query{Topic: "c2", Type: "ipv6-addr"}, "[]"},
+		{Query{Since: 2000}, "[07]"},
+		{Query{Type: "indicator", After: 5}, "[05 06]"},
+		{Query{Type: "indicator", Limit: 2}, "[00 01]"},
+		{Query{Kind: stix.Filename}, "[04]"},
+	} {
+		got, next, err := Search(kv, tc.q)
+		if err != nil || fmt.Sprint(ids(got)) != tc.want {
+			t.Errorf("%+v: got %v, %v; want %s", tc.q, ids(got), err, tc.want)
+		}
+		if tc.q.Limit == 2 && next == 0 {
+			t.Error("there is more, and no cursor says so")
+		}
+	}
+	c, err := Count(kv)
+	if err != nil || c.Records != 8 || c.ByType["indicator"] != 7 {
+		t.Errorf("counted %+v, %v", c, err)
+	}
+	e, err := Get(kv, late.Records[0].Record)
+	if err != nil || e.Originator != bob || e.Publisher != alice || e.Text != "why" || !bytes.Equal(e.Object, late.Records[0].Object.Raw) {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if e, err := Get(kv, protocol.RecordID{0xee}); e != nil || err != nil {
+		t.Errorf("got %v, %v for a record that is not there", e, err)
+	}
+}
+
+// TestVersions: the latest modified of one originator counts; nobody else's is in its place.
+func TestVersions(t *testing.T) {
+	kv := memory{}
+	p := "[domain-name:value = 'c2.example.net']"
+	v1, v2, other := record(indicator(t, 1, 1, p), alice), record(indicator(t, 1, 2, p), alice), record(indicator(t, 1, 3, p), bob)
+	for i, r := range []NewRecord{v2, v1, other} { // the older one comes later
+		add(t, kv, Block{Feed: protocol.FeedID{1}, Seq: uint64(i + 1), Topic: "c2", Publisher: alice, Received: 1, Records: []NewRecord{r}}, 1)
+	}
+	find := func(q Query) (out []protocol.RecordID) {
+		t.Helper()
+		q.Value = "c2.example.net"
+		list, _, err := Search(kv, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list {
+			out = append(out, e.Record)
+		}
+		return out
+	}
+	if got := find(Query{}); !slices.Equal(got, []protocol.RecordID{v2.Record, other.Record}) {
+		t.Errorf("newest are %v", got)
+	}
+	if got := find(Query{All: true}); len(got) != 3 {
+		t.Errorf("all are %v", got)
+	}
+	if err := Withdraw(kv, v2.Record, bob, "not mine", 9); err != nil {
+		t.Fatal(err)
+	}
+	if got := find(Query{}); !slices.Contains(got, v2.Record) {
+		t.Error("a stranger withdrew a record")
+	}
+	if err := Withdraw(kv, v2.Record, alice, "false positive", 9); err != nil {
+		t.Fatal(err)
+	}
+	if got := find(Query{}); !slices.Equal(got, []protocol.RecordID{v1.Record, other.Record}) {
+		t.Errorf("with the newest withdrawn: %v", got)
+	}
+	e, err := Get(kv, v2.Record)
+	if err != nil || !e.Withdrawn || e.WithdrawReason != "false positive" || e.WithdrawnAt != 9 {
+		t.Errorf("withdrawn record is %+v, %v", e, err)
+	}
+	list, err := ByStixID(kv, v1.Object.ID)
+	if err != nil || len(list) != 3 || list[0].Record != other.Record || list[2].Record != v1.Record {
+		t.Errorf("versions are %v, %v", ids(list), err)
+	}
+	// A withdrawal may come before its record.
+	early := record(indicator(t, 2, 1, "[domain-name:value = 'early.example.net']"), alice)
+	if err := Withdraw(kv, early.Record, alice, "early", 5); err != nil {
+		t.Fatal(err)
+	}
+	add(t, kv, Block{Feed: protocol.FeedID{1}, Seq: 9, Topic: "c2", Publisher: alice, Received: 1, Records: []NewRecord{early}}, 1)
+	if got, _, _ := Search(kv, Query{Value: "early.example.net"}); len(got) != 0 {
+		t.Error("a record that was withdrawn before it came is found")
+	}
+}
+
+// TestSinceGivesEverythingOnce: reading on from cursor to cursor, in any steps, gives every
+// record once and in order.
+func TestSinceGivesEverythingOnce(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		kv := memory{}
+		var want []protocol.RecordID
+		for seq := range rapid.IntRange(0, 6).Draw(rt, "blocks") {
+			b := Block{Feed: protocol.FeedID{1}, Seq: uint64(seq + 1), Topic: "c2", Publisher: alice, Received: uint64(seq)}
+			for i := range rapid.IntRange(0, 30).Draw(rt, "records") {
+				r := record(indicator(t, i, seq, fmt.Sprintf("[domain-name:value = 'h%d.example.net']", i)), alice)
+				r.Record = protocol.RecordID{byte(seq), byte(i), 1}
+				want = append(want, r.Record)
+				b.Records = append(b.Records, r)
+			}
+			if _, err := Add(kv, b); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		var got []protocol.RecordID
+		for cursor := uint64(0); ; {
+			page, next, err := Since(kv, cursor, rapid.IntRange(1, 20).Draw(rt, "limit"))
+			if err != nil {
+				rt.Fatal(err)
+			}
+			for _, e := range page {
+				got = append(got, e.Record)
+			}
+			if len(page) == 0 {
+				break
+			}
+			cursor = next
+		}
+		if !slices.Equal(got, want) {
+			rt.Errorf("got %d records, want %d", len(got), len(want))
+		}
+	})
+}
+
+// TestDamageIsAnError: whatever is wrong with a stored value is an error, never a panic.
+func TestDamageIsAnError(t *testing.T) {
+	whole := memory{}
+	add(t, whole, Block{Feed: protocol.FeedID{1}, Seq: 1, Topic: "c2", Publisher: alice, Received: 1, Records: []NewRecord{
+		record(indicator(t, 1, 1, "[ipv4-addr:value = '198.51.100.0/24']"), alice), record(indicator(t, 2, 1, "[url:value = 'http://a.example.net/x']"), alice)}}, 2)
+	damaged := 0
+	for key, v := range whole {
+		for cut := range len(v) {
+			kv := maps.Clone(whole)
+			kv[key] = v[:cut]
+			for _, q := range []Query{{Value: "198.51.100.7"}, {Type: "indicator"}, {Value: "a.example.net"}, {Since: 1}} {
+				if _, _, err := Search(kv, q); err != nil {
+					damaged++
+					if !errors.Is(err, protocol.ErrMalformed) {
+						t.Errorf("key %q cut to %d: %v", key, cut, err)
+					}
+				}
+			}
+			_, _ = Count(kv)
+			_, _, _ = Since(kv, 0, 10)
+		}
+	}
+	if damaged == 0 {
+		t.Error("no damage was noticed")
+	}
+}
+
+func FuzzBlock(f *testing.F) {
+	f.Add(packBlock(&storedBlock{Topic: "c2"}))
+	f.Fuzz(func(t *testing.T, v []byte) {
+		if b, err := unpackBlock(v); err == nil {
+			if _, err := unpackBlock(packBlock(b)); err != nil {
+				t.Errorf("packed again: %v", err)
+			}
+		}
+	})
+}
