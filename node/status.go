@@ -45,6 +45,7 @@ type Status struct {
 	Topics      int                `json:"topics"`
 	Envelopes   uint64             `json:"envelopes"` // of topics, control entries left out
 	Control     uint64             `json:"control_entries"`
+	Pending     uint64             `json:"pending"` // entries stored and not gone through yet
 	Records     uint64             `json:"records"`
 	Quarantined int                `json:"quarantined"`
 	Agreements  int                `json:"agreements_in_force"`
@@ -101,6 +102,7 @@ func (n *Node) Status() (*Status, error) {
 			return err
 		}
 		return tx.Feeds(func(f *store.Feed) error {
+			st.Pending += f.Seq - f.Opened
 			if f.Origin.Topic == control {
 				st.Control += f.Seq
 			} else {

@@ -66,7 +66,7 @@ func (d *demo) exchange(ctx context.Context, in *intake.Result) (*demoTable, err
 	if err != nil {
 		return nil, err
 	}
-	d.say("every node holds every envelope; searching %d entries at each of %d organisations", t.Entries, len(d.orgs))
+	d.say("every node holds every envelope and has opened what it may; searching %d entries at each of %d organisations", t.Entries, len(d.orgs))
 	return t, d.check(in, plan, rec, times, t)
 }
 
@@ -96,7 +96,7 @@ func (d *demo) watchArrival(ctx context.Context, begun time.Time) func(envelopes
 					_ = bar.Set64(int64(min(sum, want*uint64(len(d.orgs)))))
 					mu.Unlock()
 					took[i] = time.Since(begun)
-					return st.Envelopes >= want, nil
+					return st.Envelopes >= want && st.Pending == 0, nil
 				})
 			})
 		}

@@ -106,7 +106,7 @@ func showStatus(w io.Writer, st *node.Status) {
 	fmt.Fprintf(w, "card          fresh until %s\n", st.CardFresh.Format("2006-01-02"))
 	fmt.Fprintf(w, "agreements    %d in force, %d proposals waiting\n", st.Agreements, st.Inbox)
 	fmt.Fprintf(w, "topics        %d\n", st.Topics)
-	fmt.Fprintf(w, "envelopes     %d held, %d control entries\n", st.Envelopes, st.Control)
+	fmt.Fprintf(w, "envelopes     %d held, %d control entries, %d of them not gone through yet\n", st.Envelopes, st.Control, st.Pending)
 	fmt.Fprintf(w, "records       %d readable, %d in quarantine\n", st.Records, st.Quarantined)
 	fmt.Fprintf(w, "gossip        %d rejected, %d ignored, %d dropped since the start\n", st.Gossip.Rejected, st.Gossip.Ignored, st.Gossip.Dropped)
 	showProblems(w, st.Problems)

@@ -72,6 +72,7 @@ vendor publish "$work/late.txt" --topic c2 --tlp amber --country TH --personal n
 until police agreement show "$id" | grep -q 'State: terminated'; do sleep 0.2; done
 want=$(vendor status --json | sed -n 's/^ *"envelopes": \([0-9]*\).*/\1/p')
 until [ "$(police status --json | sed -n 's/^ *"envelopes": \([0-9]*\).*/\1/p')" = "$want" ]; do sleep 0.2; done
+until police status --json | grep -q '"pending": 0'; do sleep 0.2; done
 police search late.example.net | grep -q 'nothing found'
 police search c2.example.net | grep -q indicator
 say "The late record is held by the police as an envelope, and cannot be opened. Done."

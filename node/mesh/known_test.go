@@ -108,7 +108,6 @@ func TestAddressesThatCannotBeUsed(t *testing.T) {
 	_, all := newMembers(t, 2, overQUIC)
 	for addr, want := range map[string]string{
 		"192.0.2.1:4401":               "begins with a slash",
-		"/ip4/192.0.2.1/quic":          "write it like",
 		"/p2p/" + all[0].self.String(): "another node",
 		"/ip4/1.2.3.4/" + string(make([]byte, protocol.MaxAddrSize)): "at most",
 	} {
