@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 
 	"github.com/klauspost/compress/zstd"
@@ -79,7 +80,10 @@ func compress(b []byte) []byte { return compressor.EncodeAll(b, nil) }
 // decompress gives at most MaxPlainSize bytes; more is an attack.
 func decompress(b []byte) ([]byte, error) {
 	out, err := decompressor.DecodeAll(b, nil)
-	if err != nil {
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return nil, protocol.Errorf(protocol.ErrOversize, "body decompresses to more than %d bytes", protocol.MaxPlainSize)
+	case err != nil:
 		return nil, protocol.Errorf(protocol.ErrMalformed, "decompressing: %v", err)
 	}
 	if len(out) > protocol.MaxPlainSize {

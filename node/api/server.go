@@ -25,7 +25,7 @@ const SocketName = "api.sock"
 
 // Bounds on requests.
 const (
-	maxRequest = 1 << 20   // of most requests
+	maxRequest = 16 << 20  // of most requests; an invitation has up to 8 MiB, and a third more as text
 	maxUpload  = 256 << 20 // of a file to publish
 )
 
@@ -124,7 +124,7 @@ func reply(w http.ResponseWriter, status int, v any) {
 // call wraps a handler that answers with one value.
 func call(fn func(r *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest*16)
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 		v, err := fn(r)
 		if err != nil {
 			fail(w, err)
