@@ -12,7 +12,7 @@ import (
 // several, ahead of the first record.
 func TestManyReaders(t *testing.T) {
 	names := []string{"Author"}
-	for i := range 40 {
+	for i := range 20 {
 		names = append(names, fmt.Sprintf("Reader %d", i))
 	}
 	nodes := testNetwork(t, names...)
@@ -20,7 +20,7 @@ func TestManyReaders(t *testing.T) {
 		agree(t, nodes[0], n, protocol.TLPAmber, "*")
 	}
 	publishList(t, nodes[0], "198.51.100.1\n", policy.Flags{TLP: protocol.TLPGreen})
-	for _, n := range []*Node{nodes[1], nodes[20], nodes[40]} {
+	for _, n := range []*Node{nodes[1], nodes[16], nodes[20]} {
 		carryNew(t, nodes[0], n)
 		if !reads(t, n, "198.51.100.1") {
 			t.Errorf("%s does not read the record", n.Card(n.Org()).Inception.Name)

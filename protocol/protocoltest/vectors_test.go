@@ -94,13 +94,17 @@ func TestVectors(t *testing.T) {
 
 // TestEveryByteCounts: a valid message cut anywhere is malformed, and never panics.
 func TestEveryByteCounts(t *testing.T) {
+	stride := 1
+	if testing.Short() {
+		stride = 29
+	}
 	for message, data := range Samples() {
-		for i := range data {
+		for i := 0; i < len(data); i += stride {
 			if _, err := Read(message, data[:i]); protocol.Class(err) != "malformed" {
 				t.Fatalf("%s cut after %d bytes: %v", message, i, err)
 			}
 		}
-		for i := 0; i < len(data); i += 3 {
+		for i := 0; i < len(data); i += 3 * stride {
 			b := slices.Clone(data)
 			b[i] ^= 0x10
 			_, err := Read(message, b)
