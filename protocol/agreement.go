@@ -58,6 +58,8 @@ func NewAgreementID(canonical []byte) AgreementID {
 
 // SignedAgreement is an agreement with the signatures given so far. It is in force only
 // when every party's is there.
+//
+// Growth: with the Agreement's Version, which a reader looks at first.
 type SignedAgreement struct {
 	_         struct{} `cbor:",toarray"`
 	Statement []byte   // encoded Agreement
@@ -65,6 +67,8 @@ type SignedAgreement struct {
 }
 
 // PartySignature is a party's signature with its operational key.
+//
+// Growth: with SignedAgreement, of which it is a part; it has no version of its own.
 type PartySignature struct {
 	_   struct{} `cbor:",toarray"`
 	Org OrgID
@@ -182,6 +186,9 @@ func checkList(what string, list []string, limit int, check func(string) error) 
 
 // Termination ends an agreement, by one party alone. It names the last heads that the
 // signer held of the other parties' feeds: later entries are not read under the agreement.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type Termination struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8    // 1
@@ -208,6 +215,9 @@ func (t *Termination) Validate() error {
 }
 
 // Rejection answers a proposal with no.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type Rejection struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8    // 1
@@ -227,6 +237,8 @@ func (r *Rejection) Validate() error {
 }
 
 // OrgSigned is a statement with one organisation's signature: a termination or a rejection.
+//
+// Growth: with the statement's Version, which a reader looks at first.
 type OrgSigned struct {
 	_         struct{} `cbor:",toarray"`
 	Statement []byte

@@ -38,6 +38,8 @@ const Suite1 = 1
 
 // Origin says whose feed an envelope belongs to: it stands beside the header so that a
 // FeedID can be checked without having been announced. It holds no organisation's name.
+//
+// Growth: none; it enters the FeedID. Another layout would be another kind of feed.
 type Origin struct {
 	_           struct{} `cbor:",toarray"`
 	Signing     SigningKey
@@ -85,6 +87,8 @@ func (h *Header) Validate() error {
 }
 
 // Envelope is a feed entry as it travels and is stored.
+//
+// Growth: with the Header's Version, which a reader looks at first.
 type Envelope struct {
 	_      struct{} `cbor:",toarray"`
 	Origin Origin
@@ -142,6 +146,9 @@ func (h *Header) SealContext(network NetworkID) []byte {
 }
 
 // Head is a node's signed statement of where its feed stands, also when nothing happens.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type Head struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1

@@ -2,6 +2,9 @@ package protocol
 
 // GrantBody is the body of an EntryGrant envelope: keys of one epoch, each sealed to one
 // node. The number of slots is a power of two, filled up with dummies that look alike.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type GrantBody struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1
@@ -9,6 +12,8 @@ type GrantBody struct {
 }
 
 // GrantSlot is one grant. Only the node that it is for recognises the hint.
+//
+// Growth: with GrantBody, of which it is a part; it has no version of its own.
 type GrantSlot struct {
 	_      struct{} `cbor:",toarray"`
 	Hint   [16]byte
@@ -34,6 +39,9 @@ func (g *GrantBody) Validate() error {
 
 // GrantPlain is what a grant says. age has no associated data, so everything that the key
 // is bound to stands inside, and a reader refuses a grant of which anything differs.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type GrantPlain struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8    // 1
@@ -60,6 +68,10 @@ const (
 // Letter is what travels from one organisation to another and concerns nobody else:
 // proposals, countersignatures, rejections, terminations. It is an entry of the sender's
 // feed in the control topic, sealed to one node; nobody else learns to whom it goes.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning. A new
+// kind of content is a new LetterKind, set aside by nodes that do not know it.
 type Letter struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8    // 1

@@ -4,6 +4,8 @@ import "strings"
 
 // Genesis founds a network; its hash is the NetworkID. It is signed by the operational key
 // of the founder.
+//
+// Growth: a new Version; it is hashed, so what a network was founded on never changes.
 type Genesis struct {
 	_        struct{} `cbor:",toarray"`
 	Version  uint8    // 1
@@ -48,6 +50,8 @@ const (
 
 // RosterStatement is a statement of the roster as it travels: signed with the operational
 // key of one organisation.
+//
+// Growth: a new kind of statement is a new StatementKind, left out by nodes that do not know it.
 type RosterStatement struct {
 	_         struct{} `cbor:",toarray"`
 	Kind      StatementKind
@@ -75,6 +79,9 @@ func (s *RosterStatement) Validate() error {
 
 // Sponsorship brings a newcomer into the network: an invitation, bound to the invitee and
 // to its card, used once, expiring.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type Sponsorship struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1
@@ -99,6 +106,9 @@ func (s *Sponsorship) Validate() error {
 }
 
 // Removal takes a member out of the network. Only a steward may issue it.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type Removal struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1
@@ -120,6 +130,9 @@ func (r *Removal) Validate() error {
 // TopicSecret gives members the secret from which topic names on the wire are derived, for
 // one period. A steward opens a period; any member may share an open period's secret with
 // a newcomer, recognised by Commitment.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type TopicSecret struct {
 	_          struct{} `cbor:",toarray"`
 	Version    uint8    // 1
@@ -132,6 +145,8 @@ type TopicSecret struct {
 }
 
 // SecretShare is the secret sealed to one node.
+//
+// Growth: with TopicSecret, of which it is a part; it has no version of its own.
 type SecretShare struct {
 	_      struct{} `cbor:",toarray"`
 	Node   NodeID
@@ -161,6 +176,9 @@ func CommitTopicSecret(secret [32]byte) Hash {
 
 // Invite is the file that an invitation travels in: what a newcomer needs to find the
 // network and to be let in. It holds no secret in clear.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type Invite struct {
 	_          struct{} `cbor:",toarray"`
 	Version    uint8    // 1
@@ -171,6 +189,8 @@ type Invite struct {
 }
 
 // Bootstrap is a node to call first.
+//
+// Growth: with Invite, of which it is a part; it has no version of its own.
 type Bootstrap struct {
 	_     struct{} `cbor:",toarray"`
 	Node  NodeID
@@ -194,6 +214,9 @@ func (i *Invite) Validate() error {
 }
 
 // Hello is all that a peer that is not known may say: who it is, and who invited it.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type Hello struct {
 	_          struct{} `cbor:",toarray"`
 	Version    uint8    // 1

@@ -44,6 +44,8 @@ func ParseOrgKind(s string) (OrgKind, error) {
 }
 
 // RootSet is a set of root keys of which Threshold must sign.
+//
+// Growth: none; it is hashed and committed to before it is used.
 type RootSet struct {
 	_         struct{}  `cbor:",toarray"`
 	Keys      []RootKey // sorted
@@ -68,6 +70,8 @@ func (s *RootSet) Validate() error {
 }
 
 // Inception is what an organisation is founded on; its hash is the OrgID. It never changes.
+//
+// Growth: a new Version; it is hashed, so what an organisation was founded on never changes.
 type Inception struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1
@@ -104,6 +108,9 @@ func (i *Inception) Validate() error {
 
 // RootRotation replaces the root set. It is signed by the new set's threshold, and the new
 // set must be the one that the set before it committed to.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type RootRotation struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1
@@ -132,6 +139,8 @@ const (
 )
 
 // RetiredKey is an operational key that ended.
+//
+// Growth: with RootEpoch, of which it is a part; it has no version of its own.
 type RetiredKey struct {
 	_      struct{} `cbor:",toarray"`
 	Key    OpKey
@@ -141,6 +150,9 @@ type RetiredKey struct {
 
 // RootEpoch is what the root keys sign: the operational key in force. A higher epoch voids
 // all cards of the epochs below it.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type RootEpoch struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1
@@ -168,6 +180,8 @@ func (r *RootEpoch) Validate() error {
 }
 
 // NodeEntry is one node of an organisation, on its card.
+//
+// Growth: with Card, of which it is a part; it has no version of its own.
 type NodeEntry struct {
 	_         struct{} `cbor:",toarray"`
 	Node      NodeID
@@ -181,6 +195,9 @@ type NodeEntry struct {
 
 // NodeBinding is what a node's own keys sign, so that no organisation can put another's
 // node on its card: as its own, or as removed.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type NodeBinding struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1
@@ -190,6 +207,8 @@ type NodeBinding struct {
 }
 
 // Binding is the signatures of a node's keys over its NodeBinding.
+//
+// Growth: with NodeEntry and RemovedNode, of which it is a part; it has no version of its own.
 type Binding struct {
 	_       struct{}  `cbor:",toarray"`
 	Host    Signature // by the node's peer key
@@ -197,6 +216,8 @@ type Binding struct {
 }
 
 // RemovedNode is a node that ended, with the last entries of it that count.
+//
+// Growth: with Card, of which it is a part; it has no version of its own.
 type RemovedNode struct {
 	_       struct{} `cbor:",toarray"`
 	Node    NodeID
@@ -207,6 +228,8 @@ type RemovedNode struct {
 }
 
 // FeedHead is a position in a feed.
+//
+// Growth: with Card and Termination, of which it is a part; it has no version of its own.
 type FeedHead struct {
 	_    struct{} `cbor:",toarray"`
 	Feed FeedID
@@ -236,6 +259,8 @@ type Card struct {
 }
 
 // SignedCard is a card's bytes and the operational key's signature over them.
+//
+// Growth: with the Card's Version, which a reader looks at first.
 type SignedCard struct {
 	_         struct{} `cbor:",toarray"`
 	Statement []byte   // encoded Card
@@ -246,6 +271,8 @@ type SignedCard struct {
 func (c *SignedCard) Hash() Hash { return Hash(digest("entente/card/v1", c.Statement)) }
 
 // CardOrder is the place of a card among an organisation's cards.
+//
+// Growth: with BatchStatement, of which it is a part; it has no version of its own.
 type CardOrder struct {
 	_      struct{} `cbor:",toarray"`
 	Epoch  uint32

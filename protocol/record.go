@@ -7,6 +7,10 @@ import (
 )
 
 // BatchStatement is what an originator signs: the Merkle root over records made together.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning. Another
+// way of signing is another Suite.
 type BatchStatement struct {
 	_          struct{} `cbor:",toarray"`
 	Version    uint8    // 1
@@ -32,6 +36,8 @@ func (b *BatchStatement) Validate() error {
 
 // Item is a record in a body. In a whole batch items stand in order, with Salt and Path
 // empty: salts follow from the seed. In a part each has its own.
+//
+// Growth: with Body, of which it is a part; it has no version of its own.
 type Item struct {
 	_        struct{} `cbor:",toarray"`
 	Index    uint32   // in the batch
@@ -42,6 +48,8 @@ type Item struct {
 }
 
 // BatchPart is a batch, or some of its records, inside a body.
+//
+// Growth: with Body, of which it is a part; it has no version of its own.
 type BatchPart struct {
 	_         struct{} `cbor:",toarray"`
 	Statement []byte   // encoded BatchStatement
@@ -51,6 +59,9 @@ type BatchPart struct {
 }
 
 // Body is the plaintext of an EntryRecords envelope, before compression and padding.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type Body struct {
 	_             struct{} `cbor:",toarray"`
 	Version       uint8    // 1
@@ -105,6 +116,9 @@ func (p *BatchPart) validate(handlings int) error {
 }
 
 // WithdrawBody is the plaintext of an EntryWithdraw envelope, before padding.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
 type WithdrawBody struct {
 	_        struct{} `cbor:",toarray"`
 	Version  uint8    // 1

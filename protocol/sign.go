@@ -38,6 +38,8 @@ func SigningBytes(c Context, network NetworkID, statement []byte) []byte {
 
 // Signed is a statement's bytes with the signatures over them. The bytes are what is
 // verified and hashed; they are decoded only after that.
+//
+// Growth: with the statement's Version, which a reader looks at first.
 type Signed struct {
 	_         struct{} `cbor:",toarray"`
 	Statement []byte
@@ -45,6 +47,8 @@ type Signed struct {
 }
 
 // KeySignature is one signature and the key that made it.
+//
+// Growth: with Signed, of which it is a part; it has no version of its own.
 type KeySignature struct {
 	_   struct{} `cbor:",toarray"`
 	Key [32]byte

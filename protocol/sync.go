@@ -19,6 +19,9 @@ const (
 )
 
 // SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
+//
+// Growth: a new exchange is a new SyncKind or a new protocol id of the stream; fields are
+// never removed, reordered or given another meaning.
 type SyncMessage struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8    // 1
@@ -36,6 +39,8 @@ type SyncMessage struct {
 }
 
 // FrontierEntry is the applied head of one feed.
+//
+// Growth: with SyncMessage, of which it is a part; it has no version of its own.
 type FrontierEntry struct {
 	_      struct{} `cbor:",toarray"`
 	Origin Origin
@@ -44,6 +49,8 @@ type FrontierEntry struct {
 }
 
 // PullRange asks for the entries of a feed from From on, at most Count of them.
+//
+// Growth: with SyncMessage, of which it is a part; it has no version of its own.
 type PullRange struct {
 	_     struct{} `cbor:",toarray"`
 	Feed  FeedID
