@@ -52,6 +52,39 @@ func FuzzHandling(f *testing.F) { fuzz[protocol.Handling](f, "handling", protoco
 func FuzzGrant(f *testing.F)    { fuzz[protocol.GrantBody](f, "grant", protocol.MaxBodySize) }
 func FuzzLetter(f *testing.F)   { fuzz[protocol.Letter](f, "letter", protocol.MaxLetterSize+1<<10) }
 
+func FuzzRejection(f *testing.F) { fuzz[protocol.OrgSigned](f, "rejection", protocol.MaxLetterSize) }
+func FuzzHead(f *testing.F)      { fuzz[protocol.Signed](f, "head", protocol.MaxStatementSize) }
+
+// statements are what stands inside of signed messages and sealed bodies.
+var statements = []func() any{
+	func() any { return new(protocol.Card) }, func() any { return new(protocol.Inception) }, func() any { return new(protocol.RootRotation) },
+	func() any { return new(protocol.RootEpoch) }, func() any { return new(protocol.Genesis) }, func() any { return new(protocol.Sponsorship) },
+	func() any { return new(protocol.Removal) }, func() any { return new(protocol.TopicSecret) }, func() any { return new(protocol.Agreement) },
+	func() any { return new(protocol.Termination) }, func() any { return new(protocol.Rejection) }, func() any { return new(protocol.BatchStatement) },
+	func() any { return new(protocol.GrantPlain) }, func() any { return new(protocol.Head) }, func() any { return new(protocol.Header) },
+}
+
+// FuzzStatements reads each of them.
+func FuzzStatements(f *testing.F) {
+	alice, a := Alice(), Agreement()
+	seeds := []any{&alice.Card, nil, nil, nil, Network(), &protocol.Sponsorship{Version: 1, Expires: 1}, &protocol.Removal{Version: 1}, &protocol.TopicSecret{Version: 1, Period: 1},
+		&a, &protocol.Termination{Version: 1, At: 1}, &protocol.Rejection{Version: 1}, nil, &protocol.GrantPlain{Version: 1}, nil, nil}
+	for i, s := range seeds {
+		if s != nil {
+			f.Add(uint8(i), protocol.Encode(s))
+		}
+	}
+	f.Add(uint8(1), alice.Card.Inception)
+	f.Add(uint8(3), alice.Card.RootEpoch.Statement)
+	f.Add(uint8(11), alice.Body().Batches[0].Statement)
+	f.Fuzz(func(t *testing.T, kind uint8, data []byte) {
+		v := statements[int(kind)%len(statements)]()
+		if protocol.Decode(data, protocol.MaxCardSize, v) == nil && !bytes.Equal(protocol.Encode(v), data) {
+			t.Errorf("%T: %x encodes back to %x", v, data, protocol.Encode(v))
+		}
+	})
+}
+
 // FuzzIDs reads ids in their text form: what is accepted prints as it was written.
 func FuzzIDs(f *testing.F) {
 	f.Add(Alice().Org.String())

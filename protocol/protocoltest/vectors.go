@@ -77,6 +77,20 @@ func Read(message string, data []byte) (map[string]any, error) {
 		}
 		_, err := crypto.VerifyTermination(&s, network, cards)
 		return nil, err
+	case "rejection":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyRejection(&s, network, cards)
+		return nil, err
+	case "head":
+		var s protocol.Signed
+		if err := protocol.Decode(data, protocol.MaxStatementSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyHead(network, &s)
+		return nil, err
 	case "envelope":
 		e, err := crypto.VerifyEnvelope(network, data)
 		if err != nil {
@@ -129,6 +143,8 @@ func Samples() map[string][]byte {
 	term := &protocol.Termination{Version: 1, Network: network, Agreement: signed.ID(), Org: bob.Org, At: Now, Reason: "test",
 		Heads: []protocol.FeedHead{{Feed: entry.Header.Feed, Seq: 1, Hash: entry.Hash}}}
 	termination := must(crypto.SignTermination(term, bob.Op))
+	rejection := must(crypto.SignRejection(&protocol.Rejection{Version: 1, Network: network, Agreement: signed.ID(), Org: bob.Org, At: Now, Reason: "test"}, bob.Op))
+	head := must(crypto.SignHead(&protocol.Head{Version: 1, Network: network, Origin: entry.Origin, Seq: 1, Hash: entry.Hash, At: Now}, alice.Signing))
 	handling := protocol.Handling{TLP: protocol.TLPRed, PAP: protocol.PAPAmber, Countries: []string{"TH", "VN"}, Personal: protocol.PersonalNetwork,
 		Purposes: []string{"investigation"}, RetentionDays: 30, Excluded: []protocol.OrgID{Carol().Org}, Named: []protocol.OrgID{bob.Org}}
 	handling.Normalise()
@@ -137,6 +153,8 @@ func Samples() map[string][]byte {
 		"roster":      protocol.Encode(&sponsorship),
 		"agreement":   protocol.Encode(signed),
 		"termination": protocol.Encode(&termination),
+		"rejection":   protocol.Encode(&rejection),
+		"head":        protocol.Encode(&head),
 		"envelope":    entry.Raw,
 		"body":        protocol.Encode(alice.Body()),
 		"withdraw":    protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Reason: "false positive", Records: []protocol.RecordID{{1}, {2}}}),
@@ -151,7 +169,7 @@ func Samples() map[string][]byte {
 	}
 }
 
-var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements",
+var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "head": "Feeds and envelopes",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -223,6 +241,24 @@ func addSigned(out map[string][]Vector) {
 	lifted.RootEpoch = bob.Card.RootEpoch
 	card = must(crypto.SignCard(&lifted, bob.Op))
 	expect(out, "card", "root epoch of another organisation", "Lifted from Bob's card.", "wrong-context", protocol.Encode(&card))
+
+	g := Network()
+	genesis := must(crypto.SignStatement(protocol.StatementGenesis, protocol.Encode(g), protocol.NoNetwork, alice.Org, alice.Op))
+	expect(out, "roster", "genesis", "It is signed without a network, since it makes the network's id.", "ok", protocol.Encode(&genesis))
+	removal := &protocol.Removal{Version: 1, Network: network, Steward: alice.Org, Removed: bob.Org, At: Now, Reason: "test"}
+	st := must(crypto.SignStatement(protocol.StatementRemoval, protocol.Encode(removal), network, alice.Org, alice.Op))
+	expect(out, "roster", "removal", "By a steward.", "ok", protocol.Encode(&st))
+	st = must(crypto.SignStatement(protocol.StatementRemoval, protocol.Encode(removal), network, alice.Org, mallory.Op))
+	expect(out, "roster", "signed by another key", "Mallory's key in Alice's name.", "bad-signature", protocol.Encode(&st))
+	st = must(crypto.SignStatement(protocol.StatementRemoval, protocol.Encode(removal), network, bob.Org, bob.Op))
+	expect(out, "roster", "signed by another organisation", "The statement names Alice.", "bad-signature", protocol.Encode(&st))
+	st = must(crypto.SignStatement(protocol.StatementSponsorship, protocol.Encode(removal), network, alice.Org, alice.Op))
+	expect(out, "roster", "another kind", "A removal that says it is a sponsorship.", "malformed", protocol.Encode(&st))
+	var secret [32]byte
+	topic := &protocol.TopicSecret{Version: 1, Network: network, Issuer: alice.Org, Period: 1, Commitment: protocol.CommitTopicSecret(secret), Created: Now,
+		Shares: []protocol.SecretShare{{Node: bob.Host.Public(), Sealed: []byte("an age file would stand here")}}}
+	st = must(crypto.SignStatement(protocol.StatementTopicSecret, protocol.Encode(topic), network, alice.Org, alice.Op))
+	expect(out, "roster", "topic secret", "Shares are sealed to nodes.", "ok", protocol.Encode(&st))
 
 	a := Agreement()
 	expect(out, "agreement", "one signature missing", "Only Alice signed.", "bad-signature", protocol.Encode(SignAgreement(&a, alice)))
