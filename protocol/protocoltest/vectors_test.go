@@ -15,7 +15,10 @@ import (
 	"github.com/entente-mesh/entente/protocol"
 )
 
-var update = flag.Bool("update", false, "write the vectors anew")
+var (
+	update       = flag.Bool("update", false, "write the vectors anew")
+	updateSealed = flag.Bool("update-sealed", false, "seal the sealed vectors anew")
+)
 
 const dir = "../testdata/vectors"
 
@@ -111,6 +114,49 @@ func TestEveryByteCounts(t *testing.T) {
 			if signed := message == "card" || message == "agreement" || message == "envelope" || message == "termination" || message == "roster"; signed && err == nil {
 				t.Errorf("%s with byte %d altered is accepted", message, i)
 			}
+		}
+	}
+}
+
+const sealedFile = dir + "/sealed/sealed.json"
+
+// TestSealedVectors opens what was sealed once.
+func TestSealedVectors(t *testing.T) {
+	if *updateSealed {
+		b, err := json.MarshalIndent(MakeSealed(), "", " ")
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(sealedFile), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(sealedFile, append(b, '\n'), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(sealedFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []SealedVector
+	if err := json.Unmarshal(b, &list); err != nil || len(list) < 10 {
+		t.Fatalf("%d vectors, %v", len(list), err)
+	}
+	for _, v := range list {
+		t.Run(v.Name, func(t *testing.T) {
+			got, err := v.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != v {
+				t.Errorf("got %s, want %s", got.Expect, v.Expect)
+			}
+		})
+	}
+	made := MakeSealed() // the generator still makes what the file shows
+	for i, v := range made {
+		if i >= len(list) || v.Name != list[i].Name || v.Expect != list[i].Expect || v.Plain != list[i].Plain || v.Key != list[i].Key {
+			t.Errorf("the generator makes another %q", v.Name)
 		}
 	}
 }
