@@ -90,6 +90,9 @@ func TestLetterComesEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	carryNew(t, author, reader)
+	if st, err := reader.Status(); err != nil || st.Waiting != 1 || len(st.Problems) == 0 {
+		t.Errorf("status says %d wait, %v", st.Waiting, err)
+	}
 	if err := reader.change(func(tx *store.Tx) error { return putDoc(tx, kindAgreement, id[:], &doc) }); err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ type Status struct {
 	Envelopes   uint64             `json:"envelopes"` // of topics, control entries left out
 	Control     uint64             `json:"control_entries"`
 	Pending     uint64             `json:"pending"` // entries stored and not gone through yet
+	Waiting     int                `json:"waiting"` // entries that cannot be judged yet: a card, an agreement or their time is missing
 	Records     uint64             `json:"records"`
 	Quarantined int                `json:"quarantined"`
 	Agreements  int                `json:"agreements_in_force"`
@@ -103,6 +104,11 @@ func (n *Node) Status() (*Status, error) {
 		}
 		return tx.Feeds(func(f *store.Feed) error {
 			st.Pending += f.Seq - f.Opened
+			early, err := tx.EntriesIn(f.ID, store.AwaitingKey)
+			if err != nil {
+				return err
+			}
+			st.Waiting += len(early)
 			if f.Origin.Topic == control {
 				st.Control += f.Seq
 			} else {
@@ -151,6 +157,9 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	}
 	if st.Quarantined > 0 {
 		add("warning", "see 'entente quarantine list'", "%d records or entries are in quarantine", st.Quarantined)
+	}
+	if st.Waiting > 0 {
+		add("warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", st.Waiting)
 	}
 	if st.Online && st.Connected == 0 && len(s.members) > 1 {
 		add("warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")

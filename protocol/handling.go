@@ -116,7 +116,7 @@ func (o OnwardRule) String() string { return enumName(onwardNames[:], uint8(o)) 
 func ParseOnwardRule(s string) (OnwardRule, error) {
 	i := slices.Index(onwardNames[:], strings.ToLower(s))
 	if i < 0 {
-		return 0, fmt.Errorf("unknown onward rule %q; use nobody, named, kinds or partners", s)
+		return 0, malformed("unknown onward rule %q; use nobody, named, kinds or partners", s)
 	}
 	return OnwardRule(i), nil
 }
@@ -239,5 +239,5 @@ func parseEnum(what string, names []string, s string) (uint8, error) {
 			return uint8(i), nil
 		}
 	}
-	return 0, fmt.Errorf("unknown %s %q; use one of %s", what, s, strings.Join(names[1:], ", "))
+	return 0, malformed("unknown %s %q; use one of %s", what, s, strings.Join(names[1:], ", "))
 }
