@@ -25,9 +25,10 @@ policy                    < protocol protocol/stix
 node/intake               < protocol protocol/stix
 node/corpus               < protocol protocol/stix
 node/store                < protocol crypto
+node/anchor               < protocol
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix crypto policy node/intake node/corpus node/store node/mesh node/reconcile
+node                      < protocol protocol/stix crypto policy node/intake node/anchor node/corpus node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy node/intake node
 node/simtest              < *
 cmd/entente               < *

@@ -14,6 +14,7 @@ import (
 type Epoch struct {
 	Feed   protocol.FeedID
 	Number uint64
+	First  uint64 // first entry sealed with it, where that was before the grant; else 0
 	Key    EpochKey
 }
 
@@ -34,6 +35,7 @@ type GrantTo struct {
 	Secret    [32]byte // of an agreement with the node's organisation
 	Node      protocol.NodeID
 	Recipient string // its age recipient
+	First     uint64 // first entry sealed under the key, if any was before the grant; else 0
 }
 
 // SealGrants returns the encoded body of a grant entry: one sealed key for each node, filled
@@ -48,10 +50,10 @@ func SealGrants(network protocol.NetworkID, publisher protocol.OrgID, feed proto
 	}
 	body := &protocol.GrantBody{Version: 1, Slots: make([]protocol.GrantSlot, slots)}
 	for i := range body.Slots {
-		plain := protocol.GrantPlain{Version: 1, Network: network, Publisher: publisher, Feed: feed, Seq: seq, Epoch: epoch}
+		plain := protocol.GrantPlain{Version: 1, Network: network, Publisher: publisher, Feed: feed, Seq: seq, Epoch: epoch, First: to[0].First}
 		recipient := ""
 		if i < len(to) {
-			plain.Recipient, plain.Key = to[i].Node, key.seed
+			plain.Recipient, plain.Key, plain.First = to[i].Node, key.seed, to[i].First
 			body.Slots[i].Hint = GrantHint(to[i].Secret, feed, seq, to[i].Node)
 			recipient = to[i].Recipient
 		} else {
@@ -103,11 +105,11 @@ func openGrant(ids []*Identity, sealed []byte, want protocol.GrantPlain) (*Epoch
 		if err := protocol.Decode(plain, protocol.MaxGrantSize, &g); err != nil {
 			return nil, err
 		}
-		want.Epoch, want.Key = g.Epoch, g.Key
+		want.Epoch, want.Key, want.First = g.Epoch, g.Key, g.First
 		if g != want {
 			return nil, protocol.Errorf(protocol.ErrWrongContext, "grant was made for another place or another node")
 		}
-		return &Epoch{Feed: g.Feed, Number: g.Epoch, Key: EpochKeyOf(g.Key)}, nil
+		return &Epoch{Feed: g.Feed, Number: g.Epoch, First: g.First, Key: EpochKeyOf(g.Key)}, nil
 	}
 	return nil, protocol.Errorf(protocol.ErrNotInAudience, "grant is sealed to an age identity that this node does not hold (any more)")
 }

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -59,34 +57,17 @@ func (n *Node) appendOnce(topic string, build func(*appender) error) error {
 
 func (n *Node) newAppender(s *snapshot, topic string) (*appender, error) {
 	a := &appender{n: n, snap: s, topic: topic}
-	id := protocol.NewTopicID(s.network, topic)
-	var inc incarnationDoc
-	err := n.st.Update(func(tx *store.Tx) error {
-		ok, err := getDoc(tx, kindFeedNumber, id[:], &inc)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			var b [8]byte
-			rand.Read(b[:])
-			inc.Incarnation = binary.BigEndian.Uint64(b[:])
-			if err := putDoc(tx, kindFeedNumber, id[:], &inc); err != nil {
-				return err
-			}
-		}
-		origin := protocol.Origin{Signing: n.keys.Signing.Public(), Incarnation: inc.Incarnation, Topic: id}
-		a.feed, err = tx.Feed(origin.FeedID(s.network))
-		if err == nil && a.feed == nil {
-			a.feed = &store.Feed{ID: origin.FeedID(s.network), Origin: origin}
-			err = tx.PutFeed(a.feed)
-		}
-		if err == nil {
+	err := n.st.Update(func(tx *store.Tx) (err error) {
+		if a.feed, err = n.ownFeed(tx, s.network, protocol.NewTopicID(s.network, topic)); err == nil {
 			a.epochs, err = loadEpochs(tx, a.feed.ID)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading own feed: %w", err)
+	}
+	if err := n.checkAnchor(a.feed); err != nil {
+		return nil, err
 	}
 	// Never falls within a feed, whatever the clock does.
 	a.sealedAt = max(uint64(nowMillis()), a.feed.SealedAt)
@@ -126,20 +107,14 @@ func (a *appender) commit() error {
 	current := n.snap.Load().generation == a.snap.generation
 	var err error
 	if current {
-		err = n.st.Update(func(tx *store.Tx) error {
-			for _, fn := range a.onCommit {
-				if err := fn(tx); err != nil {
-					return err
-				}
-			}
-			if err := a.epochs.store(tx); err != nil {
-				return err
-			}
-			last := a.envs[len(a.envs)-1]
-			f := *a.feed
-			f.Seq, f.Hash, f.SealedAt = last.Header.Seq, last.Hash, a.sealedAt
-			return tx.CommitStaged(&f)
-		})
+		last := a.envs[len(a.envs)-1]
+		f := *a.feed
+		f.Seq, f.Hash, f.SealedAt = last.Header.Seq, last.Hash, a.sealedAt
+		// First the anchor, then the store: if the process ends in between, the feed is closed
+		// at the next start, because nobody can know that nobody saw the entries.
+		if err = n.setAnchor(&f); err == nil {
+			err = n.st.Update(func(tx *store.Tx) error { return a.write(tx, &f) })
+		}
 	}
 	n.stateMu.RUnlock()
 	if !current || err != nil {
@@ -160,4 +135,24 @@ func (a *appender) commit() error {
 		n.counters.failed.Add(1)
 	}
 	return nil
+}
+
+// write moves the head of the feed, with all that goes with it.
+func (a *appender) write(tx *store.Tx, f *store.Feed) error {
+	var inc incarnationDoc
+	if _, err := getDoc(tx, kindFeedNumber, f.Origin.Topic[:], &inc); err != nil {
+		return err
+	}
+	if inc.Incarnation != f.Origin.Incarnation {
+		return errClosed
+	}
+	for _, fn := range a.onCommit {
+		if err := fn(tx); err != nil {
+			return err
+		}
+	}
+	if err := a.epochs.store(tx); err != nil {
+		return err
+	}
+	return tx.CommitStaged(f)
 }

@@ -20,6 +20,11 @@ const (
 	kindFeedNumber = "n/incarnation/"
 	kindPublished  = "n/published/"
 	kindQuarantine = "n/quarantine/"
+	kindFork       = "n/fork/"
+	kindErase      = "n/erase/"
+	kindHead       = "n/head/"
+	kindWithheld   = "n/withheld/"
+	kindLate       = "n/late/"
 )
 
 const maxDocument = 8 << 20
@@ -68,6 +73,17 @@ type publishedDoc struct {
 	Topic      string
 	Generation uint64
 	At         uint64
+	// RetentionDays of its records, 0 if they state none; Expired once its erase was signed.
+	RetentionDays uint32
+	Expired       bool
+}
+
+// withheldDoc is what a publisher answered about keys that this node lacks.
+type withheldDoc struct {
+	_         struct{} `cbor:",toarray"`
+	Envelopes uint64
+	Reason    string
+	At        uint64
 }
 
 // quarantineDoc is a record, or a whole entry, that arrived and is not to be used.
@@ -84,11 +100,6 @@ type quarantineDoc struct {
 	At        uint64
 	StixID    string
 	Type      string
-}
-
-type incarnationDoc struct {
-	_           struct{} `cbor:",toarray"`
-	Incarnation uint64
 }
 
 func putDoc(tx *store.Tx, kind string, id []byte, doc any) error {

@@ -61,6 +61,9 @@ func (a *appender) cover(orgs []protocol.OrgID) ([]*store.Epoch, error) {
 	}
 	for _, ep := range use {
 		ep.Used++
+		if ep.First == 0 {
+			ep.First = a.nextSeq() // of the envelope, or of a grant ahead of it
+		}
 		a.epochs.dirty[ep.Number] = true
 	}
 	return use, nil
@@ -141,10 +144,12 @@ func (a *appender) secretWith(org protocol.OrgID) ([32]byte, bool) {
 
 // grant adds grant entries for the nodes that are due ep's key and do not have it. A stale
 // card gets none: its nodes get theirs when a fresh one has come.
-func (a *appender) grant(ep *store.Epoch) error {
+func (a *appender) grant(ep *store.Epoch) error { return a.grantTo(ep, ep.Audience) }
+
+func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID) error {
 	var to []crypto.GrantTo
 	now := uint64(nowMillis())
-	for _, org := range ep.Audience {
+	for _, org := range orgs {
 		card := a.snap.cards[org]
 		secret, ok := a.secretWith(org)
 		if card == nil || !ok || !card.Fresh(now) {
@@ -154,7 +159,7 @@ func (a *appender) grant(ep *store.Epoch) error {
 			if now >= e.NotAfter || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
 				continue
 			}
-			to = append(to, crypto.GrantTo{Secret: secret, Node: e.Node, Recipient: e.Recipient})
+			to = append(to, crypto.GrantTo{Secret: secret, Node: e.Node, Recipient: e.Recipient, First: ep.First})
 			ep.Granted = append(ep.Granted, store.Granted{Node: e.Node, Recipient: recipientHash(e.Recipient)})
 		}
 	}

@@ -84,26 +84,36 @@ func (s *snapshot) authorize(env *crypto.VerifiedEnvelope) (signer, error) {
 	return sg, nil
 }
 
-// Validate judges an envelope that a peer passed on, for forwarding: nil to accept. It reads
-// memory only. Classes ErrMalformed, ErrOversize, ErrBadSignature and ErrWrongContext are
-// the sender's fault, the others are nobody's.
-func (g *gate) validate(data []byte) error {
+// validate judges an envelope that a peer passed on in a topic, for forwarding: nil to
+// accept. It reads memory only. Classes ErrMalformed, ErrOversize, ErrBadSignature and
+// ErrWrongContext are the sender's fault, the others are nobody's. An entry that is stale
+// may be evidence of a fork, and is returned with errStale to be looked at later.
+func (g *gate) validate(topic protocol.TopicID, data []byte) (*crypto.VerifiedEnvelope, error) {
 	s := g.n.snap.Load()
 	env, err := crypto.VerifyEnvelope(s.network, data)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if env.Topic != topic {
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "envelope of one topic was gossiped in another")
 	}
 	if _, err := s.authorize(env); err != nil {
-		return err
+		return nil, err
 	}
 	if _, ok := s.topics[env.Topic]; !ok {
-		return protocol.Errorf(protocol.ErrNoAgreement, "this node is not in the topic")
+		return nil, protocol.Errorf(protocol.ErrNoAgreement, "this node is not in the topic")
 	}
 	if env.Header.Seq <= g.head(env.Header.Feed) {
-		return errStale
+		return env, errStale
 	}
-	return nil
+	if f := g.n.evidence.fork(env.Header.Feed); f != nil && env.Header.Seq >= f.Seq {
+		return nil, errFrozen
+	}
+	return env, nil
 }
+
+// errFrozen says that an entry comes after a fork of its feed.
+var errFrozen = errors.New("its feed was forked by its author before this entry")
 
 // errStale says that an entry is at or below the applied head.
 var errStale = errors.New("held already")
@@ -116,6 +126,8 @@ type admission struct {
 	Dropped int   // no room to wait
 	Refused error // the first refusal; the rest went on
 	Gaps    bool  // something is missing before what came
+	Broken  []broken
+	forks   []error
 }
 
 // admit takes verified envelopes in any order, stores those that extend their feeds, opens
@@ -136,6 +148,11 @@ func (g *gate) admit(envs []*crypto.VerifiedEnvelope) (admission, error) {
 			return out, err
 		}
 		envs = envs[count:]
+	}
+	for _, fork := range out.forks {
+		if err := g.n.foundFork(fork); err != nil {
+			return out, err
+		}
 	}
 	return out, g.drainLocked()
 }
@@ -193,21 +210,31 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 	if _, ok := s.topics[env.Topic]; !ok {
 		return refuse(protocol.Errorf(protocol.ErrNoAgreement, "this node is not in the topic of the entry"))
 	}
-	if env.Signing == g.n.keys.Signing.Public() && env.Header.Seq > g.head(env.Header.Feed) {
-		// Only the gate out appends to own feeds. An own entry that is not held here means
-		// that this store was rolled back.
-		g.n.log.Error("an entry of this node's own feed came from outside: was its data restored from a backup?", "feed", env.Header.Feed, "seq", env.Header.Seq)
-		return refuse(protocol.Errorf(protocol.ErrBrokenChain, "entry of this node's own feed is not held here"))
+	if env.Signing == g.n.keys.Signing.Public() {
+		// Only the gate out appends to the feed in use. An own entry that is not held here
+		// means that this store went back in time: the feed is closed, and takes what it lost.
+		if err := g.n.sawOwn(tx, &env.Origin, env.Header.Feed, env.Header.Seq); err != nil {
+			return err
+		}
 	}
 	feed, err := tx.Feed(env.Header.Feed)
 	if err != nil {
 		return err
 	}
 	if feed == nil {
+		if err := g.n.roomForFeed(tx, &env.Origin); err != nil {
+			return refuse(err)
+		}
 		feed = &store.Feed{ID: env.Header.Feed, Origin: env.Origin}
+		if f := g.n.evidence.fork(feed.ID); f != nil {
+			feed.Frozen = f.Seq
+		}
 		if err := tx.PutFeed(feed); err != nil {
 			return err
 		}
+	}
+	if feed.Frozen != 0 && env.Header.Seq >= feed.Frozen {
+		return refuse(errFrozen)
 	}
 	if env.Header.Seq > feed.Seq+1 {
 		out.Gaps = true
@@ -220,23 +247,72 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 	}
 	for env != nil {
 		added, err := tx.Append(env)
-		if err != nil {
-			if errors.Is(err, protocol.ErrBrokenChain) || errors.Is(err, store.ErrFork) {
-				return refuse(err)
-			}
+		switch {
+		case errors.Is(err, store.ErrFork):
+			out.forks = append(out.forks, err)
+			return refuse(err)
+		case errors.Is(err, protocol.ErrBrokenChain):
+			out.Broken = append(out.Broken, broken{Feed: env.Header.Feed, From: 1, To: env.Header.Seq - 1})
+			return refuse(err)
+		case err != nil:
 			return err
 		}
 		if !added {
 			out.Held++
+			if !env.Skeleton() {
+				g.reopenBody(tx, env)
+			}
 			return nil
 		}
 		out.Stored++
 		grown[env.Header.Feed] = env.Header.Seq
-		if w := g.waiting[env.Header.Feed]; w != nil {
-			env = w.entries[env.Header.Seq+1]
+		next := env.Header.Seq + 1
+		if w := g.waiting[env.Header.Feed]; w != nil && (feed.Frozen == 0 || next < feed.Frozen) {
+			env = w.entries[next]
 		} else {
 			env = nil
 		}
+	}
+	return nil
+}
+
+// reopenBody marks a feed to be gone through again if a body came that was awaited.
+func (g *gate) reopenBody(tx *store.Tx, env *crypto.VerifiedEnvelope) {
+	state, _, err := tx.EntryState(env.Header.Feed, env.Header.Seq)
+	if err == nil && state == store.AwaitingBody {
+		g.reopenFeed(env.Header.Feed)
+	}
+}
+
+// reopenFeed marks a feed to be gone through again.
+func (g *gate) reopenFeed(feed protocol.FeedID) {
+	g.todoMu.Lock()
+	g.again[feed] = true
+	g.todoMu.Unlock()
+	g.enqueue(feed)
+}
+
+// roomForFeed bounds the feeds of one node in one topic: a node that signs makes as many as
+// it likes, at no cost.
+func (n *Node) roomForFeed(tx *store.Tx, o *protocol.Origin) error {
+	open, all := 0, 0
+	err := tx.Feeds(func(f *store.Feed) error {
+		if f.Origin.Signing != o.Signing || f.Origin.Topic != o.Topic {
+			return nil
+		}
+		all++
+		if h := n.heads.get(f.ID); f.Frozen == 0 && (h == nil || !h.Closed) {
+			open++
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case all >= protocol.MaxFeedsPerNode:
+		return protocol.Errorf(protocol.ErrOversize, "its author has %d feeds in this topic, at most %d are held", all, protocol.MaxFeedsPerNode)
+	case open >= protocol.MaxOpenIncarnations && o.Signing != n.keys.Signing.Public():
+		return protocol.Errorf(protocol.ErrOversize, "its author has %d open feeds in this topic, at most %d are held; it has to close the older ones", open, protocol.MaxOpenIncarnations)
 	}
 	return nil
 }
@@ -267,8 +343,8 @@ func (g *gate) hold(env *crypto.VerifiedEnvelope) bool {
 func (g *gate) openAll() error {
 	err := g.n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
-			g.setHead(f.ID, f.Seq)
-			if f.Opened < f.Seq {
+			g.setHead(f.ID, f.Good())
+			if f.Opened < f.Good() {
 				g.enqueue(f.ID)
 			}
 			return nil
@@ -297,10 +373,7 @@ func (g *gate) reopen(orgs []protocol.OrgID) error {
 	return g.n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
 			if sg, ok := s.signers[f.Origin.Signing]; ok && sg.org != g.n.org && slices.Contains(orgs, sg.org) {
-				g.todoMu.Lock()
-				g.again[f.ID] = true
-				g.todoMu.Unlock()
-				g.enqueue(f.ID)
+				g.reopenFeed(f.ID)
 			}
 			return nil
 		})
@@ -315,10 +388,7 @@ func (g *gate) reopenEarly() error {
 			if err != nil || len(seqs) == 0 {
 				return err
 			}
-			g.todoMu.Lock()
-			g.again[f.ID] = true
-			g.todoMu.Unlock()
-			g.enqueue(f.ID)
+			g.reopenFeed(f.ID)
 			return nil
 		})
 	})

@@ -57,7 +57,7 @@ func TestBadEntriesChangeNothing(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := fingerprint(t, reader)
-			if err := reader.gate.validate(tc.raw); !errors.Is(err, tc.want) {
+			if err := judge(reader, tc.raw); !errors.Is(err, tc.want) {
 				t.Errorf("validator says %v, want %v", err, tc.want)
 			} else if len(err.Error()) < 10 {
 				t.Errorf("error %q says nothing", err)
@@ -76,7 +76,7 @@ func TestBadEntriesChangeNothing(t *testing.T) {
 	t.Run("a bit flipped anywhere", func(t *testing.T) {
 		before := fingerprint(t, reader)
 		for at := 0; at < len(good.Raw); at += 7 {
-			if err := reader.gate.validate(flipped(at)); err == nil {
+			if err := judge(reader, flipped(at)); err == nil {
 				t.Errorf("byte %d can be changed", at)
 			}
 		}
@@ -86,7 +86,7 @@ func TestBadEntriesChangeNothing(t *testing.T) {
 	})
 	t.Run("replayed", func(t *testing.T) {
 		before := fingerprint(t, reader)
-		if err := reader.gate.validate(all[len(all)-2].Raw); !errors.Is(err, errStale) {
+		if err := judge(reader, all[len(all)-2].Raw); !errors.Is(err, errStale) {
 			t.Errorf("validator says %v", err)
 		}
 		a, err := reader.gate.admit(all[:len(all)-1])
@@ -160,23 +160,34 @@ func TestWaitingIsBounded(t *testing.T) {
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	network := author.snap.Load().network
-	dropped := 0
-	for inc := range uint64(maxWaitingFeeds + 10) {
+	dropped, refused := 0, 0
+	for inc := range uint64(protocol.MaxOpenIncarnations + 10) {
 		o := protocol.Origin{Signing: author.keys.Signing.Public(), Incarnation: inc, Topic: protocol.NewTopicID(network, "c2")}
-		for seq := uint64(2); seq < 12; seq++ {
-			e, err := crypto.SignEnvelope(network, o, protocol.EntryRecords, seq, protocol.Hash{1}, make([]byte, 1000), author.keys.Signing)
+		for seq := uint64(2); seq < maxWaitingEntries+12; seq++ {
+			e, err := crypto.SignEnvelope(network, o, protocol.EntryRecords, seq, protocol.Hash{1}, make([]byte, 100), author.keys.Signing)
 			if err != nil {
 				t.Fatal(err)
 			}
 			a, err := reader.gate.admit([]*crypto.VerifiedEnvelope{e})
-			if err != nil || !a.Gaps {
-				t.Fatalf("%+v, %v", a, err)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case a.Refused != nil:
+				if !errors.Is(a.Refused, protocol.ErrOversize) {
+					t.Fatalf("refused: %v", a.Refused)
+				}
+				refused++
+			case !a.Gaps:
+				t.Fatalf("%+v", a)
 			}
 			dropped += a.Dropped
+			if refused > 0 {
+				break
+			}
 		}
 	}
-	if len(reader.gate.waiting) > maxWaitingFeeds || dropped == 0 {
-		t.Errorf("%d feeds wait, %d entries were dropped", len(reader.gate.waiting), dropped)
+	if len(reader.gate.waiting) > protocol.MaxOpenIncarnations || dropped != 10*protocol.MaxOpenIncarnations || refused != 10 {
+		t.Errorf("%d feeds wait, %d entries were dropped, %d refused", len(reader.gate.waiting), dropped, refused)
 	}
 }
 
@@ -208,7 +219,7 @@ func TestRemovedNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (&view{reader}).TakeItems([]protocol.SignedCard{signed}, nil); err != nil {
+	if err := (&view{n: reader}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{signed}}); err != nil {
 		t.Fatal(err)
 	}
 	if reader.Card(author.Org()).Serial != card.Serial {
@@ -230,7 +241,7 @@ func TestRemovedNode(t *testing.T) {
 	if reads(t, reader, "198.51.100.2") {
 		t.Error("an entry after the final head opened")
 	}
-	if err := reader.gate.validate(topic[len(topic)-1].Raw); !errors.Is(err, protocol.ErrUnknownAuthor) {
+	if err := judge(reader, topic[len(topic)-1].Raw); !errors.Is(err, protocol.ErrUnknownAuthor) {
 		t.Errorf("validator says %v", err)
 	}
 }
@@ -270,7 +281,7 @@ func TestMissingSignature(t *testing.T) {
 		if _, err := reader.Trust(&signed, wordsOf(author.Org())); !errors.Is(err, protocol.ErrBadSignature) {
 			t.Errorf("trusting it: %v", err)
 		}
-		if err := (&view{reader}).TakeItems([]protocol.SignedCard{signed}, nil); err != nil {
+		if err := (&view{n: reader}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{signed}}); err != nil {
 			t.Error(err)
 		}
 		if fingerprint(t, reader) != before {

@@ -101,7 +101,7 @@ func TestStrangersAreNotKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := fingerprint(t, nodes[0])
-	err = (&view{nodes[0]}).TakeItems([]protocol.SignedCard{stranger.OwnCard().Signed, other.OwnCard().Signed}, []protocol.RosterStatement{st})
+	err = (&view{n: nodes[0]}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{stranger.OwnCard().Signed, other.OwnCard().Signed}, Roster: []protocol.RosterStatement{st}})
 	if err != nil {
 		t.Fatal(err)
 	}

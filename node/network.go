@@ -20,17 +20,20 @@ type network struct {
 	n    *Node
 	mesh *mesh.Mesh
 
-	woken  chan struct{} // state changed: topics, peers, card
-	syncs  chan protocol.NodeID
-	inbox  chan *crypto.VerifiedEnvelope
-	outbox chan announcement
-	dirty  chan struct{}
+	woken    chan struct{} // state changed: topics, peers, card
+	syncs    chan protocol.NodeID
+	inbox    chan *crypto.VerifiedEnvelope
+	outbox   chan announcement
+	notices  chan *protocol.Notice
+	suspects chan *crypto.VerifiedEnvelope // stale entries that may contradict what is held
+	dirty    chan struct{}
 
-	mu      sync.Mutex
-	joined  map[string]protocol.TopicID // wire name of every joined topic
-	last    map[protocol.NodeID]time.Time
-	syncing map[protocol.NodeID]bool
-	inSync  map[protocol.NodeID]time.Time
+	mu        sync.Mutex
+	joined    map[string]protocol.TopicID // wire name of every joined topic
+	last      map[protocol.NodeID]time.Time
+	syncing   map[protocol.NodeID]bool
+	inSync    map[protocol.NodeID]time.Time
+	askedKeys map[protocol.FeedID]time.Time
 }
 
 type announcement struct {
@@ -42,6 +45,7 @@ type announcement struct {
 const (
 	inboxEntries  = 1024
 	outboxEntries = 64
+	noticeEntries = 256
 	maxDegree     = 12 // peers that this node dials when the network is large
 	redialAfter   = 10 * time.Second
 	admitBatch    = 256
@@ -80,7 +84,8 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 	defer cancel()
 	net := &network{n: n, woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
-		dirty: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
+		notices: make(chan *protocol.Notice, noticeEntries), suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
+		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
 	listen := n.cfg.Listen
 	if len(listen) == 0 {
@@ -108,7 +113,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		ready(m.Addrs())
 	}
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.admitLoop, net.publishLoop} {
+	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.publishLoop} {
 		wg.Go(func() { run(ctx) })
 	}
 	<-ctx.Done()
@@ -140,8 +145,25 @@ func (net *network) known(id protocol.NodeID) (protocol.OrgID, bool) {
 }
 
 // validate is the validator of gossip: inline, from memory, three-valued.
-func (net *network) validate(_ protocol.NodeID, data []byte) mesh.Verdict {
-	err := net.n.gate.validate(data)
+func (net *network) validate(_ protocol.NodeID, name string, data []byte) mesh.Verdict {
+	net.mu.Lock()
+	topic, ok := net.joined[name]
+	net.mu.Unlock()
+	if !ok {
+		return mesh.Ignore
+	}
+	var err error
+	if topic == net.noticeTopic() {
+		_, err = net.n.readNotice(data)
+	} else {
+		var env *crypto.VerifiedEnvelope
+		if env, err = net.n.gate.validate(topic, data); errors.Is(err, errStale) && env != nil {
+			select {
+			case net.suspects <- env:
+			default: // the next comparison finds it too
+			}
+		}
+	}
 	switch {
 	case err == nil:
 		return mesh.Accept
@@ -158,8 +180,28 @@ func (net *network) validate(_ protocol.NodeID, data []byte) mesh.Verdict {
 	}
 }
 
-// deliver takes an accepted envelope from gossip.
-func (net *network) deliver(_ protocol.NodeID, data []byte) {
+func (net *network) noticeTopic() protocol.TopicID {
+	return protocol.NewTopicID(net.n.snap.Load().network, protocol.NoticeTopic)
+}
+
+// deliver takes an accepted message from gossip.
+func (net *network) deliver(_ protocol.NodeID, name string, data []byte) {
+	net.mu.Lock()
+	topic := net.joined[name]
+	net.mu.Unlock()
+	if topic == net.noticeTopic() {
+		var m protocol.Notice
+		if protocol.Decode(data, protocol.MaxGossipSize, &m) != nil {
+			return
+		}
+		select {
+		case net.notices <- &m:
+		default:
+			net.n.counters.dropped.Add(1)
+			net.markDirty()
+		}
+		return
+	}
 	env, err := crypto.VerifyEnvelope(net.n.snap.Load().network, data)
 	if err != nil {
 		return // the validator let it pass a moment ago; the network id cannot change
@@ -278,6 +320,9 @@ func (net *network) keepState(ctx context.Context) {
 		if err := net.renewCard(); err != nil {
 			net.n.log.Error("renewing the own card failed", "err", err)
 		}
+		if err := errors.Join(net.n.grantLate(), net.n.resealForked(ctx)); err != nil && ctx.Err() == nil {
+			net.n.log.Error("handing out keys, or sealing anew what a fork made void, failed", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -285,6 +330,9 @@ func (net *network) keepState(ctx context.Context) {
 			// Cards go stale and node entries end with time alone.
 			if err := net.n.change(func(*store.Tx) error { return nil }); err != nil {
 				net.n.log.Error("looking at the state anew failed", "err", err)
+			}
+			if err := net.n.expire(); err != nil {
+				net.n.log.Error("erasing what is past its retention failed", "err", err)
 			}
 			if err := errors.Join(net.n.gate.reopenEarly(), net.n.gate.drain()); err != nil {
 				net.n.log.Error("opening entries that came too early failed", "err", err)
@@ -302,6 +350,9 @@ func (net *network) joinTopics() {
 			want[name] = id
 		}
 	}
+	for _, name := range s.wireNames(protocol.NoticeTopic) {
+		want[name] = net.noticeTopic()
+	}
 	net.mu.Lock()
 	defer net.mu.Unlock()
 	for name := range net.joined {
@@ -314,11 +365,12 @@ func (net *network) joinTopics() {
 		if _, ok := net.joined[name]; ok {
 			continue
 		}
+		net.joined[name] = id // before messages come
 		if err := net.mesh.Join(name); err != nil {
 			net.n.log.Error("joining topic failed", "topic", s.topics[id], "err", err)
+			delete(net.joined, name)
 			continue
 		}
-		net.joined[name] = id
 		net.markDirty()
 	}
 }

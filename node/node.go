@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/anchor"
 	"github.com/entente-mesh/entente/node/mesh"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
@@ -27,6 +29,13 @@ type Config struct {
 	Log         *slog.Logger         // nil: nothing is logged
 	HostOptions []mesh.HostOption    // simulation only
 	SyncEvery   time.Duration        // 0: DefaultSyncEvery
+	HeadEvery   time.Duration        // 0: DefaultHeadEvery
+	// Anchor is the directory that must not go back in time with Dir (see package anchor);
+	// empty: Dir with ".anchor" added, or none if Dir is empty.
+	Anchor string
+	// AcceptRestored shows and serves a store that went back in time although it is not known
+	// what was erased since.
+	AcceptRestored bool
 }
 
 // DefaultListen are the addresses listened on where none are given.
@@ -35,6 +44,9 @@ var DefaultListen = []string{"/ip4/0.0.0.0/udp/4401/quic-v1", "/ip4/0.0.0.0/tcp/
 // DefaultSyncEvery is how often a node compares itself with a peer when nothing else makes
 // it do so.
 const DefaultSyncEvery = time.Minute
+
+// DefaultHeadEvery is how often a node states where its feeds stand, also when idle.
+const DefaultHeadEvery = time.Minute
 
 // Node is one member's node. Its methods may be called concurrently.
 type Node struct {
@@ -54,6 +66,11 @@ type Node struct {
 
 	// appendMu serialises the gate out: all appends to own feeds.
 	appendMu sync.Mutex
+
+	anchor   *anchor.Anchor // nil: in memory
+	restored atomic.Pointer[restoredDoc]
+	evidence *evidence
+	heads    *headTable
 
 	cache *policy.Cache
 
@@ -79,6 +96,9 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.SyncEvery == 0 {
 		cfg.SyncEvery = DefaultSyncEvery
 	}
+	if cfg.HeadEvery == 0 {
+		cfg.HeadEvery = DefaultHeadEvery
+	}
 	dir := cfg.Dir
 	if dir != "" {
 		dir = filepath.Join(dir, "store")
@@ -90,6 +110,7 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, log: cfg.Log, org: cfg.Keys.Org, keys: cfg.Keys, st: st, started: nowMillis()}
 	n.cache = policy.NewCache()
 	n.gate = newGate(n)
+	n.evidence, n.heads = newEvidence(), newHeadTable()
 	err = st.DropStaged()
 	if err == nil {
 		err = st.View(func(tx *store.Tx) error {
@@ -102,18 +123,36 @@ func Open(cfg Config) (*Node, error) {
 	if err == nil && cfg.Card != nil && n.OwnCard() == nil {
 		err = n.putOwnCard(cfg.Card)
 	}
-	if err == nil {
-		err = n.gate.openAll()
+	if cfg.Anchor == "" && cfg.Dir != "" {
+		cfg.Anchor = strings.TrimRight(cfg.Dir, string(filepath.Separator)) + ".anchor"
+	}
+	for _, step := range []func() error{
+		func() error {
+			if cfg.Anchor == "" {
+				return nil
+			}
+			return n.openAnchor(cfg.Anchor)
+		},
+		n.loadEvidence, n.loadRestored, n.loadHeads, n.gate.openAll,
+	} {
+		if err == nil {
+			err = step()
+		}
 	}
 	if err != nil {
-		st.Close()
-		return nil, err
+		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
 }
 
-// Close closes the store. Run must have returned.
-func (n *Node) Close() error { return n.st.Close() }
+// Close closes the store and the anchor. Run must have returned.
+func (n *Node) Close() error {
+	err := n.st.Close()
+	if n.anchor != nil {
+		err = errors.Join(err, n.anchor.Close())
+	}
+	return err
+}
 
 // Org returns the node's organisation.
 func (n *Node) Org() protocol.OrgID { return n.org }

@@ -28,6 +28,9 @@ type reader struct {
 	sealedAt  uint64
 	out       []outcome
 	records   int
+	lacking   uint64          // first grant entry whose body is not held; 0: none
+	tombs     map[uint64]bool // entries whose bodies were erased
+	late      uint64          // first entry that may open now, with a key that came after it
 }
 
 // outcome is what became of one entry.
@@ -68,7 +71,7 @@ func (g *gate) open(feed protocol.FeedID, again bool) error {
 // unopened lists the entries of a feed that were gone through and did not open.
 func (g *gate) unopened(feed protocol.FeedID) (seqs []uint64, err error) {
 	err = g.n.st.View(func(tx *store.Tx) error {
-		for _, st := range []store.EntryState{store.NotForUs, store.AwaitingKey, store.Quarantined} {
+		for _, st := range []store.EntryState{store.NotForUs, store.AwaitingKey, store.AwaitingBody, store.Quarantined} {
 			list, err := tx.EntriesIn(feed, st)
 			if err != nil {
 				return err
@@ -79,6 +82,29 @@ func (g *gate) unopened(feed protocol.FeedID) (seqs []uint64, err error) {
 	})
 	slices.Sort(seqs)
 	return seqs, err
+}
+
+// firstLackingGrant returns the first grant entry of a feed whose body is not held; 0: none.
+func firstLackingGrant(tx *store.Tx, f *store.Feed) (uint64, error) {
+	if f.Lacking == 0 {
+		return 0, nil
+	}
+	seqs, err := tx.Lacking(f.ID, 1<<16)
+	for _, seq := range seqs {
+		raw, err := tx.Skeleton(f.ID, seq)
+		if err != nil || raw == nil {
+			return 0, err
+		}
+		var e protocol.Envelope
+		var h protocol.Header
+		if err := errors.Join(protocol.Decode(raw, protocol.MaxEnvelopeSize, &e), protocol.Decode(e.Header, protocol.MaxHeaderSize, &h)); err != nil {
+			return 0, err
+		}
+		if h.Kind == protocol.EntryGrant {
+			return seq, nil
+		}
+	}
+	return 0, err
 }
 
 // openSome opens entries until enough records have come together, and commits. Either seqs
@@ -92,12 +118,12 @@ func (g *gate) openSome(feed protocol.FeedID, seqs []uint64, move bool) (took in
 		return 0, false, err
 	}
 	for i, raw := range raws {
-		env, err := crypto.VerifyEnvelope(r.s.network, raw)
+		env, err := crypto.VerifyEntry(r.s.network, raw)
 		if err != nil {
 			n.stateMu.RUnlock()
 			return 0, false, fmt.Errorf("reading stored entry of feed %s: %w", feed.Short(), err)
 		}
-		if env.Header.Kind == protocol.EntryLetter && !r.own {
+		if env.Header.Kind == protocol.EntryLetter && !r.own && !env.Skeleton() {
 			if i > 0 {
 				break // what came before is committed first
 			}
@@ -118,6 +144,9 @@ func (g *gate) openSome(feed protocol.FeedID, seqs []uint64, move bool) (took in
 	}
 	err = n.st.Update(func(tx *store.Tx) error { return r.commit(tx, move) })
 	n.stateMu.RUnlock()
+	if err == nil && r.late != 0 {
+		g.reopenFeed(feed) // a key came after what is sealed under it
+	}
 	return took, took > 0, err
 }
 
@@ -158,14 +187,21 @@ func (n *Node) newReader(id protocol.FeedID, seqs []uint64) (*reader, [][]byte, 
 		if r.epochs, err = tx.Epochs(id); err != nil {
 			return err
 		}
+		if r.lacking, err = firstLackingGrant(tx, r.feed); err != nil {
+			return err
+		}
 		if seqs == nil {
-			return tx.Range(id, r.feed.Opened+1, 64, admitBytes, func(raw []byte) error {
+			count := min(64, r.feed.Good()-min(r.feed.Opened, r.feed.Good()))
+			return tx.Range(id, r.feed.Opened+1, int(count), admitBytes, func(raw []byte) error {
 				raws = append(raws, slices.Clone(raw))
 				return nil
 			})
 		}
 		size := 0
 		for _, seq := range seqs {
+			if seq > r.feed.Good() {
+				continue // after a fork
+			}
 			raw, err := tx.Envelope(id, seq)
 			if err != nil {
 				return err
@@ -178,6 +214,9 @@ func (n *Node) newReader(id protocol.FeedID, seqs []uint64) (*reader, [][]byte, 
 		return nil
 	})
 	if err != nil || r.feed == nil || len(raws) == 0 {
+		return nil, nil, err
+	}
+	if r.tombs, err = n.tombsOf(id, raws); err != nil {
 		return nil, nil, err
 	}
 	sg := r.s.signers[r.feed.Origin.Signing]
@@ -194,9 +233,36 @@ func (n *Node) newReader(id protocol.FeedID, seqs []uint64) (*reader, [][]byte, 
 	return r, raws, nil
 }
 
+// tombsOf tells which of some entries were erased.
+func (n *Node) tombsOf(feed protocol.FeedID, raws [][]byte) (map[uint64]bool, error) {
+	out := map[uint64]bool{}
+	network := n.snap.Load().network
+	return out, n.st.View(func(tx *store.Tx) error {
+		for _, raw := range raws {
+			_, h, err := protocol.DecodeSkeleton(network, raw)
+			if err != nil {
+				continue // it has its body
+			}
+			tomb, err := tx.Erased(feed, h.Seq)
+			if err != nil {
+				return err
+			}
+			out[h.Seq] = tomb != nil
+		}
+		return nil
+	})
+}
+
 // entry opens one entry. It changes nothing but the reader.
 func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
 	o := outcome{seq: env.Header.Seq, state: store.NotForUs}
+	if env.Skeleton() {
+		o.state = store.AwaitingBody
+		if tomb := r.tombs[env.Header.Seq]; tomb {
+			o.state = store.Erased
+		}
+		return o
+	}
 	var err error
 	switch env.Header.Kind {
 	case protocol.EntryGrant:
@@ -210,6 +276,9 @@ func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
 	}
 	switch {
 	case err == nil:
+	case errors.Is(err, protocol.ErrNotInAudience) && r.lacking != 0 && r.lacking < env.Header.Seq && env.Header.Kind != protocol.EntryGrant:
+		// Only who holds all grants before an entry knows that it is not for it.
+		o.state, o.reason = store.AwaitingKey, fmt.Sprintf("key: the grant in entry %d of this feed is not held", r.lacking)
 	case errors.Is(err, protocol.ErrNotInAudience):
 		o.state = store.NotForUs
 	case early(err):
@@ -239,7 +308,11 @@ func (r *reader) grant(env *crypto.VerifiedEnvelope, o *outcome) error {
 			return protocol.Errorf(protocol.ErrWrongContext, "grant gives another key for epoch %d than an earlier one", ep.Number)
 		}
 	}
-	o.epoch = &store.Epoch{Number: ep.Number, Key: ep.Key.UnsafeBytes(), Created: uint64(nowMillis())}
+	o.epoch = &store.Epoch{Number: ep.Number, Key: ep.Key.UnsafeBytes(), Created: uint64(nowMillis()), First: ep.First}
+	known := slices.ContainsFunc(r.epochs, func(e *store.Epoch) bool { return e.Number == ep.Number })
+	if !known && ep.First != 0 && ep.First < env.Header.Seq && (r.late == 0 || ep.First < r.late) {
+		r.late = ep.First
+	}
 	o.state = store.Applied
 	r.epochs = append(r.epochs, o.epoch)
 	return nil
@@ -299,7 +372,8 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 			continue
 		}
 		o.block.Records = append(o.block.Records, corpus.NewRecord{Record: rec.ID, Originator: rec.Originator, Handling: rec.Handling,
-			Object: obj, Agreement: d.Agreement, Term: d.Term, Text: d.Text})
+			Object: obj, Agreement: d.Agreement, Term: d.Term, Text: d.Text,
+			Expires: expiresAt(body.SealedAt, body.RetentionDays, rec.Handling.RetentionDays, d.Retention)})
 	}
 	r.records += len(o.block.Records)
 	return nil

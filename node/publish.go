@@ -279,7 +279,7 @@ func (a *appender) sealSome(p *Plan, rec *Receipt, orgs []protocol.OrgID, days u
 			it := p.items[items[0]].item
 			return 0, fmt.Errorf("sealing %s (line %d): %w", it.Object.ID, it.Line, err)
 		}
-		doc := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: a.sealedAt}
+		doc := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: a.sealedAt, RetentionDays: days}
 		place := entryKey(a.feed.ID, a.nextSeq())
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &doc) })
 		if err := a.add(protocol.EntryRecords, sealed); err != nil {

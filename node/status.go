@@ -19,6 +19,10 @@ type counters struct {
 	ignored  atomic.Uint64 // gossip: nobody's fault
 	dropped  atomic.Uint64 // gossip: no room; left to the sync
 	failed   atomic.Uint64 // storing failed
+
+	syncs      atomic.Uint64 // comparisons begun
+	syncFailed atomic.Uint64
+	synced     atomic.Int64 // Unix milliseconds of the last one that was done to its end
 }
 
 // OrgRef names an organisation: by id, and by what it calls itself.

@@ -19,35 +19,52 @@ import (
 // syncDebounce gathers what makes a comparison due.
 const syncDebounce = 250 * time.Millisecond
 
-// keepSynced runs comparisons, one at a time, until ctx ends.
+// keepSynced runs comparisons, one at a time, until ctx ends. By the clock it compares with
+// peers of two organisations, so that no single one decides what this node knows.
 func (net *network) keepSynced(ctx context.Context) {
-	tick := time.NewTicker(net.n.cfg.SyncEvery)
-	defer tick.Stop()
 	for {
-		var peer protocol.NodeID
-		have := false
+		every := net.n.cfg.SyncEvery
+		tick := time.NewTimer(every - every/8 + rand.N(every/4))
+		var peers []protocol.NodeID
+		timed := false
 		select {
 		case <-ctx.Done():
+			tick.Stop()
 			return
-		case peer = <-net.syncs:
-			have = true
+		case peer := <-net.syncs:
+			peers = append(peers, peer)
 		case <-net.dirty:
 			if sleep(ctx, syncDebounce) != nil {
+				tick.Stop()
 				return
 			}
+			peers = net.somePeers(1)
 		case <-tick.C:
+			timed = true
+			peers = net.somePeers(2)
 		}
-		if !have {
-			peers := net.mesh.Peers()
-			if len(peers) == 0 {
-				continue
+		tick.Stop()
+		for _, peer := range peers {
+			if err := net.syncWith(ctx, peer, timed); err != nil && ctx.Err() == nil {
+				net.n.counters.syncFailed.Add(1)
+				net.n.log.Debug("comparing with a peer failed", "node", peer, "err", err)
 			}
-			peer = peers[rand.IntN(len(peers))].Node
-		}
-		if err := net.syncWith(ctx, peer); err != nil && ctx.Err() == nil {
-			net.n.log.Debug("comparing with a peer failed", "node", peer, "err", err)
 		}
 	}
+}
+
+// somePeers chooses peers of different organisations.
+func (net *network) somePeers(count int) (out []protocol.NodeID) {
+	peers := net.mesh.Peers()
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	orgs := map[protocol.OrgID]bool{}
+	for _, p := range peers {
+		if len(out) < count && !orgs[p.Org] {
+			orgs[p.Org] = true
+			out = append(out, p.Node)
+		}
+	}
+	return out
 }
 
 // syncTimeout bounds one comparison with one peer; what is left is done by the next.
@@ -55,29 +72,60 @@ const syncTimeout = 5 * time.Minute
 
 // syncWith compares with a peer and takes what is lacking here. The peer compares with us
 // on its own account.
-func (net *network) syncWith(ctx context.Context, peer protocol.NodeID) error {
-	if _, ok := net.known(peer); !ok {
+func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bool) error {
+	org, ok := net.known(peer)
+	if !ok {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	return reconcile.Run(ctx, &view{n: net.n}, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
-		return net.mesh.Ask(ctx, peer, m)
+	net.n.counters.syncs.Add(1)
+	done, err := reconcile.Run(ctx, &view{n: net.n, peer: peer}, heads, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+		a, err := net.mesh.Ask(ctx, peer, m)
+		if err == nil {
+			net.noteClaims(peer, a.Frontier)
+		}
+		return a, err
 	})
+	if err != nil {
+		return err
+	}
+	net.n.counters.synced.Store(nowMillis())
+	if done.Unfinished {
+		net.markDirty()
+	}
+	return errors.Join(net.n.heardErasures(org), net.askKeys(ctx, peer))
+}
+
+// noteClaims remembers what a peer says that it holds and this node does not.
+func (net *network) noteClaims(peer protocol.NodeID, front []protocol.FrontierEntry) {
+	network := net.n.snap.Load().network
+	for i := range front {
+		feed := front[i].Origin.FeedID(network)
+		net.n.heads.claims(peer, feed, front[i].Seq, net.n.gate.head(feed))
+	}
 }
 
 // serve answers a peer's request.
 func (net *network) serve(_ context.Context, remote protocol.NodeID, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
-	if _, ok := net.known(remote); !ok {
+	org, ok := net.known(remote)
+	if !ok {
 		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "peer is not a member of the network")
 	}
-	return reconcile.Answer(&view{n: net.n}, m)
+	if m.Kind == protocol.SyncKeys {
+		return net.n.serveKeys(remote, org, m)
+	}
+	return reconcile.Answer(&view{n: net.n, serving: true}, m)
 }
 
 // view is the node as package reconcile sees it.
-type view struct{ n *Node }
+type view struct {
+	n       *Node
+	peer    protocol.NodeID // that is compared with
+	serving bool
+}
 
-// SetHashes lists the cards and roster statements that are held.
+// SetHashes lists the cards, roster statements, fork proofs and erases that are held.
 func (v *view) SetHashes() ([]protocol.Hash, error) {
 	s := v.n.snap.Load()
 	var out []protocol.Hash
@@ -89,35 +137,64 @@ func (v *view) SetHashes() ([]protocol.Hash, error) {
 	for h := range s.statements {
 		out = append(out, h)
 	}
-	return out, nil
+	return append(out, v.n.evidence.hashes()...), nil
 }
 
-// Items returns cards and statements by their hashes; unknown ones are left out.
-func (v *view) Items(hashes []protocol.Hash) (cards []protocol.SignedCard, roster []protocol.RosterStatement, err error) {
+// Items returns what is held of the sets by hash; unknown ones are left out.
+func (v *view) Items(hashes []protocol.Hash) (*protocol.SyncMessage, error) {
 	s := v.n.snap.Load()
+	m := &protocol.SyncMessage{}
+	forks := map[protocol.Hash]*crypto.Fork{}
+	for _, f := range v.n.evidence.allForks() {
+		forks[f.Hash()] = f
+	}
 	byHash := map[protocol.Hash]*crypto.Card{}
 	for _, c := range s.cards {
 		byHash[c.Hash] = c
 	}
 	for _, h := range hashes {
 		if c := byHash[h]; c != nil && s.rostered(c.Org) {
-			cards = append(cards, c.Signed)
+			m.Cards = append(m.Cards, c.Signed)
 		} else if st := s.statements[h]; st != nil {
-			roster = append(roster, *st)
+			m.Roster = append(m.Roster, *st)
+		} else if f := forks[h]; f != nil {
+			m.Forks = append(m.Forks, f.ForkProof)
+		} else if v.n.evidence.holds(h) {
+			var d eraseDoc
+			err := v.n.st.View(func(tx *store.Tx) error { _, err := getDoc(tx, kindErase, h[:], &d); return err })
+			if err != nil {
+				return nil, err
+			}
+			if len(d.Signed.Statement) > 0 {
+				m.Erases = append(m.Erases, d.Signed)
+			}
 		}
 	}
-	return cards, roster, nil
+	return m, nil
 }
 
 // TakeItems keeps what a peer sent of the sets. What came before the thing that makes it
 // good was left out; the next comparison brings it again.
-func (v *view) TakeItems(cards []protocol.SignedCard, roster []protocol.RosterStatement) error {
+func (v *view) TakeItems(m *protocol.SyncMessage) error {
 	network := v.n.snap.Load().network
 	var got taken
-	err := v.n.change(func(tx *store.Tx) (err error) {
-		got, err = v.n.takeSets(tx, network, cards, roster)
-		return err
-	})
+	var err error
+	if len(m.Cards)+len(m.Roster) > 0 {
+		err = v.n.change(func(tx *store.Tx) (err error) {
+			got, err = v.n.takeSets(tx, network, m.Cards, m.Roster)
+			return err
+		})
+	}
+	for _, take := range []func() (taken, error){
+		func() (taken, error) { return v.n.takeForks(m.Forks) },
+		func() (taken, error) { return v.n.takeErases(m.Erases) },
+	} {
+		if err != nil {
+			return err
+		}
+		more, terr := take()
+		got.kept, got.left, err = got.kept+more.kept, got.left+more.left, terr
+	}
 	if err == nil && got.kept > 0 {
 		if err = v.n.gate.reopenEarly(); err == nil {
 			err = v.n.gate.drain()
@@ -134,9 +211,18 @@ func (v *view) Frontier() (out []protocol.FrontierEntry, err error) {
 	s := v.n.snap.Load()
 	err = v.n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
-			if _, ok := s.topics[f.Origin.Topic]; ok && f.Seq > 0 {
-				out = append(out, protocol.FrontierEntry{Origin: f.Origin, Seq: f.Seq, Hash: f.Hash})
+			if _, ok := s.topics[f.Origin.Topic]; !ok || f.Good() == 0 {
+				return nil
 			}
+			e := protocol.FrontierEntry{Origin: f.Origin, Seq: f.Good(), Hash: f.Hash}
+			if e.Seq != f.Seq {
+				h, err := v.n.hashAt(tx, f.ID, e.Seq)
+				if err != nil {
+					return err
+				}
+				e.Hash = h
+			}
+			out = append(out, e)
 			return nil
 		})
 	})
@@ -146,20 +232,78 @@ func (v *view) Frontier() (out []protocol.FrontierEntry, err error) {
 // FeedOf names the feed that an origin has in this network.
 func (v *view) FeedOf(o *protocol.Origin) protocol.FeedID { return o.FeedID(v.n.snap.Load().network) }
 
-// Wants reports whether entries of a feed would be admitted here.
-func (v *view) Wants(o *protocol.Origin) bool {
+// Wants returns up to which seq entries of a feed would be admitted here.
+func (v *view) Wants(o *protocol.Origin) uint64 {
 	s := v.n.snap.Load()
 	sg, ok := s.signers[o.Signing]
-	if !ok || !s.members[sg.org] || o.Signing == v.n.keys.Signing.Public() {
-		return false
+	if _, in := s.topics[o.Topic]; !ok || !in || !s.members[sg.org] {
+		return 0
 	}
-	_, ok = s.topics[o.Topic]
-	return ok
+	if f := v.n.evidence.fork(o.FeedID(s.network)); f != nil {
+		return f.Seq - 1
+	}
+	return protocol.MaxSeq
 }
+
+// HashAt returns the hash of an entry that is held.
+func (v *view) HashAt(feed protocol.FeedID, seq uint64) (h protocol.Hash, err error) {
+	err = v.n.st.View(func(tx *store.Tx) (err error) { h, err = v.n.hashAt(tx, feed, seq); return err })
+	return h, err
+}
+
+// maxBodies bounds the bodies that are asked for in one comparison.
+const maxBodies = 1024
+
+// Bodies lists entries that are held without their bodies.
+func (v *view) Bodies() (out []reconcile.Lack, err error) {
+	s := v.n.snap.Load()
+	err = v.n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			if _, ok := s.topics[f.Origin.Topic]; !ok || f.Lacking == 0 || len(out) >= maxBodies {
+				return nil
+			}
+			seqs, err := tx.Lacking(f.ID, maxBodies)
+			for _, seq := range seqs {
+				if n := len(out); n > 0 && out[n-1].Feed == f.ID && out[n-1].To+1 == seq {
+					out[n-1].To = seq
+				} else {
+					out = append(out, reconcile.Lack{Feed: f.ID, From: seq, To: seq})
+				}
+			}
+			return err
+		})
+	})
+	return out, err
+}
+
+// Heads lists the newest signed heads of all feeds.
+func (v *view) Heads() ([]protocol.Signed, error) { return v.n.heads.all(), nil }
+
+// TakeHeads keeps those that say more than what is held.
+func (v *view) TakeHeads(list []protocol.Signed) error {
+	_, gap, err := v.n.takeHeads(list)
+	if net := v.n.net.Load(); gap && net != nil {
+		net.markDirty()
+	}
+	return err
+}
+
+// Probe compares entries of a peer with those that are held.
+func (v *view) Probe(raws [][]byte) (map[protocol.FeedID]uint64, error) { return v.n.probe(raws) }
 
 // Range returns encoded entries of a feed.
 func (v *view) Range(feed protocol.FeedID, from uint64, count, maxBytes int) (out [][]byte, err error) {
+	if v.serving {
+		if err := v.n.usable(); err != nil {
+			return nil, nil // nothing is served of what may have been erased since
+		}
+	}
 	err = v.n.st.View(func(tx *store.Tx) error {
+		f, err := tx.Feed(feed)
+		if err != nil || f == nil || from > f.Good() {
+			return err
+		}
+		count = int(min(uint64(count), f.Good()-from+1))
 		return tx.Range(feed, from, count, maxBytes, func(raw []byte) error {
 			out = append(out, append([]byte(nil), raw...))
 			return nil
@@ -168,20 +312,18 @@ func (v *view) Range(feed protocol.FeedID, from uint64, count, maxBytes int) (ou
 	return out, err
 }
 
-// TakeEntries verifies and admits entries that a peer sent.
-func (v *view) TakeEntries(raws [][]byte) error {
+// TakeEntries verifies and admits entries that a peer sent. What cannot be admitted spoils
+// nothing that can: a hostile author must not keep other feeds from coming.
+func (v *view) TakeEntries(raws [][]byte) ([]reconcile.Lack, error) {
 	network := v.n.snap.Load().network
 	envs := make([]*crypto.VerifiedEnvelope, 0, len(raws))
 	for _, raw := range raws {
-		env, err := crypto.VerifyEnvelope(network, raw)
+		env, err := crypto.VerifyEntry(network, raw)
 		if err != nil {
-			return fmt.Errorf("peer sent an entry that does not verify: %w", err)
+			return nil, fmt.Errorf("peer sent an entry that does not verify: %w", err)
 		}
 		envs = append(envs, env)
 	}
 	a, err := v.n.gate.admit(envs)
-	if err == nil && a.Stored == 0 && a.Refused != nil && !errors.Is(a.Refused, protocol.ErrUnknownAuthor) {
-		err = a.Refused
-	}
-	return err
+	return a.Broken, err
 }

@@ -76,7 +76,7 @@ func shareSets(t testing.TB, n *Node, others ...*Node) {
 	}
 	for _, o := range others {
 		if o != n {
-			if err := (&view{o}).TakeItems(cards, roster); err != nil {
+			if err := (&view{n: o}).TakeItems(&protocol.SyncMessage{Cards: cards, Roster: roster}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -93,7 +93,7 @@ func entries(t testing.TB, n *Node) (out []*crypto.VerifiedEnvelope) {
 				return nil
 			}
 			return tx.Range(f.ID, 1, 1<<20, 1<<30, func(raw []byte) error {
-				e, err := crypto.VerifyEnvelope(s.network, slices.Clone(raw))
+				e, err := crypto.VerifyEntry(s.network, slices.Clone(raw))
 				out = append(out, e)
 				return err
 			})
@@ -201,25 +201,36 @@ func wordsOf(org protocol.OrgID) string { return strings.Join(crypto.Words(org),
 func carryNew(t testing.TB, from, to *Node) {
 	t.Helper()
 	heads := map[protocol.FeedID]uint64{}
-	front, err := (&view{to}).Frontier()
+	front, err := (&view{n: to}).Frontier()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range front {
-		heads[(&view{to}).FeedOf(&front[i].Origin)] = front[i].Seq
+		heads[(&view{n: to}).FeedOf(&front[i].Origin)] = front[i].Seq
 	}
-	theirs, err := (&view{from}).Frontier()
+	theirs, err := (&view{n: from}).Frontier()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range theirs {
-		feed := (&view{from}).FeedOf(&theirs[i].Origin)
-		raws, err := (&view{from}).Range(feed, heads[feed]+1, 1<<20, 1<<30)
+		feed := (&view{n: from}).FeedOf(&theirs[i].Origin)
+		raws, err := (&view{n: from}).Range(feed, heads[feed]+1, 1<<20, 1<<30)
 		if err == nil && len(raws) > 0 {
-			err = (&view{to}).TakeEntries(raws)
+			_, err = (&view{n: to}).TakeEntries(raws)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// judge is the validator's verdict on an envelope gossiped in the topic that it is of.
+func judge(n *Node, raw []byte) error {
+	topic := protocol.NewTopicID(n.snap.Load().network, "c2")
+	var e protocol.Envelope
+	if protocol.Decode(raw, protocol.MaxEnvelopeSize, &e) == nil {
+		topic = e.Origin.Topic
+	}
+	_, err := n.gate.validate(topic, raw)
+	return err
 }

@@ -108,6 +108,32 @@ func HashBody(body []byte) Hash { return Hash(sha256.Sum256(body)) }
 // state: bounds, canonical encoding, that the feed follows from the origin, that the body
 // is the one that the header names. The signature is crypto.VerifyEnvelope's.
 func DecodeEnvelope(network NetworkID, data []byte) (*Envelope, *Header, error) {
+	e, h, err := decodeEnvelope(network, data)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(e.Body) != int(h.BodySize):
+		return nil, nil, malformed("envelope has a body of %d bytes, its header states %d", len(e.Body), h.BodySize)
+	case HashBody(e.Body) != h.BodyHash:
+		return nil, nil, malformed("envelope's body is not the one its header names")
+	}
+	return e, h, nil
+}
+
+// DecodeSkeleton reads an envelope whose body was left out: what stays of an entry when its
+// body was erased, or is not held. An envelope with a body is of class ErrMalformed.
+func DecodeSkeleton(network NetworkID, data []byte) (*Envelope, *Header, error) {
+	e, h, err := decodeEnvelope(network, data)
+	if err == nil && len(e.Body) > 0 {
+		err = malformed("skeleton of an envelope has a body")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return e, h, nil
+}
+
+func decodeEnvelope(network NetworkID, data []byte) (*Envelope, *Header, error) {
 	var e Envelope
 	if err := Decode(data, MaxEnvelopeSize, &e); err != nil {
 		return nil, nil, err
@@ -116,15 +142,40 @@ func DecodeEnvelope(network NetworkID, data []byte) (*Envelope, *Header, error) 
 	if err := Decode(e.Header, MaxHeaderSize, &h); err != nil {
 		return nil, nil, err
 	}
-	switch {
-	case e.Origin.FeedID(network) != h.Feed:
+	if e.Origin.FeedID(network) != h.Feed {
 		return nil, nil, Errorf(ErrWrongContext, "envelope's feed does not follow from its origin in this network")
-	case len(e.Body) != int(h.BodySize):
-		return nil, nil, malformed("envelope has a body of %d bytes, its header states %d", len(e.Body), h.BodySize)
-	case HashBody(e.Body) != h.BodyHash:
-		return nil, nil, malformed("envelope's body is not the one its header names")
 	}
 	return &e, &h, nil
+}
+
+// Strip returns an encoded envelope, whose body has size bytes, without its body: the
+// skeleton of the entry. It does not decode; raw must be the one encoding of an envelope.
+func Strip(raw []byte, size int) []byte {
+	n := len(raw) - size - bytesHead(size)
+	return append(append(make([]byte, 0, n+1), raw[:n]...), 0x40)
+}
+
+// Join is the reverse of Strip.
+func Join(skeleton, body []byte) []byte {
+	out := make([]byte, 0, len(skeleton)+len(body)+4)
+	out = append(out, skeleton[:len(skeleton)-1]...)
+	return append(out, Encode(body)...)
+}
+
+// JoinedSize returns the size of what Join makes.
+func JoinedSize(skeleton, body int) int { return skeleton - 1 + bytesHead(body) + body }
+
+// bytesHead returns how many bytes CBOR puts before a byte string of n bytes.
+func bytesHead(n int) int {
+	switch {
+	case n < 24:
+		return 1
+	case n < 1<<8:
+		return 2
+	case n < 1<<16:
+		return 3
+	}
+	return 5
 }
 
 // GossipID is the message id on the wire: the first 20 bytes of the SHA-256 of all bytes.
@@ -158,12 +209,28 @@ type Head struct {
 	Hash    Hash
 	Counter uint64 // of the statement itself; the higher one counts
 	At      uint64 // Unix milliseconds by the signer's clock; informative
+	Every   uint32 // seconds in which the signer means to state its next head; 0: it does not say
+	Closed  bool   // the signer appends nothing more to this feed
 }
 
 // Validate checks ranges.
 func (h *Head) Validate() error {
-	if h.Version != 1 || h.Seq > MaxSeq {
+	switch {
+	case h.Version != 1 || h.Seq > MaxSeq:
 		return malformed("head version or seq out of range")
+	case (h.Seq == 0) != h.Hash.IsZero():
+		return malformed("only the head of an empty feed has no hash")
+	case h.Every > MaxHeadInterval:
+		return malformed("head announces the next one in %d seconds, at most %d", h.Every, MaxHeadInterval)
 	}
 	return nil
+}
+
+// Newer reports whether h says more than o of the same feed: the last word of a closed feed
+// counts above all others, then the counter.
+func (h *Head) Newer(o *Head) bool {
+	if h.Closed != o.Closed {
+		return h.Closed
+	}
+	return h.Counter > o.Counter
 }

@@ -52,6 +52,7 @@ type GrantPlain struct {
 	Epoch     uint64 // number of the epoch in the feed
 	Recipient NodeID
 	Key       [32]byte
+	First     uint64 // first entry sealed under the key, where that was before this grant; else 0
 }
 
 // LetterKind says what a letter carries.

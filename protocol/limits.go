@@ -109,6 +109,24 @@ const (
 	MaxPullBytes   = 4 << 20
 	// MaxFrameSize bounds one frame on a sync stream.
 	MaxFrameSize = MaxPullBytes + MaxEnvelopeSize + 64<<10
+	// MaxHeadInterval bounds the interval of heads that a node announces: a day, in seconds.
+	MaxHeadInterval = 24 * 3600
+	// MaxErasedEntries, MaxErasedRecords and MaxSurvivors bound one Erase: what expires
+	// together is erased together, and its statement stays a few ten kilobytes.
+	MaxErasedEntries = 256
+	MaxErasedRecords = 512
+	MaxSurvivors     = 256
+	// MaxForkProofSize bounds a fork proof: two headers, two signatures, one origin.
+	MaxForkProofSize = 1 << 10
+	// MaxErasesPerFeed bounds the erase statements that are kept of one feed. An Erase names
+	// up to MaxErasedEntries entries, so a feed can be erased whole well below it.
+	MaxErasesPerFeed = 16 << 10
+	// MaxNoticeItems bounds the statements of one kind in one gossiped notice.
+	MaxNoticeItems = 256
+	// MaxFeedsPerNode bounds the feeds of one signing key in one topic that are held at all,
+	// closed ones included. Each restore of a node from a backup makes one.
+	MaxFeedsPerNode = 256
+
 	// MaxSetItems bounds the hashes or statements in one message of the set exchange.
 	MaxSetItems = 4096
 

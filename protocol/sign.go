@@ -16,6 +16,7 @@ const (
 	ContextTopicSecret  Context = "entente/topic-secret/v1"
 	ContextEnvelope     Context = "entente/envelope/v1"
 	ContextHead         Context = "entente/head/v1"
+	ContextErase        Context = "entente/erase/v1"
 	ContextBatch        Context = "entente/batch/v1"
 	ContextAgreement    Context = "entente/agreement/v1"
 	ContextTermination  Context = "entente/termination/v1"

@@ -15,7 +15,10 @@ const (
 	SyncList     SyncKind = 5 // request: none; answer: SyncList with the hashes of cards and roster statements
 	SyncFetch    SyncKind = 6 // request: Hashes; answer: SyncItems
 	SyncItems    SyncKind = 7
-	SyncError    SyncKind = 8 // answer: Error
+	SyncError    SyncKind = 8  // answer: Error
+	SyncHeads    SyncKind = 9  // request: Notice with own heads; answer: SyncHeads with those that say more
+	SyncKeys     SyncKind = 10 // request to a publisher's node: Hashes with one feed; answer: SyncWithheld
+	SyncWithheld SyncKind = 11 // answer: Withheld
 )
 
 // SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
@@ -35,8 +38,29 @@ type SyncMessage struct {
 	Hashes    []Hash          // SyncList, SyncFetch
 	Cards     []SignedCard    // SyncItems
 	Roster    []RosterStatement
+	Forks     []ForkProof   // SyncItems
+	Erases    []SignedErase // SyncItems
+	Heads     []Signed      // SyncHeads
+	Withheld  []Withheld    // SyncWithheld
 	Error     string
 }
+
+// Withheld says why a publisher does not hand out keys that an organisation lacks.
+//
+// Growth: with SyncMessage, of which it is a part; it has no version of its own. A reason
+// that is not known is shown as text.
+type Withheld struct {
+	_         struct{} `cbor:",toarray"`
+	Envelopes uint64   // sealed under such keys
+	Reason    string   // one of the Withheld reasons, or another token
+}
+
+// Reasons for which a publisher withholds a key.
+const (
+	WithheldStaleCard   = "stale-card"   // the reader's card is not fresh
+	WithheldNoAgreement = "no-agreement" // no agreement with the reader is in force any more
+	WithheldSoon        = "soon"         // it was granted, or is being granted now: it comes with the feed
+)
 
 // FrontierEntry is the applied head of one feed.
 //
@@ -63,11 +87,13 @@ func (m *SyncMessage) Validate() error {
 	switch {
 	case m.Version != 1:
 		return malformed("sync version %d is not known", m.Version)
-	case m.Kind < SyncDigest || m.Kind > SyncError:
+	case m.Kind < SyncDigest || m.Kind > SyncWithheld:
 		return malformed("sync message of unknown kind %d", m.Kind)
 	case len(m.Frontier) > MaxFrontier || len(m.Pull) > MaxFrontier ||
 		len(m.Envelopes) > MaxPullEntries || len(m.Hashes) > MaxSetItems ||
-		len(m.Cards) > MaxSetItems || len(m.Roster) > MaxSetItems:
+		len(m.Cards) > MaxSetItems || len(m.Roster) > MaxSetItems ||
+		len(m.Forks) > MaxSetItems || len(m.Erases) > MaxSetItems || len(m.Heads) > MaxSetItems ||
+		len(m.Withheld) > MaxSetItems:
 		return oversize("sync message holds too many entries")
 	}
 	for _, f := range m.Frontier {
@@ -78,6 +104,11 @@ func (m *SyncMessage) Validate() error {
 	for _, p := range m.Pull {
 		if p.From == 0 || p.From > MaxSeq || p.Count == 0 || p.Count > MaxPullEntries {
 			return malformed("pull range out of bounds")
+		}
+	}
+	for _, w := range m.Withheld {
+		if err := checkToken("reason", w.Reason); err != nil {
+			return err
 		}
 	}
 	return checkText("error", m.Error, MaxTextSize)

@@ -35,7 +35,7 @@ func Add(kv KV, block Block) (added int, err error) {
 		return 0, nil
 	}
 	for t, n := range a.types {
-		if err := countType(kv, t, n); err != nil {
+		if err := countType(kv, t, int64(n)); err != nil {
 			return 0, fmt.Errorf("counting records: %w", err)
 		}
 	}
@@ -66,6 +66,9 @@ func (a *adder) add(i int) error {
 	if held, err := a.kv.Get(key); err != nil || held != nil {
 		return err
 	}
+	if gone, err := Erased(a.kv, rec.Record, rec.Originator, a.block.Publisher); err != nil || gone {
+		return err
+	}
 	if n := len(rec.Object.Raw); n > protocol.MaxObjectSize {
 		return protocol.Errorf(protocol.ErrOversize, "object has %d bytes, at most %d", n, protocol.MaxObjectSize)
 	}
@@ -85,6 +88,11 @@ func (a *adder) add(i int) error {
 	version := append(binary.BigEndian.AppendUint64(nil, modified), index...)
 	if err := a.kv.Set(indexKey(kStix, hash16(o.ID), p.cursor), version); err != nil {
 		return err
+	}
+	if rec.Expires != 0 {
+		if err := a.kv.Set(append(binary.BigEndian.AppendUint64([]byte(kExpiry), rec.Expires), rec.Record[:]...), nil); err != nil {
+			return err
+		}
 	}
 	for _, ob := range searchable(o) {
 		if err := a.kv.Set(indexKey(kObservable, hash16(observableName(ob)), p.cursor), index); err != nil {
@@ -119,10 +127,11 @@ func (a *adder) flush() error {
 	if len(a.stored.Records) == 0 {
 		return nil
 	}
-	if err := a.kv.Set(indexKey(kBlock, nil, a.first), packBlock(&a.stored)); err != nil {
+	if err := putBlock(a.kv, a.first, &a.stored); err != nil {
 		return err
 	}
 	keys := [][]byte{
+		indexKey(envelopePrefix(a.block.Feed, a.block.Seq), nil, a.first),
 		indexKey(kTopic, hash16(a.block.Topic), a.first),
 		indexKey(kReceived, binary.BigEndian.AppendUint64(nil, a.block.Received), a.first),
 	}
@@ -140,6 +149,19 @@ func (a *adder) flush() error {
 	}
 	a.start()
 	return nil
+}
+
+func putBlock(kv KV, cursor uint64, b *storedBlock) error {
+	key := indexKey(kBlock, nil, cursor)
+	wrapped, err := kv.Wrap(key, packBlock(b))
+	if err != nil {
+		return err
+	}
+	return kv.Set(key, wrapped)
+}
+
+func envelopePrefix(feed protocol.FeedID, seq uint64) string {
+	return string(binary.BigEndian.AppendUint64(append([]byte(kEnvelope), feed[:]...), seq))
 }
 
 // searchable lists what an object is found by: its observables and their hosts.

@@ -54,6 +54,7 @@ type storedRecord struct {
 	Modified uint64 // nanoseconds
 	Revoked  bool
 	Object   []byte
+	Gone     bool // erased or taken out: only its place is left
 }
 
 // The coders are made, and made ready, before any test can open a synctest bubble: their
@@ -93,7 +94,7 @@ func unpackBlock(v []byte) (*storedBlock, error) {
 		return nil, fmt.Errorf("reading block: %w", err)
 	}
 	for i := range b.Records {
-		if int(b.Records[i].Class) >= len(b.Classes) {
+		if !b.Records[i].Gone && int(b.Records[i].Class) >= len(b.Classes) {
 			return nil, damaged("a record of a block refers to nothing")
 		}
 	}
@@ -142,7 +143,12 @@ func (r *reader) block(cursor uint64) (*storedBlock, error) {
 	if v == nil {
 		return nil, damaged("the block of records from %d on is missing", cursor)
 	}
-	b, err := unpackBlock(v)
+	key := indexKey(kBlock, nil, cursor)
+	plain, err := r.kv.Unwrap(key, v)
+	if err != nil {
+		return nil, fmt.Errorf("reading block: %w", err)
+	}
+	b, err := unpackBlock(plain)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +159,7 @@ func (r *reader) block(cursor uint64) (*storedBlock, error) {
 	return b, nil
 }
 
-// entry reads the record at a place, with its withdrawal.
+// entry reads the record at a place, with its withdrawal; nil if it was erased.
 func (r *reader) entry(p place) (*Entry, error) {
 	b, err := r.block(p.block())
 	if err != nil {
@@ -163,7 +169,13 @@ func (r *reader) entry(p place) (*Entry, error) {
 		return nil, damaged("record %d is missing from its block", p.cursor)
 	}
 	rec := &b.Records[p.index]
+	if rec.Gone {
+		return nil, nil
+	}
 	c := &b.Classes[rec.Class]
+	if gone, err := Erased(r.kv, rec.Record, c.Originator, b.Publisher); err != nil || gone {
+		return nil, err
+	}
 	e := &Entry{Record: rec.Record, Feed: b.Feed, Seq: b.Seq, Index: int(rec.Index), Topic: b.Topic,
 		Originator: c.Originator, Publisher: b.Publisher, Handling: cloneHandling(&c.Handling), Object: append([]byte(nil), rec.Object...),
 		StixID: rec.StixID, Type: rec.Type, Modified: rec.Modified / 1e6, Received: b.Received,

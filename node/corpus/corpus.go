@@ -19,6 +19,11 @@ type KV interface {
 	// Scan calls fn with the keys that have prefix, in order or in reverse, beginning at
 	// from if it is not nil. k and v are valid during the call; fn may read.
 	Scan(prefix, from []byte, reverse bool, fn func(k, v []byte) (more bool, err error)) error
+	// Wrap encrypts a value under a key of its own, and Unwrap decrypts it; what says which
+	// value it is. Destroy makes it unreadable for ever, wherever copies of it are left.
+	Wrap(what, value []byte) ([]byte, error)
+	Unwrap(what, wrapped []byte) ([]byte, error)
+	Destroy(wrapped []byte) error
 }
 
 // Block is the accepted records of one opened envelope.
@@ -40,6 +45,7 @@ type NewRecord struct {
 	Agreement  protocol.AgreementID // that lets us read it; zero: our own
 	Term       int                  // of the agreement, from 1; 0: our own
 	Text       string               // the reason in a sentence
+	Expires    uint64               // Unix milliseconds: to be erased then; 0: never
 }
 
 // Entry is a record as it is read from the corpus. All slices are the caller's.
@@ -84,6 +90,9 @@ const (
 	kLengths    = "cl"
 	kCounters   = "cn"
 	kTypeCount  = "cy"
+	kEnvelope   = "ce"
+	kErased     = "cx"
+	kExpiry     = "cz"
 )
 
 func damaged(format string, args ...any) error {
@@ -136,7 +145,8 @@ func Count(kv KV) (Counts, error) {
 	return out, err
 }
 
-func countType(kv KV, typ string, n uint64) error {
+func countType(kv KV, typ string, change int64) error {
+	n := uint64(0)
 	key := []byte(kTypeCount + typ)
 	b, err := kv.Get(key)
 	if err != nil {
@@ -146,7 +156,10 @@ func countType(kv KV, typ string, n uint64) error {
 		if len(b) != 8 {
 			return damaged("count of a type has %d bytes", len(b))
 		}
-		n += binary.BigEndian.Uint64(b)
+		n = binary.BigEndian.Uint64(b)
+	}
+	if n += uint64(change); n == 0 {
+		return kv.Delete(key)
 	}
 	return kv.Set(key, binary.BigEndian.AppendUint64(nil, n))
 }

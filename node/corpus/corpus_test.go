@@ -24,7 +24,15 @@ func (m memory) Set(k, v []byte) error {
 	m[string(k)] = append([]byte{}, v...)
 	return nil
 }
-func (m memory) Delete(k []byte) error { delete(m, string(k)); return nil }
+func (m memory) Wrap(what, v []byte) ([]byte, error) { return append(bytes.Clone(what), v...), nil }
+func (m memory) Unwrap(what, w []byte) ([]byte, error) {
+	if v, ok := bytes.CutPrefix(w, what); ok && m["destroyed"+string(w)] == nil {
+		return v, nil
+	}
+	return nil, protocol.Errorf(protocol.ErrMalformed, "destroyed, or another value")
+}
+func (m memory) Destroy(w []byte) error { return m.Set([]byte("destroyed"+string(w)), nil) }
+func (m memory) Delete(k []byte) error  { delete(m, string(k)); return nil }
 func (m memory) Scan(prefix, from []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
 	keys := slices.Sorted(maps.Keys(m))
 	if reverse {

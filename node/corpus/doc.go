@@ -16,6 +16,13 @@
 //	cl                          which lengths of CIDR prefixes occur
 //	cn                          counters
 //	cy type                     how many records of that type there are
+//	ce feed seq cursor          empty; cursor of a block with records of that envelope
+//	cz time record              empty; the record is to be erased then
+//	cx record org               when and why org erased the record; org zero: locally
+//
+// Blocks are wrapped (KV.Wrap), so that what was in them can be destroyed: to erase a record
+// its block is written anew without it, under another key. Its tombstone stays, and is looked
+// at whenever a record is read or added.
 //
 // An indicator of one observable so takes three keys, and one of a URL, which is found by
 // its host too, takes four.

@@ -20,7 +20,7 @@ func Get(kv KV, record protocol.RecordID) (*Entry, error) {
 	}
 	p := place{binary.BigEndian.Uint64(v), binary.BigEndian.Uint16(v[8:])}
 	e, err := newReader(kv).entry(p)
-	if err == nil && e.Record != record {
+	if err == nil && e != nil && e.Record != record {
 		return nil, damaged("another record stands in the place of %s", record.Short())
 	}
 	return e, err
@@ -40,7 +40,7 @@ func ByStixID(kv KV, id string) ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.StixID == id {
+		if e != nil && e.StixID == id {
 			out = append(out, *e)
 		}
 	}
@@ -89,7 +89,7 @@ func (r *reader) newest(e *Entry) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if other.Originator == e.Originator && other.StixID == e.StixID && !other.Withdrawn {
+		if other != nil && other.Originator == e.Originator && other.StixID == e.StixID && !other.Withdrawn {
 			return false, nil
 		}
 	}
@@ -107,8 +107,8 @@ func Since(kv KV, cursor uint64, limit int) ([]Entry, uint64, error) {
 	r := newReader(kv)
 	err := r.eachBlock([]byte(kBlock), cursor, func(p place) (bool, error) {
 		e, err := r.entry(p)
-		if err != nil {
-			return false, err
+		if err != nil || e == nil {
+			return true, err
 		}
 		out = append(out, *e)
 		cursor = e.Cursor

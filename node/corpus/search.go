@@ -42,8 +42,8 @@ func Search(kv KV, q Query) ([]Entry, uint64, error) {
 	next := uint64(0)
 	err := r.candidates(&q, func(p place) (bool, error) {
 		e, err := r.entry(p)
-		if err != nil {
-			return false, err
+		if err != nil || e == nil {
+			return true, err
 		}
 		ok, err := r.matches(&q, e)
 		if err != nil || !ok {

@@ -20,9 +20,9 @@ import (
 
 // Sizes of the queues in which gossip waits. Pubsub's own are 32 each, and silent.
 const (
-	validateQueue = 1024 // messages of all topics that await a worker
+	validateQueue = 4096 // messages of all topics that await a worker
 	outboundQueue = 512  // messages that await one peer
-	deliverQueue  = 1024 // accepted messages of one topic that await Deliver
+	deliverQueue  = 4096 // accepted messages of one topic that await Deliver
 )
 
 // gossipProtocols carry gossip. The prefix is our own, so that a node never meets another
@@ -106,7 +106,7 @@ func (m *Mesh) validate(_ context.Context, from peer.ID, msg *pubsub.Message) pu
 	case len(msg.GetData()) > protocol.MaxEnvelopeSize:
 		return pubsub.ValidationReject
 	}
-	switch m.cfg.Validate(node, msg.GetData()) {
+	switch m.cfg.Validate(node, msg.GetTopic(), msg.GetData()) {
 	case Accept:
 		return pubsub.ValidationAccept
 	case Reject:
@@ -149,7 +149,7 @@ func (m *Mesh) deliver(sub *pubsub.Subscription) {
 			return // left, or closed
 		}
 		if from, ok := nodeOf(msg.ReceivedFrom); ok && from != m.self {
-			m.cfg.Deliver(from, msg.GetData())
+			m.cfg.Deliver(from, msg.GetTopic(), msg.GetData())
 		}
 	}
 }

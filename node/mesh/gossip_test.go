@@ -66,7 +66,7 @@ func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	verdicts := map[string]Verdict{"accept": Accept, "ignore": Ignore, "reject": Reject, "unheard of": Verdict(77)}
 	judge := func(c *Config) {
-		c.Validate = func(_ protocol.NodeID, data []byte) Verdict {
+		c.Validate = func(_ protocol.NodeID, _ string, data []byte) Verdict {
 			kind, _, _ := strings.Cut(string(data), "/")
 			return verdicts[kind]
 		}
@@ -109,7 +109,7 @@ func TestOwnMessagesAreNotJudged(t *testing.T) {
 	t.Parallel()
 	c := newClub()
 	a := newMember(t, c, overQUIC, func(c *Config) {
-		c.Validate = func(protocol.NodeID, []byte) Verdict { return Reject }
+		c.Validate = func(protocol.NodeID, string, []byte) Verdict { return Reject }
 	})
 	b := newMember(t, c, overQUIC)
 	c.add(a.self, b.self)
@@ -226,7 +226,7 @@ func TestOversizeGossip(t *testing.T) {
 			c := newClub()
 			judged := make(chan int, 1024)
 			m := newMember(t, c, overQUIC, func(c *Config) {
-				c.Validate = func(_ protocol.NodeID, data []byte) Verdict {
+				c.Validate = func(_ protocol.NodeID, _ string, data []byte) Verdict {
 					judged <- len(data)
 					return Accept
 				}
@@ -284,7 +284,7 @@ func TestSlowDelivery(t *testing.T) {
 	release := make(chan struct{})
 	c := newClub()
 	slow := newMember(t, c, overQUIC, func(c *Config) {
-		c.Deliver = func(protocol.NodeID, []byte) { <-release }
+		c.Deliver = func(protocol.NodeID, string, []byte) { <-release }
 	})
 	defer close(release)
 	c.add(a.self)

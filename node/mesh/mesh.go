@@ -48,11 +48,11 @@ type Config struct {
 	Hello func(remote protocol.NodeID, hello []byte) error
 	// Validate judges a gossiped message before it is delivered or passed on. It runs
 	// inline on one of a few workers: it does not block, write or decrypt.
-	Validate func(from protocol.NodeID, data []byte) Verdict
+	Validate func(from protocol.NodeID, topic string, data []byte) Verdict
 	// Deliver takes an accepted message; from is who passed it on, not who wrote it. It is
 	// called from one goroutine per topic. While it blocks, messages of its topic queue
 	// up, then are dropped.
-	Deliver func(from protocol.NodeID, data []byte)
+	Deliver func(from protocol.NodeID, topic string, data []byte)
 	// Dropped is told of every message that was lost in a full queue, with the queue's
 	// name. It does not block. May be nil.
 	Dropped func(what string)

@@ -18,6 +18,8 @@ type world struct {
 	sets  map[protocol.Hash]protocol.SignedCard
 	feeds map[uint64][]string // by incarnation
 	deaf  map[uint64]bool     // feeds that it does not want
+	heads []protocol.Signed
+	took  []protocol.Signed
 }
 
 func newWorld() *world {
@@ -28,17 +30,24 @@ func origin(n uint64) protocol.Origin { return protocol.Origin{Incarnation: n} }
 
 func (w *world) SetHashes() ([]protocol.Hash, error) { return slices.Collect(maps.Keys(w.sets)), nil }
 
-func (w *world) Items(hashes []protocol.Hash) (cards []protocol.SignedCard, _ []protocol.RosterStatement, _ error) {
+func (w *world) Items(hashes []protocol.Hash) (*protocol.SyncMessage, error) {
+	m := &protocol.SyncMessage{}
 	for _, h := range hashes {
 		if c, ok := w.sets[h]; ok {
-			cards = append(cards, c)
+			m.Cards = append(m.Cards, c)
 		}
 	}
-	return cards, nil, nil
+	return m, nil
 }
 
-func (w *world) TakeItems(cards []protocol.SignedCard, _ []protocol.RosterStatement) error {
-	for _, c := range cards {
+func (w *world) HashAt(protocol.FeedID, uint64) (protocol.Hash, error) { return protocol.Hash{}, nil }
+func (w *world) Bodies() ([]Lack, error)                               { return nil, nil }
+func (w *world) Heads() ([]protocol.Signed, error)                     { return w.heads, nil }
+func (w *world) TakeHeads(list []protocol.Signed) error                { w.took = append(w.took, list...); return nil }
+func (w *world) Probe([][]byte) (map[protocol.FeedID]uint64, error)    { return nil, nil }
+
+func (w *world) TakeItems(m *protocol.SyncMessage) error {
+	for _, c := range m.Cards {
 		w.sets[c.Hash()] = c
 	}
 	return nil
@@ -59,7 +68,12 @@ func (w *world) Frontier() (out []protocol.FrontierEntry, _ error) {
 }
 
 func (w *world) FeedOf(o *protocol.Origin) protocol.FeedID { return o.FeedID(protocol.NetworkID{1}) }
-func (w *world) Wants(o *protocol.Origin) bool             { return !w.deaf[o.Incarnation] }
+func (w *world) Wants(o *protocol.Origin) uint64 {
+	if w.deaf[o.Incarnation] {
+		return 0
+	}
+	return protocol.MaxSeq
+}
 
 func (w *world) Range(feed protocol.FeedID, from uint64, count, maxBytes int) (out [][]byte, _ error) {
 	for n, list := range w.feeds {
@@ -79,22 +93,27 @@ func (w *world) Range(feed protocol.FeedID, from uint64, count, maxBytes int) (o
 	return out, nil
 }
 
-func (w *world) TakeEntries(raws [][]byte) error {
+func (w *world) TakeEntries(raws [][]byte) ([]Lack, error) {
 	for _, raw := range raws {
 		var n, seq uint64
 		var text string
 		if _, err := fmt.Sscanf(string(raw), "%d/%d/%s", &n, &seq, &text); err != nil {
-			return errors.New("entry does not verify")
+			return nil, errors.New("entry does not verify")
 		}
 		if seq == uint64(len(w.feeds[n]))+1 && !w.deaf[n] {
 			w.feeds[n] = append(w.feeds[n], text)
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+func run(v View, ask Asker) error {
+	_, err := Run(context.Background(), v, true, ask)
+	return err
 }
 
 // asker answers from a world, over the encoding, and counts.
-func asker(w *world, asked *int) func(context.Context, *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+func asker(w *world, asked *int) Asker {
 	return func(_ context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 		*asked++
 		var req, answer protocol.SyncMessage
@@ -143,7 +162,7 @@ func TestBothHoldAll(t *testing.T) {
 			ask := asker(pair[1], &asked)
 			left := rapid.IntRange(0, 6).Draw(t, "break after")
 			broken := errors.New("connection broke")
-			err := Run(context.Background(), pair[0], func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+			err := run(pair[0], func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 				if left--; left < 0 {
 					return nil, broken
 				}
@@ -152,7 +171,7 @@ func TestBothHoldAll(t *testing.T) {
 			if err != nil && !errors.Is(err, broken) {
 				t.Fatal(err)
 			}
-			if err := Run(context.Background(), pair[0], ask); err != nil {
+			if err := run(pair[0], ask); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,14 +186,14 @@ func TestBothHoldAll(t *testing.T) {
 			}
 		}
 		before := asked
-		if err := Run(context.Background(), a, asker(b, &asked)); err != nil {
+		if err := run(a, asker(b, &asked)); err != nil {
 			t.Fatal(err)
 		}
 		equal := true
 		for n := range all {
 			equal = equal && !a.deaf[n] && !b.deaf[n]
 		}
-		if equal && asked != before+1 {
+		if equal && asked != before+2 { // digests and heads
 			t.Errorf("two that hold the same needed %d requests", asked-before)
 		}
 	})
@@ -190,7 +209,7 @@ func TestPages(t *testing.T) {
 		b.feeds[n] = []string{"x"}
 	}
 	asked := 0
-	if err := Run(context.Background(), a, asker(b, &asked)); err != nil {
+	if err := run(a, asker(b, &asked)); err != nil {
 		t.Fatal(err)
 	}
 	if len(a.sets) != len(b.sets) || len(a.feeds) != len(b.feeds) {
@@ -206,7 +225,7 @@ func TestLongFeed(t *testing.T) {
 	}
 	b.feeds[2] = []string{"y"}
 	asked := 0
-	if err := Run(context.Background(), a, asker(b, &asked)); err != nil {
+	if err := run(a, asker(b, &asked)); err != nil {
 		t.Fatal(err)
 	}
 	if len(a.feeds[1]) != len(b.feeds[1]) || len(a.feeds[2]) != 1 || asked > 10 {
@@ -232,6 +251,8 @@ func TestLiars(t *testing.T) {
 				return &protocol.SyncMessage{Kind: protocol.SyncEntries, More: true}
 			case protocol.SyncList:
 				return &protocol.SyncMessage{Kind: protocol.SyncList}
+			case protocol.SyncHeads:
+				return &protocol.SyncMessage{Kind: protocol.SyncHeads}
 			}
 			return &protocol.SyncMessage{Kind: protocol.SyncDigest}
 		}, false},
@@ -243,6 +264,8 @@ func TestLiars(t *testing.T) {
 				return &protocol.SyncMessage{Kind: protocol.SyncItems}
 			case protocol.SyncFrontier:
 				return &protocol.SyncMessage{Kind: protocol.SyncFrontier}
+			case protocol.SyncHeads:
+				return &protocol.SyncMessage{Kind: protocol.SyncHeads}
 			}
 			return &protocol.SyncMessage{Kind: protocol.SyncDigest}
 		}, false},
@@ -284,7 +307,7 @@ func TestLiars(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			asked := 0
-			err := Run(context.Background(), newWorld(), func(_ context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+			err := run(newWorld(), func(_ context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 				if asked++; asked > 500 {
 					t.Fatal("it goes on and on")
 				}
@@ -308,6 +331,7 @@ func TestAnswerRefuses(t *testing.T) {
 		"many hashes":     {Version: 1, Kind: protocol.SyncFetch, Hashes: make([]protocol.Hash, fetchItems+1)},
 		"two pages":       {Version: 1, Kind: protocol.SyncList, Hashes: make([]protocol.Hash, 2)},
 		"two frontiers":   {Version: 1, Kind: protocol.SyncFrontier, Frontier: make([]protocol.FrontierEntry, 2)},
+		"few digests":     {Version: 1, Kind: protocol.SyncFrontier, Hashes: make([]protocol.Hash, Parts-1)},
 		"many feeds":      {Version: 1, Kind: protocol.SyncPull, Pull: slices.Repeat([]protocol.PullRange{{From: 1, Count: 1}}, pullFeeds+1)},
 		"nothing of feed": {Version: 1, Kind: protocol.SyncPull, Pull: []protocol.PullRange{{From: 1}}},
 	} {

@@ -12,44 +12,65 @@ import (
 
 // View is the node as a comparison sees it.
 type View interface {
-	// SetHashes lists the hashes of all cards and roster statements that are held.
+	// SetHashes lists the hashes of all cards, roster statements, fork proofs and erases
+	// that are held.
 	SetHashes() ([]protocol.Hash, error)
-	// Items returns those that are held of them.
-	Items(hashes []protocol.Hash) ([]protocol.SignedCard, []protocol.RosterStatement, error)
+	// Items returns those that are held of them, in a message of kind SyncItems.
+	Items(hashes []protocol.Hash) (*protocol.SyncMessage, error)
 	// TakeItems keeps what verifies of what a peer sent.
-	TakeItems(cards []protocol.SignedCard, roster []protocol.RosterStatement) error
-	// Frontier lists the heads of the feeds that are held and may be served.
+	TakeItems(*protocol.SyncMessage) error
+	// Frontier lists the heads of the feeds that are held and may be served: the last entry
+	// that counts of each.
 	Frontier() ([]protocol.FrontierEntry, error)
 	// FeedOf names the feed of an origin in this network.
 	FeedOf(*protocol.Origin) protocol.FeedID
-	// Wants reports whether entries of a feed would be admitted here.
-	Wants(*protocol.Origin) bool
+	// Wants returns up to which seq entries of a feed would be admitted here; 0: none.
+	Wants(*protocol.Origin) uint64
+	// HashAt returns the hash of an entry that is held.
+	HashAt(feed protocol.FeedID, seq uint64) (protocol.Hash, error)
+	// Bodies lists entries that are held without their bodies.
+	Bodies() ([]Lack, error)
 	// Range returns encoded entries of a feed from seq from on: at most count of them, and
-	// of at most maxBytes together, but one in any case.
+	// of at most maxBytes together, but one in any case. Bodies that were erased or are not
+	// held are left out of them.
 	Range(feed protocol.FeedID, from uint64, count, maxBytes int) ([][]byte, error)
-	// TakeEntries verifies and admits entries that a peer sent.
-	TakeEntries(raws [][]byte) error
+	// TakeEntries verifies and admits entries that a peer sent. It returns where they do not
+	// follow what is held.
+	TakeEntries(raws [][]byte) (broken []Lack, err error)
+	// Probe verifies entries, compares them with those that are held, and keeps the proof if
+	// they contradict each other. It returns the lowest seq at which each feed differs.
+	Probe(raws [][]byte) (map[protocol.FeedID]uint64, error)
+	// Heads lists the newest signed heads of all feeds; TakeHeads keeps those that say more.
+	Heads() ([]protocol.Signed, error)
+	TakeHeads([]protocol.Signed) error
 }
 
-// Run compares with a peer, and takes from it what is lacking here. ask sends one request
-// and returns the answer. What was taken before an error stays.
-func Run(ctx context.Context, v View, ask func(context.Context, *protocol.SyncMessage) (*protocol.SyncMessage, error)) error {
+// Asker sends one request to the peer and returns its answer.
+type Asker func(context.Context, *protocol.SyncMessage) (*protocol.SyncMessage, error)
+
+// Run compares with a peer, and takes from it what is lacking here; with heads, signed heads
+// are exchanged too. What was taken before an error stays.
+func Run(ctx context.Context, v View, heads bool, ask Asker) (*Done, error) {
 	start, err := begin(v)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	start.Heads = heads
+	if start.Bodies, err = v.Bodies(); err != nil {
+		return nil, err
 	}
 	var m Machine
 	e := Event{Start: start}
 	for {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
 		f := m.Step(e)
-		if f.Err != nil || f.Done {
-			return f.Err
+		if f.Err != nil || f.Done != nil {
+			return f.Done, f.Err
 		}
-		if e, err = act(ctx, v, ask, &m, f); err != nil {
-			return err
+		if e, err = Act(ctx, v, ask, f); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -60,11 +81,12 @@ func begin(v View) (*Start, error) {
 		return nil, err
 	}
 	front, err := v.Frontier()
-	return &Start{Sets: DigestSets(hashes), Feeds: DigestFeeds(v, front)}, err
+	parts := PartDigests(v, front)
+	return &Start{Sets: DigestSets(hashes), Feeds: DigestFeeds(parts), Parts: parts}, err
 }
 
-// act brings an effect about, and returns what came of it.
-func act(ctx context.Context, v View, ask func(context.Context, *protocol.SyncMessage) (*protocol.SyncMessage, error), m *Machine, f Effect) (Event, error) {
+// Act brings an effect about, and returns what came of it.
+func Act(ctx context.Context, v View, ask Asker, f Effect) (Event, error) {
 	switch {
 	case f.Ask != nil:
 		a, err := ask(ctx, f.Ask)
@@ -73,55 +95,93 @@ func act(ctx context.Context, v View, ask func(context.Context, *protocol.SyncMe
 		}
 		return Event{Answer: a}, err
 	case f.TakeItems != nil:
-		return Event{Took: true}, v.TakeItems(f.TakeItems.Cards, f.TakeItems.Roster)
-	case m.phase == sifting:
-		held, err := v.SetHashes()
-		if err != nil {
-			return Event{}, err
-		}
-		have := make(map[protocol.Hash]bool, len(held))
-		for _, h := range held {
-			have[h] = true
-		}
-		missing := []protocol.Hash{}
-		for _, h := range f.List {
-			if !have[h] {
-				missing = append(missing, h)
-			}
-		}
-		return Event{Missing: missing}, nil
-	case m.phase == comparing:
-		lacking, err := compare(v, f.Compare)
-		return Event{Lacking: lacking}, err
-	default:
-		if err := v.TakeEntries(f.TakeEntries); err != nil {
-			return Event{}, err
-		}
-		heads, err := heldHeads(v)
-		return Event{Heads: heads}, err
+		return Event{Took: true}, v.TakeItems(f.TakeItems)
+	case f.List != nil:
+		return sift(v, f.List)
+	case f.Compare != nil:
+		c, err := compare(v, f.Compare)
+		return Event{Compared: c}, err
+	case f.Probe != nil:
+		d, err := v.Probe(f.Probe)
+		return Event{Diverged: d}, err
+	case f.TakeHeads != nil:
+		return Event{Took: true}, v.TakeHeads(f.TakeHeads)
 	}
+	t := &Taken{}
+	for _, raw := range f.TakeEntries {
+		t.Bytes += len(raw)
+	}
+	var err error
+	if t.Broken, err = v.TakeEntries(f.TakeEntries); err != nil {
+		return Event{}, err
+	}
+	held, err := heldHeads(v)
+	t.Heads = make(map[protocol.FeedID]uint64, len(held))
+	for id, h := range held {
+		t.Heads[id] = h.Seq
+	}
+	return Event{Taken: t}, err
 }
 
-func heldHeads(v View) (map[protocol.FeedID]uint64, error) {
+func sift(v View, list []protocol.Hash) (Event, error) {
+	held, err := v.SetHashes()
+	if err != nil {
+		return Event{}, err
+	}
+	have := make(map[protocol.Hash]bool, len(held))
+	for _, h := range held {
+		have[h] = true
+	}
+	missing := []protocol.Hash{}
+	for _, h := range list {
+		if !have[h] {
+			missing = append(missing, h)
+		}
+	}
+	return Event{Missing: missing}, nil
+}
+
+func heldHeads(v View) (map[protocol.FeedID]protocol.FrontierEntry, error) {
 	own, err := v.Frontier()
-	heads := make(map[protocol.FeedID]uint64, len(own))
+	heads := make(map[protocol.FeedID]protocol.FrontierEntry, len(own))
 	for i := range own {
-		heads[v.FeedOf(&own[i].Origin)] = own[i].Seq
+		heads[v.FeedOf(&own[i].Origin)] = own[i]
 	}
 	return heads, err
 }
 
-func compare(v View, theirs []protocol.FrontierEntry) ([]Lack, error) {
+// compare finds what a peer has and this node does not, and where they hold different
+// entries: one more than a peer is behind is looked at, so that two histories of one feed
+// are found whichever of them is longer.
+func compare(v View, theirs []protocol.FrontierEntry) (*Compared, error) {
 	held, err := heldHeads(v)
-	out := []Lack{}
+	if err != nil {
+		return nil, err
+	}
+	out := &Compared{}
 	for i := range theirs {
 		t := &theirs[i]
 		feed := v.FeedOf(&t.Origin)
-		if have := held[feed]; t.Seq > have && v.Wants(&t.Origin) {
-			out = append(out, Lack{Feed: feed, From: have + 1, To: t.Seq})
+		have := held[feed]
+		last := min(t.Seq, v.Wants(&t.Origin))
+		if last > have.Seq {
+			out.Lacking = append(out.Lacking, Lack{Feed: feed, From: have.Seq + 1, To: last})
+			continue
+		}
+		if t.Seq == 0 || t.Seq > have.Seq {
+			continue
+		}
+		hash := have.Hash
+		if t.Seq < have.Seq {
+			if hash, err = v.HashAt(feed, t.Seq); err != nil {
+				return nil, err
+			}
+		}
+		if hash != t.Hash {
+			out.Differ = append(out.Differ, Lack{Feed: feed, From: 1, To: t.Seq})
 		}
 	}
-	return out, err
+	return out, nil
 }
 
 // Answer answers one request of a peer.
@@ -144,6 +204,12 @@ func Answer(v View, req *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 		return answerFrontier(v, req)
 	case protocol.SyncPull:
 		return answerPull(v, req)
+	case protocol.SyncHeads:
+		list, err := v.Heads()
+		if len(list) > protocol.MaxSetItems {
+			list = list[:protocol.MaxSetItems]
+		}
+		return &protocol.SyncMessage{Version: 1, Kind: protocol.SyncHeads, Heads: list}, err
 	}
 	return nil, protocol.Errorf(protocol.ErrMalformed, "message of kind %d is not a request", req.Kind)
 }
@@ -175,17 +241,31 @@ func answerFetch(v View, req *protocol.SyncMessage) (*protocol.SyncMessage, erro
 	if len(req.Hashes) > fetchItems {
 		return nil, protocol.Errorf(protocol.ErrOversize, "request fetches %d items, at most %d at a time", len(req.Hashes), fetchItems)
 	}
-	cards, roster, err := v.Items(req.Hashes)
-	return &protocol.SyncMessage{Version: 1, Kind: protocol.SyncItems, Cards: cards, Roster: roster}, err
+	items, err := v.Items(req.Hashes)
+	if err != nil {
+		return nil, err
+	}
+	items.Version, items.Kind = 1, protocol.SyncItems
+	return items, nil
 }
 
 func answerFrontier(v View, req *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 	if len(req.Frontier) > 1 {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "request for a frontier names %d feeds to go on from, at most one", len(req.Frontier))
 	}
+	if n := len(req.Hashes); n != 0 && n != Parts {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "request for a frontier holds %d digests, none or %d are allowed", n, Parts)
+	}
 	front, err := sorted(v)
 	if err != nil {
 		return nil, err
+	}
+	if len(req.Hashes) == Parts {
+		own := PartDigests(v, front)
+		front = slices.DeleteFunc(front, func(e protocol.FrontierEntry) bool {
+			p := partOf(v.FeedOf(&e.Origin))
+			return own[p] == req.Hashes[p]
+		})
 	}
 	if len(req.Frontier) == 1 {
 		after := v.FeedOf(&req.Frontier[0].Origin)
@@ -261,9 +341,16 @@ func DigestSets(hashes []protocol.Hash) protocol.Hash {
 	return protocol.Hash(d.Sum(nil))
 }
 
-// DigestFeeds is SHA-256 over "entente/feeds/v1" and, in the order of feeds, feed, seq (8
-// bytes big-endian) and hash of every head.
-func DigestFeeds(v View, front []protocol.FrontierEntry) protocol.Hash {
+// Parts is into how many parts the feeds are divided, by the first byte of their ids. Peers
+// compare parts, and tell each other only what stands in those that differ: nothing has to
+// be remembered of what a peer was told before, and so nothing can be remembered wrongly.
+const Parts = 256
+
+func partOf(feed protocol.FeedID) int { return int(feed[0]) }
+
+// PartDigests returns, for each part, SHA-256 over "entente/feeds/v1" and, in the order of
+// feeds, feed, seq (8 bytes big-endian) and hash of every head; zero for a part without.
+func PartDigests(v View, front []protocol.FrontierEntry) []protocol.Hash {
 	type head struct {
 		feed protocol.FeedID
 		e    *protocol.FrontierEntry
@@ -273,12 +360,29 @@ func DigestFeeds(v View, front []protocol.FrontierEntry) protocol.Hash {
 		list[i] = head{v.FeedOf(&front[i].Origin), &front[i]}
 	}
 	slices.SortFunc(list, func(a, b head) int { return bytes.Compare(a.feed[:], b.feed[:]) })
+	out := make([]protocol.Hash, Parts)
+	for len(list) > 0 {
+		p := partOf(list[0].feed)
+		d := sha256.New()
+		d.Write([]byte("entente/feeds/v1"))
+		for len(list) > 0 && partOf(list[0].feed) == p {
+			h := list[0]
+			d.Write(h.feed[:])
+			d.Write(binary.BigEndian.AppendUint64(nil, h.e.Seq))
+			d.Write(h.e.Hash[:])
+			list = list[1:]
+		}
+		out[p] = protocol.Hash(d.Sum(nil))
+	}
+	return out
+}
+
+// DigestFeeds is SHA-256 over "entente/parts/v1" and the digests of all parts in order.
+func DigestFeeds(parts []protocol.Hash) protocol.Hash {
 	d := sha256.New()
-	d.Write([]byte("entente/feeds/v1"))
-	for _, h := range list {
-		d.Write(h.feed[:])
-		d.Write(binary.BigEndian.AppendUint64(nil, h.e.Seq))
-		d.Write(h.e.Hash[:])
+	d.Write([]byte("entente/parts/v1"))
+	for _, p := range parts {
+		d.Write(p[:])
 	}
 	return protocol.Hash(d.Sum(nil))
 }

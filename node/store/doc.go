@@ -9,14 +9,22 @@
 //
 // Layout, feed being 32 bytes and numbers 8 bytes big-endian:
 //
-//	v                     format of the store: one byte, 1
+//	v                     format of the store: one byte, 2
 //	f feed                Feed
-//	e feed seq            encoded protocol.Envelope, as it came
+//	e feed seq            length of the skeleton (4 bytes), skeleton, wrapped body if held
+//	x feed seq            Tomb of an entry whose body was erased
+//	m feed seq            empty; the body is not held and was not erased
+//	k n                   number of the next block key
+//	k d key               empty; a block key that is to be destroyed
 //	g feed                what is staged beyond the head of feed
 //	t feed seq            state and reason of an entry; none: Pending
 //	i feed state seq      empty; for all states but Pending and Applied
 //	p feed number         Epoch
 //	u key                 the key space of Tx.Get, Set, Delete and Scan
+//
+// Bodies of entries, and what the packages above wrap, are encrypted once more under random
+// keys of their own that stand outside of Badger, in the directory "blockkeys" (see Tx.Wrap):
+// erasing destroys the key, because Badger's old tables keep what was deleted for long.
 //
 // An entry stands at its place before it counts: what lies beyond the head of its feed is
 // invisible, to Envelope and Range as to everybody, until CommitStaged moves the head.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -13,7 +14,7 @@ import (
 // one seq. The error is a *ForkError.
 var ErrFork = errors.New("feed was forked by its author")
 
-// ForkError is the proof of a fork: two encoded envelopes, both signed, of one feed and seq.
+// ForkError is the proof of a fork: two encoded skeletons, both signed, of one feed and seq.
 type ForkError struct {
 	Feed  protocol.FeedID
 	Seq   uint64
@@ -32,7 +33,8 @@ func (e *ForkError) Is(target error) bool { return target == ErrFork }
 // Append stores the next entry of a feed and moves its head. A feed that is not known yet
 // begins with it. An entry that is held already is no error; added is false then. An entry
 // that does not continue the feed is ErrBrokenChain, a second one of the same seq a
-// *ForkError. env.Raw is kept.
+// *ForkError. An entry may come without its body; the body is then noted as lacking, unless
+// it was erased, and is taken over when the entry comes again with it.
 func (tx *Tx) Append(env *crypto.VerifiedEnvelope) (added bool, err error) {
 	if err := tx.writable(); err != nil {
 		return false, err
@@ -49,7 +51,7 @@ func (tx *Tx) Append(env *crypto.VerifiedEnvelope) (added bool, err error) {
 		f = &Feed{ID: id, Origin: env.Origin}
 	}
 	if seq <= f.Seq {
-		return false, tx.compare(env)
+		return false, tx.held(f, env)
 	}
 	if err := follows(f.Seq, f.Hash, env); err != nil {
 		return false, err
@@ -57,28 +59,78 @@ func (tx *Tx) Append(env *crypto.VerifiedEnvelope) (added bool, err error) {
 	if staged, err := tx.get(feedKey(spaceStaged, id)); err != nil || staged != nil {
 		return false, errors.Join(fmt.Errorf("appending to feed %s while entries are staged for it", id.Short()), err)
 	}
-	tx.set(placeKey(spaceEntry, id, seq), env.Raw)
 	f.Seq, f.Hash = seq, env.Hash
-	f.Bytes += uint64(len(env.Raw))
+	if err := tx.putEntry(f, env); err != nil {
+		return false, err
+	}
 	tx.putFeed(f)
 	return true, nil
 }
 
-// compare returns nil if env is the entry that is held at its place.
-func (tx *Tx) compare(env *crypto.VerifiedEnvelope) error {
+// held compares an entry with the one that is held at its place, and takes over a body that
+// was lacking.
+func (tx *Tx) held(f *Feed, env *crypto.VerifiedEnvelope) error {
 	id, seq := env.Header.Feed, env.Header.Seq
-	held, err := tx.entry(id, seq)
-	if err != nil || bytes.Equal(held, env.Raw) {
+	skeleton, _, err := tx.stored(id, seq)
+	if err != nil {
 		return err
 	}
 	var e protocol.Envelope
-	if err := protocol.Decode(held, protocol.MaxEnvelopeSize, &e); err != nil {
+	if err := protocol.Decode(skeleton, protocol.MaxEnvelopeSize, &e); err != nil {
 		return fmt.Errorf("reading entry %d of feed %s: %w", seq, id.Short(), err)
 	}
-	if protocol.EntryHash(e.Header) == env.Hash {
-		return nil
+	if protocol.EntryHash(e.Header) != env.Hash {
+		return &ForkError{Feed: id, Seq: seq, Held: skeleton, Other: env.Stripped().Raw}
 	}
-	return &ForkError{Feed: id, Seq: seq, Held: held, Other: bytes.Clone(env.Raw)}
+	lacking, err := tx.get(placeKey(spaceLack, id, seq))
+	if err != nil || lacking == nil || env.Skeleton() {
+		return err
+	}
+	if err := tx.putEntry(f, env); err != nil {
+		return err
+	}
+	tx.putFeed(f)
+	return nil
+}
+
+// putEntry stores an entry at its place: its skeleton as it is, its body wrapped under a key
+// of its own. What was erased is stored without its body; a body that is missing otherwise
+// is noted as lacking. It counts in f, which the caller stores.
+func (tx *Tx) putEntry(f *Feed, env *crypto.VerifiedEnvelope) error {
+	id, seq := env.Header.Feed, env.Header.Seq
+	skeleton := env.Stripped().Raw
+	tomb, err := tx.Erased(id, seq)
+	if err != nil {
+		return err
+	}
+	var wrapped []byte
+	if !env.Skeleton() && tomb == nil {
+		if wrapped, err = tx.Wrap(placeKey(spaceEntry, id, seq), env.Body); err != nil {
+			return err
+		}
+	}
+	value := appendSkeleton(make([]byte, 0, 4+len(skeleton)+len(wrapped)), skeleton)
+	tx.set(placeKey(spaceEntry, id, seq), append(value, wrapped...))
+	lackKey := placeKey(spaceLack, id, seq)
+	lacking, err := tx.get(lackKey)
+	if err != nil {
+		return err
+	}
+	switch {
+	case wrapped == nil && tomb == nil && lacking == nil:
+		tx.set(lackKey, nil)
+		f.Lacking++
+	case (wrapped != nil || tomb != nil) && lacking != nil:
+		tx.put(lackKey, nil)
+		f.Lacking--
+	}
+	if lacking == nil {
+		f.Bytes += uint64(len(skeleton))
+	}
+	if wrapped != nil {
+		f.Bytes += bodyBytes(skeleton, wrapped)
+	}
+	return nil
 }
 
 func follows(seq uint64, hash protocol.Hash, env *crypto.VerifiedEnvelope) error {
@@ -92,22 +144,81 @@ func follows(seq uint64, hash protocol.Hash, env *crypto.VerifiedEnvelope) error
 	return nil
 }
 
-func (tx *Tx) entry(feed protocol.FeedID, seq uint64) ([]byte, error) {
-	raw, err := tx.get(placeKey(spaceEntry, feed, seq))
-	if err == nil && raw == nil {
+// stored returns the skeleton of an entry and its wrapped body, empty if none is stored.
+func (tx *Tx) stored(feed protocol.FeedID, seq uint64) (skeleton, wrapped []byte, err error) {
+	v, err := tx.get(placeKey(spaceEntry, feed, seq))
+	if err == nil && v == nil {
 		err = protocol.Errorf(protocol.ErrMalformed, "store is damaged: entry %d of feed %s is missing", seq, feed.Short())
 	}
-	return raw, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return splitEntry(v)
+}
+
+// bodyBytes returns by how many bytes an entry as it travels is longer than its skeleton.
+func bodyBytes(skeleton, wrapped []byte) uint64 {
+	return uint64(protocol.JoinedSize(len(skeleton), len(wrapped)-wrapOverhead) - len(skeleton))
+}
+
+func appendSkeleton(b, skeleton []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(skeleton))), skeleton...)
+}
+
+func splitEntry(v []byte) (skeleton, wrapped []byte, err error) {
+	if len(v) < 5 || int(binary.BigEndian.Uint32(v)) > len(v)-4 || binary.BigEndian.Uint32(v) == 0 {
+		return nil, nil, protocol.Errorf(protocol.ErrMalformed, "store is damaged: an entry cannot be read")
+	}
+	n := 4 + int(binary.BigEndian.Uint32(v))
+	return v[4:n], v[n:], nil
+}
+
+// joined makes an entry as it travels. An erased body is never part of it, whatever is
+// stored: a database may bring back what was deleted.
+func (tx *Tx) joined(feed protocol.FeedID, seq uint64, v []byte) ([]byte, error) {
+	skeleton, wrapped, err := splitEntry(v)
+	if err != nil {
+		return nil, err
+	}
+	tomb, err := tx.Erased(feed, seq)
+	if err != nil {
+		return nil, err
+	}
+	if tomb != nil || len(wrapped) == 0 {
+		return bytes.Clone(skeleton), nil
+	}
+	body, err := tx.Unwrap(placeKey(spaceEntry, feed, seq), wrapped)
+	if err != nil {
+		return nil, fmt.Errorf("reading entry %d of feed %s: %w", seq, feed.Short(), err)
+	}
+	return protocol.Join(skeleton, body), nil
 }
 
 // Envelope returns an entry as it travels, nil if it lies beyond the head or the feed is
-// not known. The slice is the caller's.
+// not known; without its body if that was erased or is lacking. The slice is the caller's.
 func (tx *Tx) Envelope(feed protocol.FeedID, seq uint64) ([]byte, error) {
 	f, err := tx.Feed(feed)
 	if err != nil || f == nil || seq == 0 || seq > f.Seq {
 		return nil, err
 	}
-	return tx.entry(feed, seq)
+	v, err := tx.get(placeKey(spaceEntry, feed, seq))
+	if err == nil && v == nil {
+		err = protocol.Errorf(protocol.ErrMalformed, "store is damaged: entry %d of feed %s is missing", seq, feed.Short())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tx.joined(feed, seq, v)
+}
+
+// Skeleton returns an entry without its body, nil if it lies beyond the head.
+func (tx *Tx) Skeleton(feed protocol.FeedID, seq uint64) ([]byte, error) {
+	f, err := tx.Feed(feed)
+	if err != nil || f == nil || seq == 0 || seq > f.Seq {
+		return nil, err
+	}
+	skeleton, _, err := tx.stored(feed, seq)
+	return bytes.Clone(skeleton), err
 }
 
 // Range calls fn with the entries of a feed as they travel, from seq from to at most the
@@ -124,10 +235,14 @@ func (tx *Tx) Range(feed protocol.FeedID, from uint64, count, maxBytes int, fn f
 		last = from + uint64(count) - 1
 	}
 	next, size, full := from, 0, false
-	err = tx.scan(feedKey(spaceEntry, feed), placeKey(spaceEntry, feed, from), false, func(k, raw []byte) (bool, error) {
+	err = tx.scan(feedKey(spaceEntry, feed), placeKey(spaceEntry, feed, from), false, func(k, v []byte) (bool, error) {
 		seq := numberOf(k)
 		if seq > last || seq != next {
 			return false, nil
+		}
+		raw, err := tx.joined(feed, seq, v)
+		if err != nil {
+			return false, err
 		}
 		if size += len(raw); size > maxBytes && seq > from {
 			full = true

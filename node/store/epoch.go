@@ -17,6 +17,7 @@ type Epoch struct {
 	Created  uint64           // Unix milliseconds
 	Used     uint64           // envelopes sealed with it
 	Retired  bool             // not to be used again for sealing
+	First    uint64           // seq of the first entry sealed with it, or of its first grant
 }
 
 // Granted says that a node was given an epoch key, under which recipient.

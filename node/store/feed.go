@@ -16,6 +16,16 @@ type Feed struct {
 	Opened   uint64        // entries up to this one were gone through by the reader
 	SealedAt uint64        // Unix milliseconds: the latest time that an opened entry states
 	Bytes    uint64        // of all entries together, as they travel
+	Lacking  uint64        // entries whose body is not held and was not erased
+	Frozen   uint64        // lowest seq known to be forked, 0 if none: what is there or later does not count
+}
+
+// Good returns the last entry that counts: the head, or what is before a fork.
+func (f *Feed) Good() uint64 {
+	if f.Frozen != 0 {
+		return min(f.Seq, f.Frozen-1)
+	}
+	return f.Seq
 }
 
 // Feed returns what is held of a feed, nil if it is unknown. The result is the caller's.
@@ -34,7 +44,7 @@ func (tx *Tx) Feed(id protocol.FeedID) (*Feed, error) {
 	return f, nil
 }
 
-// PutFeed makes a feed known, or stores its Opened and SealedAt. The head moves by Append
+// PutFeed makes a feed known, or stores its Opened, SealedAt and Frozen, which only falls. The head moves by Append
 // and CommitStaged alone: a Feed with another head than the stored one is refused.
 func (tx *Tx) PutFeed(f *Feed) error {
 	if err := tx.writable(); err != nil {
@@ -48,8 +58,10 @@ func (tx *Tx) PutFeed(f *Feed) error {
 		old = &Feed{ID: f.ID, Origin: f.Origin}
 	}
 	switch {
-	case f.Seq != old.Seq || f.Hash != old.Hash || f.Bytes != old.Bytes || f.Origin != old.Origin:
+	case f.Seq != old.Seq || f.Hash != old.Hash || f.Bytes != old.Bytes || f.Origin != old.Origin || f.Lacking != old.Lacking:
 		return fmt.Errorf("putting feed %s: its head is at %d, not at %d", f.ID.Short(), old.Seq, f.Seq)
+	case old.Frozen != 0 && (f.Frozen == 0 || f.Frozen > old.Frozen):
+		return fmt.Errorf("putting feed %s: it is frozen from entry %d on", f.ID.Short(), old.Frozen)
 	case f.Opened > f.Seq:
 		return fmt.Errorf("putting feed %s: opened to %d of %d entries", f.ID.Short(), f.Opened, f.Seq)
 	}

@@ -33,9 +33,6 @@ func (s *Store) Stage(feed protocol.FeedID, envs []*crypto.VerifiedEnvelope) err
 	}
 	last := envs[len(envs)-1]
 	st := staged{Last: last.Header.Seq, Hash: last.Hash}
-	for _, e := range envs {
-		st.Bytes += uint64(len(e.Raw))
-	}
 	for first := true; len(envs) > 0; first = false {
 		n, size := 0, 0
 		for n < len(envs) && (n == 0 || size+len(envs[n].Raw) <= stageChunk) {
@@ -50,9 +47,16 @@ func (s *Store) Stage(feed protocol.FeedID, envs []*crypto.VerifiedEnvelope) err
 				}
 				st.From = f.Seq
 			}
+			f := &Feed{}
 			for _, e := range envs[:n] {
-				tx.set(placeKey(spaceEntry, feed, e.Header.Seq), e.Raw)
+				if e.Skeleton() {
+					return errors.New("staging an entry without its body")
+				}
+				if err := tx.putEntry(f, e); err != nil {
+					return err
+				}
 			}
+			st.Bytes += f.Bytes
 			st.Complete = n == len(envs)
 			tx.setStruct(feedKey(spaceStaged, feed), &st)
 			return nil
@@ -169,7 +173,14 @@ func (tx *Tx) dropSome() (done bool, err error) {
 		return true, protocol.Errorf(protocol.ErrMalformed, "entries are staged for a feed that is not known")
 	}
 	n := 0
-	err = tx.scan(feedKey(spaceEntry, feed), placeKey(spaceEntry, feed, f.Seq+1), false, func(k, _ []byte) (bool, error) {
+	err = tx.scan(feedKey(spaceEntry, feed), placeKey(spaceEntry, feed, f.Seq+1), false, func(k, v []byte) (bool, error) {
+		if _, wrapped, err := splitEntry(v); err != nil {
+			return false, err
+		} else if len(wrapped) > 0 {
+			if err := tx.Destroy(wrapped); err != nil {
+				return false, err
+			}
+		}
 		tx.put(bytes.Clone(k), nil)
 		n++
 		return n < dropChunk, nil

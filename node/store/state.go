@@ -11,14 +11,16 @@ type EntryState uint8
 
 // The states of an entry.
 const (
-	Pending     EntryState = iota // not gone through yet
-	Applied                       // taken over
-	NotForUs                      // sealed for others, as far as is known
-	AwaitingKey                   // not to be opened or judged yet: a key, a card, an agreement or its time is still to come
-	Quarantined                   // arrived and is not to be used, or not all of it
+	Pending      EntryState = iota // not gone through yet
+	Applied                        // taken over
+	NotForUs                       // sealed for others, as far as is known
+	AwaitingKey                    // not to be opened or judged yet: a key, a card, an agreement or its time is still to come
+	Quarantined                    // arrived and is not to be used, or not all of it
+	AwaitingBody                   // came without its body
+	Erased                         // its body was erased
 )
 
-var stateNames = [...]string{"pending", "applied", "not-for-us", "awaiting-key", "quarantined"}
+var stateNames = [...]string{"pending", "applied", "not-for-us", "awaiting-key", "quarantined", "awaiting-body", "erased"}
 
 // String returns the name of the state.
 func (s EntryState) String() string {
@@ -42,7 +44,7 @@ func indexKey(feed protocol.FeedID, state EntryState, seq uint64) []byte {
 	return k
 }
 
-func (s EntryState) indexed() bool { return s != Pending && s != Applied }
+func (s EntryState) indexed() bool { return s != Pending && s != Applied && s != Erased }
 
 // SetEntryState notes what became of an entry and why; a reason, in the words of who asks,
 // may be empty. Pending forgets what was noted.
@@ -50,7 +52,7 @@ func (tx *Tx) SetEntryState(feed protocol.FeedID, seq uint64, state EntryState, 
 	if err := tx.writable(); err != nil {
 		return err
 	}
-	if state > Quarantined {
+	if state > Erased {
 		return fmt.Errorf("setting entry state: %s", state)
 	}
 	old, _, err := tx.EntryState(feed, seq)
@@ -77,14 +79,14 @@ func (tx *Tx) EntryState(feed protocol.FeedID, seq uint64) (EntryState, string, 
 	if _, err := tx.getStruct(placeKey(spaceState, feed, seq), &d); err != nil {
 		return Pending, "", fmt.Errorf("reading state of entry %d of feed %s: %w", seq, feed.Short(), err)
 	}
-	if d.State > Quarantined {
+	if d.State > Erased {
 		return Pending, "", protocol.Errorf(protocol.ErrMalformed, "state of entry %d of feed %s is damaged", seq, feed.Short())
 	}
 	return d.State, d.Reason, nil
 }
 
-// EntriesIn lists the entries of a feed that are in a state, rising. For Pending and
-// Applied it goes through all entries of the feed.
+// EntriesIn lists the entries of a feed that are in a state, rising. For Pending,
+// Applied and Erased it goes through all entries of the feed.
 func (tx *Tx) EntriesIn(feed protocol.FeedID, state EntryState) (seqs []uint64, err error) {
 	if state.indexed() {
 		prefix := append(feedKey(spaceIndex, feed), byte(state))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -26,7 +27,8 @@ type Config struct {
 
 // Store is a node's data. Its methods may be called by several goroutines at once.
 type Store struct {
-	db *badger.DB
+	db   *badger.DB
+	ring *ring
 	// turn holds one token, taken by whoever updates. It is a channel because waiting for a
 	// mutex stops the clock of a synctest bubble.
 	turn chan struct{}
@@ -56,11 +58,24 @@ func Open(cfg Config) (*Store, error) {
 		return nil, explain(cfg.Dir, err)
 	}
 	s := &Store{db: db, turn: make(chan struct{}, 1)}
-	if err := s.checkFormat(); err != nil {
+	dir := ""
+	if cfg.Dir != "" {
+		dir = filepath.Join(cfg.Dir, ringDir)
+	}
+	if s.ring, err = openRing(dir, cfg.Key); err == nil {
+		err = s.checkFormat()
+	}
+	if err == nil {
+		err = s.shred()
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
+
+// ringDir is where the block keys stand, in the directory of the store.
+const ringDir = "blockkeys"
 
 func badgerOptions(cfg Config) badger.Options {
 	o := badger.DefaultOptions(cfg.Dir).
@@ -96,7 +111,7 @@ func explain(dir string, err error) error {
 
 var formatKey = []byte("v")
 
-const format = 1
+const format = 2
 
 func (s *Store) checkFormat() error {
 	return s.Update(func(tx *Tx) error {
@@ -107,6 +122,8 @@ func (s *Store) checkFormat() error {
 		case v == nil:
 			tx.set(formatKey, []byte{format})
 			return nil
+		case len(v) == 1 && v[0] < format:
+			return fmt.Errorf("store has format %x, this program knows %d: it was written by a version before the first release, which is not read any more; begin a new store", v, format)
 		case !bytes.Equal(v, []byte{format}):
 			return fmt.Errorf("store has format %x, this program knows %d; upgrade the program", v, format)
 		}
@@ -129,7 +146,7 @@ func (s *Store) Close() error {
 
 // View runs fn on the state as of the last Update. tx is not to be kept, nor to be written.
 func (s *Store) View(fn func(tx *Tx) error) error {
-	return s.db.View(func(t *badger.Txn) error { return fn(&Tx{read: t}) })
+	return s.db.View(func(t *badger.Txn) error { return fn(&Tx{read: t, ring: s.ring}) })
 }
 
 // Update runs fn and writes what it changed: durably, all or nothing, when it returns. If
@@ -140,13 +157,19 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	defer func() { <-s.turn }()
 	var tx *Tx
 	err := s.db.View(func(t *badger.Txn) error {
-		tx = &Tx{read: t, pending: map[byte]map[string][]byte{}}
+		tx = &Tx{read: t, ring: s.ring, pending: map[byte]map[string][]byte{}}
 		return fn(tx)
 	})
 	if err != nil {
 		return err
 	}
-	return s.write(tx)
+	if err := s.write(tx); err != nil || !tx.doomed {
+		return err
+	}
+	if err := s.shred(); err != nil {
+		return fmt.Errorf("destroying block keys; it is tried again at the next start: %w", err)
+	}
+	return nil
 }
 
 func (s *Store) write(tx *Tx) error {

@@ -21,6 +21,9 @@ const (
 	spaceState  = 't'
 	spaceIndex  = 'i'
 	spaceEpoch  = 'p'
+	spaceTomb   = 'x'
+	spaceLack   = 'm'
+	spaceRing   = 'k'
 	spaceUser   = 'u'
 )
 
@@ -35,7 +38,9 @@ var errReadOnly = errors.New("writing in a View; use Update")
 
 // Tx is one transaction. It belongs to the goroutine that runs it, and ends with it.
 type Tx struct {
-	read *badger.Txn
+	read   *badger.Txn
+	ring   *ring
+	doomed bool // keys were given up
 	// pending holds what was written: by space and, for keys of users, by first letter, so
 	// that a Scan looks at few of them. A nil value is a deletion. nil in a View.
 	pending map[byte]map[string][]byte

@@ -53,6 +53,9 @@ func FuzzGrant(f *testing.F)    { fuzz[protocol.GrantBody](f, "grant", protocol.
 func FuzzLetter(f *testing.F)   { fuzz[protocol.Letter](f, "letter", protocol.MaxLetterSize+1<<10) }
 
 func FuzzRejection(f *testing.F) { fuzz[protocol.OrgSigned](f, "rejection", protocol.MaxLetterSize) }
+func FuzzFork(f *testing.F)      { fuzz[protocol.ForkProof](f, "fork", protocol.MaxForkProofSize) }
+func FuzzErase(f *testing.F)     { fuzz[protocol.SignedErase](f, "erase", protocol.MaxStatementSize) }
+func FuzzNotice(f *testing.F)    { fuzz[protocol.Notice](f, "notice", protocol.MaxGossipSize) }
 func FuzzHead(f *testing.F)      { fuzz[protocol.Signed](f, "head", protocol.MaxStatementSize) }
 
 // statements are what stands inside of signed messages and sealed bodies.
@@ -62,6 +65,7 @@ var statements = []func() any{
 	func() any { return new(protocol.Removal) }, func() any { return new(protocol.TopicSecret) }, func() any { return new(protocol.Agreement) },
 	func() any { return new(protocol.Termination) }, func() any { return new(protocol.Rejection) }, func() any { return new(protocol.BatchStatement) },
 	func() any { return new(protocol.GrantPlain) }, func() any { return new(protocol.Head) }, func() any { return new(protocol.Header) },
+	func() any { return new(protocol.Erase) },
 }
 
 // FuzzStatements reads each of them.

@@ -97,6 +97,36 @@ func Read(message string, data []byte) (map[string]any, error) {
 			return nil, err
 		}
 		return map[string]any{"feed": e.Header.Feed.String(), "seq": float64(e.Header.Seq), "hash": e.Hash.String()}, nil
+	case "skeleton":
+		e, err := crypto.VerifySkeleton(network, data)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"feed": e.Header.Feed.String(), "seq": float64(e.Header.Seq), "hash": e.Hash.String()}, nil
+	case "fork":
+		var p protocol.ForkProof
+		if err := protocol.Decode(data, protocol.MaxForkProofSize, &p); err != nil {
+			return nil, err
+		}
+		f, err := crypto.VerifyFork(network, &p)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"feed": f.Feed.String(), "seq": float64(f.Seq), "hash": p.Hash().String()}, nil
+	case "erase":
+		var s protocol.SignedErase
+		if err := protocol.Decode(data, protocol.MaxStatementSize, &s); err != nil {
+			return nil, err
+		}
+		e, err := crypto.VerifyErase(network, &s, func(signing protocol.SigningKey, key protocol.OpKey) bool {
+			return signing == Alice().Signing.Public() && Alice().Verified().OpKeyValid(key)
+		})
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"entries": float64(len(e.Entries)), "records": float64(len(e.Records)), "hash": s.Hash().String()}, nil
+	case "notice":
+		return nil, protocol.Decode(data, protocol.MaxGossipSize, new(protocol.Notice))
 	case "body":
 		var b protocol.Body
 		if err := protocol.Decode(data, protocol.MaxPlainSize, &b); err != nil {
@@ -144,7 +174,12 @@ func Samples() map[string][]byte {
 		Heads: []protocol.FeedHead{{Feed: entry.Header.Feed, Seq: 1, Hash: entry.Hash}}}
 	termination := must(crypto.SignTermination(term, bob.Op))
 	rejection := must(crypto.SignRejection(&protocol.Rejection{Version: 1, Network: network, Agreement: signed.ID(), Org: bob.Org, At: Now, Reason: "test"}, bob.Op))
-	head := must(crypto.SignHead(&protocol.Head{Version: 1, Network: network, Origin: entry.Origin, Seq: 1, Hash: entry.Hash, At: Now}, alice.Signing))
+	head := must(crypto.SignHead(&protocol.Head{Version: 1, Network: network, Origin: entry.Origin, Seq: 1, Hash: entry.Hash, At: Now, Every: 60}, alice.Signing))
+	other := alice.Entry(1, protocol.Hash{}, []byte("another body of the same number"))
+	fork := must(crypto.ForkOf(network, entry.Raw, other.Raw))
+	erase := must(crypto.SignErase(&protocol.Erase{Version: 1, Network: network, Origin: entry.Origin, Reason: protocol.EraseLegal, At: Now,
+		Entries: []protocol.ErasedEntry{{Seq: 1, Hash: entry.Hash}}, Records: []protocol.RecordID{{1}, {2}},
+		Survivors: []protocol.EntryRef{{Feed: entry.Header.Feed, Seq: 2}}}, alice.Signing))
 	handling := protocol.Handling{TLP: protocol.TLPRed, PAP: protocol.PAPAmber, Countries: []string{"TH", "VN"}, Personal: protocol.PersonalNetwork,
 		Purposes: []string{"investigation"}, RetentionDays: 30, Excluded: []protocol.OrgID{Carol().Org}, Named: []protocol.OrgID{bob.Org}}
 	handling.Normalise()
@@ -156,8 +191,13 @@ func Samples() map[string][]byte {
 		"rejection":   protocol.Encode(&rejection),
 		"head":        protocol.Encode(&head),
 		"envelope":    entry.Raw,
-		"body":        protocol.Encode(alice.Body()),
-		"withdraw":    protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Reason: "false positive", Records: []protocol.RecordID{{1}, {2}}}),
+		"skeleton":    entry.Stripped().Raw,
+		"fork":        protocol.Encode(fork),
+		"erase":       protocol.Encode(&erase),
+		"notice": protocol.Encode(&protocol.Notice{Version: 1, Heads: []protocol.Signed{head}, Forks: []protocol.ForkProof{*fork},
+			Erases: []protocol.SignedErase{erase}}),
+		"body":     protocol.Encode(alice.Body()),
+		"withdraw": protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Reason: "false positive", Records: []protocol.RecordID{{1}, {2}}}),
 		"sync": protocol.Encode(&protocol.SyncMessage{Version: 1, Kind: protocol.SyncFrontier,
 			Frontier: []protocol.FrontierEntry{{Origin: entry.Origin, Seq: 1, Hash: entry.Hash}}}),
 		"hello":    protocol.Encode(&protocol.Hello{Version: 1, Network: network, Card: bob.Signed, Statements: []protocol.RosterStatement{sponsorship}}),
@@ -169,7 +209,7 @@ func Samples() map[string][]byte {
 	}
 }
 
-var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "head": "Feeds and envelopes",
+var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -275,6 +315,7 @@ func addSigned(out map[string][]Vector) {
 	entry := alice.Entry(1, protocol.Hash{}, []byte("body"))
 	second := alice.Entry(2, entry.Hash, []byte("body two"))
 	expect(out, "envelope", "second entry", "It names the hash of the first.", "ok", second.Raw)
+	addEvidence(out, entry, second)
 	elsewhere := must(crypto.SignEnvelope(protocol.NetworkID{1}, entry.Origin, protocol.EntryRecords, 1, protocol.Hash{}, []byte("body"), alice.Signing))
 	expect(out, "envelope", "another network", "The feed's id covers the network.", "wrong-context", elsewhere.Raw)
 	forged := must(crypto.SignEnvelope(network, entry.Origin, protocol.EntryRecords, 1, protocol.Hash{}, []byte("body"), mallory.Signing))
@@ -305,4 +346,52 @@ func addSigned(out map[string][]Vector) {
 	b.Handlings[0] = protocol.Encode(&h)
 	expect(out, "body", "handling widened", "The leaf covers the handling.", "bad-signature", protocol.Encode(b))
 	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
+}
+
+// addEvidence adds what can be wrong with fork proofs and erases.
+func addEvidence(out map[string][]Vector, entry, second *crypto.VerifiedEnvelope) {
+	alice, mallory := Alice(), Mallory()
+	network := Network().ID()
+	expect(out, "skeleton", "with its body", "A skeleton is an envelope without its body.", "malformed", entry.Raw)
+	expect(out, "envelope", "without its body", "Only an erase excuses a missing body.", "malformed", entry.Stripped().Raw)
+	header := func(e *crypto.VerifiedEnvelope) protocol.SignedHeader {
+		var env protocol.Envelope
+		if err := protocol.Decode(e.Raw, protocol.MaxEnvelopeSize, &env); err != nil {
+			panic(err)
+		}
+		return protocol.SignedHeader{Header: env.Header, Sig: env.Sig}
+	}
+	other := alice.Entry(1, protocol.Hash{}, []byte("another body"))
+	fork := func(a, b protocol.SignedHeader) *protocol.ForkProof {
+		return protocol.NewForkProof(network, entry.Origin, a, b)
+	}
+	good := fork(header(entry), header(other))
+	expect(out, "fork", "two entries of one number", "Signed by one node, in one feed.", "ok", protocol.Encode(good))
+	swapped := *good
+	swapped.A, swapped.B = good.B, good.A
+	expect(out, "fork", "in the other order", "A fork has one proof.", "malformed", protocol.Encode(&swapped))
+	expect(out, "fork", "one entry twice", "It contradicts nothing.", "malformed", protocol.Encode(fork(header(entry), header(entry))))
+	expect(out, "fork", "entries of two numbers", "They follow one another.", "malformed", protocol.Encode(fork(header(entry), header(second))))
+	forged := *good
+	forged.B.Sig[0] ^= 1
+	expect(out, "fork", "a signature altered", "Nobody can be blamed for what it did not sign.", "bad-signature", protocol.Encode(&forged))
+	moved := *good
+	moved.Network = protocol.NetworkID{1}
+	expect(out, "fork", "another network", "The feed does not follow from it.", "wrong-context", protocol.Encode(&moved))
+
+	erase := &protocol.Erase{Version: 1, Network: network, Origin: entry.Origin, Reason: protocol.EraseRequest, At: Now,
+		Entries: []protocol.ErasedEntry{{Seq: 1, Hash: entry.Hash}}}
+	byOrg := must(crypto.SignEraseByOrg(erase, alice.Op))
+	expect(out, "erase", "signed by the organisation", "Where the node is no more.", "ok", protocol.Encode(&byOrg))
+	byOther := must(crypto.SignErase(erase, mallory.Signing))
+	expect(out, "erase", "signed by another node", "Nobody erases what another wrote.", "bad-signature", protocol.Encode(&byOther))
+	byStranger := must(crypto.SignEraseByOrg(erase, mallory.Op))
+	expect(out, "erase", "signed by another organisation", "Nobody erases what another wrote.", "bad-signature", protocol.Encode(&byStranger))
+	away := *erase
+	away.Network = protocol.NetworkID{1}
+	signed := must(crypto.SignErase(&away, alice.Signing))
+	expect(out, "erase", "another network", "Valid in the other network.", "wrong-context", protocol.Encode(&signed))
+	odd := protocol.SignedErase{Statement: protocol.Encode(&protocol.Erase{Version: 1, Network: network, Origin: entry.Origin, Reason: 9, At: Now,
+		Entries: []protocol.ErasedEntry{{Seq: 1, Hash: entry.Hash}}}), Key: alice.Signing.Public()}
+	expect(out, "erase", "unknown reason", "Reasons are classes.", "malformed", protocol.Encode(&odd))
 }

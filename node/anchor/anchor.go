@@ -1,0 +1,243 @@
+// Package anchor keeps what must not go back in time with the data directory: where the
+// node's own feeds stood, and what was erased. It lives in a small directory beside the data
+// directory, outside of it and of backups.
+//
+// A data directory that was restored from a backup, or copied to another machine, finds its
+// anchor missing, of another place, or ahead of it, and knows by that, without waiting for
+// any peer, that its feeds must not go on where it believes they stand (I7).
+package anchor
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Mark is where an own feed stood when the last append was acknowledged, or about to be.
+type Mark struct {
+	_    struct{} `cbor:",toarray"`
+	Feed protocol.FeedID
+	Seq  uint64
+	Hash protocol.Hash
+}
+
+// marks is the file of marks.
+type marks struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Place   protocol.Hash
+	Node    protocol.NodeID
+	Feeds   []Mark
+}
+
+// State says whether what stands in the anchor can be relied on.
+type State uint8
+
+// The states.
+const (
+	Good    State = iota
+	Missing       // there is none: the data directory may be a copy, or a restored one
+	Foreign       // it was made elsewhere, and copied here or restored
+)
+
+// String tells a person what the state means.
+func (s State) String() string {
+	switch s {
+	case Missing:
+		return "there is no anchor beside the data directory"
+	case Foreign:
+		return "the anchor beside the data directory was made on another machine or in another place"
+	}
+	return "the anchor is good"
+}
+
+// ErrInUse is returned by Open where another process holds the anchor.
+var ErrInUse = errors.New("in use by another process")
+
+const (
+	marksFile   = "anchor"
+	lockFile    = "lock"
+	journalFile = "erasures"
+	maxMarks    = 1 << 20 // bytes of the file
+)
+
+// Anchor is an open anchor. Its methods may be called concurrently.
+type Anchor struct {
+	dir     string
+	state   State
+	lock    *os.File
+	journal *os.File
+
+	mu    sync.Mutex
+	marks marks
+}
+
+// Open opens the anchor of a node in dir, and makes dir if it is not there. Nothing is
+// written before Begin; the state tells whether the marks can be relied on.
+func Open(dir string, node protocol.NodeID) (*Anchor, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of the anchor: %w (give another with --anchor)", err)
+	}
+	a := &Anchor{dir: dir}
+	var err error
+	if a.lock, err = lock(filepath.Join(dir, lockFile)); err != nil {
+		return nil, fmt.Errorf("anchor %s: %w", dir, err)
+	}
+	place, err := placeOf(dir)
+	if err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	b, err := os.ReadFile(filepath.Join(dir, marksFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		a.state = Missing
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("reading anchor: %w", err), a.Close())
+	default:
+		// A file that cannot be read is as good as none: it makes the feeds begin anew.
+		if derr := protocol.Decode(b, maxMarks, &a.marks); derr != nil || a.marks.Version != 1 {
+			a.state = Missing
+		} else if a.marks.Place != place || a.marks.Node != node {
+			a.state = Foreign
+		}
+	}
+	a.marks.Version, a.marks.Place, a.marks.Node = 1, place, node
+	if a.state != Good {
+		a.marks.Feeds = nil
+	}
+	return a, nil
+}
+
+// State tells whether what stood in the anchor can be relied on.
+func (a *Anchor) State() State { return a.state }
+
+// Begin makes the anchor good, with no marks: for a node that has no feeds yet, or whose
+// feeds begin anew.
+func (a *Anchor) Begin() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.marks.Feeds = nil
+	if err := a.write(); err != nil {
+		return err
+	}
+	a.state = Good
+	return nil
+}
+
+// Mark returns the mark of a feed; ok is false if there is none.
+func (a *Anchor) Mark(feed protocol.FeedID) (m Mark, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range a.marks.Feeds {
+		if m.Feed == feed {
+			return m, true
+		}
+	}
+	return Mark{}, false
+}
+
+// Set makes the marks of feeds durable. Marks never fall.
+func (a *Anchor) Set(list ...Mark) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := slices.Clone(a.marks.Feeds)
+	for _, m := range list {
+		i := slices.IndexFunc(a.marks.Feeds, func(x Mark) bool { return x.Feed == m.Feed })
+		switch {
+		case i < 0:
+			a.marks.Feeds = append(a.marks.Feeds, m)
+		case a.marks.Feeds[i].Seq > m.Seq:
+			a.marks.Feeds = old
+			return fmt.Errorf("anchor stands at entry %d of feed %s, and does not go back to %d", a.marks.Feeds[i].Seq, m.Feed.Short(), m.Seq)
+		default:
+			a.marks.Feeds[i] = m
+		}
+	}
+	if err := a.write(); err != nil {
+		a.marks.Feeds = old
+		return err
+	}
+	return nil
+}
+
+// Forget drops the mark of a feed to which nothing will be appended any more.
+func (a *Anchor) Forget(feed protocol.FeedID) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.marks.Feeds = slices.DeleteFunc(slices.Clone(a.marks.Feeds), func(m Mark) bool { return m.Feed == feed })
+	return a.write()
+}
+
+func (a *Anchor) write() error {
+	slices.SortFunc(a.marks.Feeds, func(x, y Mark) int { return bytes.Compare(x.Feed[:], y.Feed[:]) })
+	if err := replaceFile(filepath.Join(a.dir, marksFile), protocol.Encode(&a.marks)); err != nil {
+		return fmt.Errorf("writing anchor: %w", err)
+	}
+	return nil
+}
+
+// Close gives the anchor up.
+func (a *Anchor) Close() error {
+	var err error
+	if a.journal != nil {
+		err = a.journal.Close()
+	}
+	return errors.Join(err, a.lock.Close())
+}
+
+// placeOf names the place in which an anchor is: the machine, the path, and the directory
+// itself by its number in the file system, which a copy or a restored one does not have.
+func placeOf(dir string) (protocol.Hash, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return protocol.Hash{}, err
+	}
+	number, err := inode(dir)
+	if err != nil {
+		return protocol.Hash{}, fmt.Errorf("looking at the directory of the anchor: %w", err)
+	}
+	machine, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		name, _ := os.Hostname()
+		machine = []byte(name)
+	}
+	return sha256.Sum256(fmt.Appendf(nil, "entente/place/v1\x00%s\x00%s\x00%d", bytes.TrimSpace(machine), abs, number)), nil
+}
+
+func replaceFile(path string, data []byte) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

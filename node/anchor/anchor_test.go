@@ -1,0 +1,128 @@
+package anchor
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+var me = protocol.NodeID{1}
+
+func open(t *testing.T, dir string, want State) *Anchor {
+	t.Helper()
+	a, err := Open(dir, me)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	if a.State() != want {
+		t.Fatalf("state of the anchor is %v, want %v", a.State(), want)
+	}
+	return a
+}
+
+func TestMarksStay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "anchor")
+	a := open(t, dir, Missing)
+	if err := a.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	feed := protocol.FeedID{5}
+	if err := a.Set(Mark{Feed: feed, Seq: 7, Hash: protocol.Hash{1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Set(Mark{Feed: feed, Seq: 6}); err == nil {
+		t.Error("a mark went back")
+	}
+	if _, err := Open(dir, me); !errors.Is(err, ErrInUse) {
+		t.Errorf("an anchor in use: %v", err)
+	}
+	a.Close()
+	a = open(t, dir, Good)
+	if m, ok := a.Mark(feed); !ok || m.Seq != 7 || m.Hash != (protocol.Hash{1}) {
+		t.Errorf("mark is %+v, %v", m, ok)
+	}
+	if err := a.Forget(feed); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	if _, ok := open(t, dir, Good).Mark(feed); ok {
+		t.Error("a mark that was forgotten is there")
+	}
+}
+
+func TestCopiesAreNoticed(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "anchor")
+	a := open(t, dir, Missing)
+	if err := a.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	other, err := Open(dir, protocol.NodeID{2})
+	if err != nil || other.State() != Foreign {
+		t.Fatalf("another node's anchor: %v, %v", other.State(), err)
+	}
+	other.Close()
+	// A copy elsewhere, and one that was restored in the same place.
+	for _, args := range [][]string{{"cp", "-a", dir, filepath.Join(root, "copy")}, {"mv", dir, dir + ".old"}, {"cp", "-a", dir + ".old", dir}} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	open(t, filepath.Join(root, "copy"), Foreign)
+	open(t, dir, Foreign).Close()
+	if err := os.WriteFile(filepath.Join(dir, marksFile), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, Missing)
+}
+
+func TestJournal(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir, Missing)
+	if had, err := a.Erasures(func(*Erasure) error { return nil }); had || err != nil {
+		t.Fatalf("a journal that is not there: %v, %v", had, err)
+	}
+	line := func(n byte) Erasure {
+		return Erasure{Local: []LocalErase{{Records: []protocol.RecordID{{n}}, Reason: protocol.EraseLegal, At: uint64(n)}}}
+	}
+	count := func() (n int) {
+		had, err := a.Erasures(func(e *Erasure) error {
+			n++
+			if e.Local[0].At != uint64(n) {
+				t.Errorf("line %d says %+v", n, e)
+			}
+			return nil
+		})
+		if err != nil || !had {
+			t.Fatal(had, err)
+		}
+		return n
+	}
+	if err := a.Append(line(1), line(2)); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	// A line that a crash cut off is not read, and what follows takes its place.
+	f, err := os.OpenFile(filepath.Join(dir, journalFile), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Write([]byte{0, 0, 0, 50, 1, 2, 3})
+	f.Close()
+	a = open(t, dir, Missing)
+	if n := count(); n != 2 {
+		t.Fatalf("%d lines", n)
+	}
+	if err := a.Append(line(3)); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 3 {
+		t.Fatalf("%d lines", n)
+	}
+}

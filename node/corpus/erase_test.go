@@ -1,0 +1,169 @@
+package corpus
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// holds reports whether any value of a key space, wrapped values that were not destroyed
+// among them, holds text once it is unpacked.
+func (m memory) holds(text string) bool {
+	for k, v := range m {
+		if strings.HasPrefix(k, "destroyed") || m["destroyed"+string(v)] != nil {
+			continue
+		}
+		if strings.Contains(string(v), text) {
+			return true
+		}
+		if plain, err := m.Unwrap([]byte(k), v); err == nil {
+			if b, err := unpackBlock(plain); err == nil && strings.Contains(string(protocol.Encode(b)), text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func blockOf(t testing.TB, seq uint64, from, n int) Block {
+	b := Block{Feed: protocol.FeedID{9}, Seq: seq, Topic: "botnets", Publisher: alice, Received: 1000}
+	for i := from; i < from+n; i++ {
+		b.Records = append(b.Records, NewRecord{Record: protocol.RecordID{byte(i), byte(i >> 8), 7}, Originator: alice,
+			Object: indicator(t, i, 1, fmt.Sprintf("[domain-name:value = 'host-%d.example']", i))})
+	}
+	return b
+}
+
+func TestEraseLeavesNothing(t *testing.T) {
+	kv := memory{}
+	if _, err := Add(kv, blockOf(t, 1, 0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	gone := protocol.RecordID{3, 0, 7}
+	n, err := Erase(kv, []protocol.RecordID{gone, {250}}, alice, protocol.EraseLegal, 5)
+	if err != nil || len(n) != 1 {
+		t.Fatalf("erased %d: %v", len(n), err)
+	}
+	if kv.holds("host-3.example") {
+		t.Error("what the record said is still stored")
+	}
+	if !kv.holds("host-4.example") {
+		t.Error("its neighbour is gone too")
+	}
+	for _, id := range []protocol.RecordID{gone, {250}} {
+		if e, err := Get(kv, id); e != nil || err != nil {
+			t.Errorf("got %v, %v", e, err)
+		}
+	}
+	list, _, err := Search(kv, Query{Value: "host-3.example"})
+	if err != nil || len(list) != 0 {
+		t.Errorf("found %d: %v", len(list), err)
+	}
+	all, _, err := Since(kv, 0, 100)
+	if err != nil || len(all) != 9 || all[3].Cursor != 5 {
+		t.Errorf("%d records are left: %v", len(all), err)
+	}
+	if c, err := Count(kv); err != nil || c.Records != 9 || c.ByType["indicator"] != 9 {
+		t.Errorf("counted %+v, %v", c, err)
+	}
+	// Neither comes back, from another feed either.
+	b := blockOf(t, 8, 3, 1)
+	b.Records = append(b.Records, NewRecord{Record: protocol.RecordID{250}, Originator: alice, Object: indicator(t, 250, 1, "[domain-name:value = 'late.example']")})
+	if n, err := Add(kv, b); err != nil || n != 0 {
+		t.Errorf("added %d of what was erased: %v", n, err)
+	}
+}
+
+func TestTakeOutMayComeBack(t *testing.T) {
+	kv := memory{}
+	if _, err := Add(kv, blockOf(t, 1, 0, 300)); err != nil { // two blocks
+		t.Fatal(err)
+	}
+	if _, err := Add(kv, blockOf(t, 2, 300, 5)); err != nil {
+		t.Fatal(err)
+	}
+	in, err := InEnvelope(kv, protocol.FeedID{9}, 1)
+	if err != nil || len(in) != 300 {
+		t.Fatalf("%d records in the envelope: %v", len(in), err)
+	}
+	if n, err := TakeOut(kv, protocol.FeedID{9}, 1); err != nil || n != 300 {
+		t.Fatalf("took out %d: %v", n, err)
+	}
+	if kv.holds("host-17.example") || !kv.holds("host-302.example") {
+		t.Error("the wrong records are gone")
+	}
+	if n, err := Add(kv, blockOf(t, 3, 0, 300)); err != nil || n != 300 {
+		t.Fatalf("added %d again: %v", n, err)
+	}
+	if c, err := Count(kv); err != nil || c.Records != 305 {
+		t.Errorf("counted %+v, %v", c, err)
+	}
+}
+
+// A corpus in which records come, are erased and come again in any order shows what a plain
+// map shows.
+func TestEraseAsAMap(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		kv := memory{}
+		held, erased := map[int]bool{}, map[int]bool{}
+		for seq := range rapid.IntRange(1, 12).Draw(rt, "steps") {
+			from, n := rapid.IntRange(0, 20).Draw(rt, "from"), rapid.IntRange(1, 8).Draw(rt, "count")
+			if rapid.Bool().Draw(rt, "add") {
+				if _, err := Add(kv, blockOf(t, uint64(seq+1), from, n)); err != nil {
+					rt.Fatal(err)
+				}
+				for i := from; i < from+n; i++ {
+					held[i] = held[i] || !erased[i]
+				}
+				continue
+			}
+			var ids []protocol.RecordID
+			for i := from; i < from+n; i++ {
+				ids = append(ids, protocol.RecordID{byte(i), 0, 7})
+				delete(held, i)
+				erased[i] = true
+			}
+			if _, err := Erase(kv, ids, Locally, protocol.EraseRequest, 1); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		want := 0
+		for i := range 30 {
+			if held[i] {
+				want++
+			}
+			list, _, err := Search(kv, Query{Value: fmt.Sprintf("host-%d.example", i)})
+			if err != nil || (len(list) == 1) != held[i] {
+				rt.Fatalf("record %d: found %d, held %v: %v", i, len(list), held[i], err)
+			}
+		}
+		if c, err := Count(kv); err != nil || int(c.Records) != want {
+			rt.Fatalf("counted %d, want %d: %v", c.Records, want, err)
+		}
+	})
+}
+
+// Whoever neither made a record nor sent it erases nothing by naming it.
+func TestEraseByStrangersDoesNotCount(t *testing.T) {
+	kv := memory{}
+	if _, err := Add(kv, blockOf(t, 1, 0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	ids := []protocol.RecordID{{0, 0, 7}, {5, 0, 7}}
+	if gone, err := Erase(kv, ids, bob, protocol.EraseRequest, 1); err != nil || len(gone) != 0 {
+		t.Errorf("bob erased %d of alice's records: %v", len(gone), err)
+	}
+	if n, err := Add(kv, blockOf(t, 2, 5, 1)); err != nil || n != 1 {
+		t.Errorf("bob keeps %v from coming", err)
+	}
+	if e, err := Get(kv, ids[0]); e == nil || err != nil {
+		t.Errorf("record is %v, %v", e, err)
+	}
+	if gone, err := Erase(kv, ids, alice, protocol.EraseRequest, 1); err != nil || len(gone) != 2 {
+		t.Errorf("alice erased %d: %v", len(gone), err)
+	}
+}

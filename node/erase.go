@@ -1,0 +1,622 @@
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
+)
+
+// EraseRequest asks to erase records.
+type EraseRequest struct {
+	Records []protocol.RecordID
+	Reason  protocol.EraseReason
+}
+
+// EraseReport says what an erasure reached, and what it cannot reach.
+type EraseReport struct {
+	Erased   int         `json:"erased"`   // records of which nothing is left here
+	Resealed int         `json:"resealed"` // records that shared their envelopes, and stand in new ones now
+	Entries  int         `json:"entries"`  // envelopes whose bodies were destroyed
+	Signed   int         `json:"signed"`   // statements that tell every other node to do the same
+	Local    int         `json:"local"`    // records of others, erased for this organisation only
+	Told     []OrgRef    `json:"told"`     // organisations for which the records were sealed
+	Beyond   []BeyondRow `json:"beyond"`   // copies that this could not reach
+}
+
+// BeyondRow is a copy that an erasure did not reach.
+type BeyondRow struct {
+	What string `json:"what"`
+	Do   string `json:"do"`
+}
+
+// Erase destroys records. Of those that this node published every copy in the mesh is to be
+// destroyed, on its signed word; those of others are destroyed here only. Records that share
+// an envelope with them are first sealed anew, durably, so that nobody loses them.
+func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) {
+	if err := n.usable(); err != nil {
+		return nil, err
+	}
+	if r.Reason < protocol.EraseExpired || r.Reason > protocol.EraseError {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "an erasure needs a reason: request, legal or error")
+	}
+	rep := &EraseReport{Told: []OrgRef{}, Beyond: []BeyondRow{}}
+	own, local, err := n.erasePlaces(r.Records)
+	if err != nil {
+		return nil, err
+	}
+	told := map[protocol.OrgID]bool{}
+	for _, p := range own {
+		if err := ctx.Err(); err != nil {
+			return rep, err
+		}
+		if err := n.eraseOwn(p, r.Reason, rep, told); err != nil {
+			return rep, err
+		}
+	}
+	if len(local) > 0 {
+		count, err := n.eraseLocally(local, r.Reason)
+		if err != nil {
+			return rep, err
+		}
+		rep.Local, rep.Erased = count, rep.Erased+count
+	}
+	s := n.snap.Load()
+	for org := range told {
+		rep.Told = append(rep.Told, s.ref(org))
+	}
+	slices.SortFunc(rep.Told, func(a, b OrgRef) int { return a.ID.Compare(b.ID) })
+	n.beyond(rep)
+	return rep, nil
+}
+
+// beyond lists what no statement reaches.
+func (n *Node) beyond(rep *EraseReport) {
+	add := func(what, do string) { rep.Beyond = append(rep.Beyond, BeyondRow{what, do}) }
+	add("backups of this node made before now", "a restore applies this erasure before it shows anything; destroy the backups where the law asks for it")
+	add("files that 'entente export' and 'entente watch' delivered, and copies in the systems that read them", "erase them there")
+	if rep.Local > 0 {
+		add("copies of records of others, at their publishers and at every other reader", "ask the publisher to erase them: only it can for everybody")
+	}
+	for _, o := range rep.Told {
+		add(fmt.Sprintf("what people of %s took from their node: exports, reports, backups", o.Name), "ask for a confirmation under the agreement with them")
+	}
+	if rep.Signed > 0 {
+		add("nodes that are off line now", "they apply it when they come back, before they serve anything of it")
+	}
+}
+
+// erasePlace is the records of one own entry that are to be erased.
+type erasePlace struct {
+	origin  protocol.Origin
+	feed    protocol.FeedID
+	seq     uint64
+	topic   string
+	records []protocol.RecordID
+}
+
+func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, local []protocol.RecordID, err error) {
+	at := map[string]*erasePlace{}
+	err = n.st.View(func(tx *store.Tx) error {
+		for _, id := range records {
+			e, err := getEntry(tx, id)
+			if err != nil {
+				return err
+			}
+			f, err := tx.Feed(e.Feed)
+			if err != nil {
+				return err
+			}
+			if e.Publisher != n.org || f == nil || f.Origin.Signing != n.keys.Signing.Public() {
+				local = append(local, id)
+				continue
+			}
+			key := string(entryKey(e.Feed, e.Seq))
+			if at[key] == nil {
+				at[key] = &erasePlace{origin: f.Origin, feed: e.Feed, seq: e.Seq, topic: e.Topic}
+				own = append(own, at[key])
+			}
+			at[key].records = append(at[key].records, id)
+		}
+		return nil
+	})
+	return own, local, err
+}
+
+// eraseOwn seals the survivors of one entry anew, then signs and applies the erase.
+func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseReport, told map[protocol.OrgID]bool) error {
+	doc, header, survivors, err := n.reseal(p)
+	if err != nil {
+		return fmt.Errorf("sealing anew what shares an envelope with erased records: %w", err)
+	}
+	for part := range slices.Chunk(p.records, protocol.MaxErasedRecords) {
+		e := &protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
+			Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: header}}, Records: part, Survivors: survivors.refs}
+		if err := n.signErase(e); err != nil {
+			return err
+		}
+		rep.Signed++
+	}
+	rep.Erased += len(p.records)
+	rep.Resealed += survivors.count
+	rep.Entries++
+	for _, org := range doc.Orgs {
+		told[org] = true
+	}
+	return nil
+}
+
+func (n *Node) signErase(e *protocol.Erase) error {
+	signed, err := crypto.SignErase(e, n.keys.Signing)
+	if err != nil {
+		return err
+	}
+	if err := n.applyErase(&signed); err != nil {
+		return err
+	}
+	n.notice(&protocol.Notice{Version: 1, Erases: []protocol.SignedErase{signed}})
+	return nil
+}
+
+// survivors says where records stand now that shared an envelope with erased ones.
+type survivors struct {
+	refs  []protocol.EntryRef
+	count int
+}
+
+// reseal seals those records of an own entry anew that are not to be erased: the same ids
+// and proofs, for those of their readers that still may have them.
+func (n *Node) reseal(p *erasePlace) (doc publishedDoc, hash protocol.Hash, out survivors, err error) {
+	body, doc, hash, err := n.ownBody(p.feed, p.seq)
+	if err != nil {
+		return doc, hash, out, err
+	}
+	gone := map[protocol.RecordID]bool{}
+	for _, id := range p.records {
+		gone[id] = true
+	}
+	rest, kinds, err := n.without(body, func(id protocol.RecordID) bool { return gone[id] })
+	if err != nil || rest == nil {
+		return doc, hash, out, err
+	}
+	err = n.append(p.topic, func(a *appender) error {
+		out = survivors{count: len(kinds)}
+		if err := a.resealBody(rest, &doc, kinds); err != nil {
+			return err
+		}
+		out.refs = []protocol.EntryRef{{Feed: a.feed.ID, Seq: a.nextSeq() - 1}}
+		return nil
+	})
+	return doc, hash, out, err
+}
+
+// ownBody opens an entry that this node published.
+func (n *Node) ownBody(feed protocol.FeedID, seq uint64) (*protocol.Body, publishedDoc, protocol.Hash, error) {
+	var doc publishedDoc
+	var raw []byte
+	var epochs []*store.Epoch
+	s := n.snap.Load()
+	err := n.st.View(func(tx *store.Tx) (err error) {
+		if raw, err = tx.Envelope(feed, seq); err != nil {
+			return err
+		}
+		if _, err = getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
+			return err
+		}
+		epochs, err = tx.Epochs(feed)
+		return err
+	})
+	if err != nil {
+		return nil, doc, protocol.Hash{}, err
+	}
+	env, err := crypto.VerifyEnvelope(s.network, raw)
+	if err != nil {
+		return nil, doc, protocol.Hash{}, err
+	}
+	keys := make([]crypto.EpochKey, len(epochs))
+	for i, ep := range epochs {
+		keys[i] = crypto.EpochKeyOf(ep.Key)
+	}
+	plain, _, err := crypto.OpenBody(env.Header.SealContext(s.network), feed, seq, keys, env.Body)
+	if err != nil {
+		return nil, doc, env.Hash, err
+	}
+	var body protocol.Body
+	return &body, doc, env.Hash, protocol.Decode(plain, protocol.MaxPlainSize, &body)
+}
+
+// record in a body that is sealed anew.
+type resealed struct {
+	record crypto.VerifiedRecord
+}
+
+// without takes records out of a body. It returns nil if none is left.
+func (n *Node) without(body *protocol.Body, gone func(protocol.RecordID) bool) (*protocol.Body, []resealed, error) {
+	s := n.snap.Load()
+	records, err := crypto.VerifyBody(s.network, body, func(o protocol.OrgID) *crypto.Card { return s.cards[o] })
+	if err != nil {
+		return nil, nil, err
+	}
+	out := &protocol.Body{Version: 1, RetentionDays: body.RetentionDays}
+	at := map[uint16]uint16{}
+	var kept []resealed
+	next := 0
+	for b := range body.Batches {
+		var keep []int
+		for i := range body.Batches[b].Items {
+			if rec := &records[next+i]; !gone(rec.ID) {
+				keep = append(keep, i)
+				kept = append(kept, resealed{*rec})
+			}
+		}
+		next += len(body.Batches[b].Items)
+		if len(keep) == 0 {
+			continue
+		}
+		part, err := crypto.PartOf(body, b, keep)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range part.Items {
+			h := part.Items[i].Handling
+			if _, ok := at[h]; !ok {
+				at[h] = uint16(len(out.Handlings))
+				out.Handlings = append(out.Handlings, body.Handlings[h])
+			}
+			part.Items[i].Handling = at[h]
+		}
+		out.Batches = append(out.Batches, part)
+	}
+	if len(kept) == 0 {
+		return nil, nil, nil
+	}
+	return out, kept, nil
+}
+
+// resealBody appends a body of records that were published before. It goes to those of its
+// readers that may have all of it today.
+func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []resealed) error {
+	now := uint64(nowMillis())
+	var orgs []protocol.OrgID
+	for _, org := range doc.Orgs {
+		if _, ok := a.secretWith(org); !ok {
+			continue
+		}
+		may := true
+		for i := range records {
+			r := &records[i].record
+			kind := ""
+			if o, err := stix.Parse(r.Object); err == nil {
+				kind = o.Type
+			}
+			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, RecordedAt: doc.At}
+			if !policy.Decide(a.snap.policy, a.n.org, org, subject, now).Allow {
+				may = false
+				break
+			}
+		}
+		if may {
+			orgs = append(orgs, org)
+		}
+	}
+	keys, err := a.keysFor(orgs)
+	if err != nil {
+		return err
+	}
+	body.SealedAt = a.sealedAt
+	h := a.header(protocol.EntryRecords)
+	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
+	if err != nil {
+		return err
+	}
+	next := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: doc.At, RetentionDays: doc.RetentionDays}
+	place := entryKey(a.feed.ID, a.nextSeq())
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &next) })
+	return a.add(protocol.EntryRecords, sealed)
+}
+
+// takeErases keeps and applies erases that a peer sent.
+func (n *Node) takeErases(list []protocol.SignedErase) (out taken, err error) {
+	for i := range list {
+		if n.evidence.holds(list[i].Hash()) {
+			continue
+		}
+		if _, err := n.verifyErase(&list[i]); err != nil {
+			n.log.Debug("leaving out an erase", "err", err)
+			out.left++
+			continue
+		}
+		if err := n.applyErase(&list[i]); err != nil {
+			return out, err
+		}
+		out.kept++
+	}
+	return out, nil
+}
+
+// verifyErase checks that an erase is signed by the node whose feed it is, or by its
+// organisation.
+func (n *Node) verifyErase(signed *protocol.SignedErase) (*protocol.Erase, error) {
+	s := n.snap.Load()
+	e, err := crypto.VerifyErase(s.network, signed, func(signing protocol.SigningKey, key protocol.OpKey) bool {
+		c := s.cards[s.signers[signing].org]
+		return c != nil && c.OpKeyValid(key)
+	})
+	if err != nil {
+		return nil, err
+	}
+	sg, ok := s.signers[e.Origin.Signing]
+	if !ok || !s.rostered(sg.org) {
+		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "no card known here lists the node whose entries this erases")
+	}
+	return e, nil
+}
+
+// applyErase destroys what an erase names. It is safe to do it again, and goes on at the next
+// start if the process ends before it is done.
+func (n *Node) applyErase(signed *protocol.SignedErase) error {
+	var e protocol.Erase
+	if err := protocol.Decode(signed.Statement, protocol.MaxStatementSize, &e); err != nil {
+		return err
+	}
+	s := n.snap.Load()
+	h, feed := signed.Hash(), e.Origin.FeedID(s.network)
+	by := s.signers[e.Origin.Signing].org
+	n.evidence.mu.Lock()
+	_, held := n.evidence.erases[h]
+	full := !held && n.evidence.count[feed] >= protocol.MaxErasesPerFeed
+	if !held && !full {
+		n.evidence.erases[h] = feed
+		n.evidence.count[feed]++
+	}
+	n.evidence.mu.Unlock()
+	if full {
+		n.log.Warn("leaving out an erase: its feed has too many", "feed", feed)
+		return nil
+	}
+	if n.anchor != nil && !held {
+		if err := n.anchor.Append(anchor.Erasure{Signed: []protocol.SignedErase{*signed}}); err != nil {
+			return err
+		}
+	}
+	err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed}) })
+	for _, x := range e.Entries {
+		if err == nil {
+			err = n.eraseEntry(feed, x, h, by, &e)
+		}
+	}
+	for part := range slices.Chunk(e.Records, 64) {
+		if err == nil {
+			err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, by, e.Reason) })
+		}
+	}
+	if err == nil {
+		err = n.st.Update(func(tx *store.Tx) error {
+			return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed, Applied: true})
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("applying an erase: %w", err)
+	}
+	n.changes.notify()
+	return nil
+}
+
+func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statement protocol.Hash, by protocol.OrgID, e *protocol.Erase) error {
+	return n.st.Update(func(tx *store.Tx) error {
+		skeleton, err := tx.Skeleton(feed, x.Seq)
+		if err != nil {
+			return err
+		}
+		if skeleton != nil {
+			var env protocol.Envelope
+			if err := protocol.Decode(skeleton, protocol.MaxEnvelopeSize, &env); err != nil {
+				return err
+			}
+			if protocol.EntryHash(env.Header) != x.Hash {
+				return nil // another entry of a feed that was forked
+			}
+		}
+		if _, err := tx.Erase(feed, x.Seq, &store.Tomb{Statement: statement, Reason: e.Reason, At: uint64(nowMillis())}); err != nil {
+			return err
+		}
+		if err := clearQuarantine(tx, entryKey(feed, x.Seq)); err != nil {
+			return err
+		}
+		if skeleton != nil {
+			if err := tx.SetEntryState(feed, x.Seq, store.Erased, e.Reason.String()); err != nil {
+				return err
+			}
+		}
+		if len(e.Records) > 0 {
+			return nil
+		}
+		// The whole entry goes, without naming what was in it.
+		in, err := corpus.InEnvelope(tx, feed, x.Seq)
+		if err != nil {
+			return err
+		}
+		var ids []protocol.RecordID
+		for i := range in {
+			ids = append(ids, in[i].Record)
+		}
+		return n.eraseRecords(tx, ids, by, e.Reason)
+	})
+}
+
+// eraseRecords takes records out of the corpus for ever. Where one came with another entry
+// than the one erased, that entry's body goes too: the record must not be opened from it.
+func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason) error {
+	gone, err := corpus.Erase(tx, ids, by, reason, uint64(nowMillis()))
+	if err != nil {
+		return err
+	}
+	for i := range gone {
+		f, err := tx.Feed(gone[i].Feed)
+		if err != nil {
+			return err
+		}
+		if f != nil && f.Origin.Signing == n.keys.Signing.Public() {
+			continue // its publisher erases it by a statement
+		}
+		if _, err := tx.Erase(gone[i].Feed, gone[i].Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseLocally destroys records of others for this organisation alone.
+func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason) (int, error) {
+	now := uint64(nowMillis())
+	if n.anchor != nil {
+		for part := range slices.Chunk(ids, protocol.MaxErasedRecords) {
+			if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: part, Reason: reason, At: now}}}); err != nil {
+				return 0, err
+			}
+		}
+	}
+	for part := range slices.Chunk(ids, 64) {
+		if err := n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, reason) }); err != nil {
+			return 0, err
+		}
+	}
+	n.changes.notify()
+	return len(ids), nil
+}
+
+// replayJournal applies the erasures of the journal beside the data directory.
+func (n *Node) replayJournal() (bool, error) {
+	var list []anchor.Erasure
+	had, err := n.anchor.Erasures(func(e *anchor.Erasure) error { list = append(list, *e); return nil })
+	for i := range list {
+		for j := range list[i].Signed {
+			signed := &list[i].Signed[j]
+			if err == nil && !n.evidence.holds(signed.Hash()) {
+				if _, verr := n.verifyErase(signed); verr != nil {
+					n.log.Warn("leaving out an erasure of the journal", "err", verr)
+					continue
+				}
+				err = n.applyErase(signed)
+			}
+		}
+		for j := range list[i].Local {
+			l := &list[i].Local[j]
+			for part := range slices.Chunk(l.Records, 64) {
+				if err == nil {
+					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, l.Reason) })
+				}
+			}
+		}
+	}
+	return had, err
+}
+
+// expire erases what its retention says is over: own entries for everybody, by a signed
+// statement, and records in the corpus here, by the agreement under which they are read.
+func (n *Node) expire() error {
+	now := uint64(nowMillis())
+	for {
+		count := 0
+		err := n.st.Update(func(tx *store.Tx) error {
+			ids, err := corpus.Expired(tx, now, 64)
+			count = len(ids)
+			if err != nil || count == 0 {
+				return err
+			}
+			return n.eraseRecords(tx, ids, corpus.Locally, protocol.EraseExpired)
+		})
+		if err != nil {
+			return err
+		}
+		if count == 0 {
+			break
+		}
+	}
+	return n.expireOwn(now)
+}
+
+func (n *Node) expireOwn(now uint64) error {
+	type due struct {
+		origin  protocol.Origin
+		entries []protocol.ErasedEntry
+		places  [][]byte
+	}
+	byFeed := map[protocol.FeedID]*due{}
+	err := n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindPublished, func(id []byte, d *publishedDoc) error {
+			if d.RetentionDays == 0 || d.Expired || d.At+uint64(d.RetentionDays)*24*3600*1000 > now || len(id) != 40 {
+				return nil
+			}
+			feed, seq := protocol.FeedID(id[:32]), binary.BigEndian.Uint64(id[32:])
+			f, err := tx.Feed(feed)
+			if err != nil || f == nil || f.Origin.Signing != n.keys.Signing.Public() {
+				return err
+			}
+			skeleton, err := tx.Skeleton(feed, seq)
+			if err != nil || skeleton == nil {
+				return err
+			}
+			var env protocol.Envelope
+			if err := protocol.Decode(skeleton, protocol.MaxEnvelopeSize, &env); err != nil {
+				return err
+			}
+			if byFeed[feed] == nil {
+				byFeed[feed] = &due{origin: f.Origin}
+			}
+			b := byFeed[feed]
+			b.entries = append(b.entries, protocol.ErasedEntry{Seq: seq, Hash: protocol.EntryHash(env.Header)})
+			b.places = append(b.places, slices.Clone(id))
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, b := range byFeed {
+		for part := range slices.Chunk(b.entries, protocol.MaxErasedEntries) {
+			e := &protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: b.origin, Entries: part, Reason: protocol.EraseExpired, At: now}
+			if err := n.signErase(e); err != nil {
+				return err
+			}
+		}
+		for part := range slices.Chunk(b.places, 1000) {
+			if err := n.st.Update(func(tx *store.Tx) error {
+				for _, id := range part {
+					var d publishedDoc
+					if _, err := getDoc(tx, kindPublished, id, &d); err != nil {
+						return err
+					}
+					d.Expired = true
+					if err := putDoc(tx, kindPublished, id, &d); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// expiresAt returns when a record is to be erased here: by its own retention, and by that of
+// the term under which it is read; 0 for never.
+func expiresAt(received uint64, days ...uint32) (at uint64) {
+	for _, d := range days {
+		if t := received + uint64(d)*uint64(24*time.Hour/time.Millisecond); d != 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	return at
+}

@@ -1,0 +1,374 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// A node states where its own feeds stand, signed, also when nothing happens. So everybody
+// knows what it lacks, of whom and since when, without believing anybody but the author; and
+// an author that is silent is seen to be.
+
+// headTable holds the newest signed head of every feed.
+type headTable struct {
+	mu    sync.RWMutex
+	known map[protocol.FeedID]*knownHead
+	have  map[protocol.FeedID]map[protocol.NodeID]uint64 // what peers said that they hold, where it is more than is held here
+	since map[protocol.FeedID]int64                      // when it was first known that something is lacking
+	mine  uint64                                         // counter of own heads
+}
+
+// knownHead is a signed head, and when it came.
+type knownHead struct {
+	protocol.Head
+	signed protocol.Signed
+	at     int64 // Unix milliseconds, by the clock here
+	saved  uint64
+}
+
+func newHeadTable() *headTable {
+	return &headTable{known: map[protocol.FeedID]*knownHead{}, have: map[protocol.FeedID]map[protocol.NodeID]uint64{}, since: map[protocol.FeedID]int64{}}
+}
+
+func (t *headTable) get(feed protocol.FeedID) *knownHead {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.known[feed]
+}
+
+func (t *headTable) all() (out []protocol.Signed) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, h := range t.known {
+		out = append(out, h.signed)
+	}
+	return out
+}
+
+// claims notes what a peer says that it holds of feeds.
+func (t *headTable) claims(peer protocol.NodeID, feed protocol.FeedID, seq, have uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if seq <= have {
+		delete(t.have[feed], peer)
+		return
+	}
+	if t.have[feed] == nil {
+		t.have[feed] = map[protocol.NodeID]uint64{}
+	}
+	t.have[feed][peer] = seq
+}
+
+// loadHeads reads the heads that were kept because they said more than was held.
+func (n *Node) loadHeads() error {
+	network := n.snap.Load().network
+	n.heads.mine = uint64(nowMillis()) // above every counter used before, by any process
+	return n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindHead, func(_ []byte, s *protocol.Signed) error {
+			h, err := crypto.VerifyHead(network, s)
+			if err == nil {
+				n.heads.known[h.Origin.FeedID(network)] = &knownHead{Head: *h, signed: *s, at: nowMillis(), saved: h.Seq}
+			}
+			return nil
+		})
+	})
+}
+
+// takeHeads keeps the heads that say more than those that are held. It returns how many did,
+// and whether any of them tells of entries that are not held here.
+func (n *Node) takeHeads(list []protocol.Signed) (fresh int, gap bool, err error) {
+	s := n.snap.Load()
+	for i := range list {
+		h, err := crypto.VerifyHead(s.network, &list[i])
+		if err != nil {
+			return fresh, gap, err
+		}
+		sg, ok := s.signers[h.Origin.Signing]
+		if _, in := s.topics[h.Origin.Topic]; !ok || !s.members[sg.org] || sg.removed || !in {
+			continue
+		}
+		feed := h.Origin.FeedID(s.network)
+		if !n.heads.take(feed, h, &list[i]) {
+			continue
+		}
+		fresh++
+		have := n.gate.head(feed)
+		if h.Seq <= have {
+			continue
+		}
+		gap = true
+		if err := n.keepHead(feed, h, &list[i]); err != nil {
+			return fresh, gap, err
+		}
+	}
+	return fresh, gap, nil
+}
+
+func (t *headTable) take(feed protocol.FeedID, h *protocol.Head, signed *protocol.Signed) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.known[feed]
+	if old != nil && !h.Newer(&old.Head) {
+		return false
+	}
+	if old == nil {
+		same := 0
+		for _, k := range t.known {
+			if k.Origin.Signing == h.Origin.Signing && k.Origin.Topic == h.Origin.Topic {
+				same++
+			}
+		}
+		if same >= protocol.MaxFeedsPerNode {
+			return false
+		}
+	}
+	k := &knownHead{Head: *h, signed: *signed, at: nowMillis()}
+	if old != nil {
+		k.saved = old.saved
+	}
+	t.known[feed] = k
+	return true
+}
+
+// keepHead stores a head that tells of entries that are not held, so that a restart does not
+// forget the gap. If it is of an own feed, this node's store went back in time.
+func (n *Node) keepHead(feed protocol.FeedID, h *protocol.Head, signed *protocol.Signed) error {
+	n.heads.mu.Lock()
+	k := n.heads.known[feed]
+	due := k != nil && k.saved < h.Seq
+	if due {
+		k.saved = h.Seq
+	}
+	if n.heads.since[feed] == 0 {
+		n.heads.since[feed] = nowMillis()
+	}
+	n.heads.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return n.st.Update(func(tx *store.Tx) error {
+		if h.Origin.Signing == n.keys.Signing.Public() {
+			if err := n.sawOwn(tx, &h.Origin, feed, h.Seq); err != nil {
+				return err
+			}
+		}
+		return putDoc(tx, kindHead, feed[:], signed)
+	})
+}
+
+// signHeads makes signed heads of all own feeds. Closed ones are stated as such.
+func (n *Node) signHeads() ([]protocol.Signed, error) {
+	s := n.snap.Load()
+	if s.network == protocol.NoNetwork || n.restored.Load() != nil {
+		return nil, nil
+	}
+	var feeds []*store.Feed
+	closed := map[protocol.FeedID]bool{}
+	err := n.st.View(func(tx *store.Tx) error {
+		err := scanDocs(tx, kindFeedNumber, func(id []byte, inc *incarnationDoc) error {
+			for _, c := range inc.Closed {
+				o := n.origin(protocol.TopicID(id), c.Incarnation)
+				closed[o.FeedID(s.network)] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return tx.Feeds(func(f *store.Feed) error {
+			if _, ok := s.topics[f.Origin.Topic]; ok && f.Origin.Signing == n.keys.Signing.Public() && f.Good() == f.Seq && f.Seq > 0 {
+				feeds = append(feeds, f)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.heads.mu.Lock()
+	n.heads.mine = max(n.heads.mine+1, uint64(nowMillis()))
+	counter := n.heads.mine
+	n.heads.mu.Unlock()
+	var out []protocol.Signed
+	for _, f := range feeds {
+		h := &protocol.Head{Version: 1, Network: s.network, Origin: f.Origin, Seq: f.Seq, Hash: f.Hash, Counter: counter,
+			At: uint64(nowMillis()), Every: uint32(n.cfg.HeadEvery / time.Second), Closed: closed[f.ID]}
+		signed, err := crypto.SignHead(h, n.keys.Signing)
+		if err != nil {
+			return nil, err
+		}
+		n.heads.take(f.ID, h, &signed)
+		out = append(out, signed)
+	}
+	return out, nil
+}
+
+// keepHeads states where the own feeds stand, every Config.HeadEvery, until ctx ends.
+func (net *network) keepHeads(ctx context.Context) {
+	for {
+		heads, err := net.n.signHeads()
+		if err != nil {
+			net.n.log.Error("stating where the own feeds stand failed", "err", err)
+		}
+		for part := range slices.Chunk(heads, protocol.MaxNoticeItems) {
+			net.n.notice(&protocol.Notice{Version: 1, Heads: part})
+		}
+		every := net.n.cfg.HeadEvery
+		if sleep(ctx, every-every/8+rand.N(every/8)) != nil {
+			return
+		}
+	}
+}
+
+// FeedStatus is what is held of one feed, and what is known of it.
+type FeedStatus struct {
+	Feed      protocol.FeedID `json:"feed"`
+	Org       OrgRef          `json:"organisation"`
+	Node      protocol.NodeID `json:"node"`
+	Topic     string          `json:"topic"`
+	Own       bool            `json:"own,omitempty"`
+	Held      uint64          `json:"held"`           // entries, one after the other
+	Head      uint64          `json:"head"`           // entries that there are, by its author's word or by an entry seen
+	Missing   uint64          `json:"missing"`        // entries and bodies that are not held and were not erased
+	Bodies    uint64          `json:"missing_bodies"` // of them: entries held without their bodies
+	Digest    protocol.Hash   `json:"digest"`         // hash of the last entry held: equal on two nodes that hold the same
+	Complete  bool            `json:"complete"`       // nothing is missing of what its author says that there is
+	Since     *time.Time      `json:"missing_since,omitempty"`
+	HeldBy    []OrgRef        `json:"held_by,omitempty"` // connected peers that say that they have what is missing
+	Stated    *time.Time      `json:"stated,omitempty"`  // when its author's last signed head came
+	Silent    bool            `json:"silent,omitempty"`  // its author did not state its head when it said that it would
+	Closed    bool            `json:"closed,omitempty"`  // its author appends nothing more
+	Forked    uint64          `json:"forked_at,omitempty"`
+	Unknown   bool            `json:"unverified,omitempty"` // no signed head of it was ever seen: whether more exists is not known
+	Awaiting  int             `json:"awaiting_key"`
+	Withheld  string          `json:"withheld,omitempty"` // why its publisher withholds keys
+	Waiting   uint64          `json:"-"`
+	publisher protocol.OrgID
+}
+
+// silentAfter is how many announced intervals may pass without a head before an author
+// counts as silent.
+const silentAfter = 3
+
+// Feeds tells of every feed of the topics that this node is in what is held and what not.
+func (n *Node) Feeds() ([]FeedStatus, error) {
+	s := n.snap.Load()
+	byID := map[protocol.FeedID]*FeedStatus{}
+	start := n.started
+	add := func(id protocol.FeedID, o *protocol.Origin) *FeedStatus {
+		if f := byID[id]; f != nil {
+			return f
+		}
+		sg := s.signers[o.Signing]
+		f := &FeedStatus{Feed: id, Org: s.ref(sg.org), Node: sg.node, Topic: s.topics[o.Topic], Own: o.Signing == n.keys.Signing.Public(), publisher: sg.org}
+		byID[id] = f
+		return f
+	}
+	err := n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			if _, ok := s.topics[f.Origin.Topic]; !ok {
+				return nil
+			}
+			st := add(f.ID, &f.Origin)
+			st.Held, st.Head, st.Digest, st.Bodies, st.Forked = f.Good(), f.Good(), f.Hash, f.Lacking, f.Frozen
+			if f.Good() != f.Seq {
+				h, err := n.hashAt(tx, f.ID, f.Good())
+				if err != nil {
+					return err
+				}
+				st.Digest = h
+			}
+			waiting, err := tx.EntriesIn(f.ID, store.AwaitingKey)
+			st.Awaiting = len(waiting)
+			if err != nil {
+				return err
+			}
+			var w withheldDoc
+			if ok, err := getDoc(tx, kindWithheld, f.ID[:], &w); err != nil || !ok {
+				return err
+			}
+			st.Awaiting += int(w.Envelopes)
+			st.Withheld = w.Reason
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	peers := map[protocol.NodeID]protocol.OrgID{}
+	if net := n.net.Load(); net != nil {
+		for _, p := range net.mesh.Peers() {
+			peers[p.Node] = p.Org
+		}
+	}
+	n.heads.mu.Lock()
+	defer n.heads.mu.Unlock()
+	for id, k := range n.heads.known {
+		if _, ok := s.topics[k.Origin.Topic]; !ok {
+			continue
+		}
+		f := add(id, &k.Origin)
+		if f.Forked == 0 {
+			f.Head = max(f.Head, k.Seq)
+		}
+		at := time.UnixMilli(k.at).UTC()
+		f.Stated, f.Closed = &at, k.Closed
+		silence := nowMillis() - max(k.at, start)
+		f.Silent = !k.Closed && !f.Own && k.Every > 0 && silence > silentAfter*int64(k.Every)*1000
+	}
+	list := []FeedStatus{}
+	for id, f := range byID {
+		f.Missing = f.Head - f.Held + f.Bodies
+		f.Unknown = !f.Own && f.Stated == nil
+		f.Complete = f.Missing == 0 && !f.Unknown
+		if f.Missing == 0 {
+			delete(n.heads.since, id)
+			delete(n.heads.have, id)
+		} else {
+			if n.heads.since[id] == 0 {
+				n.heads.since[id] = nowMillis()
+			}
+			at := time.UnixMilli(n.heads.since[id]).UTC()
+			f.Since = &at
+			for peer, seq := range n.heads.have[id] {
+				if org, ok := peers[peer]; ok && seq > f.Held && !slices.ContainsFunc(f.HeldBy, func(o OrgRef) bool { return o.ID == org }) {
+					f.HeldBy = append(f.HeldBy, s.ref(org))
+				}
+			}
+		}
+		list = append(list, *f)
+	}
+	slices.SortFunc(list, func(a, b FeedStatus) int {
+		for _, c := range []int{bytes.Compare([]byte(a.Org.Name), []byte(b.Org.Name)), bytes.Compare([]byte(a.Topic), []byte(b.Topic))} {
+			if c != 0 {
+				return c
+			}
+		}
+		return bytes.Compare(a.Feed[:], b.Feed[:])
+	})
+	return list, nil
+}
+
+// hashAt returns the hash of an entry that is held; zero for none.
+func (n *Node) hashAt(tx *store.Tx, feed protocol.FeedID, seq uint64) (protocol.Hash, error) {
+	if seq == 0 {
+		return protocol.Hash{}, nil
+	}
+	raw, err := tx.Skeleton(feed, seq)
+	if err != nil || raw == nil {
+		return protocol.Hash{}, err
+	}
+	var e protocol.Envelope
+	if err := protocol.Decode(raw, protocol.MaxEnvelopeSize, &e); err != nil {
+		return protocol.Hash{}, err
+	}
+	return protocol.EntryHash(e.Header), nil
+}

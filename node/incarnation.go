@@ -1,0 +1,344 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// A node's own feed must never fork, whatever happens to its data directory. Where its
+// feeds stood is kept in an anchor beside it; what the anchor does not confirm is not gone
+// on with: the feed is closed, and a new one begun under a new incarnation. What stands in
+// the closed one stays good, and what it lost here comes back from peers.
+
+// incarnationDoc says which feed of a topic this node appends to, and which it did before.
+type incarnationDoc struct {
+	_           struct{} `cbor:",toarray"`
+	Incarnation uint64
+	Closed      []closedFeed
+}
+
+// closedFeed is an own feed to which nothing is appended any more.
+type closedFeed struct {
+	_           struct{} `cbor:",toarray"`
+	Incarnation uint64
+	Why         string
+	At          uint64 // Unix milliseconds
+	Resealed    bool   // what it held and a fork made void stands in the next one
+}
+
+func randomIncarnation() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// origin returns the origin of an own feed.
+func (n *Node) origin(topic protocol.TopicID, incarnation uint64) protocol.Origin {
+	return protocol.Origin{Signing: n.keys.Signing.Public(), Incarnation: incarnation, Topic: topic}
+}
+
+// ownFeed returns the feed that this node appends to in a topic, and makes one if there is
+// none.
+func (n *Node) ownFeed(tx *store.Tx, network protocol.NetworkID, topic protocol.TopicID) (*store.Feed, error) {
+	var inc incarnationDoc
+	ok, err := getDoc(tx, kindFeedNumber, topic[:], &inc)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		inc.Incarnation = randomIncarnation()
+		if err := putDoc(tx, kindFeedNumber, topic[:], &inc); err != nil {
+			return nil, err
+		}
+	}
+	origin := n.origin(topic, inc.Incarnation)
+	id := origin.FeedID(network)
+	f, err := tx.Feed(id)
+	if err == nil && f == nil {
+		f = &store.Feed{ID: id, Origin: origin}
+		err = tx.PutFeed(f)
+	}
+	return f, err
+}
+
+// closeFeed closes the own feed of a topic, if it is the one that is appended to, and begins
+// another.
+func (n *Node) closeFeed(tx *store.Tx, topic protocol.TopicID, incarnation uint64, why string) (bool, error) {
+	var inc incarnationDoc
+	ok, err := getDoc(tx, kindFeedNumber, topic[:], &inc)
+	if err != nil || !ok || inc.Incarnation != incarnation {
+		return false, err
+	}
+	inc.Closed = append(inc.Closed, closedFeed{Incarnation: incarnation, Why: why, At: uint64(nowMillis())})
+	inc.Incarnation = randomIncarnation()
+	n.log.Warn("an own feed is closed and another begun", "topic", topic, "why", why)
+	return true, putDoc(tx, kindFeedNumber, topic[:], &inc)
+}
+
+// openAnchor opens the anchor and compares it with the store. What it does not confirm is
+// closed before anything can be appended to it.
+func (n *Node) openAnchor(dir string) error {
+	a, err := anchor.Open(dir, n.ID())
+	if err != nil {
+		return err
+	}
+	n.anchor = a
+	network := n.snap.Load().network
+	var closed []string
+	err = n.st.Update(func(tx *store.Tx) error {
+		closed = nil
+		var topics []protocol.TopicID
+		var incs []uint64
+		err := scanDocs(tx, kindFeedNumber, func(id []byte, inc *incarnationDoc) error {
+			topics, incs = append(topics, protocol.TopicID(id)), append(incs, inc.Incarnation)
+			return nil
+		})
+		for i, topic := range topics {
+			if err != nil {
+				return err
+			}
+			origin := n.origin(topic, incs[i])
+			f, ferr := tx.Feed(origin.FeedID(network))
+			if ferr != nil {
+				return ferr
+			}
+			why := n.unanchored(f)
+			if why == "" {
+				continue
+			}
+			closed = append(closed, why)
+			_, err = n.closeFeed(tx, topic, incs[i], why)
+		}
+		if err == nil && len(closed) > 0 {
+			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0]})
+		}
+		return err
+	})
+	if err == nil && a.State() != anchor.Good {
+		err = a.Begin()
+	}
+	return err
+}
+
+// unanchored tells why the anchor does not confirm where an own feed stands; empty if it
+// does. A feed without entries needs no confirmation, unless the anchor knows of some.
+func (n *Node) unanchored(f *store.Feed) string {
+	if n.anchor == nil || f == nil {
+		return ""
+	}
+	m, ok := n.anchor.Mark(f.ID)
+	switch {
+	case n.anchor.State() != anchor.Good && f.Seq > 0:
+		return n.anchor.State().String()
+	case !ok && f.Seq > 0:
+		return "the anchor does not know this feed"
+	case ok && m.Seq > f.Seq:
+		return fmt.Sprintf("the data is older than its anchor: it ends at entry %d, and entry %d was appended", f.Seq, m.Seq)
+	case ok && (m.Seq < f.Seq || m.Hash != f.Hash):
+		return "the data and its anchor went different ways"
+	}
+	return ""
+}
+
+// errClosed is returned by a commit if the own feed was closed meanwhile; the append is then
+// done in the next one.
+var errClosed = fmt.Errorf("own feed was closed: %w", errGeneration)
+
+// checkAnchor closes the feed that is about to be appended to if its anchor does not confirm
+// it.
+func (n *Node) checkAnchor(f *store.Feed) error {
+	why := n.unanchored(f)
+	if why == "" {
+		return nil
+	}
+	if err := n.st.Update(func(tx *store.Tx) error {
+		_, err := n.closeFeed(tx, f.Origin.Topic, f.Origin.Incarnation, why)
+		return err
+	}); err != nil {
+		return err
+	}
+	return errClosed
+}
+
+// setAnchor makes it durable, outside of the store, where an own feed is about to stand.
+func (n *Node) setAnchor(f *store.Feed) error {
+	if n.anchor == nil {
+		return nil
+	}
+	return n.anchor.Set(anchor.Mark{Feed: f.ID, Seq: f.Seq, Hash: f.Hash})
+}
+
+// sawOwn is told of an entry or a head of an own feed that a peer has. If it is above what
+// is held here of the feed that is appended to, the store went back in time: the feed is
+// closed.
+func (n *Node) sawOwn(tx *store.Tx, origin *protocol.Origin, feed protocol.FeedID, seq uint64) error {
+	f, err := tx.Feed(feed)
+	if err != nil || f != nil && seq <= f.Seq {
+		return err
+	}
+	closed, err := n.closeFeed(tx, origin.Topic, origin.Incarnation, fmt.Sprintf("a peer holds entry %d, which this node signed and does not have", seq))
+	if err != nil || !closed {
+		return err
+	}
+	return putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: "a peer holds later entries of this node's own feed than its store"})
+}
+
+// restoredDoc notes that the store went back in time. Until it is known what was erased
+// since, nothing is shown or served.
+type restoredDoc struct {
+	_     struct{} `cbor:",toarray"`
+	At    uint64   // Unix milliseconds
+	Why   string
+	Heard []protocol.OrgID // organisations with which the erasures were compared since
+	Done  bool
+}
+
+// ErrRestored is returned where something is asked of a store that went back in time, and it
+// is not known yet what was erased since.
+var ErrRestored = errors.New("this data was restored from an earlier state, and what was erased since is not known yet: bring the node up and let it compare with two other organisations, or run 'entente up --accept-restored'")
+
+// loadRestored reads whether the store went back in time. The journal of erasures, if there
+// is one beside the data directory, ends the wait: all that was erased here stands in it.
+func (n *Node) loadRestored() error {
+	var d restoredDoc
+	err := n.st.View(func(tx *store.Tx) error {
+		_, err := getDoc(tx, kindSetting, []byte("restored"), &d)
+		return err
+	})
+	if err != nil || d.At == 0 || d.Done {
+		return err
+	}
+	had := false
+	if n.anchor != nil {
+		if had, err = n.replayJournal(); err != nil {
+			return err
+		}
+	}
+	n.restored.Store(&d)
+	if had || n.cfg.AcceptRestored {
+		return n.endRestored()
+	}
+	n.log.Error("this data was restored from an earlier state; nothing is shown or served until it is known what was erased since", "why", d.Why)
+	return nil
+}
+
+func (n *Node) endRestored() error {
+	d := n.restored.Load()
+	if d == nil {
+		return nil
+	}
+	done := *d
+	done.Done = true
+	if err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindSetting, []byte("restored"), &done) }); err != nil {
+		return err
+	}
+	n.restored.Store(nil)
+	n.changes.notify()
+	return nil
+}
+
+// heardErasures is told that the sets were compared with a peer to the end.
+func (n *Node) heardErasures(org protocol.OrgID) error {
+	d := n.restored.Load()
+	if d == nil || slices.Contains(d.Heard, org) {
+		return nil
+	}
+	next := *d
+	next.Heard = append(slices.Clone(d.Heard), org)
+	s := n.snap.Load()
+	others := len(s.members)
+	if s.members[n.org] {
+		others--
+	}
+	n.restored.Store(&next)
+	if org == n.org || len(next.Heard) >= min(2, others) {
+		return n.endRestored()
+	}
+	return n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindSetting, []byte("restored"), &next) })
+}
+
+// usable refuses to show anything of a store that went back in time.
+func (n *Node) usable() error {
+	if n.restored.Load() != nil {
+		return ErrRestored
+	}
+	return nil
+}
+
+// resealForked seals anew, in the feed in use, what this node acknowledged in a feed after a
+// place at which it turned out to be forked: readers set those entries aside (I1).
+func (n *Node) resealForked(ctx context.Context) error {
+	s := n.snap.Load()
+	for _, fork := range n.evidence.allForks() {
+		if fork.Origin.Signing != n.keys.Signing.Public() {
+			continue
+		}
+		topic, ok := s.topics[fork.Origin.Topic]
+		if !ok || topic == protocol.ControlTopic {
+			continue // letters are sent again by who wrote them
+		}
+		var seqs []uint64
+		err := n.st.View(func(tx *store.Tx) error {
+			f, err := tx.Feed(fork.Feed)
+			if err != nil || f == nil {
+				return err
+			}
+			for seq := fork.Seq; seq <= f.Seq; seq++ {
+				var doc publishedDoc
+				place := entryKey(fork.Feed, seq)
+				if ok, err := getDoc(tx, kindPublished, place, &doc); err != nil || !ok {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+				has, err := tx.Has(fork.Feed, seq)
+				if err != nil {
+					return err
+				}
+				if done, err := tx.Get(append([]byte(kindLate), place...)); err != nil {
+					return err
+				} else if has && done == nil {
+					seqs = append(seqs, seq)
+				}
+			}
+			return nil
+		})
+		for _, seq := range seqs {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err == nil {
+				err = n.resealEntry(fork.Feed, seq, topic)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error {
+	body, doc, _, err := n.ownBody(feed, seq)
+	if err != nil {
+		return err
+	}
+	rest, records, err := n.without(body, func(protocol.RecordID) bool { return false })
+	if err != nil || rest == nil {
+		return err
+	}
+	place := entryKey(feed, seq)
+	return n.append(topic, func(a *appender) error {
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), place...), nil) })
+		return a.resealBody(rest, &doc, records)
+	})
+}

@@ -1,0 +1,217 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Keys may arrive late: a card that was not fresh, a node that was added. What is sealed under
+// them waits, its reader asks its publisher why, and it opens by itself when the key comes.
+
+// grantLate appends the grants that have become due since their epochs were made: to nodes
+// added to organisations that are in, and to organisations none of whose nodes could be
+// given a key at the time.
+func (n *Node) grantLate() error {
+	s := n.snap.Load()
+	if s.network == protocol.NoNetwork {
+		return nil
+	}
+	for _, topic := range s.topics {
+		if topic == protocol.ControlTopic || !n.hasFeed(s, topic) {
+			continue
+		}
+		err := n.append(topic, func(a *appender) error {
+			for _, ep := range a.epochs.all {
+				if orgs := a.dueLate(ep); len(orgs) > 0 {
+					if err := a.grantTo(ep, orgs); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasFeed reports whether this node appended anything in a topic.
+func (n *Node) hasFeed(s *snapshot, topic string) (has bool) {
+	id := protocol.NewTopicID(s.network, topic)
+	err := n.st.View(func(tx *store.Tx) (err error) {
+		has, err = getDoc(tx, kindFeedNumber, id[:], &incarnationDoc{})
+		return err
+	})
+	return has && err == nil
+}
+
+// dueLate lists the organisations that are due the key of an epoch that holds something. A
+// key that is not used any more goes to those that never got it; what a node added later
+// needs of old keys, its siblings give it.
+func (a *appender) dueLate(ep *store.Epoch) (orgs []protocol.OrgID) {
+	if ep.Used == 0 || !ep.Retired && a.overGranted(ep) {
+		return nil
+	}
+	for _, org := range ep.Audience {
+		card := a.snap.cards[org]
+		if card == nil {
+			continue
+		}
+		got := slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return card.Node(g.Node) != nil })
+		if !ep.Retired || !got {
+			orgs = append(orgs, org)
+		}
+	}
+	return orgs
+}
+
+// withheldFrom says what keys of a feed of this node an organisation's node does not have,
+// and why.
+func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed protocol.FeedID) ([]protocol.Withheld, error) {
+	s := n.snap.Load()
+	var set *epochSet
+	var own bool
+	err := n.st.View(func(tx *store.Tx) error {
+		f, err := tx.Feed(feed)
+		if err != nil || f == nil {
+			return err
+		}
+		own = f.Origin.Signing == n.keys.Signing.Public()
+		set, err = loadEpochs(tx, feed)
+		return err
+	})
+	if err != nil || !own {
+		return nil, err
+	}
+	a := &appender{n: n, snap: s, epochs: set}
+	count := map[string]uint64{}
+	for _, ep := range set.all {
+		if !slices.Contains(ep.Audience, org) || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == node }) {
+			continue
+		}
+		reason := protocol.WithheldSoon
+		if _, ok := a.secretWith(org); !ok {
+			reason = protocol.WithheldNoAgreement
+		} else if c := s.cards[org]; c == nil || !c.Fresh(uint64(nowMillis())) {
+			reason = protocol.WithheldStaleCard
+		}
+		count[reason] += ep.Used
+	}
+	var out []protocol.Withheld
+	for _, reason := range []string{protocol.WithheldNoAgreement, protocol.WithheldSoon, protocol.WithheldStaleCard} {
+		if c := count[reason]; c > 0 {
+			out = append(out, protocol.Withheld{Envelopes: c, Reason: reason})
+		}
+	}
+	return out, nil
+}
+
+// serveKeys answers a reader that asks for keys that it lacks, and hands out those that are
+// due.
+func (n *Node) serveKeys(remote protocol.NodeID, org protocol.OrgID, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+	if len(m.Hashes) != 1 {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "request for keys names %d feeds, one is allowed", len(m.Hashes))
+	}
+	list, err := n.withheldFrom(remote, org, protocol.FeedID(m.Hashes[0]))
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range list {
+		if w.Reason == protocol.WithheldSoon {
+			if net := n.net.Load(); net != nil {
+				net.wake() // grants what is due
+			}
+		}
+	}
+	return &protocol.SyncMessage{Version: 1, Kind: protocol.SyncWithheld, Withheld: list}, nil
+}
+
+// askKeysEvery is how often one publisher is asked for missing keys of one feed.
+const askKeysEvery = 5 * time.Minute
+
+// askKeys asks a publisher's node why what it published does not open here, and notes the
+// answer. Entries for others look the same as those whose key is missing, so it asks about
+// every feed of a partner in which something did not open.
+func (net *network) askKeys(ctx context.Context, peer protocol.NodeID) error {
+	n := net.n
+	s := n.snap.Load()
+	var feeds []protocol.FeedID
+	err := n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			sg := s.signers[f.Origin.Signing]
+			if sg.node != peer || sg.org == n.org || s.topics[f.Origin.Topic] == protocol.ControlTopic || !s.agreed(n.org, sg.org) {
+				return nil
+			}
+			unopened := false
+			for _, state := range []store.EntryState{store.NotForUs, store.AwaitingKey} {
+				seqs, err := tx.EntriesIn(f.ID, state)
+				if err != nil {
+					return err
+				}
+				unopened = unopened || len(seqs) > 0
+			}
+			if unopened {
+				feeds = append(feeds, f.ID)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, feed := range feeds {
+		net.mu.Lock()
+		due := time.Since(net.askedKeys[feed]) >= askKeysEvery
+		if due {
+			net.askedKeys[feed] = time.Now()
+		}
+		net.mu.Unlock()
+		if !due {
+			continue
+		}
+		a, err := net.mesh.Ask(ctx, peer, &protocol.SyncMessage{Version: 1, Kind: protocol.SyncKeys, Hashes: []protocol.Hash{protocol.Hash(feed)}})
+		if err != nil {
+			return err
+		}
+		if a.Kind != protocol.SyncWithheld {
+			return protocol.Errorf(protocol.ErrMalformed, "peer answered a request for keys with a message of kind %d", a.Kind)
+		}
+		if err := n.noteWithheld(feed, a.Withheld); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) noteWithheld(feed protocol.FeedID, list []protocol.Withheld) error {
+	return n.st.Update(func(tx *store.Tx) error {
+		if len(list) == 0 {
+			return tx.Delete(append([]byte(kindWithheld), feed[:]...))
+		}
+		d := withheldDoc{At: uint64(nowMillis())}
+		for _, w := range list {
+			d.Envelopes += w.Envelopes
+			if d.Reason == "" || w.Reason != protocol.WithheldSoon {
+				d.Reason = w.Reason
+			}
+		}
+		d.Envelopes = min(d.Envelopes, 1<<32)
+		return putDoc(tx, kindWithheld, feed[:], &d)
+	})
+}
+
+// agreed reports whether an agreement between two organisations was ever countersigned.
+func (s *snapshot) agreed(a, b protocol.OrgID) bool {
+	for _, ag := range s.agreements {
+		if len(ag.Missing) == 0 && slices.Contains(ag.Parties, a) && slices.Contains(ag.Parties, b) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,102 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// notice gossips statements. Whoever misses them gets them by comparing.
+func (n *Node) notice(m *protocol.Notice) {
+	net := n.net.Load()
+	if net == nil {
+		return
+	}
+	select {
+	case net.outbox <- announcement{topic: protocol.NoticeTopic, raw: [][]byte{protocol.Encode(m)}}:
+	default:
+		n.counters.dropped.Add(1)
+	}
+}
+
+// errNothingNew says that a notice holds nothing that is not known.
+var errNothingNew = errors.New("nothing new")
+
+// readNotice judges a notice for forwarding: nil if everything in it verifies and something
+// of it is new. It reads memory only.
+func (n *Node) readNotice(data []byte) (*protocol.Notice, error) {
+	var m protocol.Notice
+	if err := protocol.Decode(data, protocol.MaxGossipSize, &m); err != nil {
+		return nil, err
+	}
+	s := n.snap.Load()
+	fresh := false
+	for i := range m.Heads {
+		h, err := crypto.VerifyHead(s.network, &m.Heads[i])
+		if err != nil {
+			return nil, err
+		}
+		sg, ok := s.signers[h.Origin.Signing]
+		if !ok || sg.removed || !s.members[sg.org] {
+			return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "no card known here lists the node that signed this head")
+		}
+		old := n.heads.get(h.Origin.FeedID(s.network))
+		fresh = fresh || old == nil || h.Newer(&old.Head)
+	}
+	for i := range m.Forks {
+		f, err := crypto.VerifyFork(s.network, &m.Forks[i])
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := s.signers[f.Origin.Signing]; !ok {
+			return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "no card known here lists the node that signed these entries")
+		}
+		old := n.evidence.fork(f.Feed)
+		fresh = fresh || old == nil || f.Seq < old.Seq
+	}
+	for i := range m.Erases {
+		if n.evidence.holds(m.Erases[i].Hash()) {
+			continue
+		}
+		if _, err := n.verifyErase(&m.Erases[i]); err != nil {
+			return nil, err
+		}
+		fresh = true
+	}
+	if !fresh {
+		return nil, errNothingNew
+	}
+	return &m, nil
+}
+
+// noticeLoop takes what notices say, and looks at entries that may contradict others.
+func (net *network) noticeLoop(ctx context.Context) {
+	n := net.n
+	for {
+		var err error
+		gap := false
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-net.notices:
+			_, gap, err = n.takeHeads(m.Heads)
+			if err == nil && len(m.Forks) > 0 {
+				_, err = n.takeForks(m.Forks)
+			}
+			if err == nil && len(m.Erases) > 0 {
+				_, err = n.takeErases(m.Erases)
+			}
+		case env := <-net.suspects:
+			_, err = n.probe([][]byte{env.Raw})
+		}
+		if err != nil {
+			n.log.Error("taking a notice failed; the sync will try again", "err", err)
+			n.counters.failed.Add(1)
+		}
+		if gap || err != nil {
+			net.markDirty()
+		}
+	}
+}
