@@ -116,6 +116,8 @@ type admission struct {
 	Dropped int   // no room to wait
 	Refused error // the first refusal; the rest went on
 	Gaps    bool  // something is missing before what came
+
+	Refusals []error // all of them
 }
 
 // admit takes verified envelopes in any order, stores those that extend their feeds, opens
@@ -184,6 +186,7 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 		if out.Refused == nil {
 			out.Refused = err
 		}
+		out.Refusals = append(out.Refusals, err)
 		g.n.log.Debug("refusing an entry", "feed", env.Header.Feed, "seq", env.Header.Seq, "err", err)
 		return nil
 	}

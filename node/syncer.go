@@ -179,9 +179,12 @@ func (v *view) TakeEntries(raws [][]byte) error {
 		}
 		envs = append(envs, env)
 	}
-	a, err := v.n.gate.admit(envs)
+	a, err := v.take(envs)
 	if err == nil && a.Stored == 0 && a.Refused != nil && !errors.Is(a.Refused, protocol.ErrUnknownAuthor) {
 		err = a.Refused
 	}
 	return err
 }
+
+// take admits verified entries, whichever way they came: from a peer, or in a carried file.
+func (v *view) take(envs []*crypto.VerifiedEnvelope) (admission, error) { return v.n.gate.admit(envs) }
