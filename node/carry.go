@@ -88,7 +88,7 @@ type carriedFile struct {
 }
 
 // errNotCarried tells what else the file may be.
-const errNotCarried = "this is not a carried file, or it is damaged at its beginning; 'entente carry pack' and 'entente carry request' make them (a card or an invitation is taken by 'entente trust' or 'entente network join')"
+const errNotCarried = "this is not a carried file, or its first bytes are damaged; 'entente carry pack' and 'entente carry request' make them (a card or an invitation is taken by 'entente trust' or 'entente network join')"
 
 // openCarried opens a carried file for this organisation and reads its header. Of kind 0,
 // either kind will do. The errors say what to do.
@@ -119,7 +119,7 @@ func (f *carriedFile) readHeader(s *snapshot, kind protocol.CarryKind) error {
 		if protocol.Class(err) == "other" && !errors.Is(err, io.EOF) {
 			return err
 		}
-		return protocol.Errorf(protocol.ErrMalformed, "%s: %v", errNotCarried, err)
+		return protocol.Errorf(protocol.ErrMalformed, "the file breaks off or is damaged before anything in it can be read; copy it again, or ask for a new one: %v", err)
 	}
 	signed, h, err := f.dec.Header(t, b)
 	if err != nil {

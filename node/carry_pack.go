@@ -26,6 +26,10 @@ const (
 	carryFeeds = 64
 )
 
+// carryMessage is about how many bytes of entries go in one message, in bytes. An answer of
+// sync is larger, but of a file that breaks off the message in which it does so is lost.
+const carryMessage = 256 << 10
+
 // Pack writes a carried file for another organisation, or for another node of one's own. It
 // writes nothing before everything that can be checked was checked, and memory does not grow
 // with the file. A file of which Pack returned an error has no end, and its reader says so.
@@ -354,7 +358,7 @@ func (p *packer) writeEntries() error {
 			left = left[len(flight):] // nothing more is held of these
 			continue
 		}
-		if err := p.send(a); err != nil {
+		if err := p.sendEntries(a.Envelopes); err != nil {
 			return err
 		}
 		more := a.More
@@ -363,6 +367,22 @@ func (p *packer) writeEntries() error {
 			from, asked := before[h]
 			return asked && (h.next > h.Seq || h.next == from && !more)
 		})
+	}
+	return nil
+}
+
+// sendEntries packs entries in messages of about carryMessage bytes.
+func (p *packer) sendEntries(raws [][]byte) error {
+	for len(raws) > 0 {
+		count, size := 0, 0
+		for count < len(raws) && (count == 0 || size+len(raws[count]) <= carryMessage) {
+			size += len(raws[count])
+			count++
+		}
+		if err := p.send(&protocol.SyncMessage{Kind: protocol.SyncEntries, Envelopes: raws[:count]}); err != nil {
+			return err
+		}
+		raws = raws[count:]
 	}
 	return nil
 }
