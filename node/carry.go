@@ -115,11 +115,13 @@ func (n *Node) openCarried(ctx context.Context, r io.Reader, kind protocol.Carry
 
 func (f *carriedFile) readHeader(s *snapshot, kind protocol.CarryKind) error {
 	t, b, err := f.frame()
-	if err != nil {
-		if protocol.Class(err) == "other" && !errors.Is(err, io.EOF) {
-			return err
-		}
-		return protocol.Errorf(protocol.ErrMalformed, "the file breaks off or is damaged before anything in it can be read; copy it again, or ask for a new one: %v", err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return protocol.Errorf(protocol.ErrMalformed, "the file is empty; ask for a new one, or copy it again")
+	case err != nil && protocol.Class(err) == "other":
+		return err
+	case err != nil:
+		return fmt.Errorf("the file breaks off or is damaged before anything in it can be read; copy it again, or ask for a new one: %w", err)
 	}
 	signed, h, err := f.dec.Header(t, b)
 	if err != nil {
