@@ -128,6 +128,8 @@ type admission struct {
 	Gaps    bool  // something is missing before what came
 	Broken  []broken
 	forks   []error
+
+	Refusals []error // all of them
 }
 
 // admit takes verified envelopes in any order, stores those that extend their feeds, opens
@@ -201,6 +203,7 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 		if out.Refused == nil {
 			out.Refused = err
 		}
+		out.Refusals = append(out.Refusals, err)
 		g.n.log.Debug("refusing an entry", "feed", env.Header.Feed, "seq", env.Header.Seq, "err", err)
 		return nil
 	}

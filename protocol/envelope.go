@@ -133,6 +133,15 @@ func DecodeSkeleton(network NetworkID, data []byte) (*Envelope, *Header, error) 
 	return e, h, nil
 }
 
+// DecodeEntry reads an envelope with its body or without.
+func DecodeEntry(network NetworkID, data []byte) (*Envelope, *Header, error) {
+	e, h, err := decodeEnvelope(network, data)
+	if err != nil || len(e.Body) == 0 {
+		return e, h, err
+	}
+	return DecodeEnvelope(network, data)
+}
+
 func decodeEnvelope(network NetworkID, data []byte) (*Envelope, *Header, error) {
 	var e Envelope
 	if err := Decode(data, MaxEnvelopeSize, &e); err != nil {

@@ -130,6 +130,14 @@ const (
 	// MaxSetItems bounds the hashes or statements in one message of the set exchange.
 	MaxSetItems = 4096
 
+	// MaxCarryHeaderSize and MaxCarryTrailerSize bound the first and the last frame of a
+	// carried file, MaxCarryTopics the topics that it names.
+	MaxCarryHeaderSize  = 64 << 10
+	MaxCarryTrailerSize = 256
+	MaxCarryTopics      = 1024
+	// MaxCarryFeeds bounds the feeds of which a reader of a carried file keeps account.
+	MaxCarryFeeds = 1 << 16
+
 	// MaxClockSkew is how far in the future a peer's clock may be, in milliseconds.
 	MaxClockSkew = 10 * 60 * 1000
 )

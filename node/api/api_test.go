@@ -63,6 +63,14 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/v1/publish?topic=c2&tlp=green&generation=999", "198.51.100.1\n", 409, "changed since the plan"},
 		{"POST", "/v1/publish?topic=c2&format=stix", "{", 400, ""},
 		{"GET", "/v1/quarantine?id=x", "", 404, "not found"},
+		{"POST", "/v1/carry/pack", "", 400, "for which organisation"},
+		{"POST", "/v1/carry/pack?to=Nobody", "", 400, "no organisation"},
+		{"POST", "/v1/carry/pack?to=Example&topic=other", "", 400, "not in topic"},
+		{"POST", "/v1/carry/pack?after=1", "no request", 400, "not a carried file"},
+		{"POST", "/v1/carry/request", "", 400, "no organisation"},
+		{"POST", "/v1/carry/apply", "no pack", 400, "not a carried file"},
+		{"POST", "/v1/carry/inspect", "no pack", 400, "not a carried file"},
+		{"GET", "/v1/carry/apply", "", 405, ""},
 	} {
 		t.Run(tc.method+" "+tc.path, func(t *testing.T) {
 			w := httptest.NewRecorder()

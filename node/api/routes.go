@@ -41,6 +41,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("POST /v1/publish", s.publish)
 	s.mux.HandleFunc("GET /v1/watch", s.watch)
 	s.mux.HandleFunc("GET /v1/export", s.export)
+	s.carryRoutes()
 }
 
 func (s *Server) status(*http.Request) (any, error) { return s.node.Status() }

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// CarriedTrailer is the HTTP trailer in which the answer to a pack or a request says, as
+// JSON, what the file holds, its feeds left out. A file that came without it is not whole.
+const CarriedTrailer = "Entente-Carried"
+
+func (s *Server) carryRoutes() {
+	s.mux.HandleFunc("POST /v1/carry/pack", s.carryPack)
+	s.mux.HandleFunc("POST /v1/carry/request", s.carryRequest)
+	s.mux.HandleFunc("POST /v1/carry/inspect", s.carryInspect)
+	s.mux.HandleFunc("POST /v1/carry/apply", s.carryApply)
+}
+
+// carryPack streams a pack. Its body is the request that the pack answers; empty: none.
+func (s *Server) carryPack(w http.ResponseWriter, r *http.Request) {
+	q := node.PackRequest{Topics: list(r, "topic")}
+	var err error
+	if text := r.URL.Query().Get("to"); text != "" {
+		if q.To, err = s.node.FindOrg(text); err != nil {
+			fail(w, err)
+			return
+		}
+	}
+	if r.URL.Query().Get("after") != "" {
+		q.Request = r.Body
+	} else if q.To == (protocol.OrgID{}) {
+		fail(w, protocol.Errorf(protocol.ErrMalformed, "say for which organisation to pack, or give its request"))
+		return
+	}
+	sendFile(w, r, func(w io.Writer) (*node.Carried, error) { return s.node.Pack(r.Context(), w, q) })
+}
+
+func (s *Server) carryRequest(w http.ResponseWriter, r *http.Request) {
+	to, err := s.node.FindOrg(r.URL.Query().Get("to"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	sendFile(w, r, func(w io.Writer) (*node.Carried, error) { return s.node.RequestPack(r.Context(), w, to) })
+}
+
+// lateWriter begins the answer with the first byte, so that what fails before it is told as
+// an error.
+type lateWriter struct {
+	w     http.ResponseWriter
+	begun bool
+}
+
+func (l *lateWriter) Write(b []byte) (int, error) {
+	if !l.begun {
+		l.begun = true
+		l.w.Header().Set("Trailer", CarriedTrailer)
+		l.w.Header().Set("Content-Type", "application/octet-stream")
+	}
+	return l.w.Write(b)
+}
+
+func sendFile(w http.ResponseWriter, r *http.Request, write func(io.Writer) (*node.Carried, error)) {
+	out := &lateWriter{w: w}
+	info, err := write(out)
+	switch {
+	case err != nil && !out.begun:
+		drain(r)
+		fail(w, err)
+	case err != nil:
+		// The status is gone already: a file that ends without its trailer is not whole.
+		panic(http.ErrAbortHandler)
+	default:
+		info.Feeds = nil
+		b, err := json.Marshal(info)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set(CarriedTrailer, string(b))
+	}
+}
+
+func (s *Server) carryInspect(w http.ResponseWriter, r *http.Request) {
+	info, err := s.node.InspectCarried(r.Context(), r.Body)
+	drain(r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, http.StatusOK, info)
+}
+
+// carryApply takes a file of any length; memory does not grow with it.
+func (s *Server) carryApply(w http.ResponseWriter, r *http.Request) {
+	out, err := s.node.Apply(r.Context(), r.Body)
+	drain(r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, http.StatusOK, out)
+}
+
+// drain reads what is left of a request: closing the connection on a sender that still
+// writes would lose the answer. The sender is the operator; the socket is local.
+func drain(r *http.Request) {
+	if _, err := io.Copy(io.Discard, r.Body); err != nil && !errors.Is(err, io.EOF) {
+		return // the sender has gone; so has the need for an answer
+	}
+}
