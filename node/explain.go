@@ -59,6 +59,9 @@ func (s *snapshot) verdict(org protocol.OrgID, d policy.Decision) Verdict {
 
 // Explain accounts for a record. With org set, only what concerns that organisation is told.
 func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation, error) {
+	if err := n.usable(); err != nil {
+		return nil, err
+	}
 	s := n.snap.Load()
 	var e *corpus.Entry
 	var doc publishedDoc
@@ -172,6 +175,9 @@ type Quarantined struct {
 
 // Quarantine lists what is in quarantine; with id, only that.
 func (n *Node) Quarantine(id string) ([]Quarantined, error) {
+	if err := n.usable(); err != nil {
+		return nil, err
+	}
 	s := n.snap.Load()
 	list := []Quarantined{}
 	err := n.st.View(func(tx *store.Tx) error {

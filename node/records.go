@@ -97,6 +97,9 @@ const (
 
 // Search returns the records that match, and the cursor to go on from; zero at the end.
 func (n *Node) Search(q Query) ([]Record, uint64, error) {
+	if err := n.usable(); err != nil {
+		return nil, 0, err
+	}
 	if q.Limit <= 0 {
 		q.Limit = DefaultLimit
 	}
@@ -123,6 +126,9 @@ func (n *Node) Search(q Query) ([]Record, uint64, error) {
 // can be read, withdrawn ones marked. A record does not come again when it is withdrawn
 // after it was handed out.
 func (n *Node) Records(after uint64, limit int) ([]Record, error) {
+	if err := n.usable(); err != nil {
+		return nil, err
+	}
 	s := n.snap.Load()
 	var out []Record
 	err := n.st.View(func(tx *store.Tx) error {
@@ -138,6 +144,9 @@ func (n *Node) Records(after uint64, limit int) ([]Record, error) {
 // Find returns the records that text names: a record id, the beginning of one, or a STIX id
 // (all its versions, the newest first).
 func (n *Node) Find(text string) ([]Record, error) {
+	if err := n.usable(); err != nil {
+		return nil, err
+	}
 	s := n.snap.Load()
 	var out []Record
 	err := n.st.View(func(tx *store.Tx) error {

@@ -56,6 +56,12 @@ type Status struct {
 	Agreements  int                `json:"agreements_in_force"`
 	Inbox       int                `json:"proposals_waiting"`
 	Gossip      GossipStatus       `json:"gossip"`
+	Missing     uint64             `json:"missing"` // entries and bodies that there are, and that are not held
+	Gaps        int                `json:"gaps"`    // feeds that lack something
+	Silent      int                `json:"silent"`  // feeds whose authors did not state their heads when they said that they would
+	Forked      int                `json:"forked"`  // feeds that their authors forked
+	Awaiting    int                `json:"awaiting_key"`
+	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
 	Problems    []Problem          `json:"problems"`
 }
 
@@ -124,8 +130,65 @@ func (n *Node) Status() (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	feeds, err := n.Feeds()
+	if err != nil {
+		return nil, err
+	}
+	if d := n.restored.Load(); d != nil {
+		st.Restored = d.Why
+		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "this data went back in time (" + d.Why + "); nothing is shown or served until it is known what was erased since",
+			Do: "keep the node up until it has compared with two other organisations, or run 'entente up --accept-restored'"})
+	}
+	n.feedProblems(st, feeds)
 	n.findProblems(s, st)
 	return st, nil
+}
+
+// feedProblems tells of feeds that are not as they should be.
+func (n *Node) feedProblems(st *Status, feeds []FeedStatus) {
+	add := func(severity, do, format string, args ...any) {
+		st.Problems = append(st.Problems, Problem{Severity: severity, Text: fmt.Sprintf(format, args...), Do: do})
+	}
+	for i := range feeds {
+		f := &feeds[i]
+		where := f.Topic
+		if f.Topic == protocol.ControlTopic {
+			where = "its letters"
+		}
+		if f.Missing > 0 {
+			st.Missing += f.Missing
+			st.Gaps++
+			add("warning", "'entente feeds --missing' shows who has them; they come when one of those is connected", "%d entries of %s in %s are missing here", f.Missing, f.Org.Name, where)
+		}
+		if f.Silent {
+			st.Silent++
+			add("warning", "ask them whether their node is up", "%s has not said since %s where its feed in %s stands", f.Org.Name, f.Stated.Format("2006-01-02 15:04"), where)
+		}
+		if f.Forked != 0 {
+			st.Forked++
+			do := "ask them: a restored backup or a copied node looks like this, and so does a stolen key; what they seal again comes by itself"
+			if f.Own {
+				do = "find out whether another machine runs with this node's keys; what this node acknowledged is sealed anew in a new feed"
+			}
+			add("error", do, "a feed of %s in %s was forked at entry %d; what comes from there on is set aside", f.Org.Name, where, f.Forked)
+		}
+		st.Awaiting += f.Awaiting
+		if f.Withheld != "" {
+			add("warning", withheldAdvice(f.Withheld), "%d envelopes await a key from %s, which withholds it: %s", f.Awaiting, f.Org.Name, f.Withheld)
+		}
+	}
+}
+
+func withheldAdvice(reason string) string {
+	switch reason {
+	case protocol.WithheldStaleCard:
+		return "renew this organisation's card: run 'entente up' where the operational key is"
+	case protocol.WithheldNoAgreement:
+		return "no agreement with them is in force any more; propose a new one if it should be"
+	case protocol.WithheldSoon:
+		return "nothing: the key is on its way"
+	}
+	return "ask them"
 }
 
 func (n *Node) findProblems(s *snapshot, st *Status) {

@@ -194,6 +194,9 @@ func ParseRecordID(s string) (RecordID, error) {
 	return RecordID(id), err
 }
 
+// Short returns a shortened form for display.
+func (h Hash) Short() string { return shortID("sha256", h) }
+
 // String returns the text form with prefix "sha256".
 func (h Hash) String() string { return formatID("sha256", h) }
 

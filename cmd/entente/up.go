@@ -108,6 +108,7 @@ func showStatus(w io.Writer, st *node.Status) {
 	fmt.Fprintf(w, "topics        %d\n", st.Topics)
 	fmt.Fprintf(w, "envelopes     %d held, %d control entries, %d of them not gone through yet\n", st.Envelopes, st.Control, st.Pending)
 	fmt.Fprintf(w, "records       %d readable, %d in quarantine\n", st.Records, st.Quarantined)
+	fmt.Fprintf(w, "missing       %d entries in %d feeds; %d await a key; %d feeds silent, %d forked\n", st.Missing, st.Gaps, st.Awaiting, st.Silent, st.Forked)
 	fmt.Fprintf(w, "gossip        %d rejected, %d ignored, %d dropped since the start\n", st.Gossip.Rejected, st.Gossip.Ignored, st.Gossip.Dropped)
 	showProblems(w, st.Problems)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -35,6 +36,8 @@ func (s *Server) routes() {
 		"GET /v1/records/{id}/explain":         s.explain,
 		"POST /v1/withdraw":                    s.withdraw,
 		"GET /v1/quarantine":                   s.quarantine,
+		"POST /v1/erase":                       s.erase,
+		"GET /v1/feeds":                        s.feeds,
 	} {
 		s.mux.HandleFunc(pattern, call(fn))
 	}
@@ -200,8 +203,16 @@ func (s *Server) withdraw(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
-	var ids []protocol.RecordID
-	for _, text := range q.IDs {
+	ids, err := s.find(q.IDs)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"withdrawn": ids}, s.node.Withdraw(r.Context(), ids, q.Reason)
+}
+
+// find returns the records that texts name.
+func (s *Server) find(texts []string) (ids []protocol.RecordID, err error) {
+	for _, text := range texts {
 		found, err := s.node.Find(text)
 		if err != nil {
 			return nil, err
@@ -210,5 +221,27 @@ func (s *Server) withdraw(r *http.Request) (any, error) {
 			ids = append(ids, rec.ID)
 		}
 	}
-	return map[string]any{"withdrawn": ids}, s.node.Withdraw(r.Context(), ids, q.Reason)
+	return ids, nil
 }
+
+// erase takes {ids, reason} and answers with the report.
+func (s *Server) erase(r *http.Request) (any, error) {
+	var q struct {
+		IDs    []string `json:"ids"`
+		Reason string   `json:"reason"`
+	}
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	reason, err := protocol.ParseEraseReason(q.Reason)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := s.find(q.IDs)
+	if err != nil {
+		return nil, err
+	}
+	return s.node.Erase(r.Context(), node.EraseRequest{Records: ids, Reason: reason})
+}
+
+func (s *Server) feeds(*http.Request) (any, error) { return s.node.Feeds() }
