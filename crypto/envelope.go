@@ -191,3 +191,29 @@ func VerifyHead(network protocol.NetworkID, s *protocol.Signed) (*protocol.Head,
 	}
 	return &h, Verify(h.Origin.Signing, protocol.ContextHead, network, s.Statement, s.Sigs[0].Sig)
 }
+
+// SignReceipt signs a receipt with the key of the node that holds.
+func SignReceipt(r *protocol.Receipt, key SigningPrivate) (protocol.Signed, error) {
+	if err := r.Validate(); err != nil {
+		return protocol.Signed{}, err
+	}
+	b := protocol.Encode(r)
+	sig := protocol.KeySignature{Key: key.Public(), Sig: key.sign(protocol.ContextReceipt, r.Network, b)}
+	return protocol.Signed{Statement: b, Sigs: []protocol.KeySignature{sig}}, nil
+}
+
+// VerifyReceipt verifies a receipt with the key that it names. Whose key that is, is for the
+// caller to find out.
+func VerifyReceipt(network protocol.NetworkID, s *protocol.Signed) (*protocol.Receipt, error) {
+	var r protocol.Receipt
+	if err := protocol.Decode(s.Statement, protocol.MaxStatementSize, &r); err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Network != network:
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "receipt belongs to another network")
+	case len(s.Sigs) != 1 || s.Sigs[0].Key != r.Holder:
+		return nil, protocol.Errorf(protocol.ErrBadSignature, "receipt is not signed by the node that it names")
+	}
+	return &r, Verify(r.Holder, protocol.ContextReceipt, network, s.Statement, s.Sigs[0].Sig)
+}

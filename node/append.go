@@ -30,6 +30,9 @@ type appender struct {
 // append runs build on this node's feed in topic and commits what it added: all or nothing.
 // If the state that build decided from changed meanwhile, build runs again.
 func (n *Node) append(topic string, build func(*appender) error) error {
+	if err := n.room.check(); err != nil {
+		return err
+	}
 	n.appendMu.Lock()
 	defer n.appendMu.Unlock()
 	for {

@@ -25,6 +25,7 @@ const (
 	kindHead       = "n/head/"
 	kindWithheld   = "n/withheld/"
 	kindLate       = "n/late/"
+	kindReceipt    = "n/receipt/"
 )
 
 const maxDocument = 8 << 20

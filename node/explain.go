@@ -25,6 +25,7 @@ type Explanation struct {
 	PassOn    []Verdict  `json:"pass_on,omitempty"`     // received records: to whom we may pass it on
 	DoNotPass []Verdict  `json:"not_pass_on,omitempty"` // received records: to whom not, and why
 	Path      []Hop      `json:"provenance"`
+	Delivered []Delivery `json:"delivered,omitempty"` // own records: who has signed to hold it, and to have opened it
 }
 
 // Verdict is one decision in words.
@@ -65,11 +66,15 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 	s := n.snap.Load()
 	var e *corpus.Entry
 	var doc publishedDoc
+	var delivered []Delivery
 	err := n.st.View(func(tx *store.Tx) (err error) {
 		if e, err = getEntry(tx, id); err != nil {
 			return err
 		}
-		_, err = getDoc(tx, kindPublished, entryKey(e.Feed, e.Seq), &doc)
+		if _, err = getDoc(tx, kindPublished, entryKey(e.Feed, e.Seq), &doc); err != nil {
+			return err
+		}
+		delivered, err = n.deliveries(tx, e.Feed, e.Seq)
 		return err
 	})
 	if err != nil {
@@ -81,7 +86,7 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 	subject := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received}
 	if x.Own {
 		at := time.UnixMilli(int64(doc.At)).UTC()
-		x.SealedAt = &at
+		x.SealedAt, x.Delivered = &at, delivered
 		n.explainOwn(s, x, subject, &doc, only)
 	} else {
 		n.explainReceived(s, x, e, subject, only)

@@ -106,6 +106,9 @@ func (g *gate) validate(topic protocol.TopicID, data []byte) (*crypto.VerifiedEn
 	if env.Header.Seq <= g.head(env.Header.Feed) {
 		return env, errStale
 	}
+	if err := g.n.inQuota(s, s.signers[env.Signing].org, int64(len(data))); err != nil {
+		return nil, err
+	}
 	if f := g.n.evidence.fork(env.Header.Feed); f != nil && env.Header.Seq >= f.Seq {
 		return nil, errFrozen
 	}
@@ -136,6 +139,9 @@ type admission struct {
 // them, and indexes what may be read.
 func (g *gate) admit(envs []*crypto.VerifiedEnvelope) (admission, error) {
 	var out admission
+	if err := g.n.room.check(); err != nil {
+		return out, err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for len(envs) > 0 {
@@ -166,11 +172,13 @@ func (g *gate) admitSome(envs []*crypto.VerifiedEnvelope, out *admission) error 
 	s := n.snap.Load()
 	grown := map[protocol.FeedID]uint64{}
 	before := *out
+	bytes := map[protocol.OrgID]int64{}
 	err := n.st.Update(func(tx *store.Tx) error {
 		clear(grown)
+		clear(bytes)
 		*out = before
 		for _, env := range envs {
-			if err := g.admitOne(tx, s, env, out, grown); err != nil {
+			if err := g.admitOne(tx, s, env, out, grown, bytes); err != nil {
 				return err
 			}
 		}
@@ -179,6 +187,7 @@ func (g *gate) admitSome(envs []*crypto.VerifiedEnvelope, out *admission) error 
 	if err != nil {
 		return err
 	}
+	n.room.add(bytes)
 	for feed, seq := range grown {
 		g.setHead(feed, seq)
 		if w := g.waiting[feed]; w != nil {
@@ -198,7 +207,7 @@ func (g *gate) admitSome(envs []*crypto.VerifiedEnvelope, out *admission) error 
 }
 
 // admitOne stores one envelope, and those that waited for it.
-func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope, out *admission, grown map[protocol.FeedID]uint64) error {
+func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope, out *admission, grown map[protocol.FeedID]uint64, bytes map[protocol.OrgID]int64) error {
 	refuse := func(err error) error {
 		if out.Refused == nil {
 			out.Refused = err
@@ -207,11 +216,16 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 		g.n.log.Debug("refusing an entry", "feed", env.Header.Feed, "seq", env.Header.Seq, "err", err)
 		return nil
 	}
-	if _, err := s.authorize(env); err != nil {
+	sg, err := s.authorize(env)
+	if err != nil {
 		return refuse(err)
 	}
 	if _, ok := s.topics[env.Topic]; !ok {
 		return refuse(protocol.Errorf(protocol.ErrNoAgreement, "this node is not in the topic of the entry"))
+	}
+	if err := g.n.inQuota(s, sg.org, bytes[sg.org]+int64(len(env.Raw))); err != nil {
+		g.n.room.over.Add(1)
+		return refuse(err)
 	}
 	if env.Signing == g.n.keys.Signing.Public() {
 		// Only the gate out appends to the feed in use. An own entry that is not held here
@@ -268,6 +282,7 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 			return nil
 		}
 		out.Stored++
+		bytes[sg.org] += int64(len(env.Raw))
 		grown[env.Header.Feed] = env.Header.Seq
 		next := env.Header.Seq + 1
 		if w := g.waiting[env.Header.Feed]; w != nil && (feed.Frozen == 0 || next < feed.Frozen) {

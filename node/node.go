@@ -32,7 +32,9 @@ type Config struct {
 	HeadEvery   time.Duration        // 0: DefaultHeadEvery
 	// Anchor is the directory that must not go back in time with Dir (see package anchor);
 	// empty: Dir with ".anchor" added, or none if Dir is empty.
-	Anchor string
+	Anchor    string
+	DiskLimit int64 // bytes that the data directory may take; 0: no limit
+	OrgQuota  int64 // bytes of entries held of one organisation with which no agreement was signed; 0: DefaultOrgQuota
 	// AcceptRestored shows and serves a store that went back in time although it is not known
 	// what was erased since.
 	AcceptRestored bool
@@ -68,6 +70,7 @@ type Node struct {
 	appendMu sync.Mutex
 
 	anchor   *anchor.Anchor // nil: in memory
+	room     *room
 	restored atomic.Pointer[restoredDoc]
 	evidence *evidence
 	heads    *headTable
@@ -96,6 +99,9 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.SyncEvery == 0 {
 		cfg.SyncEvery = DefaultSyncEvery
 	}
+	if cfg.OrgQuota == 0 {
+		cfg.OrgQuota = DefaultOrgQuota
+	}
 	if cfg.HeadEvery == 0 {
 		cfg.HeadEvery = DefaultHeadEvery
 	}
@@ -110,7 +116,7 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, log: cfg.Log, org: cfg.Keys.Org, keys: cfg.Keys, st: st, started: nowMillis()}
 	n.cache = policy.NewCache()
 	n.gate = newGate(n)
-	n.evidence, n.heads = newEvidence(), newHeadTable()
+	n.evidence, n.heads, n.room = newEvidence(), newHeadTable(), newRoom()
 	err = st.DropStaged()
 	if err == nil {
 		err = st.View(func(tx *store.Tx) error {
@@ -133,7 +139,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.loadEvidence, n.loadRestored, n.loadHeads, n.gate.openAll,
+		n.loadEvidence, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 	} {
 		if err == nil {
 			err = step()

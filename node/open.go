@@ -460,6 +460,11 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 		if state == store.Applied && len(o.quarantined) > 0 {
 			state = store.Quarantined
 		}
+		if state == store.AwaitingBody {
+			if err := tx.Want(r.feed.ID, o.seq); err != nil {
+				return err
+			}
+		}
 		if err := tx.SetEntryState(r.feed.ID, o.seq, state, o.reason); err != nil {
 			return err
 		}

@@ -61,6 +61,8 @@ type Status struct {
 	Silent      int                `json:"silent"`  // feeds whose authors did not state their heads when they said that they would
 	Forked      int                `json:"forked"`  // feeds that their authors forked
 	Awaiting    int                `json:"awaiting_key"`
+	OnlyHere    uint64             `json:"only_here"` // own entries of which no other node has signed that it holds a copy
+	Disk        DiskStatus         `json:"disk"`
 	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
 	Problems    []Problem          `json:"problems"`
 }
@@ -130,6 +132,10 @@ func (n *Node) Status() (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	if st.OnlyHere, err = n.onlyHere(); err != nil {
+		return nil, err
+	}
+	st.Disk = n.diskStatus()
 	feeds, err := n.Feeds()
 	if err != nil {
 		return nil, err
@@ -230,6 +236,15 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	}
 	if st.Online && st.Connected == 0 && len(s.members) > 1 {
 		add("warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")
+	}
+	if st.OnlyHere > 0 && len(s.members) > 1 {
+		add("warning", "they are copied as soon as a peer is connected; until then this disk is the only one that has them", "%d own entries are only on this disk", st.OnlyHere)
+	}
+	if st.Disk.Full {
+		add("error", "make room, or raise --disk-limit; until then nothing can be published, and nothing is taken from peers", "the disk limit of %d MiB is reached, and nothing that may go can go", st.Disk.Limit>>20)
+	}
+	if st.Disk.OverQuota > 0 {
+		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)
 	}
 	if n.counters.failed.Load() > 0 {
 		add("error", "check the disk and the log", "storing failed %d times since the start", n.counters.failed.Load())

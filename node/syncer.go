@@ -94,7 +94,7 @@ func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bo
 	if done.Unfinished {
 		net.markDirty()
 	}
-	return errors.Join(net.n.heardErasures(org), net.askKeys(ctx, peer))
+	return errors.Join(net.n.heardErasures(org), net.askKeys(ctx, peer), net.askReceipts(ctx, peer))
 }
 
 // noteClaims remembers what a peer says that it holds and this node does not.
@@ -112,8 +112,11 @@ func (net *network) serve(_ context.Context, remote protocol.NodeID, m *protocol
 	if !ok {
 		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "peer is not a member of the network")
 	}
-	if m.Kind == protocol.SyncKeys {
+	switch m.Kind {
+	case protocol.SyncKeys:
 		return net.n.serveKeys(remote, org, m)
+	case protocol.SyncReceipts:
+		return net.n.serveReceipts(org, m)
 	}
 	return reconcile.Answer(&view{n: net.n, serving: true}, m)
 }

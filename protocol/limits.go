@@ -121,6 +121,10 @@ const (
 	// MaxErasesPerFeed bounds the erase statements that are kept of one feed. An Erase names
 	// up to MaxErasedEntries entries, so a feed can be erased whole well below it.
 	MaxErasesPerFeed = 16 << 10
+	// MaxReceiptLacking and MaxReceiptRanges bound a receipt; one that would name more is about
+	// fewer entries.
+	MaxReceiptLacking = 256
+	MaxReceiptRanges  = 1024
 	// MaxNoticeItems bounds the statements of one kind in one gossiped notice.
 	MaxNoticeItems = 256
 	// MaxFeedsPerNode bounds the feeds of one signing key in one topic that are held at all,

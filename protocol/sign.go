@@ -17,6 +17,7 @@ const (
 	ContextEnvelope     Context = "entente/envelope/v1"
 	ContextHead         Context = "entente/head/v1"
 	ContextErase        Context = "entente/erase/v1"
+	ContextReceipt      Context = "entente/receipt/v1"
 	ContextBatch        Context = "entente/batch/v1"
 	ContextAgreement    Context = "entente/agreement/v1"
 	ContextTermination  Context = "entente/termination/v1"

@@ -19,6 +19,7 @@ const (
 	SyncHeads    SyncKind = 9  // request: Notice with own heads; answer: SyncHeads with those that say more
 	SyncKeys     SyncKind = 10 // request to a publisher's node: Hashes with one feed; answer: SyncWithheld
 	SyncWithheld SyncKind = 11 // answer: Withheld
+	SyncReceipts SyncKind = 12 // request: Pull, feeds from an entry on; answer: SyncReceipts with Receipts
 )
 
 // SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
@@ -42,6 +43,7 @@ type SyncMessage struct {
 	Erases    []SignedErase // SyncItems
 	Heads     []Signed      // SyncHeads
 	Withheld  []Withheld    // SyncWithheld
+	Receipts  []Signed      // SyncReceipts, over Receipt
 	Error     string
 }
 
@@ -87,13 +89,13 @@ func (m *SyncMessage) Validate() error {
 	switch {
 	case m.Version != 1:
 		return malformed("sync version %d is not known", m.Version)
-	case m.Kind < SyncDigest || m.Kind > SyncWithheld:
+	case m.Kind < SyncDigest || m.Kind > SyncReceipts:
 		return malformed("sync message of unknown kind %d", m.Kind)
 	case len(m.Frontier) > MaxFrontier || len(m.Pull) > MaxFrontier ||
 		len(m.Envelopes) > MaxPullEntries || len(m.Hashes) > MaxSetItems ||
 		len(m.Cards) > MaxSetItems || len(m.Roster) > MaxSetItems ||
 		len(m.Forks) > MaxSetItems || len(m.Erases) > MaxSetItems || len(m.Heads) > MaxSetItems ||
-		len(m.Withheld) > MaxSetItems:
+		len(m.Withheld) > MaxSetItems || len(m.Receipts) > MaxSetItems:
 		return oversize("sync message holds too many entries")
 	}
 	for _, f := range m.Frontier {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -26,7 +27,9 @@ import (
 type publishFlags struct {
 	topic, format, tlp, pap, personal string
 	countries, to, exclude, purposes  []string
-	retention                         int
+	retention, copies                 int
+	received                          []string
+	wait                              time.Duration
 	yes, dryRun, ids                  bool
 }
 
@@ -55,6 +58,9 @@ func (a *app) publishCommand() *cobra.Command {
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "never to this organisation; may be repeated")
 	fs.StringSliceVar(&f.purposes, "purpose", nil, "what it may be used for; may be repeated")
 	fs.IntVar(&f.retention, "retention-days", 0, "how long readers may keep it")
+	fs.IntVar(&f.copies, "copies", 0, "wait until so many other nodes have signed that they hold it")
+	fs.StringArrayVar(&f.received, "received", nil, "wait until this organisation has signed that it opened what is for it; may be repeated")
+	fs.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for --copies and --received")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "publish without asking")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "show who would receive how much, and stop")
 	fs.BoolVar(&f.ids, "ids", false, "list the ids of all records in the receipt")
@@ -80,6 +86,11 @@ func (f *publishFlags) query(file string) url.Values {
 	}
 	if f.ids {
 		q.Set("ids", "1")
+	}
+	if f.copies > 0 || len(f.received) > 0 {
+		q.Set("copies", strconv.Itoa(f.copies))
+		q["received"] = f.received
+		q.Set("wait", f.wait.String())
 	}
 	return q
 }
@@ -134,6 +145,9 @@ func (a *app) publishWith(ctx context.Context, c *client, file string, data []by
 		if e.Receipt != nil {
 			out.Receipt = e.Receipt
 		}
+		if e.Waited != nil {
+			out.Waited = e.Waited
+		}
 	})
 	_ = bar.Finish()
 	if err != nil {
@@ -149,8 +163,18 @@ func (a *app) publishWith(ctx context.Context, c *client, file string, data []by
 				fmt.Fprintln(w, "  "+id.String())
 			}
 		}
+		switch {
+		case out.Waited == nil:
+		case out.Waited.Came:
+			fmt.Fprintln(w, "The copies and receipts that were asked for are there.")
+		default:
+			fmt.Fprintf(w, "Not yet: %s\n", printable(out.Waited.Missing))
+		}
 	}); err != nil {
 		return err
+	}
+	if out.Waited != nil && !out.Waited.Came {
+		return errors.Join(part, &partialError{"it is published; 'entente explain' shows where copies are"})
 	}
 	return part
 }

@@ -17,7 +17,8 @@ import (
 
 func (a *app) upCommand() *cobra.Command {
 	var listen, announce []string
-	var verbose bool
+	var verbose, acceptRestored bool
+	var diskLimit int64
 	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Run the node until it is interrupted",
@@ -29,7 +30,7 @@ func (a *app) upCommand() *cobra.Command {
 				level = slog.LevelDebug
 			}
 			log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
-			return a.up(cmd.Context(), node.Config{Listen: listen, Announce: announce, Log: log}, func(addrs []string) {
+			return a.up(cmd.Context(), node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20}, func(addrs []string) {
 				if len(addrs) == 0 {
 					fmt.Fprintln(a.out, "up; in no network yet: 'entente network create' or 'entente network join'")
 					return
@@ -44,6 +45,8 @@ func (a *app) upCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: port 4401, QUIC and TCP)")
 	f.StringArrayVar(&announce, "announce", nil, "address for the card; may be repeated (default: those listened on)")
+	f.Int64Var(&diskLimit, "disk-limit", 0, "how many MiB the data may take; 0: no limit")
+	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
 }
@@ -108,6 +111,7 @@ func showStatus(w io.Writer, st *node.Status) {
 	fmt.Fprintf(w, "topics        %d\n", st.Topics)
 	fmt.Fprintf(w, "envelopes     %d held, %d control entries, %d of them not gone through yet\n", st.Envelopes, st.Control, st.Pending)
 	fmt.Fprintf(w, "records       %d readable, %d in quarantine\n", st.Records, st.Quarantined)
+	fmt.Fprintf(w, "own entries   %d only on this disk\n", st.OnlyHere)
 	fmt.Fprintf(w, "missing       %d entries in %d feeds; %d await a key; %d feeds silent, %d forked\n", st.Missing, st.Gaps, st.Awaiting, st.Silent, st.Forked)
 	fmt.Fprintf(w, "gossip        %d rejected, %d ignored, %d dropped since the start\n", st.Gossip.Rejected, st.Gossip.Ignored, st.Gossip.Dropped)
 	showProblems(w, st.Problems)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -42,6 +43,7 @@ type PublishEvent struct {
 	Done    int      `json:"done,omitempty"`
 	Total   int      `json:"total,omitempty"`
 	Receipt *Receipt `json:"receipt,omitempty"`
+	Waited  *Waited  `json:"waited,omitempty"` // after the receipt, if it was asked to wait
 	Error   *Error   `json:"failed,omitempty"`
 }
 
@@ -53,6 +55,42 @@ type Receipt struct {
 	From      uint64              `json:"from"`
 	To        uint64              `json:"to"`
 	IDs       []protocol.RecordID `json:"ids,omitempty"`
+}
+
+// Waited says whether what was to be waited for came.
+type Waited struct {
+	Came    bool   `json:"came"`
+	Missing string `json:"missing,omitempty"` // what did not
+}
+
+// maxWait bounds how long a publication waits for copies and receipts.
+const maxWait = time.Hour
+
+// await reads what a publication is to wait for; nil for nothing.
+func (s *Server) await(r *http.Request) (*node.Await, time.Duration, error) {
+	q := r.URL.Query()
+	copies, err := number(q.Get("copies"))
+	if err != nil {
+		return nil, 0, err
+	}
+	wait := time.Minute
+	if v := q.Get("wait"); v != "" {
+		if wait, err = time.ParseDuration(v); err != nil || wait <= 0 || wait > maxWait {
+			return nil, 0, protocol.Errorf(protocol.ErrMalformed, "%q is not a time to wait; write 30s or 5m, at most %s", v, maxWait)
+		}
+	}
+	w := &node.Await{Copies: int(min(copies, 1<<20))}
+	for _, v := range list(r, "received") {
+		org, err := s.node.FindOrg(v)
+		if err != nil {
+			return nil, 0, err
+		}
+		w.Received = append(w.Received, org)
+	}
+	if w.Copies == 0 && len(w.Received) == 0 {
+		return nil, 0, nil
+	}
+	return w, wait, nil
 }
 
 // flags reads the handling that the request gives besides what the file states.
@@ -119,6 +157,11 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	want, wait, err := s.await(r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
 	name := q.Get("file")
 	if name == "" {
 		name = "-"
@@ -164,7 +207,16 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 	if q.Get("ids") != "" || len(rec.Records) <= 100 {
 		receipt.IDs = rec.Records
 	}
-	_ = out.send(PublishEvent{Receipt: &receipt})
+	if out.send(PublishEvent{Receipt: &receipt}) != nil || want == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	waited := Waited{Came: true}
+	if err := s.node.WaitCopies(ctx, rec, *want); err != nil {
+		waited = Waited{Missing: err.Error()}
+	}
+	_ = out.send(PublishEvent{Waited: &waited})
 }
 
 func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {

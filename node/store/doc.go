@@ -13,7 +13,7 @@
 //	f feed                Feed
 //	e feed seq            length of the skeleton (4 bytes), skeleton, wrapped body if held
 //	x feed seq            Tomb of an entry whose body was erased
-//	m feed seq            empty; the body is not held and was not erased
+//	m feed seq            the body is not held and was not erased; empty: lacking; 1: evicted
 //	k n                   number of the next block key
 //	k d key               empty; a block key that is to be destroyed
 //	g feed                what is staged beyond the head of feed

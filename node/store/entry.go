@@ -83,8 +83,8 @@ func (tx *Tx) held(f *Feed, env *crypto.VerifiedEnvelope) error {
 		return &ForkError{Feed: id, Seq: seq, Held: skeleton, Other: env.Stripped().Raw}
 	}
 	lacking, err := tx.get(placeKey(spaceLack, id, seq))
-	if err != nil || lacking == nil || env.Skeleton() {
-		return err
+	if err != nil || lacking == nil || len(lacking) > 0 || env.Skeleton() {
+		return err // what was evicted is not taken again until it is wanted
 	}
 	if err := tx.putEntry(f, env); err != nil {
 		return err
@@ -122,7 +122,11 @@ func (tx *Tx) putEntry(f *Feed, env *crypto.VerifiedEnvelope) error {
 		f.Lacking++
 	case (wrapped != nil || tomb != nil) && lacking != nil:
 		tx.put(lackKey, nil)
-		f.Lacking--
+		if len(lacking) == 0 {
+			f.Lacking--
+		} else {
+			f.Evicted--
+		}
 	}
 	if lacking == nil {
 		f.Bytes += uint64(len(skeleton))

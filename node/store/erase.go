@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -65,33 +66,63 @@ func (tx *Tx) Erase(feed protocol.FeedID, seq uint64, tomb *Tomb) (done bool, er
 	if err != nil {
 		return false, err
 	}
-	if lacking != nil {
-		tx.put(lackKey, nil)
+	switch {
+	case lacking == nil:
+	case len(lacking) == 0:
 		f.Lacking--
+		tx.put(lackKey, nil)
+	default:
+		f.Evicted--
+		tx.put(lackKey, nil)
 	}
 	tx.putFeed(f)
 	return true, nil
 }
 
-// Drop gives up the body of an entry to make room; it is then lacking. There may be no tomb.
-func (tx *Tx) Drop(feed protocol.FeedID, seq uint64) error {
+// The values under spaceLack.
+var (
+	isLacking = []byte{}
+	isEvicted = []byte{1}
+)
+
+// Evict gives up the body of an entry to make room, and returns how many bytes that were. It
+// does not count as lacking until Want.
+func (tx *Tx) Evict(feed protocol.FeedID, seq uint64) (bytes uint64, err error) {
 	if err := tx.writable(); err != nil {
-		return err
+		return 0, err
 	}
 	f, err := tx.Feed(feed)
 	if err != nil || f == nil || seq == 0 || seq > f.Seq {
-		return err
+		return 0, err
 	}
 	skeleton, wrapped, err := tx.stored(feed, seq)
 	if err != nil || len(wrapped) == 0 {
-		return err
+		return 0, err
 	}
 	if err := tx.Destroy(wrapped); err != nil {
+		return 0, err
+	}
+	bytes = bodyBytes(skeleton, wrapped)
+	tx.set(placeKey(spaceEntry, feed, seq), appendSkeleton(nil, skeleton))
+	tx.set(placeKey(spaceLack, feed, seq), isEvicted)
+	f.Bytes -= bytes
+	f.Evicted++
+	tx.putFeed(f)
+	return bytes, nil
+}
+
+// Want makes a body that was evicted count as lacking: it is needed after all.
+func (tx *Tx) Want(feed protocol.FeedID, seq uint64) error {
+	v, err := tx.get(placeKey(spaceLack, feed, seq))
+	if err != nil || len(v) == 0 {
 		return err
 	}
-	tx.set(placeKey(spaceEntry, feed, seq), appendSkeleton(nil, skeleton))
-	tx.set(placeKey(spaceLack, feed, seq), nil)
-	f.Bytes -= bodyBytes(skeleton, wrapped)
+	f, err := tx.Feed(feed)
+	if err != nil || f == nil {
+		return err
+	}
+	tx.set(placeKey(spaceLack, feed, seq), isLacking)
+	f.Evicted--
 	f.Lacking++
 	tx.putFeed(f)
 	return nil
@@ -100,11 +131,13 @@ func (tx *Tx) Drop(feed protocol.FeedID, seq uint64) error {
 // Lacking lists the entries of a feed whose bodies are not held and were not erased, rising,
 // at most limit of them.
 func (tx *Tx) Lacking(feed protocol.FeedID, limit int) (seqs []uint64, err error) {
-	err = tx.scan(feedKey(spaceLack, feed), nil, false, func(k, _ []byte) (bool, error) {
+	err = tx.scan(feedKey(spaceLack, feed), nil, false, func(k, v []byte) (bool, error) {
 		if len(seqs) >= limit {
 			return false, nil
 		}
-		seqs = append(seqs, numberOf(k))
+		if len(v) == 0 {
+			seqs = append(seqs, numberOf(k))
+		}
 		return true, nil
 	})
 	return seqs, err
@@ -122,4 +155,48 @@ func (tx *Tx) Has(feed protocol.FeedID, seq uint64) (bool, error) {
 	}
 	_, wrapped, err := tx.stored(feed, seq)
 	return len(wrapped) > 0, err
+}
+
+// Absent lists the entries of a feed whose bodies are not held, evicted ones among them, and
+// were not erased by their author: at most limit of them, rising.
+func (tx *Tx) Absent(feed protocol.FeedID, limit int) (seqs []uint64, err error) {
+	err = tx.scan(feedKey(spaceLack, feed), nil, false, func(k, _ []byte) (bool, error) {
+		seqs = append(seqs, numberOf(k))
+		return len(seqs) < limit, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// What this organisation erased for itself it does not hold either.
+	err = tx.scan(feedKey(spaceTomb, feed), nil, false, func(k, v []byte) (bool, error) {
+		var t Tomb
+		if err := decodeStruct(v, &t); err != nil {
+			return false, err
+		}
+		if t.Local() {
+			seqs = append(seqs, numberOf(k))
+		}
+		return len(seqs) < 2*limit, nil
+	})
+	slices.Sort(seqs)
+	if len(seqs) > limit {
+		seqs = seqs[:limit]
+	}
+	return seqs, err
+}
+
+// States calls fn with the entries of a feed, from one to another, that have a state noted.
+func (tx *Tx) States(feed protocol.FeedID, from, to uint64, fn func(seq uint64, state EntryState)) error {
+	return tx.scan(feedKey(spaceState, feed), placeKey(spaceState, feed, from), false, func(k, v []byte) (bool, error) {
+		seq := numberOf(k)
+		if seq > to {
+			return false, nil
+		}
+		var d stateDoc
+		if err := decodeStruct(v, &d); err != nil {
+			return false, err
+		}
+		fn(seq, d.State)
+		return true, nil
+	})
 }

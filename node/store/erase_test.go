@@ -149,9 +149,27 @@ func TestLackingBodies(t *testing.T) {
 	if n, _ := lacking(); n != 0 {
 		t.Fatalf("%d bodies are lacking although an erase excuses them", n)
 	}
-	update(t, s, func(tx *Tx) error { return tx.Drop(a.id(), 1) })
+	update(t, s, func(tx *Tx) error {
+		got, err := tx.Evict(a.id(), 1)
+		if got == 0 {
+			t.Error("nothing was freed")
+		}
+		return err
+	})
+	if n, _ := lacking(); n != 0 {
+		t.Fatalf("%d bodies are lacking after an eviction", n)
+	}
+	update(t, s, func(tx *Tx) error { _, err := tx.Append(list[0]); return err })
+	if got := bodies(t, s, a.id()); got[0] {
+		t.Fatal("what was evicted is taken again")
+	}
+	update(t, s, func(tx *Tx) error { return tx.Want(a.id(), 1) })
 	if n, seqs := lacking(); n != 1 || seqs[0] != 1 {
-		t.Fatalf("lacking %d: %v after a drop", n, seqs)
+		t.Fatalf("lacking %d: %v after it was wanted", n, seqs)
+	}
+	update(t, s, func(tx *Tx) error { _, err := tx.Append(list[0]); return err })
+	if got := bodies(t, s, a.id()); !got[0] {
+		t.Fatal("what is wanted is not taken")
 	}
 }
 

@@ -17,6 +17,7 @@ type Feed struct {
 	SealedAt uint64        // Unix milliseconds: the latest time that an opened entry states
 	Bytes    uint64        // of all entries together, as they travel
 	Lacking  uint64        // entries whose body is not held and was not erased
+	Evicted  uint64        // entries whose body was given up to make room
 	Frozen   uint64        // lowest seq known to be forked, 0 if none: what is there or later does not count
 }
 
@@ -58,7 +59,7 @@ func (tx *Tx) PutFeed(f *Feed) error {
 		old = &Feed{ID: f.ID, Origin: f.Origin}
 	}
 	switch {
-	case f.Seq != old.Seq || f.Hash != old.Hash || f.Bytes != old.Bytes || f.Origin != old.Origin || f.Lacking != old.Lacking:
+	case f.Seq != old.Seq || f.Hash != old.Hash || f.Bytes != old.Bytes || f.Origin != old.Origin || f.Lacking != old.Lacking || f.Evicted != old.Evicted:
 		return fmt.Errorf("putting feed %s: its head is at %d, not at %d", f.ID.Short(), old.Seq, f.Seq)
 	case old.Frozen != 0 && (f.Frozen == 0 || f.Frozen > old.Frozen):
 		return fmt.Errorf("putting feed %s: it is frozen from entry %d on", f.ID.Short(), old.Frozen)

@@ -197,6 +197,14 @@ func (s *Store) write(tx *Tx) error {
 	return nil
 }
 
+// Compact rewrites the tables, so that what was deleted leaves the disk. It takes a while.
+func (s *Store) Compact() error {
+	if err := s.db.Flatten(2); err != nil {
+		return fmt.Errorf("compacting: %w", err)
+	}
+	return nil
+}
+
 // Size returns the bytes that the store's tables take on disk. What was written last, at
 // most 200 MiB, stands in logs and is not counted yet.
 func (s *Store) Size() int64 {

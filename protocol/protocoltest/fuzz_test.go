@@ -55,6 +55,7 @@ func FuzzLetter(f *testing.F)   { fuzz[protocol.Letter](f, "letter", protocol.Ma
 func FuzzRejection(f *testing.F) { fuzz[protocol.OrgSigned](f, "rejection", protocol.MaxLetterSize) }
 func FuzzFork(f *testing.F)      { fuzz[protocol.ForkProof](f, "fork", protocol.MaxForkProofSize) }
 func FuzzErase(f *testing.F)     { fuzz[protocol.SignedErase](f, "erase", protocol.MaxStatementSize) }
+func FuzzReceipt(f *testing.F)   { fuzz[protocol.Signed](f, "receipt", protocol.MaxStatementSize) }
 func FuzzNotice(f *testing.F)    { fuzz[protocol.Notice](f, "notice", protocol.MaxGossipSize) }
 func FuzzHead(f *testing.F)      { fuzz[protocol.Signed](f, "head", protocol.MaxStatementSize) }
 
@@ -65,7 +66,7 @@ var statements = []func() any{
 	func() any { return new(protocol.Removal) }, func() any { return new(protocol.TopicSecret) }, func() any { return new(protocol.Agreement) },
 	func() any { return new(protocol.Termination) }, func() any { return new(protocol.Rejection) }, func() any { return new(protocol.BatchStatement) },
 	func() any { return new(protocol.GrantPlain) }, func() any { return new(protocol.Head) }, func() any { return new(protocol.Header) },
-	func() any { return new(protocol.Erase) },
+	func() any { return new(protocol.Erase) }, func() any { return new(protocol.Receipt) },
 }
 
 // FuzzStatements reads each of them.

@@ -125,6 +125,13 @@ func Read(message string, data []byte) (map[string]any, error) {
 			return nil, err
 		}
 		return map[string]any{"entries": float64(len(e.Entries)), "records": float64(len(e.Records)), "hash": s.Hash().String()}, nil
+	case "receipt":
+		var s protocol.Signed
+		if err := protocol.Decode(data, protocol.MaxStatementSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyReceipt(network, &s)
+		return nil, err
 	case "notice":
 		return nil, protocol.Decode(data, protocol.MaxGossipSize, new(protocol.Notice))
 	case "body":
@@ -183,8 +190,11 @@ func Samples() map[string][]byte {
 	handling := protocol.Handling{TLP: protocol.TLPRed, PAP: protocol.PAPAmber, Countries: []string{"TH", "VN"}, Personal: protocol.PersonalNetwork,
 		Purposes: []string{"investigation"}, RetentionDays: 30, Excluded: []protocol.OrgID{Carol().Org}, Named: []protocol.OrgID{bob.Org}}
 	handling.Normalise()
+	receipt := must(crypto.SignReceipt(&protocol.Receipt{Version: 1, Network: network, Origin: entry.Origin, Holder: bob.Signing.Public(), Seq: 9, Hash: entry.Hash,
+		Lacking: []uint64{3, 5}, Opened: []protocol.SeqRange{{From: 1, To: 2}, {From: 7, To: 9}}, At: Now}, bob.Signing))
 	return map[string][]byte{
 		"card":        protocol.Encode(&alice.Signed),
+		"receipt":     protocol.Encode(&receipt),
 		"roster":      protocol.Encode(&sponsorship),
 		"agreement":   protocol.Encode(signed),
 		"termination": protocol.Encode(&termination),
@@ -209,7 +219,7 @@ func Samples() map[string][]byte {
 	}
 }
 
-var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices",
+var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 

@@ -1,0 +1,285 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// DefaultOrgQuota bounds, in bytes, the entries held of one organisation over all its feeds
+// and nodes if no agreement was ever signed with it: what is held of it is held for others.
+const DefaultOrgQuota = 8 << 30
+
+// room keeps disk and shares within their bounds.
+type room struct {
+	mu    sync.RWMutex
+	bytes map[protocol.OrgID]int64 // of entries, by publisher
+
+	used atomic.Int64 // bytes of the data directory, as last looked at
+	full atomic.Bool
+	over atomic.Uint64 // entries refused because of a quota
+}
+
+func newRoom() *room { return &room{bytes: map[protocol.OrgID]int64{}} }
+
+// ErrFull is returned where the disk limit is reached and nothing may be evicted. Nothing is
+// published or taken from peers until there is room.
+var ErrFull = errors.New("the disk limit is reached, and nothing that may go can go: make room, or raise --disk-limit")
+
+func (r *room) check() error {
+	if r.full.Load() {
+		return ErrFull
+	}
+	return nil
+}
+
+func (r *room) add(bytes map[protocol.OrgID]int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for org, b := range bytes {
+		r.bytes[org] += b
+	}
+}
+
+// DiskStatus says how much room is taken.
+type DiskStatus struct {
+	Used      int64  `json:"used"`            // bytes of the data directory
+	Limit     int64  `json:"limit,omitempty"` // bytes; 0: none
+	Full      bool   `json:"full,omitempty"`
+	OverQuota uint64 `json:"over_quota,omitempty"` // entries refused because of quotas since the start
+	Evicted   uint64 `json:"evicted,omitempty"`    // bodies of others, for others, that two more nodes hold
+}
+
+func (n *Node) diskStatus() DiskStatus {
+	d := DiskStatus{Used: n.room.used.Load(), Limit: n.cfg.DiskLimit, Full: n.room.full.Load(), OverQuota: n.room.over.Load()}
+	_ = n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error { d.Evicted += f.Evicted; return nil })
+	})
+	return d
+}
+
+// inQuota checks that an organisation has room for more bytes. Quotas count over all its
+// feeds: a feed costs its author nothing.
+func (n *Node) inQuota(s *snapshot, org protocol.OrgID, more int64) error {
+	if org == n.org || s.agreed(n.org, org) {
+		return nil
+	}
+	n.room.mu.RLock()
+	used := n.room.bytes[org]
+	n.room.mu.RUnlock()
+	if used+more > n.cfg.OrgQuota {
+		return fmt.Errorf("%w: %s has used up its share of %d MiB here", errQuota, s.name(org), n.cfg.OrgQuota>>20)
+	}
+	return nil
+}
+
+// errQuota is nobody's fault who passes an entry on.
+var errQuota = errors.New("over quota")
+
+// loadRoom counts what is held of every organisation.
+func (n *Node) loadRoom() error {
+	s := n.snap.Load()
+	err := n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			n.room.bytes[s.signers[f.Origin.Signing].org] += int64(f.Bytes)
+			return nil
+		})
+	})
+	if err == nil {
+		n.room.used.Store(diskUsed(n.cfg.Dir))
+		n.room.full.Store(n.cfg.DiskLimit > 0 && n.room.used.Load() > n.cfg.DiskLimit)
+	}
+	return err
+}
+
+func diskUsed(dir string) (sum int64) {
+	if dir == "" {
+		return 0
+	}
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // files come and go while it runs
+		}
+		if info, err := d.Info(); err == nil {
+			sum += allocated(info)
+		}
+		return nil
+	})
+	return sum
+}
+
+// lookAtDisk is how often the room that is taken is looked at.
+const lookAtDisk = 10 * time.Second
+
+// keepRoom keeps the data within the disk limit until ctx ends.
+func (net *network) keepRoom(ctx context.Context) {
+	n := net.n
+	for sleep(ctx, lookAtDisk) == nil {
+		if n.cfg.Dir == "" {
+			continue
+		}
+		if err := net.makeRoom(ctx); err != nil && ctx.Err() == nil {
+			n.log.Error("making room failed", "err", err)
+		}
+	}
+}
+
+// makeRoom evicts while the limit is exceeded, and says so where nothing may go.
+func (net *network) makeRoom(ctx context.Context) error {
+	n := net.n
+	n.room.used.Store(diskUsed(n.cfg.Dir))
+	over := n.room.used.Load() - n.cfg.DiskLimit
+	if n.cfg.DiskLimit == 0 || over <= 0 {
+		n.room.full.Store(false)
+		return nil
+	}
+	freed, err := net.evict(ctx, over)
+	if err != nil {
+		return err
+	}
+	if freed > 0 {
+		// What was deleted leaves the disk when the database has rewritten its tables.
+		if err := n.st.Compact(); err != nil {
+			return err
+		}
+	}
+	n.room.used.Store(diskUsed(n.cfg.Dir))
+	full := n.room.used.Load() > n.cfg.DiskLimit && freed < over
+	if full && !n.room.full.Load() {
+		n.log.Error("the disk limit is reached, and nothing that may go can go; nothing is published or taken from peers", "limit", n.cfg.DiskLimit)
+	}
+	n.room.full.Store(full)
+	return nil
+}
+
+// witnesses is how many nodes of other organisations must have signed that they hold a body
+// before it is evicted here.
+const witnesses = 2
+
+// evict drops bodies that this organisation neither wrote nor may read, from the organisation
+// with the largest share first, where witnesses have signed that they hold them. It returns
+// how many bytes it dropped.
+func (net *network) evict(ctx context.Context, want int64) (freed int64, err error) {
+	n := net.n
+	s := n.snap.Load()
+	type candidate struct {
+		feed  *store.Feed
+		org   protocol.OrgID
+		share int64
+	}
+	var list []candidate
+	err = n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			org := s.signers[f.Origin.Signing].org
+			if org != n.org && s.topics[f.Origin.Topic] != protocol.ControlTopic && f.Bytes > 0 {
+				n.room.mu.RLock()
+				list = append(list, candidate{f, org, n.room.bytes[org]})
+				n.room.mu.RUnlock()
+			}
+			return nil
+		})
+	})
+	slices.SortFunc(list, func(a, b candidate) int { return int(min(max(b.share-a.share, -1), 1)) })
+	for _, c := range list {
+		if err != nil || freed >= want {
+			break
+		}
+		var held []*protocol.Receipt
+		if held, err = net.holders(ctx, c.feed.ID, c.org); err != nil || len(held) < witnesses {
+			continue
+		}
+		var got int64
+		got, err = n.evictFeed(c.feed, held, want-freed)
+		freed += got
+		n.room.add(map[protocol.OrgID]int64{c.org: -got})
+	}
+	return freed, err
+}
+
+// holders asks connected peers, one of each organisation other than the author's, what they
+// hold of a feed.
+func (net *network) holders(ctx context.Context, feed protocol.FeedID, author protocol.OrgID) (out []*protocol.Receipt, err error) {
+	s := net.n.snap.Load()
+	seen := map[protocol.OrgID]bool{author: true, net.n.org: true}
+	for _, p := range net.mesh.Peers() {
+		if seen[p.Org] {
+			continue
+		}
+		a, err := net.mesh.Ask(ctx, p.Node, &protocol.SyncMessage{Version: 1, Kind: protocol.SyncReceipts, Pull: []protocol.PullRange{{Feed: feed, From: 1, Count: 1}}})
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil || a.Kind != protocol.SyncReceipts || len(a.Receipts) != 1 {
+			continue
+		}
+		r, err := crypto.VerifyReceipt(s.network, &a.Receipts[0])
+		if err != nil || r.Origin.FeedID(s.network) != feed || s.signers[r.Holder].node != p.Node {
+			continue
+		}
+		seen[p.Org] = true
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// evictFeed drops the bodies of one feed that are not for this organisation and that enough
+// others hold.
+func (n *Node) evictFeed(f *store.Feed, held []*protocol.Receipt, want int64) (freed int64, err error) {
+	var seqs []uint64
+	err = n.st.View(func(tx *store.Tx) error {
+		// An equal seq with another hash would be another history.
+		good := held[:0:0]
+		for _, r := range held {
+			h, err := n.hashAt(tx, f.ID, r.Seq)
+			if err != nil {
+				return err
+			}
+			if r.Seq > f.Seq || h == r.Hash {
+				good = append(good, r)
+			}
+		}
+		held = good
+		list, err := tx.EntriesIn(f.ID, store.NotForUs)
+		seqs = list
+		return err
+	})
+	for part := range slices.Chunk(seqs, 256) {
+		if err != nil || freed >= want {
+			break
+		}
+		err = n.st.Update(func(tx *store.Tx) error {
+			for _, seq := range part {
+				count := 0
+				for _, r := range held {
+					if r.Holds(seq) {
+						count++
+					}
+				}
+				if count < witnesses || freed >= want {
+					continue
+				}
+				got, err := tx.Evict(f.ID, seq)
+				if err != nil {
+					return err
+				}
+				freed += int64(got)
+			}
+			return nil
+		})
+	}
+	return freed, err
+}
+
+// allocated returns the bytes that a file takes on disk: Badger's files are sparse.
+func allocated(info os.FileInfo) int64 { return blocks(info) }
