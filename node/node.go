@@ -272,3 +272,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+// Online reports whether Run runs, and the node is on the network.
+func (n *Node) Online() bool { return n.net.Load() != nil }
