@@ -31,6 +31,7 @@ node/reconcile            < protocol
 node                      < protocol protocol/stix crypto policy node/intake node/anchor node/corpus node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy node/intake node
 node/simtest              < *
+node/hosttest             < *
 cmd/entente               < *
 examples/embed            < *
 `
