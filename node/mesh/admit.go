@@ -24,6 +24,7 @@ const (
 // peerState is a connected peer.
 type peerState struct {
 	admitted bool
+	instance instance    // of its process, as it last said; zero if it did not yet
 	timer    *time.Timer // runs expire while not admitted
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -14,8 +15,9 @@ import (
 	"github.com/entente-mesh/entente/protocol"
 )
 
-// The hello stream. The caller writes a frame with its hello. The answer is a frame of one
-// status byte and, if that is 0, the hello of the called, else text that says why not. The
+// The hello stream. The caller writes a frame with 16 bytes that name its process and its
+// hello. The answer is a frame of one status byte and, if that is 0, the same of the called,
+// else text that says why not. The
 // caller ends with a frame of one status byte and text in the same way. The third frame
 // lets both sides begin to gossip knowing that the other side is ready for it.
 const (
@@ -38,7 +40,8 @@ func (m *Mesh) handleHello(s network.Stream) {
 	}
 	defer m.endGreeting(node)
 	_ = s.SetDeadline(time.Now().Add(helloTime))
-	if err := m.answerHello(s, node); err != nil {
+	id, err := m.answerHello(s, node)
+	if err != nil {
 		m.log.Debug("answering hello failed", "node", node, "err", err)
 		_ = s.Reset()
 		if _, ok := m.cfg.Known(node); !ok {
@@ -47,13 +50,60 @@ func (m *Mesh) handleHello(s network.Stream) {
 		return
 	}
 	_ = s.Close()
+	m.renewed(node, id, s.Conn())
 	m.admit(node)
 }
 
-func (m *Mesh) answerHello(s network.Stream, node protocol.NodeID) error {
-	hello, err := readFrame(s, protocol.MaxHelloSize)
+// instance names a run of a process. A hello begins with it, so that a peer that was killed
+// and came back is told from one that calls twice.
+type instance [16]byte
+
+// renewed ends the connections that a peer left behind when it was killed and came back:
+// nothing else would tell of its end before they time out. What was sent on them meanwhile is
+// lost, so the owner is told of the peer anew.
+func (m *Mesh) renewed(node protocol.NodeID, id instance, now network.Conn) {
+	m.mu.Lock()
+	p := m.peers[node]
+	restarted := p != nil && p.admitted && p.instance != id && p.instance != instance{}
+	if p != nil {
+		p.instance = id
+	}
+	m.mu.Unlock()
+	if !restarted {
+		return
+	}
+	for _, c := range m.host.Network().ConnsToPeer(peerOf(node)) {
+		if c != now {
+			_ = c.Close()
+		}
+	}
+	m.mu.Lock()
+	if p := m.peers[node]; p != nil && p.admitted && !m.closed {
+		m.tell(node, false)
+		m.tell(node, true)
+	}
+	m.mu.Unlock()
+	m.announcePeer(node)
+}
+
+// splitHello cuts the instance off a hello.
+func splitHello(b []byte) (instance, []byte, error) {
+	var id instance
+	if len(b) < len(id) {
+		return id, nil, protocol.Errorf(protocol.ErrMalformed, "hello has %d bytes, it begins with %d that name the process", len(b), len(id))
+	}
+	copy(id[:], b)
+	return id, b[len(id):], nil
+}
+
+func (m *Mesh) answerHello(s network.Stream, node protocol.NodeID) (id instance, err error) {
+	frame, err := readFrame(s, len(id)+protocol.MaxHelloSize)
 	if err != nil {
-		return fmt.Errorf("reading hello: %w", err)
+		return id, fmt.Errorf("reading hello: %w", err)
+	}
+	id, hello, err := splitHello(frame)
+	if err != nil {
+		return id, err
 	}
 	judged := m.cfg.Hello(node, hello)
 	if _, ok := m.cfg.Known(node); !ok {
@@ -66,20 +116,20 @@ func (m *Mesh) answerHello(s network.Stream, node protocol.NodeID) error {
 		_ = s.CloseWrite()
 		_ = s.SetReadDeadline(time.Now().Add(time.Second / 2))
 		_, _ = readFrame(s, 0)
-		return judged
+		return id, judged
 	}
 	if judged != nil {
 		m.log.Debug("hello of a known peer", "node", node, "err", judged)
 	}
 	own := m.cfg.OwnHello()
-	if err := writeFrame(s, append([]byte{helloWelcome}, own...)); err != nil {
-		return fmt.Errorf("writing hello: %w", err)
+	if err := writeFrame(s, slices.Concat([]byte{helloWelcome}, m.instance[:], own)); err != nil {
+		return id, fmt.Errorf("writing hello: %w", err)
 	}
 	answer, err := readFrame(s, 1+protocol.MaxTextSize)
 	if err != nil {
-		return fmt.Errorf("reading end of hello: %w", err)
+		return id, fmt.Errorf("reading end of hello: %w", err)
 	}
-	return readStatus(answer)
+	return id, readStatus(answer)
 }
 
 // greet says hello to a peer that this node called.
@@ -98,17 +148,21 @@ func (m *Mesh) greet(ctx context.Context, node protocol.NodeID) error {
 		_ = s.Reset()
 		return protocol.Errorf(protocol.ErrOversize, "own hello has %d bytes, peers read %d; take retired nodes and addresses off the card", len(own), protocol.MaxHelloSize)
 	}
-	if err := writeFrame(s, own); err != nil {
+	if err := writeFrame(s, slices.Concat(m.instance[:], own)); err != nil {
 		return fmt.Errorf("saying hello: %w", err)
 	}
-	answer, err := readFrame(s, 1+max(protocol.MaxHelloSize, protocol.MaxTextSize))
+	answer, err := readFrame(s, 1+max(len(m.instance)+protocol.MaxHelloSize, protocol.MaxTextSize))
 	if err != nil {
 		return fmt.Errorf("reading answer to hello: %w", err)
 	}
 	if err := readStatus(answer); err != nil {
 		return err
 	}
-	judged := m.cfg.Hello(node, answer[1:])
+	id, hello, err := splitHello(answer[1:])
+	if err != nil {
+		return err
+	}
+	judged := m.cfg.Hello(node, hello)
 	if _, ok := m.cfg.Known(node); !ok {
 		if judged == nil {
 			judged = errors.New("it is not known here")
@@ -120,6 +174,7 @@ func (m *Mesh) greet(ctx context.Context, node protocol.NodeID) error {
 	if err := writeFrame(s, []byte{helloWelcome}); err != nil {
 		return fmt.Errorf("ending hello: %w", err)
 	}
+	m.renewed(node, id, s.Conn())
 	m.admit(node)
 	return nil
 }

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,9 +79,10 @@ type Mesh struct {
 	identd event.Emitter // tells pubsub of a peer once it was let in
 	filter *subscriptions
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	instance instance // names this run
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
 
 	joining sync.Mutex // held by Join and Leave, so that pubsub has the topics that m.topics has
 
@@ -106,6 +108,7 @@ func New(ctx context.Context, cfg Config) (*Mesh, error) {
 		peers: map[protocol.NodeID]*peerState{}, backoffs: map[protocol.NodeID]backoff{},
 		topics: map[string]*joined{}, serving: map[protocol.NodeID]int{},
 		greeting: map[protocol.NodeID]bool{}, wake: make(chan struct{}, 1)}
+	rand.Read(m.instance[:])
 	if err := m.start(); err != nil {
 		_ = m.Close()
 		return nil, err

@@ -240,10 +240,10 @@ func (o *outsider) open(t testing.TB, m *member, id libp2pprotocol.ID) network.S
 func (o *outsider) hello(t testing.TB, m *member, hello []byte) ([]byte, error) {
 	t.Helper()
 	s := o.open(t, m, helloProtocol)
-	if err := writeFrame(s, hello); err != nil {
+	if err := writeFrame(s, append(make([]byte, 16), hello...)); err != nil {
 		return nil, err
 	}
-	answer, err := readFrame(s, 1+protocol.MaxHelloSize)
+	answer, err := readFrame(s, 1+16+protocol.MaxHelloSize)
 	if err != nil {
 		return nil, err
 	}
