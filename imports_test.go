@@ -45,6 +45,7 @@ var onlyUser = map[string][]string{
 	"filippo.io/age":            {"crypto"},
 	"github.com/fxamacker/cbor": {"protocol"},
 	"github.com/tyler-smith/":   {"crypto"},
+	"github.com/prometheus/":    {"node/api"},
 	"github.com/spf13/cobra":    {"cmd/entente"},
 	"github.com/schollz/":       {"cmd/entente"},
 	"go.yaml.in/yaml":           {"policy", "cmd/entente", "node"},

@@ -407,6 +407,7 @@ func (n *Node) applyErase(signed *protocol.SignedErase) error {
 	if err != nil {
 		return fmt.Errorf("applying an erase: %w", err)
 	}
+	n.counters.erased.Add(1)
 	n.changes.notify()
 	return nil
 }

@@ -206,6 +206,8 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 	if err != nil {
 		return nil, err
 	}
+	n.counters.published.Add(uint64(len(rec.Records)))
+	n.counters.appended.Add(uint64(rec.Envelopes))
 	return rec, nil
 }
 

@@ -20,6 +20,9 @@ type counters struct {
 	dropped  atomic.Uint64 // gossip: no room; left to the sync
 	failed   atomic.Uint64 // storing failed
 
+	published  atomic.Uint64 // own records
+	appended   atomic.Uint64 // own entries with them
+	erased     atomic.Uint64 // erases applied, own and received
 	syncs      atomic.Uint64 // comparisons begun
 	syncFailed atomic.Uint64
 	synced     atomic.Int64 // Unix milliseconds of the last one that was done to its end

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -17,6 +18,7 @@ import (
 
 func (a *app) upCommand() *cobra.Command {
 	var listen, announce []string
+	var metrics, format string
 	var verbose, acceptRestored bool
 	var diskLimit int64
 	cmd := &cobra.Command{
@@ -29,8 +31,11 @@ func (a *app) upCommand() *cobra.Command {
 			if verbose {
 				level = slog.LevelDebug
 			}
-			log := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
-			return a.up(cmd.Context(), node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20}, func(addrs []string) {
+			log, err := newLog(a.err, format, level)
+			if err != nil {
+				return err
+			}
+			return a.up(cmd.Context(), metrics, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20}, func(addrs []string) {
 				if len(addrs) == 0 {
 					fmt.Fprintln(a.out, "up; in no network yet: 'entente network create' or 'entente network join'")
 					return
@@ -45,6 +50,8 @@ func (a *app) upCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: port 4401, QUIC and TCP)")
 	f.StringArrayVar(&announce, "announce", nil, "address for the card; may be repeated (default: those listened on)")
+	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
+	f.StringVar(&format, "log-format", "text", "text or json")
 	f.Int64Var(&diskLimit, "disk-limit", 0, "how many MiB the data may take; 0: no limit")
 	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
@@ -52,7 +59,19 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 // up opens the node of the data directory and runs it and its API until ctx ends.
-func (a *app) up(ctx context.Context, cfg node.Config, ready func([]string)) error {
+func (a *app) up(ctx context.Context, metrics string, cfg node.Config, ready func([]string)) error {
+	var monitor net.Listener
+	if metrics != "" {
+		var err error
+		if monitor, err = net.Listen("tcp", metrics); err != nil {
+			return fmt.Errorf("serving metrics on %q: %w; give host:port, as 127.0.0.1:9464", metrics, err)
+		}
+		defer monitor.Close()
+		if at, ok := monitor.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() {
+			cfg.Log.Warn("metrics are served to whoever can reach this address", "address", monitor.Addr())
+		}
+		fmt.Fprintf(a.out, "metrics on http://%s/metrics\n", monitor.Addr())
+	}
 	n, err := a.open(ctx, cfg, func() bool { return a.dial() != nil })
 	if err != nil {
 		return err
@@ -64,11 +83,29 @@ func (a *app) up(ctx context.Context, cfg node.Config, ready func([]string)) err
 	}
 	defer os.Remove(filepath.Join(a.dir, api.SocketName))
 	ctx, cancel := context.WithCancel(ctx)
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	go func() { served <- api.New(n).Serve(ctx, l) }()
+	go func() {
+		if monitor == nil {
+			served <- nil
+			return
+		}
+		served <- api.ServeMonitoring(ctx, n, monitor)
+	}()
 	err = n.Run(ctx, ready)
 	cancel()
-	return errors.Join(err, <-served)
+	return errors.Join(err, <-served, <-served)
+}
+
+func newLog(w io.Writer, format string, level slog.Level) (*slog.Logger, error) {
+	opts := &slog.HandlerOptions{Level: level}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("log format %q is not known; text or json", format)
 }
 
 func (a *app) statusCommand() *cobra.Command {

@@ -41,6 +41,10 @@ func (s *Server) routes() {
 	} {
 		s.mux.HandleFunc(pattern, call(fn))
 	}
+	monitoring := Monitoring(s.node)
+	for _, path := range []string{"GET /metrics", "GET /healthz", "GET /readyz"} {
+		s.mux.Handle(path, monitoring)
+	}
 	s.mux.HandleFunc("POST /v1/publish", s.publish)
 	s.mux.HandleFunc("GET /v1/watch", s.watch)
 	s.mux.HandleFunc("GET /v1/export", s.export)

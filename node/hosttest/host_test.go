@@ -173,16 +173,6 @@ func (h *host) kill() {
 	h.proc = nil
 }
 
-// stop ends the process as its operator would.
-func (h *host) stop() {
-	h.t.Helper()
-	_ = syscall.Kill(-h.proc.Process.Pid, syscall.SIGINT)
-	if err := h.proc.Wait(); err != nil {
-		h.t.Errorf("%s did not end well: %v", h.name, err)
-	}
-	h.proc = nil
-}
-
 // status is what the tests need of a node's status.
 type status struct {
 	Online    bool   `json:"online"`

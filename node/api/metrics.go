@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/entente-mesh/entente/node"
+)
+
+// collector reads a node's numbers at each scrape.
+type collector struct {
+	node  *node.Node
+	descs map[string]*prometheus.Desc
+}
+
+// metric is one number: its name without the prefix, whether it counts up, and what it is.
+type metric struct {
+	name    string
+	counter bool
+	help    string
+	value   func(m *node.Metrics) float64
+}
+
+var metrics = []metric{
+	{"start_time_seconds", false, "When the node started, in Unix time.", func(m *node.Metrics) float64 { return seconds(m.Started) }},
+	{"online", false, "1 while the node is on the network.", func(m *node.Metrics) float64 { return truth(m.Online) }},
+	{"ready", false, "1 while nothing keeps the node from serving.", func(m *node.Metrics) float64 { return truth(m.Ready) }},
+	{"peers_connected", false, "Nodes connected now.", func(m *node.Metrics) float64 { return float64(m.Connected) }},
+	{"members", false, "Organisations in the network.", func(m *node.Metrics) float64 { return float64(m.Members) }},
+	{"agreements_in_force", false, "Agreements of this organisation in force.", func(m *node.Metrics) float64 { return float64(m.Agreements) }},
+	{"card_expiry_time_seconds", false, "When this organisation's card ceases to be fresh, in Unix time; 0 without a card.", func(m *node.Metrics) float64 { return seconds(m.CardEnds) }},
+	{"records", false, "Records that this organisation can read.", func(m *node.Metrics) float64 { return float64(m.Records) }},
+	{"entries_only_here", false, "Own entries of which no other node has signed that it holds a copy.", func(m *node.Metrics) float64 { return float64(m.OnlyHere) }},
+	{"disk_used_bytes", false, "Bytes of the data directory, looked at every few seconds.", func(m *node.Metrics) float64 { return float64(m.Disk.Used) }},
+	{"disk_limit_bytes", false, "Bytes that the data directory may take; 0: no limit.", func(m *node.Metrics) float64 { return float64(m.Disk.Limit) }},
+	{"disk_full", false, "1 while the limit is reached and nothing may be evicted.", func(m *node.Metrics) float64 { return truth(m.Disk.Full) }},
+	{"bodies_evicted", false, "Bodies given up to make room, that others hold.", func(m *node.Metrics) float64 { return float64(m.Disk.Evicted) }},
+	{"quota_refusals_total", true, "Entries refused because their organisation used up its share.", func(m *node.Metrics) float64 { return float64(m.Disk.OverQuota) }},
+	{"gossip_rejected_total", true, "Gossiped messages that did not verify.", func(m *node.Metrics) float64 { return float64(m.Rejected) }},
+	{"gossip_ignored_total", true, "Gossiped messages that were not taken, by nobody's fault.", func(m *node.Metrics) float64 { return float64(m.Ignored) }},
+	{"gossip_dropped_total", true, "Messages lost in full queues, left to the sync.", func(m *node.Metrics) float64 { return float64(m.Dropped) }},
+	{"store_failures_total", true, "Failures to store.", func(m *node.Metrics) float64 { return float64(m.Failed) }},
+	{"records_published_total", true, "Own records published.", func(m *node.Metrics) float64 { return float64(m.Published) }},
+	{"entries_published_total", true, "Own entries appended with them.", func(m *node.Metrics) float64 { return float64(m.Appended) }},
+	{"erases_applied_total", true, "Erase statements applied, own and received.", func(m *node.Metrics) float64 { return float64(m.Erased) }},
+	{"syncs_total", true, "Comparisons with peers begun.", func(m *node.Metrics) float64 { return float64(m.Syncs) }},
+	{"sync_failures_total", true, "Comparisons with peers that broke off.", func(m *node.Metrics) float64 { return float64(m.SyncFailed) }},
+	{"last_sync_time_seconds", false, "When a comparison was last done to its end, in Unix time; 0: never.", func(m *node.Metrics) float64 { return seconds(m.Synced) }},
+}
+
+// topicMetric is one number of a topic.
+type topicMetric struct {
+	name, help string
+	value      func(t *node.TopicMetrics) float64
+}
+
+var topicMetrics = []topicMetric{
+	{"topic_feeds", "Feeds known in a topic.", func(t *node.TopicMetrics) float64 { return float64(t.Feeds) }},
+	{"topic_feeds_with_gaps", "Feeds that lack something of what their authors say that there is.", func(t *node.TopicMetrics) float64 { return float64(t.Gaps) }},
+	{"topic_feeds_silent", "Feeds whose authors did not say in time where they stand.", func(t *node.TopicMetrics) float64 { return float64(t.Silent) }},
+	{"topic_feeds_forked", "Feeds that their authors forked.", func(t *node.TopicMetrics) float64 { return float64(t.Forked) }},
+	{"topic_entries", "Entries held.", func(t *node.TopicMetrics) float64 { return float64(t.Held) }},
+	{"topic_entries_pending", "Entries held and not gone through yet.", func(t *node.TopicMetrics) float64 { return float64(t.Pending) }},
+	{"topic_entries_missing", "Entries and bodies that there are, and that are not held.", func(t *node.TopicMetrics) float64 { return float64(t.Missing) }},
+	{"topic_entries_awaiting_key", "Entries that await a key or what they can be judged by.", func(t *node.TopicMetrics) float64 { return float64(t.Awaiting) }},
+}
+
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func newCollector(n *node.Node) *collector {
+	c := &collector{node: n, descs: map[string]*prometheus.Desc{}}
+	for _, m := range metrics {
+		c.descs[m.name] = prometheus.NewDesc("entente_"+m.name, m.help, nil, nil)
+	}
+	for _, m := range topicMetrics {
+		c.descs[m.name] = prometheus.NewDesc("entente_"+m.name, m.help, []string{"topic"}, nil)
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	m, err := c.node.Metrics()
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(c.descs["ready"], err)
+		return
+	}
+	for _, x := range metrics {
+		kind := prometheus.GaugeValue
+		if x.counter {
+			kind = prometheus.CounterValue
+		}
+		out <- prometheus.MustNewConstMetric(c.descs[x.name], kind, x.value(&m))
+	}
+	for topic, t := range m.Topics {
+		for _, x := range topicMetrics {
+			out <- prometheus.MustNewConstMetric(c.descs[x.name], prometheus.GaugeValue, x.value(&t), topic)
+		}
+	}
+}
+
+// registry returns all that is measured: the node, the process, the Go runtime, the build.
+func registry(n *node.Node) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "entente_build_info", Help: "1, with the version of the program.", ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	r.MustRegister(newCollector(n), build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Monitoring answers /metrics (Prometheus), /healthz and /readyz, and nothing else.
+func Monitoring(n *node.Node) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry(n), promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := n.Healthy(); err != nil {
+			reply(w, http.StatusServiceUnavailable, map[string]any{"healthy": false, "reasons": []string{err.Error()}})
+			return
+		}
+		reply(w, http.StatusOK, map[string]any{"healthy": true})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if reasons := n.Ready(); len(reasons) > 0 {
+			reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": reasons})
+			return
+		}
+		reply(w, http.StatusOK, map[string]any{"ready": true})
+	})
+	return mux
+}
+
+// ServeMonitoring answers on l until ctx ends.
+func ServeMonitoring(ctx context.Context, n *node.Node, l net.Listener) error {
+	srv := &http.Server{Handler: Monitoring(n), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(l); ctx.Err() == nil {
+		return fmt.Errorf("serving metrics: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package node
+
+import (
+	"time"
+
+	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Metrics are the numbers of a node for monitoring. They hold names of topics, which are
+// local configuration, and nothing of a record or of another organisation. The cost does
+// not grow with the number of entries or records.
+type Metrics struct {
+	Started    time.Time
+	Online     bool
+	Ready      bool
+	Connected  int
+	Members    int
+	Agreements int
+	CardEnds   time.Time // when the own card ceases to be fresh; zero if there is none
+	Records    uint64    // readable
+	OnlyHere   uint64    // own entries of which nobody else signed to hold a copy
+	Disk       DiskStatus
+	Topics     map[string]TopicMetrics // letters are the topic "control"
+
+	Rejected, Ignored, Dropped, Failed uint64 // gossip; storing
+	Published, Appended, Erased        uint64 // own records, own entries with them, erases applied
+	Syncs, SyncFailed                  uint64
+	Synced                             time.Time // the last comparison that was done to its end; zero: none yet
+}
+
+// TopicMetrics are the numbers of one topic.
+type TopicMetrics struct {
+	Feeds, Gaps, Silent, Forked      int
+	Held, Pending, Missing, Awaiting uint64
+}
+
+// Metrics reads the numbers.
+func (n *Node) Metrics() (Metrics, error) {
+	s := n.snap.Load()
+	c := &n.counters
+	m := Metrics{Started: time.UnixMilli(n.started), Online: n.Online(), Ready: len(n.Ready()) == 0, Members: len(s.members), Disk: n.diskStatus(),
+		Topics: map[string]TopicMetrics{}, Rejected: c.rejected.Load(), Ignored: c.ignored.Load(), Dropped: c.dropped.Load(), Failed: c.failed.Load(),
+		Published: c.published.Load(), Appended: c.appended.Load(), Erased: c.erased.Load(), Syncs: c.syncs.Load(), SyncFailed: c.syncFailed.Load()}
+	if at := c.synced.Load(); at != 0 {
+		m.Synced = time.UnixMilli(at)
+	}
+	if net := n.net.Load(); net != nil {
+		m.Connected = len(net.mesh.Peers())
+	}
+	if card := s.cards[n.org]; card != nil {
+		m.CardEnds = time.UnixMilli(int64(card.FreshUntil))
+	}
+	for _, a := range s.agreements {
+		if n.agreementInfo(a).State == AgreementInForce {
+			m.Agreements++
+		}
+	}
+	pending := map[string]uint64{}
+	err := n.st.View(func(tx *store.Tx) error {
+		count, err := corpus.Count(tx)
+		m.Records = count.Records
+		if err != nil {
+			return err
+		}
+		return tx.Feeds(func(f *store.Feed) error {
+			pending[metricTopic(s.topics[f.Origin.Topic])] += f.Seq - min(f.Opened, f.Seq)
+			return nil
+		})
+	})
+	if err != nil {
+		return m, err
+	}
+	if m.OnlyHere, err = n.onlyHere(); err != nil {
+		return m, err
+	}
+	feeds, err := n.Feeds()
+	for i := range feeds {
+		f := &feeds[i]
+		name := metricTopic(f.Topic)
+		t := m.Topics[name]
+		t.Feeds++
+		t.Held += f.Held
+		t.Missing += f.Missing
+		t.Awaiting += uint64(f.Awaiting)
+		t.Pending = pending[name]
+		if f.Missing > 0 {
+			t.Gaps++
+		}
+		if f.Silent {
+			t.Silent++
+		}
+		if f.Forked != 0 {
+			t.Forked++
+		}
+		m.Topics[name] = t
+	}
+	return m, err
+}
+
+func metricTopic(name string) string {
+	if name == protocol.ControlTopic {
+		return "control"
+	}
+	return name
+}
+
+// Ready lists what keeps the node from serving; empty if it serves.
+func (n *Node) Ready() []string {
+	var reasons []string
+	if n.snap.Load().network == protocol.NoNetwork {
+		reasons = append(reasons, ErrNoNetwork.Error())
+	} else if !n.Online() {
+		reasons = append(reasons, "the node is not on the network")
+	}
+	if err := n.usable(); err != nil {
+		reasons = append(reasons, err.Error())
+	}
+	if err := n.room.check(); err != nil {
+		reasons = append(reasons, err.Error())
+	}
+	return reasons
+}
+
+// Healthy returns an error if the store cannot be read.
+func (n *Node) Healthy() error {
+	return n.st.View(func(tx *store.Tx) error {
+		_, err := corpus.Count(tx)
+		return err
+	})
+}
