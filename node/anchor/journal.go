@@ -45,13 +45,13 @@ func (a *Anchor) Append(list ...Erasure) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.journal == nil {
-		f, err := os.OpenFile(filepath.Join(a.dir, journalFile), os.O_CREATE|os.O_RDWR, 0o600)
+		f, err := a.fs.Open(filepath.Join(a.dir, journalFile), os.O_CREATE|os.O_RDWR)
 		if err != nil {
 			return fmt.Errorf("opening journal of erasures: %w", err)
 		}
 		end, err := readJournal(f, func(*Erasure) error { return nil })
 		if err == nil {
-			err = errors.Join(f.Truncate(end), syncDir(a.dir))
+			err = errors.Join(f.Truncate(end), a.fs.SyncDir(a.dir))
 		}
 		if err == nil {
 			_, err = f.Seek(end, io.SeekStart)
@@ -82,7 +82,7 @@ func (a *Anchor) Append(list ...Erasure) error {
 // Erasures calls fn with all erasures of the journal, in order. It returns false if there is
 // no journal.
 func (a *Anchor) Erasures(fn func(*Erasure) error) (bool, error) {
-	f, err := os.Open(filepath.Join(a.dir, journalFile))
+	f, err := a.fs.Open(filepath.Join(a.dir, journalFile), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
