@@ -86,7 +86,13 @@ func (n *Node) closeFeed(tx *store.Tx, topic protocol.TopicID, incarnation uint6
 // openAnchor opens the anchor and compares it with the store. What it does not confirm is
 // closed before anything can be appended to it.
 func (n *Node) openAnchor(dir string) error {
-	a, err := anchor.Open(dir, n.ID())
+	var a *anchor.Anchor
+	var err error
+	if n.cfg.Disk != nil {
+		a, err = anchor.OpenSimulated(n.cfg.Disk, dir, n.ID(), protocol.Hash{})
+	} else {
+		a, err = anchor.Open(dir, n.ID())
+	}
 	if err != nil {
 		return err
 	}

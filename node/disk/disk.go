@@ -24,6 +24,8 @@ func (c Crash) Error() string { return "power was cut: " + c.Step }
 type Disk struct {
 	// Lazy is a defect to test with: nothing becomes durable before Flush, whoever syncs.
 	Lazy bool
+	// Torn is another: a commit becomes durable in two halves, that of the higher keys first.
+	Torn bool
 
 	mu      sync.Mutex
 	names   map[string]*inode
@@ -37,6 +39,32 @@ type Disk struct {
 type inode struct{ data, synced []byte }
 
 type tableState struct{ now, durable Snapshot }
+
+// commit brings changes about at once, but for the durable state of a disk that tears.
+func (d *Disk) commit(t *tableState, name string, changes func(set func(key string, value []byte))) {
+	var keys []string
+	values := map[string][]byte{}
+	changes(func(key string, value []byte) {
+		keys = append(keys, key)
+		values[key] = value
+	})
+	slices.Sort(keys)
+	slices.Reverse(keys)
+	for i, key := range keys {
+		if values[key] == nil {
+			t.now = t.now.delete(key)
+		} else {
+			t.now = t.now.put(key, values[key])
+		}
+		if d.Torn && !d.Lazy && i == len(keys)/2 {
+			t.durable = t.now
+			d.step("in the middle of a commit to %s", name)
+		}
+	}
+	if !d.Lazy {
+		t.durable = t.now
+	}
+}
 
 // step is a place at which the power can be cut: before and after everything that changes
 // something. The caller holds mu.
@@ -64,6 +92,13 @@ func (d *Disk) Steps() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.steps
+}
+
+// Dead reports whether the power was cut.
+func (d *Disk) Dead() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dead
 }
 
 // CutAfter cuts the power at the n-th step from now; 0 or less takes that back.

@@ -185,17 +185,6 @@ func (d *Disk) Commit(name string, changes func(set func(key string, value []byt
 			t = &tableState{}
 			d.tables[name] = t
 		}
-		next := t.now
-		changes(func(key string, value []byte) {
-			if value == nil {
-				next = next.delete(key)
-			} else {
-				next = next.put(key, value)
-			}
-		})
-		t.now = next
-		if !d.Lazy {
-			t.durable = next
-		}
+		d.commit(t, name, changes)
 	})
 }
