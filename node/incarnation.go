@@ -124,7 +124,7 @@ func (n *Node) openAnchor(dir string) error {
 			_, err = n.closeFeed(tx, topic, incs[i], why)
 		}
 		if err == nil && len(closed) > 0 {
-			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0]})
+			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0], Anchored: a.State() == anchor.Good})
 		}
 		return err
 	})
@@ -205,6 +205,9 @@ type restoredDoc struct {
 	Why   string
 	Heard []protocol.OrgID // organisations with which the erasures were compared since
 	Done  bool
+	// Anchored says that the anchor stayed where it was: the journal beside it holds all that
+	// was erased here.
+	Anchored bool
 }
 
 // ErrRestored is returned where something is asked of a store that went back in time, and it
@@ -229,7 +232,7 @@ func (n *Node) loadRestored() error {
 		}
 	}
 	n.restored.Store(&d)
-	if had || n.cfg.AcceptRestored {
+	if had || d.Anchored || n.cfg.AcceptRestored {
 		return n.endRestored()
 	}
 	n.log.Error("this data was restored from an earlier state; nothing is shown or served until it is known what was erased since", "why", d.Why)
@@ -345,6 +348,10 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 	place := entryKey(feed, seq)
 	return n.append(topic, func(a *appender) error {
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), place...), nil) })
-		return a.resealBody(rest, &doc, records)
+		if err := a.resealBody(rest, &doc, records); err != nil {
+			return err
+		}
+		a.moved(feed, seq)
+		return nil
 	})
 }
