@@ -92,6 +92,7 @@ type fact struct {
 	retract bool
 	feed    protocol.FeedID
 	seq     uint64
+	moved   bool // sealed anew, there
 	away    bool // its publisher was restored from before it
 	lost    bool // and nobody else had it
 }
@@ -566,7 +567,39 @@ func (w *scheduled) erase(m *member) {
 		f.erased = 2
 		m.gone[f.value] = true
 		w.noteErase(m, f, before)
+		w.moveSurvivors(m, f, true)
+	} else {
+		w.moveSurvivors(m, f, false)
 	}
+}
+
+// moveSurvivors notes that what shared an envelope with a record stands in a later one since
+// now, and goes back with it.
+func (w *scheduled) moveSurvivors(m *member, gone *fact, done bool) {
+	for _, f := range w.facts {
+		if f == gone || f.by != m || f.feed != gone.feed || f.seq != gone.seq {
+			continue
+		}
+		f.at = w.step
+		if done {
+			for _, h := range m.ownHeads() {
+				if h.Origin.Topic == protocol.NewTopicID(m.network(), "c2") && h.Seq > 0 && m.appendsTo(h) {
+					f.feed, f.seq, f.moved = h.ID, h.Seq, true
+				}
+			}
+		}
+	}
+}
+
+// appendsTo reports whether an own feed is the one in use.
+func (m *member) appendsTo(f *store.Feed) (yes bool) {
+	m.n.st.View(func(tx *store.Tx) error {
+		var inc incarnationDoc
+		_, err := getDoc(tx, kindFeedNumber, f.Origin.Topic[:], &inc)
+		yes = inc.Incarnation == f.Origin.Incarnation
+		return err
+	})
+	return yes
 }
 
 func (w *scheduled) noteErase(m *member, f *fact, before []protocol.Hash) {
@@ -1053,8 +1086,8 @@ func (w *scheduled) check(m *member) {
 		case m.gone[v]:
 			w.fail("I5: %s shows %s, which was erased there", m.name, v)
 		}
-		if f.by == m {
-			f.feed, f.seq, f.id = r.Feed, r.Seq, r.ID
+		if f.by == m && !f.moved {
+			f.feed, f.seq = r.Feed, r.Seq
 		}
 	}
 	for v, f := range w.facts {
@@ -1224,7 +1257,9 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 	for i := range w.members {
 		reach[[2]int{i, i}] = true
 	}
-	maps.Copy(reach, asks)
+	for e, yes := range asks {
+		reach[e] = yes && !shownNothing(w.members[e[1]]) // what is restored serves nothing before it has heard of erasures
+	}
 	for k := range w.members {
 		for i := range w.members {
 			for j := range w.members {
@@ -1252,7 +1287,7 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 			case f.by == m && m.behind:
 			case f.by != m && w.ended[[2]int{f.by.index, m.index}]:
 			case !ok:
-				w.fail("I1: %s does not show %s, which %s published for it", m.name, v, f.by.name)
+				w.fail("I1: %s does not show %s, which %s published for it%s", m.name, v, f.by.name, w.states(m, f))
 			case f.retract && !r.Withdrawn:
 				w.fail("I1: %s shows %s as good, which %s withdrew", m.name, v, f.by.name)
 			}
@@ -1284,6 +1319,26 @@ func (w *scheduled) checkEqual(reach map[[2]int]bool) {
 			}
 		}
 	}
+}
+
+// states tells what became of the entries of a record's feed at a node.
+func (w *scheduled) states(m *member, f *fact) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, " (entry %d:", f.seq)
+	m.n.st.View(func(tx *store.Tx) error {
+		fd, err := tx.Feed(f.feed)
+		if err != nil || fd == nil {
+			return err
+		}
+		for seq := uint64(1); seq <= fd.Seq; seq++ {
+			state, reason, _ := tx.EntryState(f.feed, seq)
+			has, _ := tx.Has(f.feed, seq)
+			fmt.Fprintf(&b, " %d %s %v %s;", seq, state, has, reason)
+		}
+		fmt.Fprintf(&b, " frozen %d", fd.Frozen)
+		return nil
+	})
+	return b.String() + ")"
 }
 
 func shownNothing(m *member) bool { return m.n.usable() != nil }
