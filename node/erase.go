@@ -555,7 +555,8 @@ func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason
 	return len(ids), nil
 }
 
-// replayJournal applies the erasures of the journal beside the data directory.
+// replayJournal applies those erasures of the journal beside the data directory that the
+// store does not know.
 func (n *Node) replayJournal() (bool, error) {
 	var list []anchor.Erasure
 	had, err := n.anchor.Erasures(func(e *anchor.Erasure) error { list = append(list, *e); return nil })
@@ -572,6 +573,21 @@ func (n *Node) replayJournal() (bool, error) {
 		}
 		for j := range list[i].Local {
 			l := &list[i].Local[j]
+			known := true
+			if err == nil {
+				err = n.st.View(func(tx *store.Tx) error {
+					for _, id := range l.Records {
+						gone, err := corpus.Erased(tx, id)
+						if known = known && gone; err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+			if known {
+				continue
+			}
 			for part := range slices.Chunk(l.Records, 64) {
 				if err == nil {
 					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, l.Reason) })

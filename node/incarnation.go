@@ -129,7 +129,12 @@ func (n *Node) openAnchor(dir string) error {
 		return err
 	})
 	if err == nil && a.State() != anchor.Good {
-		err = a.Begin()
+		// A journal from the beginning on, also an empty one, says that nothing else was erased:
+		// a crash that closes a feed later on is then not taken for a restored backup.
+		if len(closed) == 0 {
+			err = a.BeginJournal()
+		}
+		err = errors.Join(err, a.Begin())
 	}
 	return err
 }
@@ -215,24 +220,25 @@ type restoredDoc struct {
 var ErrRestored = errors.New("this data was restored from an earlier state, and what was erased since is not known yet: bring the node up and let it compare with two other organisations, or run 'entente up --accept-restored'")
 
 // loadRestored reads whether the store went back in time. The journal of erasures, if there
-// is one beside the data directory, ends the wait: all that was erased here stands in it.
+// is one beside the data directory that stayed there, ends the wait: all that was erased here
+// stands in it. It
+// is compared with the store in any case: a node that appended nothing since its backup finds
+// its feeds where its anchor has them, and goes back in time all the same.
 func (n *Node) loadRestored() error {
 	var d restoredDoc
 	err := n.st.View(func(tx *store.Tx) error {
 		_, err := getDoc(tx, kindSetting, []byte("restored"), &d)
 		return err
 	})
+	had := false
+	if err == nil && n.anchor != nil {
+		had, err = n.replayJournal()
+	}
 	if err != nil || d.At == 0 || d.Done {
 		return err
 	}
-	had := false
-	if n.anchor != nil {
-		if had, err = n.replayJournal(); err != nil {
-			return err
-		}
-	}
 	n.restored.Store(&d)
-	if had || d.Anchored || n.cfg.AcceptRestored {
+	if had && d.Anchored || n.cfg.AcceptRestored {
 		return n.endRestored()
 	}
 	n.log.Error("this data was restored from an earlier state; nothing is shown or served until it is known what was erased since", "why", d.Why)
@@ -243,6 +249,11 @@ func (n *Node) endRestored() error {
 	d := n.restored.Load()
 	if d == nil {
 		return nil
+	}
+	if n.anchor != nil {
+		if err := n.anchor.BeginJournal(); err != nil {
+			return err
+		}
 	}
 	done := *d
 	done.Done = true
