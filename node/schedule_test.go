@@ -478,7 +478,7 @@ func (w *scheduled) publish(m *member) {
 	narrow := -1
 	var readers []int
 	for i := range w.members {
-		if id, ok := w.edges[[2]int{m.index, i}]; ok && !w.ended[[2]int{m.index, i}] {
+		if id, ok := w.edges[[2]int{m.index, i}]; ok && (m.behind || !w.ended[[2]int{m.index, i}]) { // a restored node does not know that it ended one
 			if a, err := m.n.Agreement(id); err == nil && a.State == AgreementInForce {
 				readers = append(readers, i)
 			}
