@@ -24,11 +24,12 @@ crypto                    < protocol
 policy                    < protocol protocol/stix
 node/intake               < protocol protocol/stix
 node/corpus               < protocol protocol/stix
-node/store                < protocol crypto
-node/anchor               < protocol
+node/disk                 <
+node/store                < protocol crypto node/disk
+node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix crypto policy node/intake node/anchor node/corpus node/store node/mesh node/reconcile
+node                      < protocol protocol/stix crypto policy node/intake node/disk node/anchor node/corpus node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy node/intake node
 node/simtest              < *
 node/hosttest             < *

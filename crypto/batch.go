@@ -50,26 +50,31 @@ func leaves(p *protocol.BatchPart, handlings [][]byte) ([]protocol.RecordID, err
 	return ids, nil
 }
 
-// PartOf takes some records out of a whole batch of body: they verify alone, at any hop, and
-// say nothing of the others. indices are positions in the batch, in order. The items refer
-// to body's handlings.
+// PartOf takes some records out of a batch of body, or out of a part of one: they verify
+// alone, at any hop, and say nothing of the others. indices are positions in body's batch, in
+// order. The items refer to body's handlings.
 func PartOf(body *protocol.Body, batch int, indices []int) (protocol.BatchPart, error) {
-	if batch < 0 || batch >= len(body.Batches) || len(body.Batches[batch].Seed) != 32 {
-		return protocol.BatchPart{}, protocol.Errorf(protocol.ErrMalformed, "parts are taken from a whole batch")
+	if batch < 0 || batch >= len(body.Batches) {
+		return protocol.BatchPart{}, protocol.Errorf(protocol.ErrMalformed, "body has no batch %d", batch)
 	}
 	whole := &body.Batches[batch]
-	ids, err := leaves(whole, body.Handlings)
-	if err != nil {
-		return protocol.BatchPart{}, err
+	var ids []protocol.RecordID
+	if len(whole.Seed) == 32 {
+		var err error
+		if ids, err = leaves(whole, body.Handlings); err != nil {
+			return protocol.BatchPart{}, err
+		}
 	}
 	part := protocol.BatchPart{Statement: whole.Statement, Sig: whole.Sig}
 	for _, i := range indices {
 		if i < 0 || i >= len(whole.Items) {
 			return protocol.BatchPart{}, protocol.Errorf(protocol.ErrMalformed, "batch has no record %d", i)
 		}
-		salt := protocol.Salt([32]byte(whole.Seed), uint32(i))
 		it := whole.Items[i]
-		it.Salt, it.Path = slices.Clone(salt[:]), protocol.InclusionPath(ids, i)
+		if ids != nil { // an item of a part has its own already
+			salt := protocol.Salt([32]byte(whole.Seed), uint32(i))
+			it.Salt, it.Path = slices.Clone(salt[:]), protocol.InclusionPath(ids, i)
+		}
 		part.Items = append(part.Items, it)
 	}
 	return part, nil

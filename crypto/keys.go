@@ -15,6 +15,7 @@ import (
 type secret struct {
 	_    [0]func() // makes == a compile error
 	seed [32]byte
+	full ed25519.PrivateKey // of seed, which takes as long to make as a signature; nil: not made
 }
 
 const redacted = "(secret)"
@@ -39,13 +40,26 @@ func newSecret() (s secret) {
 	return s
 }
 
+// signing returns the secret ready to sign.
+func (s secret) signing() secret {
+	s.full = s.private()
+	return s
+}
+
+func (s secret) private() ed25519.PrivateKey {
+	if s.full != nil {
+		return s.full
+	}
+	return ed25519.NewKeyFromSeed(s.seed[:])
+}
+
 func (s secret) public() (pub [32]byte) {
-	copy(pub[:], ed25519.NewKeyFromSeed(s.seed[:]).Public().(ed25519.PublicKey))
+	copy(pub[:], s.private().Public().(ed25519.PublicKey))
 	return pub
 }
 
 func (s secret) sign(c protocol.Context, n protocol.NetworkID, statement []byte) (sig protocol.Signature) {
-	copy(sig[:], ed25519.Sign(ed25519.NewKeyFromSeed(s.seed[:]), protocol.SigningBytes(c, n, statement)))
+	copy(sig[:], ed25519.Sign(s.private(), protocol.SigningBytes(c, n, statement)))
 	return sig
 }
 
@@ -68,25 +82,27 @@ type OpSigner interface {
 }
 
 // GenerateRoot makes a root key.
-func GenerateRoot() RootPrivate { return RootPrivate{newSecret()} }
+func GenerateRoot() RootPrivate { return RootPrivate{newSecret().signing()} }
 
 // GenerateOp makes an operational key.
-func GenerateOp() OpPrivate { return OpPrivate{newSecret()} }
+func GenerateOp() OpPrivate { return OpPrivate{newSecret().signing()} }
 
 // GenerateSigning makes a node's signing key.
-func GenerateSigning() SigningPrivate { return SigningPrivate{newSecret()} }
+func GenerateSigning() SigningPrivate { return SigningPrivate{newSecret().signing()} }
 
 // GenerateNode makes a host key.
-func GenerateNode() NodePrivate { return NodePrivate{newSecret()} }
+func GenerateNode() NodePrivate { return NodePrivate{newSecret().signing()} }
 
 // OpFromSeed, SigningFromSeed and NodeFromSeed make keys of seeds read from disk.
-func OpFromSeed(seed [32]byte) OpPrivate { return OpPrivate{secret{seed: seed}} }
+func OpFromSeed(seed [32]byte) OpPrivate { return OpPrivate{secret{seed: seed}.signing()} }
 
 // SigningFromSeed makes a signing key of a seed.
-func SigningFromSeed(seed [32]byte) SigningPrivate { return SigningPrivate{secret{seed: seed}} }
+func SigningFromSeed(seed [32]byte) SigningPrivate {
+	return SigningPrivate{secret{seed: seed}.signing()}
+}
 
 // NodeFromSeed makes a host key of a seed.
-func NodeFromSeed(seed [32]byte) NodePrivate { return NodePrivate{secret{seed: seed}} }
+func NodeFromSeed(seed [32]byte) NodePrivate { return NodePrivate{secret{seed: seed}.signing()} }
 
 // Public returns the public key.
 func (k RootPrivate) Public() protocol.RootKey { return k.public() }
@@ -131,7 +147,7 @@ func ParseRoot(s string) (RootPrivate, error) {
 	if !ok || err != nil || len(raw) != 32 {
 		return RootPrivate{}, fmt.Errorf("not a root secret: one begins with %q", rootSecretPrefix)
 	}
-	return RootPrivate{secret{seed: [32]byte(raw)}}, nil
+	return RootPrivate{secret{seed: [32]byte(raw)}.signing()}, nil
 }
 
 // Verify checks a signature over a statement in its context. The error is of class

@@ -77,6 +77,9 @@ type publishedDoc struct {
 	// RetentionDays of its records, 0 if they state none; Expired once its erase was signed.
 	RetentionDays uint32
 	Expired       bool
+	// Moved is where its records stand now, but for those erased with its body; none if they
+	// stand here. The corpus goes on naming the entry with which they came first.
+	Moved []protocol.EntryRef
 }
 
 // withheldDoc is what a publisher answered about keys that this node lacks.

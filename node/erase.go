@@ -120,9 +120,19 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 				local = append(local, id)
 				continue
 			}
-			key := string(entryKey(e.Feed, e.Seq))
+			place, err := movedTo(tx, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq})
+			if err != nil {
+				return err
+			}
+			if f, err = tx.Feed(place.Feed); err != nil {
+				return err
+			}
+			if f == nil {
+				return fmt.Errorf("record %s stands in feed %s, which is not held any more", id.Short(), place.Feed.Short())
+			}
+			key := string(entryKey(place.Feed, place.Seq))
 			if at[key] == nil {
-				at[key] = &erasePlace{origin: f.Origin, feed: e.Feed, seq: e.Seq, topic: e.Topic}
+				at[key] = &erasePlace{origin: f.Origin, feed: place.Feed, seq: place.Seq, topic: e.Topic}
 				own = append(own, at[key])
 			}
 			at[key].records = append(at[key].records, id)
@@ -132,22 +142,50 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 	return own, local, err
 }
 
-// eraseOwn seals the survivors of one entry anew, then signs and applies the erase.
+// movedTo follows the records of an own entry to where they stand now.
+func movedTo(tx *store.Tx, place protocol.EntryRef) (protocol.EntryRef, error) {
+	for {
+		var doc publishedDoc
+		ok, err := getDoc(tx, kindPublished, entryKey(place.Feed, place.Seq), &doc)
+		if err != nil || !ok || len(doc.Moved) == 0 {
+			return place, err
+		}
+		place = doc.Moved[0] // a later entry, or one of a later feed: this ends
+	}
+}
+
+// moved notes in the transaction of an append that what stood at a place stands in the last
+// entry appended.
+func (a *appender) moved(feed protocol.FeedID, seq uint64) protocol.EntryRef {
+	to := protocol.EntryRef{Feed: a.feed.ID, Seq: a.nextSeq() - 1}
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
+		var doc publishedDoc
+		if _, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
+			return err
+		}
+		doc.Moved = []protocol.EntryRef{to}
+		return putDoc(tx, kindPublished, entryKey(feed, seq), &doc)
+	})
+	return to
+}
+
+// eraseOwn seals the survivors of one entry anew and signs the erase. Both are written in one
+// transaction: from then on the erase will be applied, at the next start if not now, so that
+// no record is ever left out of the survivors and not erased.
 func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseReport, told map[protocol.OrgID]bool) error {
-	doc, header, survivors, err := n.reseal(p)
+	doc, survivors, statements, err := n.reseal(p, reason)
 	if err != nil {
 		return fmt.Errorf("sealing anew what shares an envelope with erased records: %w", err)
 	}
-	for part := range slices.Chunk(p.records, protocol.MaxErasedRecords) {
-		e := &protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
-			Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: header}}, Records: part, Survivors: survivors.refs}
-		if err := n.signErase(e); err != nil {
+	for i := range statements {
+		if err := n.applyErase(&statements[i]); err != nil {
 			return err
 		}
+		n.notice(&protocol.Notice{Version: 1, Erases: statements[i : i+1]})
 		rep.Signed++
 	}
 	rep.Erased += len(p.records)
-	rep.Resealed += survivors.count
+	rep.Resealed += survivors
 	rep.Entries++
 	for _, org := range doc.Orgs {
 		told[org] = true
@@ -167,36 +205,56 @@ func (n *Node) signErase(e *protocol.Erase) error {
 	return nil
 }
 
-// survivors says where records stand now that shared an envelope with erased ones.
-type survivors struct {
-	refs  []protocol.EntryRef
-	count int
-}
-
 // reseal seals those records of an own entry anew that are not to be erased: the same ids
-// and proofs, for those of their readers that still may have them.
-func (n *Node) reseal(p *erasePlace) (doc publishedDoc, hash protocol.Hash, out survivors, err error) {
+// and proofs, for those of their readers that still may have them. It returns how many those
+// are, and the signed erases of the others, which are still to be applied.
+func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc publishedDoc, survivors int, out []protocol.SignedErase, err error) {
 	body, doc, hash, err := n.ownBody(p.feed, p.seq)
 	if err != nil {
-		return doc, hash, out, err
+		return doc, 0, nil, err
 	}
 	gone := map[protocol.RecordID]bool{}
 	for _, id := range p.records {
 		gone[id] = true
 	}
 	rest, kinds, err := n.without(body, func(id protocol.RecordID) bool { return gone[id] })
-	if err != nil || rest == nil {
-		return doc, hash, out, err
+	if err != nil {
+		return doc, 0, nil, err
+	}
+	sign := func(refs ...protocol.EntryRef) error {
+		out = nil
+		for part := range slices.Chunk(p.records, protocol.MaxErasedRecords) {
+			signed, err := crypto.SignErase(&protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
+				Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: refs}, n.keys.Signing)
+			if err != nil {
+				return err
+			}
+			out = append(out, signed)
+		}
+		return nil
+	}
+	if rest == nil {
+		return doc, 0, out, sign()
 	}
 	err = n.append(p.topic, func(a *appender) error {
-		out = survivors{count: len(kinds)}
 		if err := a.resealBody(rest, &doc, kinds); err != nil {
 			return err
 		}
-		out.refs = []protocol.EntryRef{{Feed: a.feed.ID, Seq: a.nextSeq() - 1}}
+		if err := sign(a.moved(p.feed, p.seq)); err != nil {
+			return err
+		}
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
+			for i := range out {
+				h := out[i].Hash()
+				if err := putDoc(tx, kindErase, h[:], &eraseDoc{Signed: out[i]}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		return nil
 	})
-	return doc, hash, out, err
+	return doc, len(kinds), out, err
 }
 
 // ownBody opens an entry that this node published.
@@ -363,7 +421,10 @@ func (n *Node) verifyErase(signed *protocol.SignedErase) (*protocol.Erase, error
 
 // applyErase destroys what an erase names. It is safe to do it again, and goes on at the next
 // start if the process ends before it is done.
-func (n *Node) applyErase(signed *protocol.SignedErase) error {
+func (n *Node) applyErase(signed *protocol.SignedErase) error { return n.applyOnce(signed, false) }
+
+// applyOnce is applyErase; again says that the process ended before it was done.
+func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	var e protocol.Erase
 	if err := protocol.Decode(signed.Statement, protocol.MaxStatementSize, &e); err != nil {
 		return err
@@ -383,7 +444,7 @@ func (n *Node) applyErase(signed *protocol.SignedErase) error {
 		n.log.Warn("leaving out an erase: its feed has too many", "feed", feed)
 		return nil
 	}
-	if n.anchor != nil && !held {
+	if n.anchor != nil && (!held || again) {
 		if err := n.anchor.Append(anchor.Erasure{Signed: []protocol.SignedErase{*signed}}); err != nil {
 			return err
 		}
@@ -495,7 +556,8 @@ func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason
 	return len(ids), nil
 }
 
-// replayJournal applies the erasures of the journal beside the data directory.
+// replayJournal applies those erasures of the journal beside the data directory that the
+// store does not know.
 func (n *Node) replayJournal() (bool, error) {
 	var list []anchor.Erasure
 	had, err := n.anchor.Erasures(func(e *anchor.Erasure) error { list = append(list, *e); return nil })
@@ -512,6 +574,21 @@ func (n *Node) replayJournal() (bool, error) {
 		}
 		for j := range list[i].Local {
 			l := &list[i].Local[j]
+			known := true
+			if err == nil {
+				err = n.st.View(func(tx *store.Tx) error {
+					for _, id := range l.Records {
+						gone, err := corpus.Erased(tx, id)
+						if known = known && gone; err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+			if known {
+				continue
+			}
 			for part := range slices.Chunk(l.Records, 64) {
 				if err == nil {
 					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, l.Reason) })

@@ -95,7 +95,7 @@ func (n *Node) loadEvidence() error {
 	})
 	for i := range due {
 		if err == nil {
-			err = n.applyErase(&due[i])
+			err = n.applyOnce(&due[i], true) // it may not be in the journal yet
 		}
 	}
 	for _, f := range n.evidence.allForks() {

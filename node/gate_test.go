@@ -320,3 +320,27 @@ func TestMissingSignature(t *testing.T) {
 		}
 	})
 }
+
+// TestForkedFeedIsReopened: entries that were set aside after a fork are not gone through
+// again, and keep nobody busy, when an agreement or a card makes their feed due.
+func TestForkedFeedIsReopened(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPAmber, "*")
+	for _, ip := range []string{"198.51.100.1\n", "198.51.100.2\n", "198.51.100.3\n"} {
+		publishList(t, author, ip, policy.Flags{TLP: protocol.TLPGreen})
+	}
+	carry(t, author, reader)
+	all := slices.DeleteFunc(entries(t, author), func(e *crypto.VerifiedEnvelope) bool { return e.Header.Kind == protocol.EntryLetter })
+	second := all[len(all)-2]
+	if _, err := reader.probe([][]byte{forkOf(t, author, second, "another").Raw}); err != nil {
+		t.Fatal(err)
+	}
+	reader.gate.reopenFeed(second.Header.Feed)
+	if err := reader.gate.drain(); err != nil { // did not end
+		t.Fatal(err)
+	}
+	if !reads(t, reader, "198.51.100.1") || reads(t, reader, "198.51.100.2") || reads(t, reader, "198.51.100.3") {
+		t.Error("what is before the fork is to be shown, and nothing after it")
+	}
+}

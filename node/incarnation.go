@@ -86,7 +86,13 @@ func (n *Node) closeFeed(tx *store.Tx, topic protocol.TopicID, incarnation uint6
 // openAnchor opens the anchor and compares it with the store. What it does not confirm is
 // closed before anything can be appended to it.
 func (n *Node) openAnchor(dir string) error {
-	a, err := anchor.Open(dir, n.ID())
+	var a *anchor.Anchor
+	var err error
+	if n.cfg.Disk != nil {
+		a, err = anchor.OpenSimulated(n.cfg.Disk, dir, n.ID(), protocol.Hash{})
+	} else {
+		a, err = anchor.Open(dir, n.ID())
+	}
 	if err != nil {
 		return err
 	}
@@ -118,12 +124,17 @@ func (n *Node) openAnchor(dir string) error {
 			_, err = n.closeFeed(tx, topic, incs[i], why)
 		}
 		if err == nil && len(closed) > 0 {
-			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0]})
+			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0], Anchored: a.State() == anchor.Good})
 		}
 		return err
 	})
 	if err == nil && a.State() != anchor.Good {
-		err = a.Begin()
+		// A journal from the beginning on, also an empty one, says that nothing else was erased:
+		// a crash that closes a feed later on is then not taken for a restored backup.
+		if len(closed) == 0 {
+			err = a.BeginJournal()
+		}
+		err = errors.Join(err, a.Begin())
 	}
 	return err
 }
@@ -199,6 +210,9 @@ type restoredDoc struct {
 	Why   string
 	Heard []protocol.OrgID // organisations with which the erasures were compared since
 	Done  bool
+	// Anchored says that the anchor stayed where it was: the journal beside it holds all that
+	// was erased here.
+	Anchored bool
 }
 
 // ErrRestored is returned where something is asked of a store that went back in time, and it
@@ -206,24 +220,25 @@ type restoredDoc struct {
 var ErrRestored = errors.New("this data was restored from an earlier state, and what was erased since is not known yet: bring the node up and let it compare with two other organisations, or run 'entente up --accept-restored'")
 
 // loadRestored reads whether the store went back in time. The journal of erasures, if there
-// is one beside the data directory, ends the wait: all that was erased here stands in it.
+// is one beside the data directory that stayed there, ends the wait: all that was erased here
+// stands in it. It
+// is compared with the store in any case: a node that appended nothing since its backup finds
+// its feeds where its anchor has them, and goes back in time all the same.
 func (n *Node) loadRestored() error {
 	var d restoredDoc
 	err := n.st.View(func(tx *store.Tx) error {
 		_, err := getDoc(tx, kindSetting, []byte("restored"), &d)
 		return err
 	})
+	had := false
+	if err == nil && n.anchor != nil {
+		had, err = n.replayJournal()
+	}
 	if err != nil || d.At == 0 || d.Done {
 		return err
 	}
-	had := false
-	if n.anchor != nil {
-		if had, err = n.replayJournal(); err != nil {
-			return err
-		}
-	}
 	n.restored.Store(&d)
-	if had || n.cfg.AcceptRestored {
+	if had && d.Anchored || n.cfg.AcceptRestored {
 		return n.endRestored()
 	}
 	n.log.Error("this data was restored from an earlier state; nothing is shown or served until it is known what was erased since", "why", d.Why)
@@ -234,6 +249,11 @@ func (n *Node) endRestored() error {
 	d := n.restored.Load()
 	if d == nil {
 		return nil
+	}
+	if n.anchor != nil {
+		if err := n.anchor.BeginJournal(); err != nil {
+			return err
+		}
 	}
 	done := *d
 	done.Done = true
@@ -339,6 +359,10 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 	place := entryKey(feed, seq)
 	return n.append(topic, func(a *appender) error {
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), place...), nil) })
-		return a.resealBody(rest, &doc, records)
+		if err := a.resealBody(rest, &doc, records); err != nil {
+			return err
+		}
+		a.moved(feed, seq)
+		return nil
 	})
 }

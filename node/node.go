@@ -13,6 +13,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/node/mesh"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
@@ -35,6 +36,8 @@ type Config struct {
 	Anchor    string
 	DiskLimit int64 // bytes that the data directory may take; 0: no limit
 	OrgQuota  int64 // bytes of entries held of one organisation with which no agreement was signed; 0: DefaultOrgQuota
+	// Disk, in a simulation, is what Dir and Anchor are on; without Anchor there is none then.
+	Disk *disk.Disk
 	// AcceptRestored shows and serves a store that went back in time although it is not known
 	// what was erased since.
 	AcceptRestored bool
@@ -109,7 +112,7 @@ func Open(cfg Config) (*Node, error) {
 	if dir != "" {
 		dir = filepath.Join(dir, "store")
 	}
-	st, err := store.Open(store.Config{Dir: dir, Key: cfg.Keys.Store, Log: cfg.Log})
+	st, err := store.Open(store.Config{Dir: dir, Key: cfg.Keys.Store, Log: cfg.Log, Disk: cfg.Disk})
 	if err != nil {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
@@ -129,7 +132,7 @@ func Open(cfg Config) (*Node, error) {
 	if err == nil && cfg.Card != nil && n.OwnCard() == nil {
 		err = n.putOwnCard(cfg.Card)
 	}
-	if cfg.Anchor == "" && cfg.Dir != "" {
+	if cfg.Anchor == "" && cfg.Dir != "" && cfg.Disk == nil {
 		cfg.Anchor = strings.TrimRight(cfg.Dir, string(filepath.Separator)) + ".anchor"
 	}
 	for _, step := range []func() error{

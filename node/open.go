@@ -71,6 +71,12 @@ func (g *gate) open(feed protocol.FeedID, again bool) error {
 // unopened lists the entries of a feed that were gone through and did not open.
 func (g *gate) unopened(feed protocol.FeedID) (seqs []uint64, err error) {
 	err = g.n.st.View(func(tx *store.Tx) error {
+		f, err := tx.Feed(feed)
+		if err != nil || f == nil {
+			return err
+		}
+		// What was set aside after a fork stays so.
+		defer func() { seqs = slices.DeleteFunc(seqs, func(seq uint64) bool { return seq > f.Good() }) }()
 		for _, st := range []store.EntryState{store.NotForUs, store.AwaitingKey, store.AwaitingBody, store.Quarantined} {
 			list, err := tx.EntriesIn(feed, st)
 			if err != nil {

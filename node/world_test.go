@@ -41,6 +41,13 @@ func testNetwork(t testing.TB, names ...string) []*Node {
 	for _, name := range names {
 		nodes = append(nodes, testNode(t, name))
 	}
+	intoOneNetwork(t, nodes)
+	return nodes
+}
+
+// intoOneNetwork makes nodes members of one network and takes them into the topic "c2".
+func intoOneNetwork(t testing.TB, nodes []*Node) {
+	t.Helper()
 	if _, err := nodes[0].CreateNetwork("test"); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +66,6 @@ func testNetwork(t testing.TB, names ...string) []*Node {
 			t.Fatal(err)
 		}
 	}
-	return nodes
 }
 
 // shareSets gives the cards and roster statements of n to the others.

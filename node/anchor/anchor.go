@@ -12,12 +12,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 
+	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -73,8 +75,9 @@ const (
 type Anchor struct {
 	dir     string
 	state   State
-	lock    *os.File
-	journal *os.File
+	fs      disk.Files
+	lock    io.Closer
+	journal disk.File
 
 	mu    sync.Mutex
 	marks marks
@@ -83,19 +86,27 @@ type Anchor struct {
 // Open opens the anchor of a node in dir, and makes dir if it is not there. Nothing is
 // written before Begin; the state tells whether the marks can be relied on.
 func Open(dir string, node protocol.NodeID) (*Anchor, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := disk.OS.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("making the directory of the anchor: %w (give another with --anchor)", err)
 	}
-	a := &Anchor{dir: dir}
-	var err error
-	if a.lock, err = lock(filepath.Join(dir, lockFile)); err != nil {
+	held, err := lock(filepath.Join(dir, lockFile))
+	if err != nil {
 		return nil, fmt.Errorf("anchor %s: %w", dir, err)
 	}
 	place, err := placeOf(dir)
 	if err != nil {
-		return nil, errors.Join(err, a.Close())
+		return nil, errors.Join(err, held.Close())
 	}
-	b, err := os.ReadFile(filepath.Join(dir, marksFile))
+	return load(&Anchor{dir: dir, fs: disk.OS, lock: held}, node, place)
+}
+
+// OpenSimulated is Open on a simulated disk; place stands for the machine and the directory.
+func OpenSimulated(d *disk.Disk, dir string, node protocol.NodeID, place protocol.Hash) (*Anchor, error) {
+	return load(&Anchor{dir: dir, fs: d, lock: io.NopCloser(nil)}, node, place)
+}
+
+func load(a *Anchor, node protocol.NodeID, place protocol.Hash) (*Anchor, error) {
+	b, err := a.fs.ReadFile(filepath.Join(a.dir, marksFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		a.state = Missing
@@ -178,7 +189,7 @@ func (a *Anchor) Forget(feed protocol.FeedID) error {
 
 func (a *Anchor) write() error {
 	slices.SortFunc(a.marks.Feeds, func(x, y Mark) int { return bytes.Compare(x.Feed[:], y.Feed[:]) })
-	if err := replaceFile(filepath.Join(a.dir, marksFile), protocol.Encode(&a.marks)); err != nil {
+	if err := disk.Replace(a.fs, filepath.Join(a.dir, marksFile), protocol.Encode(&a.marks)); err != nil {
 		return fmt.Errorf("writing anchor: %w", err)
 	}
 	return nil
@@ -210,34 +221,4 @@ func placeOf(dir string) (protocol.Hash, error) {
 		machine = []byte(name)
 	}
 	return sha256.Sum256(fmt.Appendf(nil, "entente/place/v1\x00%s\x00%s\x00%d", bytes.TrimSpace(machine), abs, number)), nil
-}
-
-func replaceFile(path string, data []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

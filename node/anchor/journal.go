@@ -44,22 +44,8 @@ func (a *Anchor) Append(list ...Erasure) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.journal == nil {
-		f, err := os.OpenFile(filepath.Join(a.dir, journalFile), os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			return fmt.Errorf("opening journal of erasures: %w", err)
-		}
-		end, err := readJournal(f, func(*Erasure) error { return nil })
-		if err == nil {
-			err = errors.Join(f.Truncate(end), syncDir(a.dir))
-		}
-		if err == nil {
-			_, err = f.Seek(end, io.SeekStart)
-		}
-		if err != nil {
-			return errors.Join(fmt.Errorf("opening journal of erasures: %w", err), f.Close())
-		}
-		a.journal = f
+	if err := a.openJournal(); err != nil {
+		return err
 	}
 	var out []byte
 	for i := range list {
@@ -79,10 +65,40 @@ func (a *Anchor) Append(list ...Erasure) error {
 	return nil
 }
 
+// BeginJournal makes an empty journal, durably, if there is none: from now on all erasures
+// stand in it.
+func (a *Anchor) BeginJournal() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.openJournal()
+}
+
+func (a *Anchor) openJournal() error {
+	if a.journal != nil {
+		return nil
+	}
+	f, err := a.fs.Open(filepath.Join(a.dir, journalFile), os.O_CREATE|os.O_RDWR)
+	if err != nil {
+		return fmt.Errorf("opening journal of erasures: %w", err)
+	}
+	end, err := readJournal(f, func(*Erasure) error { return nil })
+	if err == nil {
+		err = errors.Join(f.Truncate(end), a.fs.SyncDir(a.dir))
+	}
+	if err == nil {
+		_, err = f.Seek(end, io.SeekStart)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("opening journal of erasures: %w", err), f.Close())
+	}
+	a.journal = f
+	return nil
+}
+
 // Erasures calls fn with all erasures of the journal, in order. It returns false if there is
 // no journal.
 func (a *Anchor) Erasures(fn func(*Erasure) error) (bool, error) {
-	f, err := os.Open(filepath.Join(a.dir, journalFile))
+	f, err := a.fs.Open(filepath.Join(a.dir, journalFile), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

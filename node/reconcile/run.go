@@ -51,12 +51,8 @@ type Asker func(context.Context, *protocol.SyncMessage) (*protocol.SyncMessage, 
 // Run compares with a peer, and takes from it what is lacking here; with heads, signed heads
 // are exchanged too. What was taken before an error stays.
 func Run(ctx context.Context, v View, heads bool, ask Asker) (*Done, error) {
-	start, err := begin(v)
+	start, err := Begin(v, heads)
 	if err != nil {
-		return nil, err
-	}
-	start.Heads = heads
-	if start.Bodies, err = v.Bodies(); err != nil {
 		return nil, err
 	}
 	var m Machine
@@ -73,6 +69,18 @@ func Run(ctx context.Context, v View, heads bool, ask Asker) (*Done, error) {
 			return nil, err
 		}
 	}
+}
+
+// Begin says what is held, for the first event of a Machine; with heads, signed heads are
+// exchanged too.
+func Begin(v View, heads bool) (*Start, error) {
+	start, err := begin(v)
+	if err != nil {
+		return nil, err
+	}
+	start.Heads = heads
+	start.Bodies, err = v.Bodies()
+	return start, err
 }
 
 func begin(v View) (*Start, error) {

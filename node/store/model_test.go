@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
 	"pgregory.net/rapid"
 )
 
@@ -17,8 +18,18 @@ var keyGen = rapid.Custom(func(t *rapid.T) string {
 // TestKeySpaceIsAMap runs transactions against a map, scans in both directions in the
 // middle of them, failing ones, and ones that scan within a scan.
 func TestKeySpaceIsAMap(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { keySpaceIsAMap(t, func() (*Store, error) { return Open(Config{}) }) })
+	t.Run("badger", func(t *testing.T) {
+		keySpaceIsAMap(t, func() (*Store, error) {
+			db, err := badger.Open(badger.DefaultOptions("").WithInMemory(true).WithLogger(nil))
+			return &Store{db: badgerEngine{db}, turn: make(chan struct{}, 1)}, err
+		})
+	})
+}
+
+func keySpaceIsAMap(t *testing.T, open func() (*Store, error)) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, err := Open(Config{})
+		s, err := open()
 		if err != nil {
 			t.Fatal(err)
 		}

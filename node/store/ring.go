@@ -9,13 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
+	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -45,8 +45,10 @@ const (
 var ErrDestroyed = errors.New("destroyed")
 
 type ring struct {
-	dir  string // empty: in memory
-	aead cipher.AEAD
+	dir   string // empty: in memory
+	fs    disk.Files
+	aead  cipher.AEAD
+	count int // keys in a file
 
 	mu    sync.Mutex
 	files map[uint64]*ringFile
@@ -58,15 +60,23 @@ type ringFile struct {
 	used uint64
 }
 
-func openRing(dir string, key [32]byte) (*ring, error) {
-	r := &ring{dir: dir, files: map[uint64]*ringFile{}}
-	if dir == "" {
+// simulatedKeys is how many keys a file holds on a simulated disk, where what costs is the
+// encryption.
+const simulatedKeys = 64
+
+func openRing(cfg Config) (*ring, error) {
+	r := &ring{fs: disk.OS, count: ringKeys, files: map[uint64]*ringFile{}}
+	if cfg.Disk != nil {
+		r.fs, r.count = cfg.Disk, simulatedKeys
+	}
+	if cfg.Dir == "" {
 		return r, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	r.dir = filepath.Join(cfg.Dir, ringDir)
+	if err := r.fs.MkdirAll(r.dir); err != nil {
 		return nil, fmt.Errorf("making directory of block keys: %w", err)
 	}
-	k, err := hkdf.Key(sha256.New, key[:], nil, ringInfo, chacha20poly1305.KeySize)
+	k, err := hkdf.Key(sha256.New, cfg.Key[:], nil, ringInfo, chacha20poly1305.KeySize)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +99,7 @@ func (r *ring) file(n uint64, create bool) (*ringFile, error) {
 	}
 	f := &ringFile{used: r.used}
 	if r.dir != "" {
-		b, err := os.ReadFile(r.path(n))
+		b, err := r.fs.ReadFile(r.path(n))
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && create:
 		case errors.Is(err, fs.ErrNotExist):
@@ -105,7 +115,7 @@ func (r *ring) file(n uint64, create bool) (*ringFile, error) {
 		return nil, fmt.Errorf("block keys %d are missing", n)
 	}
 	if f.keys == nil {
-		count := ringKeys
+		count := r.count
 		if r.dir == "" {
 			count = 1 // grows by need; see key
 		}
@@ -131,7 +141,7 @@ func (r *ring) file(n uint64, create bool) (*ringFile, error) {
 }
 
 func (r *ring) openFile(n uint64, b []byte) ([][32]byte, error) {
-	if len(b) != 1+chacha20poly1305.NonceSizeX+ringKeys*32+chacha20poly1305.Overhead || b[0] != ringVersion {
+	if len(b) != 1+chacha20poly1305.NonceSizeX+r.count*32+chacha20poly1305.Overhead || b[0] != ringVersion {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "block keys %s have an unknown version or are damaged", r.path(n))
 	}
 	nonce, sealed := b[1:1+chacha20poly1305.NonceSizeX], b[1+chacha20poly1305.NonceSizeX:]
@@ -139,7 +149,7 @@ func (r *ring) openFile(n uint64, b []byte) ([][32]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("block keys %s were written with another key, or are damaged; restore the store from a backup", r.path(n))
 	}
-	keys := make([][32]byte, ringKeys)
+	keys := make([][32]byte, r.count)
 	for i := range keys {
 		copy(keys[i][:], plain[i*32:])
 	}
@@ -151,7 +161,7 @@ func (r *ring) write(n uint64, f *ringFile) error {
 	if r.dir == "" {
 		return nil
 	}
-	plain := make([]byte, 0, ringKeys*32)
+	plain := make([]byte, 0, r.count*32)
 	for i := range f.keys {
 		plain = append(plain, f.keys[i][:]...)
 	}
@@ -160,7 +170,7 @@ func (r *ring) write(n uint64, f *ringFile) error {
 	rand.Read(b[1:])
 	b = r.aead.Seal(b, b[1:1+chacha20poly1305.NonceSizeX], plain, ringAD(n))
 	clear(plain)
-	if err := replaceFile(r.path(n), b); err != nil {
+	if err := disk.Replace(r.fs, r.path(n), b); err != nil {
 		return fmt.Errorf("writing block keys: %w", err)
 	}
 	return nil
@@ -170,11 +180,11 @@ func (r *ring) write(n uint64, f *ringFile) error {
 func (r *ring) key(id uint64, create bool) (k [32]byte, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f, err := r.file(id/ringKeys, create)
+	f, err := r.file(id/uint64(r.count), create)
 	if err != nil {
 		return k, err
 	}
-	i := int(id % ringKeys)
+	i := int(id % uint64(r.count))
 	for r.dir == "" && create && len(f.keys) <= i {
 		var fresh [32]byte
 		rand.Read(fresh[:])
@@ -192,7 +202,7 @@ func (r *ring) destroy(ids []uint64) error {
 	defer r.mu.Unlock()
 	byFile := map[uint64][]uint64{}
 	for _, id := range ids {
-		byFile[id/ringKeys] = append(byFile[id/ringKeys], id)
+		byFile[id/uint64(r.count)] = append(byFile[id/uint64(r.count)], id)
 	}
 	for n, list := range byFile {
 		f, err := r.file(n, false)
@@ -202,7 +212,7 @@ func (r *ring) destroy(ids []uint64) error {
 		old := slices.Clone(f.keys)
 		changed := false
 		for _, id := range list {
-			if i := int(id % ringKeys); i < len(f.keys) && f.keys[i] != [32]byte{} {
+			if i := int(id % uint64(r.count)); i < len(f.keys) && f.keys[i] != [32]byte{} {
 				f.keys[i] = [32]byte{}
 				changed = true
 			}
@@ -253,33 +263,6 @@ func (r *ring) unwrap(what, wrapped []byte) ([]byte, error) {
 }
 
 func wrapID(wrapped []byte) uint64 { return binary.BigEndian.Uint64(wrapped) }
-
-// replaceFile writes a file that must be there after a power failure, and never half.
-func replaceFile(path string, data []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // Block-key numbers are given in a row; the next one stands in the store, and moves in the
 // transaction that uses it. A key whose transaction was never written is used again.
@@ -351,5 +334,5 @@ func (s *Store) shred() error {
 	for _, id := range ids {
 		tx.put(binary.BigEndian.AppendUint64(slices.Clone(doomedSpace), id), nil)
 	}
-	return s.write(tx)
+	return s.db.write(tx)
 }

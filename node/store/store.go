@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/entente-mesh/entente/node/disk"
 )
 
 // ErrTooBig is returned by Update if a transaction holds more than can be written at once:
@@ -20,14 +20,15 @@ var ErrTooBig = errors.New("transaction is too big")
 
 // Config says where and how a store keeps its data.
 type Config struct {
-	Dir string       // made if it is not there; "": in memory, for simulation
-	Key [32]byte     // encrypts what is on disk; must be set if Dir is
-	Log *slog.Logger // nil: silent
+	Dir  string       // made if it is not there; "": in memory, for simulation
+	Key  [32]byte     // encrypts what is on disk; must be set if Dir is
+	Disk *disk.Disk   // simulation only: Dir is on it, not on a disk of the machine
+	Log  *slog.Logger // nil: silent
 }
 
 // Store is a node's data. Its methods may be called by several goroutines at once.
 type Store struct {
-	db   *badger.DB
+	db   engine
 	ring *ring
 	// turn holds one token, taken by whoever updates. It is a channel because waiting for a
 	// mutex stops the clock of a synctest bubble.
@@ -42,56 +43,59 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Dir != "" {
-		if cfg.Key == [32]byte{} {
-			return nil, errors.New("a store on disk must have a key")
-		}
-		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("making store directory: %w", err)
-		}
-		if err := os.Chmod(cfg.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("closing store directory to others: %w", err)
-		}
+	if cfg.Dir != "" && cfg.Key == [32]byte{} {
+		return nil, errors.New("a store on disk must have a key")
 	}
-	db, err := badger.Open(badgerOptions(cfg))
+	db, err := openEngine(cfg)
 	if err != nil {
-		return nil, explain(cfg.Dir, err)
+		return nil, err
 	}
 	s := &Store{db: db, turn: make(chan struct{}, 1)}
-	dir := ""
-	if cfg.Dir != "" {
-		dir = filepath.Join(cfg.Dir, ringDir)
-	}
-	if s.ring, err = openRing(dir, cfg.Key); err == nil {
+	if s.ring, err = openRing(cfg); err == nil {
 		err = s.checkFormat()
 	}
 	if err == nil {
 		err = s.shred()
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, db.close())
 	}
 	return s, nil
+}
+
+func openEngine(cfg Config) (engine, error) {
+	if cfg.Disk != nil {
+		return memoryEngine{cfg.Disk, cfg.Dir}, nil
+	}
+	if cfg.Dir == "" {
+		return memoryEngine{new(disk.Disk), "store"}, nil
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making store directory: %w", err)
+	}
+	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("closing store directory to others: %w", err)
+	}
+	db, err := badger.Open(badgerOptions(cfg))
+	if err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	return badgerEngine{db}, nil
 }
 
 // ringDir is where the block keys stand, in the directory of the store.
 const ringDir = "blockkeys"
 
 func badgerOptions(cfg Config) badger.Options {
-	o := badger.DefaultOptions(cfg.Dir).
+	return badger.DefaultOptions(cfg.Dir).
 		WithLogger(logger{cfg.Log}).
 		WithMetricsEnabled(false).
 		WithDetectConflicts(false). // updates are serialised here
 		WithNumMemtables(3).
 		WithNumCompactors(2).
 		WithNumGoroutines(2).
-		WithValueLogFileSize(64 << 20)
-	if cfg.Dir == "" {
-		// Without caches and small, for hundreds of nodes in one process. An arena is only
-		// touched as it fills.
-		return o.WithInMemory(true).WithCompression(options.None).WithBlockCacheSize(0)
-	}
-	return o.WithSyncWrites(true).
+		WithValueLogFileSize(64 << 20).
+		WithSyncWrites(true).
 		WithEncryptionKey(cfg.Key[:]).
 		WithBlockCacheSize(64 << 20).
 		WithIndexCacheSize(64 << 20) // encryption needs one
@@ -135,10 +139,7 @@ func (s *Store) checkFormat() error {
 func (s *Store) Close() error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
-	if s.db.IsClosed() {
-		return nil
-	}
-	if err := s.db.Close(); err != nil {
+	if err := s.db.close(); err != nil {
 		return fmt.Errorf("closing store: %w", err)
 	}
 	return nil
@@ -146,7 +147,7 @@ func (s *Store) Close() error {
 
 // View runs fn on the state as of the last Update. tx is not to be kept, nor to be written.
 func (s *Store) View(fn func(tx *Tx) error) error {
-	return s.db.View(func(t *badger.Txn) error { return fn(&Tx{read: t, ring: s.ring}) })
+	return s.db.view(func(r state) error { return fn(&Tx{read: r, ring: s.ring}) })
 }
 
 // Update runs fn and writes what it changed: durably, all or nothing, when it returns. If
@@ -156,14 +157,14 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	var tx *Tx
-	err := s.db.View(func(t *badger.Txn) error {
-		tx = &Tx{read: t, ring: s.ring, pending: map[byte]map[string][]byte{}}
+	err := s.db.view(func(r state) error {
+		tx = &Tx{read: r, ring: s.ring, pending: map[byte]map[string][]byte{}}
 		return fn(tx)
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.write(tx); err != nil || !tx.doomed {
+	if err := s.db.write(tx); err != nil || !tx.doomed {
 		return err
 	}
 	if err := s.shred(); err != nil {
@@ -172,34 +173,13 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	return nil
 }
 
-func (s *Store) write(tx *Tx) error {
-	t := s.db.NewTransaction(true)
-	defer t.Discard()
-	for _, bucket := range tx.pending {
-		for k, v := range bucket {
-			var err error
-			if v == nil {
-				err = t.Delete([]byte(k))
-			} else {
-				err = t.Set([]byte(k), v)
-			}
-			if errors.Is(err, badger.ErrTxnTooBig) {
-				return fmt.Errorf("%w: it changes %d keys; write it in parts", ErrTooBig, tx.changes())
-			}
-			if err != nil {
-				return fmt.Errorf("writing transaction: %w", err)
-			}
-		}
-	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("committing transaction: %w", err)
-	}
-	return nil
+func (tx *Tx) tooBig() error {
+	return fmt.Errorf("%w: it changes %d keys; write it in parts", ErrTooBig, tx.changes())
 }
 
 // Compact rewrites the tables, so that what was deleted leaves the disk. It takes a while.
 func (s *Store) Compact() error {
-	if err := s.db.Flatten(2); err != nil {
+	if err := s.db.compact(); err != nil {
 		return fmt.Errorf("compacting: %w", err)
 	}
 	return nil
@@ -207,13 +187,7 @@ func (s *Store) Compact() error {
 
 // Size returns the bytes that the store's tables take on disk. What was written last, at
 // most 200 MiB, stands in logs and is not counted yet.
-func (s *Store) Size() int64 {
-	var n int64
-	for _, t := range s.db.Tables() {
-		n += int64(t.OnDiskSize)
-	}
-	return n
-}
+func (s *Store) Size() int64 { return s.db.size() }
 
 // logger passes Badger's log on. Its information is for those who debug.
 type logger struct{ log *slog.Logger }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -38,7 +36,7 @@ var errReadOnly = errors.New("writing in a View; use Update")
 
 // Tx is one transaction. It belongs to the goroutine that runs it, and ends with it.
 type Tx struct {
-	read   *badger.Txn
+	read   state
 	ring   *ring
 	doomed bool // keys were given up
 	// pending holds what was written: by space and, for keys of users, by first letter, so
@@ -65,19 +63,9 @@ func (tx *Tx) get(key []byte) ([]byte, error) {
 	if v, ok := tx.pending[bucket(key)][string(key)]; ok {
 		return bytes.Clone(v), nil
 	}
-	it, err := tx.read.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
-	}
+	v, err := tx.read.get(key)
 	if err != nil {
 		return nil, fmt.Errorf("reading store: %w", err)
-	}
-	v, err := it.ValueCopy(nil)
-	if err != nil {
-		return nil, fmt.Errorf("reading store: %w", err)
-	}
-	if v == nil {
-		v = []byte{} // there, and empty
 	}
 	return v, nil
 }
@@ -148,26 +136,18 @@ func userKey(key []byte) []byte {
 
 func (tx *Tx) scan(prefix, from []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
 	written := tx.written(prefix, from, reverse)
-	o := badger.IteratorOptions{Reverse: reverse, Prefix: prefix}
-	if reverse {
-		o.Prefix = nil // the search begins at a key outside of prefix
-	}
-	it := tx.read.NewIterator(o)
-	defer it.Close()
 	end := after(prefix)
+	start := prefix
 	switch {
 	case !reverse && bytes.Compare(from, prefix) > 0, reverse && from != nil && bytes.Compare(from, end) < 0:
-		it.Seek(from)
+		start = from
 	case reverse:
-		it.Seek(end)
-		if it.Valid() && bytes.Equal(it.Item().Key(), end) {
-			it.Next()
-		}
-	default:
-		it.Seek(prefix)
+		start = end
 	}
+	it := tx.read.seek(prefix, start, reverse)
+	defer it.close()
 	for {
-		stored := it.ValidForPrefix(prefix)
+		stored := it.valid()
 		if !stored && len(written) == 0 {
 			return nil
 		}
@@ -175,15 +155,14 @@ func (tx *Tx) scan(prefix, from []byte, reverse bool, fn func(k, v []byte) (bool
 		if !stored {
 			order = 1
 		} else if len(written) > 0 {
-			if order = strings.Compare(string(it.Item().Key()), written[0].key); reverse {
+			if order = strings.Compare(string(it.key()), written[0].key); reverse {
 				order = -order
 			}
 		}
 		var more bool
 		var err error
 		if order < 0 {
-			item := it.Item()
-			if verr := item.Value(func(v []byte) error { more, err = fn(item.Key(), v); return nil }); verr != nil {
+			if verr := it.value(func(v []byte) error { more, err = fn(it.key(), v); return nil }); verr != nil {
 				return fmt.Errorf("reading store: %w", verr)
 			}
 		} else {
@@ -193,8 +172,8 @@ func (tx *Tx) scan(prefix, from []byte, reverse bool, fn func(k, v []byte) (bool
 				more, err = fn([]byte(w.key), w.value)
 			}
 		}
-		if order <= 0 && it.Valid() {
-			it.Next()
+		if order <= 0 && stored {
+			it.next()
 		}
 		if err != nil || !more {
 			return err
