@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -32,7 +33,8 @@ type Store struct {
 	ring *ring
 	// turn holds one token, taken by whoever updates. It is a channel because waiting for a
 	// mutex stops the clock of a synctest bubble.
-	turn chan struct{}
+	turn   chan struct{}
+	closed atomic.Bool
 }
 
 // ErrInUse is returned by Open where another process has the store open.
@@ -139,14 +141,21 @@ func (s *Store) checkFormat() error {
 func (s *Store) Close() error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
+	s.closed.Store(true)
 	if err := s.db.close(); err != nil {
 		return fmt.Errorf("closing store: %w", err)
 	}
 	return nil
 }
 
+// ErrClosed is returned by a store that was closed.
+var ErrClosed = errors.New("the store is closed")
+
 // View runs fn on the state as of the last Update. tx is not to be kept, nor to be written.
 func (s *Store) View(fn func(tx *Tx) error) error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
 	return s.db.view(func(r state) error { return fn(&Tx{read: r, ring: s.ring}) })
 }
 
@@ -156,6 +165,9 @@ func (s *Store) View(fn func(tx *Tx) error) error {
 func (s *Store) Update(fn func(tx *Tx) error) error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
+	if s.closed.Load() {
+		return ErrClosed
+	}
 	var tx *Tx
 	err := s.db.view(func(r state) error {
 		tx = &Tx{read: r, ring: s.ring, pending: map[byte]map[string][]byte{}}
