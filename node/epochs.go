@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"maps"
 	"slices"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -51,7 +52,8 @@ func (a *appender) cover(orgs []protocol.OrgID) ([]*store.Epoch, error) {
 		groups = map[string][]protocol.OrgID{"": orgs}
 	}
 	var use []*store.Epoch
-	for _, set := range groups {
+	for _, g := range slices.Sorted(maps.Keys(groups)) { // in one order, so that a schedule can be replayed
+		set := groups[g]
 		slices.SortFunc(set, protocol.OrgID.Compare)
 		ep, err := a.epochFor(set)
 		if err != nil {

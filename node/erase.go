@@ -1,9 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -120,7 +123,10 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 				local = append(local, id)
 				continue
 			}
-			place, err := movedTo(tx, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq})
+			place, ok, err := n.standsAt(tx, id, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, false)
+			if err == nil && !ok {
+				err = fmt.Errorf("record %s is in no entry of this node any more", id.Short())
+			}
 			if err != nil {
 				return err
 			}
@@ -142,31 +148,90 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 	return own, local, err
 }
 
-// movedTo follows the records of an own entry to where they stand now.
-func movedTo(tx *store.Tx, place protocol.EntryRef) (protocol.EntryRef, error) {
-	for {
-		var doc publishedDoc
-		ok, err := getDoc(tx, kindPublished, entryKey(place.Feed, place.Seq), &doc)
-		if err != nil || !ok || len(doc.Moved) == 0 {
-			return place, err
-		}
-		place = doc.Moved[0] // a later entry, or one of a later feed: this ends
+// standsAt follows a record of an own entry to where it stands now: its entry may have been
+// sealed anew, in several parts. With look it opens the entry to see; ok is false if the
+// record is not there.
+func (n *Node) standsAt(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, look bool) (at protocol.EntryRef, ok bool, err error) {
+	var doc publishedDoc
+	if _, err := getDoc(tx, kindPublished, entryKey(place.Feed, place.Seq), &doc); err != nil {
+		return place, false, err
 	}
+	for _, part := range doc.Moved { // later entries, or those of a later feed: this ends
+		if at, ok, err = n.standsAt(tx, id, part, look || len(doc.Moved) > 1); ok || err != nil {
+			return at, ok, err
+		}
+	}
+	if len(doc.Moved) > 0 || !look {
+		return place, len(doc.Moved) == 0, nil
+	}
+	if has, err := tx.Has(place.Feed, place.Seq); err != nil || !has {
+		return place, false, err
+	}
+	body, _, _, err := n.ownBody(place.Feed, place.Seq)
+	if err != nil {
+		return place, false, err
+	}
+	_, left, err := n.without(body, func(r protocol.RecordID) bool { return r != id })
+	return place, len(left) > 0, err
 }
 
-// moved notes in the transaction of an append that what stood at a place stands in the last
-// entry appended.
-func (a *appender) moved(feed protocol.FeedID, seq uint64) protocol.EntryRef {
-	to := protocol.EntryRef{Feed: a.feed.ID, Seq: a.nextSeq() - 1}
+// moved notes in the transaction of an append that what stood at a place stands elsewhere.
+func (a *appender) moved(feed protocol.FeedID, seq uint64, to []protocol.EntryRef) {
 	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
 		var doc publishedDoc
 		if _, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
 			return err
 		}
-		doc.Moved = []protocol.EntryRef{to}
+		doc.Moved = to
 		return putDoc(tx, kindPublished, entryKey(feed, seq), &doc)
 	})
-	return to
+}
+
+// resealAll is resealBody in as many entries as it takes: records that travel without the
+// rest of their batch have paths of their own, and take more room.
+func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []resealed) ([]protocol.EntryRef, error) {
+	err := a.resealBody(body, doc, records)
+	if err == nil {
+		return []protocol.EntryRef{{Feed: a.feed.ID, Seq: a.nextSeq() - 1}}, nil
+	}
+	if !errors.Is(err, protocol.ErrOversize) || len(records) < 2 {
+		return nil, err
+	}
+	half := len(records) / 2
+	var out []protocol.EntryRef
+	for _, r := range [][2]int{{0, half}, {half, len(records)}} {
+		refs, err := a.resealAll(slice(body, r[0], r[1]), doc, records[r[0]:r[1]])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, refs...)
+	}
+	return out, nil
+}
+
+// slice returns a body of parts with some of its records.
+func slice(body *protocol.Body, from, to int) *protocol.Body {
+	out := &protocol.Body{Version: body.Version, RetentionDays: body.RetentionDays}
+	at := map[uint16]uint16{}
+	next := 0
+	for _, b := range body.Batches {
+		part := protocol.BatchPart{Statement: b.Statement, Sig: b.Sig}
+		for _, it := range b.Items {
+			if next++; next <= from || next > to {
+				continue
+			}
+			if _, ok := at[it.Handling]; !ok {
+				at[it.Handling] = uint16(len(out.Handlings))
+				out.Handlings = append(out.Handlings, body.Handlings[it.Handling])
+			}
+			it.Handling = at[it.Handling]
+			part.Items = append(part.Items, it)
+		}
+		if len(part.Items) > 0 {
+			out.Batches = append(out.Batches, part)
+		}
+	}
+	return out
 }
 
 // eraseOwn seals the survivors of one entry anew and signs the erase. Both are written in one
@@ -237,10 +302,12 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 		return doc, 0, out, sign()
 	}
 	err = n.append(p.topic, func(a *appender) error {
-		if err := a.resealBody(rest, &doc, kinds); err != nil {
+		refs, err := a.resealAll(rest, &doc, kinds)
+		if err != nil {
 			return err
 		}
-		if err := sign(a.moved(p.feed, p.seq)); err != nil {
+		a.moved(p.feed, p.seq, refs)
+		if err := sign(refs...); err != nil {
 			return err
 		}
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
@@ -660,7 +727,8 @@ func (n *Node) expireOwn(now uint64) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range byFeed {
+	for _, feed := range slices.SortedFunc(maps.Keys(byFeed), func(a, b protocol.FeedID) int { return bytes.Compare(a[:], b[:]) }) {
+		b := byFeed[feed]
 		for part := range slices.Chunk(b.entries, protocol.MaxErasedEntries) {
 			e := &protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: b.origin, Entries: part, Reason: protocol.EraseExpired, At: now}
 			if err := n.signErase(e); err != nil {

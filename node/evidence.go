@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,7 +37,7 @@ func (e *evidence) fork(feed protocol.FeedID) *crypto.Fork {
 func (e *evidence) allForks() []*crypto.Fork {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return slices.Collect(maps.Values(e.forks))
+	return slices.SortedFunc(maps.Values(e.forks), func(a, b *crypto.Fork) int { return bytes.Compare(a.Feed[:], b.Feed[:]) })
 }
 
 func (e *evidence) hashes() (out []protocol.Hash) {

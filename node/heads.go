@@ -32,6 +32,7 @@ type knownHead struct {
 	signed protocol.Signed
 	at     int64 // Unix milliseconds, by the clock here
 	saved  uint64
+	most   uint64 // the highest seq that any of its author's heads named
 }
 
 func newHeadTable() *headTable {
@@ -75,7 +76,7 @@ func (n *Node) loadHeads() error {
 		return scanDocs(tx, kindHead, func(_ []byte, s *protocol.Signed) error {
 			h, err := crypto.VerifyHead(network, s)
 			if err == nil {
-				n.heads.known[h.Origin.FeedID(network)] = &knownHead{Head: *h, signed: *s, at: nowMillis(), saved: h.Seq}
+				n.heads.known[h.Origin.FeedID(network)] = &knownHead{Head: *h, signed: *s, at: nowMillis(), saved: h.Seq, most: h.Seq}
 			}
 			return nil
 		})
@@ -130,9 +131,11 @@ func (t *headTable) take(feed protocol.FeedID, h *protocol.Head, signed *protoco
 			return false
 		}
 	}
-	k := &knownHead{Head: *h, signed: *signed, at: nowMillis()}
+	k := &knownHead{Head: *h, signed: *signed, at: nowMillis(), most: h.Seq}
 	if old != nil {
-		k.saved = old.saved
+		// An author that was restored closes its feed where it finds it, below what it said
+		// before: those entries were there, and are missing.
+		k.saved, k.most = old.saved, max(old.most, h.Seq)
 	}
 	t.known[feed] = k
 	return true
@@ -317,7 +320,7 @@ func (n *Node) Feeds() ([]FeedStatus, error) {
 		}
 		f := add(id, &k.Origin)
 		if f.Forked == 0 {
-			f.Head = max(f.Head, k.Seq)
+			f.Head = max(f.Head, k.most)
 		}
 		at := time.UnixMilli(k.at).UTC()
 		f.Stated, f.Closed = &at, k.Closed

@@ -137,6 +137,32 @@ func TestI3GapIsNeverComplete(t *testing.T) {
 	}
 }
 
+// An author that was restored closes its feed below what it stated before. What it stated is
+// missing all the same.
+func TestI3ClosedHeadHidesNoGap(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	publishList(t, author, "198.51.100.1\n", green)
+	carryNew(t, author, reader)
+	f := ownTopic(t, author)
+	for _, h := range []*protocol.Head{
+		{Version: 1, Network: author.snap.Load().network, Origin: f.Origin, Seq: f.Seq + 5, Hash: protocol.Hash{1}, Counter: 1 << 50},
+		{Version: 1, Network: author.snap.Load().network, Origin: f.Origin, Seq: f.Seq, Hash: f.Hash, Counter: 1<<50 + 1, Closed: true},
+	} {
+		s, err := crypto.SignHead(h, author.keys.Signing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fresh, _, err := reader.takeHeads([]protocol.Signed{s}); err != nil || fresh != 1 {
+			t.Fatal(fresh, err)
+		}
+	}
+	if st := feedAt(t, reader, f.ID); st.Complete || st.Missing != 5 || !st.Closed {
+		t.Errorf("the gap is shown as %+v", st)
+	}
+}
+
 // Forged, foreign and old heads make no gap.
 func TestI3HeadsRefuse(t *testing.T) {
 	nodes := testNetwork(t, "Author", "Reader", "Mallory")
