@@ -89,7 +89,13 @@ func (s *syncBuffer) String() string {
 // newHost founds an organisation.
 func newHost(t *testing.T, name, kind, ip string, prefix ...string) *host {
 	t.Helper()
-	h := &host{t: t, name: name, dir: filepath.Join(t.TempDir(), "d"), ip: ip, port: 4401, prefix: prefix, log: &syncBuffer{}}
+	return newHostIn(t, filepath.Join(t.TempDir(), "d"), name, kind, ip, prefix...)
+}
+
+// newHostIn founds an organisation whose data directory is dir.
+func newHostIn(t *testing.T, dir, name, kind, ip string, prefix ...string) *host {
+	t.Helper()
+	h := &host{t: t, name: name, dir: dir, ip: ip, port: 4401, prefix: prefix, log: &syncBuffer{}}
 	if ip == "127.0.0.1" {
 		h.port = freePort(t)
 	}
@@ -170,16 +176,6 @@ func (h *host) start() {
 func (h *host) kill() {
 	_ = syscall.Kill(-h.proc.Process.Pid, syscall.SIGKILL)
 	_ = h.proc.Wait()
-	h.proc = nil
-}
-
-// stop ends the process as its operator would.
-func (h *host) stop() {
-	h.t.Helper()
-	_ = syscall.Kill(-h.proc.Process.Pid, syscall.SIGINT)
-	if err := h.proc.Wait(); err != nil {
-		h.t.Errorf("%s did not end well: %v", h.name, err)
-	}
 	h.proc = nil
 }
 
