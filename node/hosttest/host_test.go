@@ -89,7 +89,13 @@ func (s *syncBuffer) String() string {
 // newHost founds an organisation.
 func newHost(t *testing.T, name, kind, ip string, prefix ...string) *host {
 	t.Helper()
-	h := &host{t: t, name: name, dir: filepath.Join(t.TempDir(), "d"), ip: ip, port: 4401, prefix: prefix, log: &syncBuffer{}}
+	return newHostIn(t, filepath.Join(t.TempDir(), "d"), name, kind, ip, prefix...)
+}
+
+// newHostIn founds an organisation whose data directory is dir.
+func newHostIn(t *testing.T, dir, name, kind, ip string, prefix ...string) *host {
+	t.Helper()
+	h := &host{t: t, name: name, dir: dir, ip: ip, port: 4401, prefix: prefix, log: &syncBuffer{}}
 	if ip == "127.0.0.1" {
 		h.port = freePort(t)
 	}

@@ -20,10 +20,14 @@ func number(name string, otherwise int) int {
 // ledger is what is known of every record that the publisher tried to publish.
 type ledger struct {
 	acked  map[string]bool // acknowledged and not erased
-	open   map[string]bool // neither acknowledged nor refused: there, or not
+	open   map[string]int  // neither acknowledged nor refused: there, or not; and of which list
 	erased map[string]bool // erasure acknowledged
 	fading map[string]bool // erasure begun and not acknowledged
 	count  int
+}
+
+func newLedger() *ledger {
+	return &ledger{acked: map[string]bool{}, open: map[string]int{}, erased: map[string]bool{}, fading: map[string]bool{}}
 }
 
 func (l *ledger) fresh() string {
@@ -47,7 +51,7 @@ var kinds = []work{
 			text += v + "\n"
 		}
 		for _, v := range list {
-			l.open[v] = true
+			l.open[v] = l.count
 		}
 		if h.publish(text) == nil {
 			for _, v := range list {
@@ -109,7 +113,7 @@ func TestKilledAtRandom(t *testing.T) {
 	for _, r := range readers {
 		agree(t, pub, r)
 	}
-	l := &ledger{acked: map[string]bool{}, open: map[string]bool{}, erased: map[string]bool{}, fading: map[string]bool{}}
+	l := newLedger()
 	kinds[0].do(pub, l, rng)
 	for round := range rounds {
 		victim := all[0]
@@ -156,7 +160,12 @@ func (l *ledger) check(t *testing.T, pub *host, readers []*host) {
 		}
 	}
 	// What was not acknowledged is there as a whole or not at all; now it is known which.
-	for v := range l.open {
+	there := map[int]bool{} // by list
+	for v, list := range l.open {
+		if was, ok := there[list]; ok && was != have[v] {
+			t.Errorf("a list that was not acknowledged is there in part: %s is there: %v", v, have[v])
+		}
+		there[list] = have[v]
 		if have[v] {
 			l.acked[v] = true
 		}
