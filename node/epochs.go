@@ -146,9 +146,12 @@ func (a *appender) secretWith(org protocol.OrgID) ([32]byte, bool) {
 
 // grant adds grant entries for the nodes that are due ep's key and do not have it. A stale
 // card gets none: its nodes get theirs when a fresh one has come.
-func (a *appender) grant(ep *store.Epoch) error { return a.grantTo(ep, ep.Audience) }
+func (a *appender) grant(ep *store.Epoch) error { return a.grantTo(ep, ep.Audience, anyNode) }
 
-func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID) error {
+func anyNode(protocol.NodeID) bool { return true }
+
+// grantTo is grant for those nodes of orgs that pass.
+func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID, pass func(protocol.NodeID) bool) error {
 	var to []crypto.GrantTo
 	now := uint64(nowMillis())
 	for _, org := range orgs {
@@ -158,7 +161,7 @@ func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID) error {
 			continue
 		}
 		for _, e := range card.Nodes {
-			if now >= e.NotAfter || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
+			if now >= e.NotAfter || !pass(e.Node) || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
 				continue
 			}
 			to = append(to, crypto.GrantTo{Secret: secret, Node: e.Node, Recipient: e.Recipient, First: ep.First})

@@ -80,6 +80,8 @@ type Node struct {
 
 	cache *policy.Cache
 
+	asked keyRequests
+
 	// gate is the gate in; run while the node is online, or called directly.
 	gate *gate
 

@@ -196,6 +196,10 @@ func withheldAdvice(reason string) string {
 		return "no agreement with them is in force any more; propose a new one if it should be"
 	case protocol.WithheldSoon:
 		return "nothing: the key is on its way"
+	case protocol.WithheldClosed:
+		return "ask them to publish again what still matters: keys of a feed that was closed are granted to nobody any more"
+	case protocol.WithheldNodes:
+		return "ask them: this organisation listed too many nodes one after the other, and keys of the past go to no more of them"
 	}
 	return "ask them"
 }
