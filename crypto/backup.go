@@ -147,34 +147,40 @@ func (BackupIdentity) MarshalText() ([]byte, error) { return []byte(redacted), n
 // LogValue never shows the secret.
 func (BackupIdentity) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// OpenBackup opens what SealBackup made. The reader returns only what is authentic, and io.EOF
+// OpenBackup opens what SealBackup made, and tells whether its recipients are post-quantum. The reader returns only what is authentic, and io.EOF
 // only at the file's own end; errors, here and of the reader, are of class ErrNotInAudience if
 // none of ids opens the file, of class ErrMalformed if it is no such file or breaks off or was
 // damaged, and otherwise what r failed with.
-func OpenBackup(r io.Reader, ids []BackupIdentity) (io.Reader, error) {
+func OpenBackup(r io.Reader, ids []BackupIdentity) (plain io.Reader, postQuantum bool, err error) {
 	src := &source{r: r}
-	plain, err := age.Decrypt(src, backupStanzas(ids))
+	stanzas := &backupStanzas{ids: ids}
+	in, err := age.Decrypt(src, stanzas)
 	if err != nil {
-		return nil, src.explain("opening", err)
+		return nil, false, src.explain("opening", err)
 	}
-	return &fileReader{plain: plain, src: src}, nil
+	return &fileReader{plain: in, src: src}, stanzas.postQuantum, nil
 }
 
 // backupStanzas refuses files of more recipients than a backup has, and of other kinds, before
 // any stanza is tried.
-type backupStanzas []BackupIdentity
+type backupStanzas struct {
+	ids         []BackupIdentity
+	postQuantum bool
+}
 
 // Unwrap implements age.Identity.
-func (ids backupStanzas) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+func (b *backupStanzas) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	if len(stanzas) > protocol.MaxBackupRecipients {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "file is sealed to %d recipients, at most %d are tried", len(stanzas), protocol.MaxBackupRecipients)
 	}
+	b.postQuantum = true
 	for _, s := range stanzas {
+		b.postQuantum = b.postQuantum && s.Type == hybridStanza
 		if s.Type != hybridStanza && s.Type != "X25519" {
 			return nil, protocol.Errorf(protocol.ErrMalformed, "file is not sealed to the kinds of recipients that backups are sealed to")
 		}
 	}
-	for _, id := range ids {
+	for _, id := range b.ids {
 		key, err := id.id.Unwrap(stanzas)
 		if !errors.Is(err, age.ErrIncorrectIdentity) {
 			return key, err

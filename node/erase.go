@@ -119,7 +119,11 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 			if err != nil {
 				return err
 			}
-			if e.Publisher != n.org || f == nil || f.Origin.Signing != n.keys.Signing.Public() {
+			may, err := n.mayErase(tx, e, f)
+			if err != nil {
+				return err
+			}
+			if !may {
 				local = append(local, id)
 				continue
 			}
@@ -146,6 +150,31 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 		return nil
 	})
 	return own, local, err
+}
+
+// mayErase reports whether this node can erase a record for everybody: it published it, or a
+// node did that it took over from, whose feeds only the organisation can speak for any more.
+func (n *Node) mayErase(tx *store.Tx, e *corpus.Entry, f *store.Feed) (bool, error) {
+	if e.Publisher != n.org || f == nil || n.eraseSigner(f.Origin.Signing) == nil {
+		return false, nil
+	}
+	if f.Origin.Signing == n.keys.Signing.Public() {
+		return true, nil
+	}
+	// Whom it was sealed for is known to its publisher, and to who was restored from its backup.
+	return getDoc(tx, kindPublished, entryKey(e.Feed, e.Seq), new(publishedDoc))
+}
+
+// eraseSigner returns what signs erases of entries of a feed: the feed's own key, or for
+// another node of this organisation its operational key (SPEC 8.3); nil: nothing here may.
+func (n *Node) eraseSigner(signing protocol.SigningKey) func(*protocol.Erase) (protocol.SignedErase, error) {
+	switch {
+	case signing == n.keys.Signing.Public():
+		return func(e *protocol.Erase) (protocol.SignedErase, error) { return crypto.SignErase(e, n.keys.Signing) }
+	case n.keys.Op != nil && n.snap.Load().signers[signing].org == n.org:
+		return func(e *protocol.Erase) (protocol.SignedErase, error) { return crypto.SignEraseByOrg(e, n.keys.Op) }
+	}
+	return nil
 }
 
 // standsAt follows a record of an own entry to where it stands now: its entry may have been
@@ -259,7 +288,11 @@ func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseRe
 }
 
 func (n *Node) signErase(e *protocol.Erase) error {
-	signed, err := crypto.SignErase(e, n.keys.Signing)
+	sign := n.eraseSigner(e.Origin.Signing)
+	if sign == nil {
+		return fmt.Errorf("entries of %s: %w", n.snap.Load().name(n.org), ErrNoOperationalKey)
+	}
+	signed, err := sign(e)
 	if err != nil {
 		return err
 	}
@@ -286,11 +319,15 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 	if err != nil {
 		return doc, 0, nil, err
 	}
+	signer := n.eraseSigner(p.origin.Signing)
+	if signer == nil {
+		return doc, 0, nil, ErrNoOperationalKey
+	}
 	sign := func(refs ...protocol.EntryRef) error {
 		out = nil
 		for part := range slices.Chunk(p.records, protocol.MaxErasedRecords) {
-			signed, err := crypto.SignErase(&protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
-				Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: refs}, n.keys.Signing)
+			signed, err := signer(&protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
+				Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: refs})
 			if err != nil {
 				return err
 			}
@@ -529,6 +566,11 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	}
 	if err == nil {
 		err = n.st.Update(func(tx *store.Tx) error {
+			if by == n.org {
+				if err := followSurvivors(tx, feed, &e); err != nil {
+					return err
+				}
+			}
 			return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed, Applied: true})
 		})
 	}
@@ -704,7 +746,7 @@ func (n *Node) expireOwn(now uint64) error {
 			}
 			feed, seq := protocol.FeedID(id[:32]), binary.BigEndian.Uint64(id[32:])
 			f, err := tx.Feed(feed)
-			if err != nil || f == nil || f.Origin.Signing != n.keys.Signing.Public() {
+			if err != nil || f == nil || n.eraseSigner(f.Origin.Signing) == nil {
 				return err
 			}
 			skeleton, err := tx.Skeleton(feed, seq)

@@ -88,6 +88,9 @@ func Init(r InitRequest) (*Identity, error) {
 			return nil, fmt.Errorf("%s exists already; an organisation is founded once, choose another --dir", path)
 		}
 	}
+	if err := CheckRestored(r.Dir); err != nil {
+		return nil, err
+	}
 	ident, err := NewIdentity(r)
 	if err != nil {
 		return nil, err
@@ -95,17 +98,9 @@ func Init(r InitRequest) (*Identity, error) {
 	if err := os.MkdirAll(filepath.Join(r.Dir, keyDir), 0o700); err != nil {
 		return nil, fmt.Errorf("making data directory: %w", err)
 	}
-	var lock crypto.Lock
-	if len(r.Passphrase) > 0 {
-		lock = crypto.PassphraseLock(r.Passphrase)
-	} else {
-		kf := crypto.NewKeyFile()
-		if err := writeDurable(filepath.Join(r.Dir, keyDir, lockFile), kf); err != nil {
-			return nil, err
-		}
-		if lock, err = crypto.KeyFileLock(kf); err != nil {
-			return nil, err
-		}
+	lock, err := newLock(r.Dir, r.Passphrase)
+	if err != nil {
+		return nil, err
 	}
 	if err := writeDurable(r.RootFile, rootFileText(r, ident)); err != nil {
 		return nil, err
@@ -120,12 +115,29 @@ func Init(r InitRequest) (*Identity, error) {
 	return ident, errors.Join(n.putOwnCard(&ident.Card), n.Close())
 }
 
+// newLock makes the lock of a new data directory, whose directory of keys is there: the
+// passphrase if one is given, else a key file.
+func newLock(dir string, passphrase []byte) (crypto.Lock, error) {
+	if len(passphrase) > 0 {
+		return crypto.PassphraseLock(passphrase), nil
+	}
+	kf := crypto.NewKeyFile()
+	if err := writeDurable(filepath.Join(dir, keyDir, lockFile), kf); err != nil {
+		return nil, err
+	}
+	return crypto.KeyFileLock(kf)
+}
+
+// writeKeys writes the keys of a node; the operational key only where it has one.
 func writeKeys(dir string, lock crypto.Lock, k *Keys) error {
 	ns := nodeSecrets{Version: 1, Org: k.Org, Host: k.Host.UnsafeSeed(), Signing: k.Signing.UnsafeSeed(), Store: k.Store}
 	for _, id := range k.Identities {
 		ns.Identities = append(ns.Identities, id.UnsafeString())
 	}
 	op, ok := k.Op.(crypto.OpPrivate)
+	if k.Op == nil {
+		return writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns)
+	}
 	if !ok {
 		return errors.New("the operational key cannot be written: it is kept elsewhere")
 	}

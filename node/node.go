@@ -112,7 +112,10 @@ func Open(cfg Config) (*Node, error) {
 	}
 	dir := cfg.Dir
 	if dir != "" {
-		dir = filepath.Join(dir, "store")
+		if err := CheckRestored(dir); err != nil && cfg.Disk == nil {
+			return nil, err
+		}
+		dir = filepath.Join(dir, storeDir)
 	}
 	st, err := store.Open(store.Config{Dir: dir, Key: cfg.Keys.Store, Log: cfg.Log, Disk: cfg.Disk})
 	if err != nil {
@@ -135,7 +138,7 @@ func Open(cfg Config) (*Node, error) {
 		err = n.putOwnCard(cfg.Card)
 	}
 	if cfg.Anchor == "" && cfg.Dir != "" && cfg.Disk == nil {
-		cfg.Anchor = strings.TrimRight(cfg.Dir, string(filepath.Separator)) + ".anchor"
+		cfg.Anchor = anchorOf(cfg.Dir)
 	}
 	for _, step := range []func() error{
 		func() error {
@@ -154,6 +157,14 @@ func Open(cfg Config) (*Node, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// storeDir is where the store is in a data directory.
+const storeDir = "store"
+
+// anchorOf returns where the anchor of a data directory is, if nobody says otherwise.
+func anchorOf(dir string) string {
+	return strings.TrimRight(dir, string(filepath.Separator)) + ".anchor"
 }
 
 // Close closes the store and the anchor. Run must have returned.
