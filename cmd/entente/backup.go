@@ -84,7 +84,7 @@ func (a *app) backupCreateCommand() *cobra.Command {
 				return err
 			}
 			var info node.BackupInfo
-			said, err := a.fetchFile(cmd.Context(), fetch{path: "backup", body: bytes.NewReader(b), out: out, mode: 0o600, trailer: api.BackupTrailer, doing: "backing up"}, &info)
+			said, err := a.fetchFile(cmd.Context(), fetch{path: "backup", body: bytes.NewReader(b), out: out, mode: 0o600, trailer: api.BackupTrailer, doing: "backing up", tmp: ".backup-"}, &info)
 			if err != nil {
 				return err
 			}

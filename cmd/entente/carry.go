@@ -97,7 +97,7 @@ func (a *app) carryRequestCommand() *cobra.Command {
 func (a *app) carryOut(ctx context.Context, path string, q url.Values, body io.Reader, out string, text func(io.Writer, *node.Carried)) error {
 	var info node.Carried
 	// It is sealed, and meant for others; some sticks have no modes.
-	f := fetch{path: path, query: q, body: body, out: out, mode: 0o644, trailer: api.CarriedTrailer, doing: "packing"}
+	f := fetch{path: path, query: q, body: body, out: out, mode: 0o644, trailer: api.CarriedTrailer, doing: "packing", tmp: ".carry-"}
 	said, err := a.fetchFile(ctx, f, &info)
 	if err != nil {
 		return err

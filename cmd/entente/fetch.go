@@ -22,6 +22,7 @@ type fetch struct {
 	mode    os.FileMode
 	trailer string // of HTTP, in which the node says what the file holds
 	doing   string // for the bar
+	tmp     string // how the name of the file begins until it is whole
 }
 
 // fetchFile asks the node for a file and keeps it only if it came whole. It returns where to
@@ -31,7 +32,7 @@ func (a *app) fetchFile(ctx context.Context, f fetch, info any) (said io.Writer,
 	var file *os.File
 	if f.out != "" {
 		// Whoever pulls the stick out too early finds no file rather than half of one.
-		if file, err = os.CreateTemp(filepath.Dir(f.out), ".carry-"); err != nil {
+		if file, err = os.CreateTemp(filepath.Dir(f.out), f.tmp); err != nil {
 			return nil, err
 		}
 		defer os.Remove(file.Name())

@@ -75,7 +75,7 @@ func ReadBlock(block []byte) (*BlockView, error) {
 	for i := range b.Records {
 		rec := &b.Records[i]
 		if rec.Gone {
-			if rec.Record != (protocol.RecordID{}) || rec.Object != nil && len(rec.Object) > 0 || rec.StixID != "" {
+			if rec.Record != (protocol.RecordID{}) || len(rec.Object) > 0 || rec.StixID != "" {
 				return nil, protocol.Errorf(protocol.ErrMalformed, "a block holds something of a record that is gone")
 			}
 			continue
