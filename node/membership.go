@@ -245,9 +245,6 @@ func (n *Node) takeSets(tx *store.Tx, network protocol.NetworkID, cards []protoc
 			out.left++
 			continue
 		}
-		if c.Org == n.org {
-			continue // only this node signs its organisation's card
-		}
 		key := append([]byte(kindCard), c.Org[:]...)
 		held, err := tx.Get(key)
 		if err != nil {
@@ -367,7 +364,7 @@ func (n *Node) Trust(signed *protocol.SignedCard, words string) (*crypto.Card, e
 		if err := n.keepCard(tx, c); err != nil {
 			return err
 		}
-		return putDoc(tx, kindPin, c.Org[:], &pinDoc{At: uint64(nowMillis())})
+		return setPin(tx, c.Org, uint64(nowMillis()), true)
 	})
 }
 
@@ -376,7 +373,7 @@ func (n *Node) Untrust(org protocol.OrgID) error {
 	if _, ok := n.snap.Load().pins[org]; !ok {
 		return fmt.Errorf("%s is not trusted", org.Short())
 	}
-	return n.change(func(tx *store.Tx) error { return tx.Delete(append([]byte(kindPin), org[:]...)) })
+	return n.change(func(tx *store.Tx) error { return setPin(tx, org, uint64(nowMillis()), false) })
 }
 
 // RemoveMember takes a member out of the network. Only a steward can.

@@ -66,6 +66,7 @@ type Status struct {
 	Awaiting    int                `json:"awaiting_key"`
 	OnlyHere    uint64             `json:"only_here"` // own entries of which no other node has signed that it holds a copy
 	Disk        DiskStatus         `json:"disk"`
+	Nodes       []OwnNode          `json:"nodes"` // of this organisation
 	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
 	Problems    []Problem          `json:"problems"`
 }
@@ -138,7 +139,7 @@ func (n *Node) Status() (*Status, error) {
 	if st.OnlyHere, err = n.onlyHere(); err != nil {
 		return nil, err
 	}
-	st.Disk = n.diskStatus()
+	st.Disk, st.Nodes = n.diskStatus(), n.OwnNodes()
 	feeds, err := n.Feeds()
 	if err != nil {
 		return nil, err
@@ -211,8 +212,11 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if c := s.cards[n.org]; c != nil && !c.Fresh(now) {
 		add("error", "run 'entente up' where the operational key is, so that the card is renewed", "the own card is no longer fresh; partners grant nothing against it")
 	}
-	if n.keys.Op == nil {
+	if n.keys.Op == nil && len(s.siblings(n.org, n.ID())) == 0 {
 		add("warning", "renew the card and sign agreements on the machine that has the key", "the operational key is not on this machine")
+	}
+	if c := s.cards[n.org]; c != nil && c.Node(n.ID()) == nil {
+		add("error", "run 'entente node enrol' with the file from 'entente node approve'; a node that was removed is replaced by a new one", "this node is not on its organisation's card: nobody admits it, and it publishes nothing")
 	}
 	for _, a := range s.agreements {
 		info := n.agreementInfo(a)

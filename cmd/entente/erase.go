@@ -44,6 +44,9 @@ func showErasure(w io.Writer, r *node.EraseReport) {
 	if r.Resealed > 0 {
 		fmt.Fprintf(w, "Sealed anew: %d records that shared an envelope with them\n", r.Resealed)
 	}
+	if r.Siblings > 0 {
+		fmt.Fprintf(w, "Published by another node of this organisation, which erases them for everybody: %d records\n", r.Siblings)
+	}
 	if r.Local > 0 {
 		fmt.Fprintf(w, "Of others, erased here only: %d records\n", r.Local)
 	}

@@ -43,7 +43,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	_ = root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
-		a.initCommand(), a.idCommand(), a.verifyCommand(), a.networkCommand(),
+		a.initCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.networkCommand(),
 		a.trustCommand(), a.untrustCommand(), a.peersCommand(), a.agreementCommand(),
 		a.upCommand(), a.statusCommand(), a.topicCommand(),
 		a.publishCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),

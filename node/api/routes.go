@@ -49,6 +49,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /v1/watch", s.watch)
 	s.mux.HandleFunc("GET /v1/export", s.export)
 	s.carryRoutes()
+	s.nodeRoutes()
 }
 
 func (s *Server) status(*http.Request) (any, error) { return s.node.Status() }
