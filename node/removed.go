@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -82,10 +83,11 @@ func (n *Node) endFeed(feed protocol.FeedID, at uint64, reason, text string) err
 	return nil
 }
 
-// removesMore reports whether a snapshot has removed nodes that another had not.
+// removesMore reports whether a snapshot has removed nodes that another had not, or ends them
+// elsewhere.
 func (s *snapshot) removesMore(than *snapshot) bool {
 	for k, sg := range s.signers {
-		if sg.removed && (than == nil || !than.signers[k].removed) {
+		if sg.removed && (than == nil || !than.signers[k].removed || !slices.Equal(sg.heads, than.signers[k].heads)) {
 			return true
 		}
 	}

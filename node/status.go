@@ -66,7 +66,7 @@ type Status struct {
 	Awaiting    int                `json:"awaiting_key"`
 	OnlyHere    uint64             `json:"only_here"` // own entries of which no other node has signed that it holds a copy
 	Disk        DiskStatus         `json:"disk"`
-	Nodes       []OwnNode          `json:"nodes"` // of this organisation
+	Nodes       []OwnNode          `json:"nodes"`              // of this organisation
 	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
 	Problems    []Problem          `json:"problems"`
 }
