@@ -651,7 +651,11 @@ func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason
 	}); err != nil {
 		return 0, err
 	}
-	return len(ids), n.carryOutErasures()
+	err := n.carryOutErasures()
+	if net := n.net.Load(); err == nil && net != nil {
+		net.tellSiblings()
+	}
+	return len(ids), err
 }
 
 // carryOutErasures does what erasures by this organisation say that were not done here yet:

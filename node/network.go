@@ -36,6 +36,7 @@ type network struct {
 	inSync    map[protocol.NodeID]time.Time
 	askedKeys map[protocol.FeedID]time.Time
 	siblings  map[protocol.NodeID]siblingMark
+	refused   map[protocol.NodeID]string
 }
 
 type announcement struct {
@@ -93,8 +94,8 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
 		notices: make(chan *protocol.Notice, noticeEntries), suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
 		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
-		siblings: map[protocol.NodeID]siblingMark{},
-		syncing:  map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
+		siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
+		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
 	listen := n.cfg.Listen
 	if len(listen) == 0 {
 		listen = DefaultListen
@@ -326,9 +327,7 @@ func (net *network) keepState(ctx context.Context) {
 		if g := net.n.snap.Load().generation; g != seen {
 			// They look here for what changed, when they are told that the two differ.
 			seen = g
-			for _, sibling := range net.connectedSiblings() {
-				net.syncSoon(sibling)
-			}
+			net.tellSiblings()
 		}
 		net.joinTopics()
 		net.mesh.Recheck()
@@ -523,12 +522,35 @@ func (net *network) dial(ctx context.Context) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 			defer cancel()
-			if err := net.mesh.Connect(ctx, c.node, c.addrs); err != nil && ctx.Err() == nil {
+			err := net.mesh.Connect(ctx, c.node, c.addrs)
+			net.noteRefusal(c.node, err)
+			if err != nil && ctx.Err() == nil {
 				net.n.log.Debug("peer cannot be reached", "node", c.node, "err", err)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// noteRefusal remembers which peers answer and do not let this node in.
+func (net *network) noteRefusal(peer protocol.NodeID, err error) {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	delete(net.refused, peer)
+	if errors.Is(err, mesh.ErrRefused) {
+		net.refused[peer] = err.Error()
+	}
+}
+
+// refusals counts the peers that did not let this node in when they were last called, with
+// what one of them said.
+func (net *network) refusals() (count int, said string) {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	for _, peer := range slices.SortedFunc(maps.Keys(net.refused), protocol.NodeID.Compare) {
+		count, said = count+1, net.refused[peer]
+	}
+	return count, said
 }
 
 func (net *network) peerChanged(id protocol.NodeID, connected bool) {

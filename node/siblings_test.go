@@ -314,7 +314,9 @@ func TestSiblingsAgreeWhateverTheOrder(t *testing.T) {
 	open := func() *Node {
 		n, err := Open(Config{Keys: keys})
 		if err == nil {
-			err = n.change(func(tx *store.Tx) error { return putDoc(tx, kindSetting, []byte("network"), &networkDoc{Network: network}) })
+			err = n.change(func(tx *store.Tx) error {
+				return putDoc(tx, kindSetting, []byte("network"), &networkDoc{Network: network})
+			})
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -244,6 +244,11 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if st.Online && st.Connected == 0 && len(s.members) > 1 {
 		add("warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")
 	}
+	if net := n.net.Load(); net != nil {
+		if count, said := net.refusals(); count > 0 {
+			add("warning", "if this node was removed from its organisation's card, set up a new one; if it was enrolled a moment ago, wait until they know the new card", "%d peers do not let this node in: %s", count, said)
+		}
+	}
 	if st.OnlyHere > 0 && len(s.members) > 1 {
 		add("warning", "they are copied as soon as a peer is connected; until then this disk is the only one that has them", "%d own entries are only on this disk", st.OnlyHere)
 	}

@@ -78,6 +78,14 @@ func (net *network) connectedSiblings() (out []protocol.NodeID) {
 	return out
 }
 
+// tellSiblings makes connected siblings look here for what changed: a comparison tells them
+// that the two differ.
+func (net *network) tellSiblings() {
+	for _, sibling := range net.connectedSiblings() {
+		net.syncSoon(sibling)
+	}
+}
+
 // syncSibling compares what only the nodes of one organisation hold.
 func (net *network) syncSibling(ctx context.Context, peer protocol.NodeID) error {
 	equal, err := net.n.compareSiblings(ctx, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
