@@ -37,9 +37,6 @@ func VerifyNodeRequest(s *protocol.Signed) (*NodeRequest, error) {
 	if err := Verify(r.Entry.Signing, protocol.ContextNodeRequest, protocol.NoNetwork, s.Statement, s.Sigs[0].Sig); err != nil {
 		return nil, err
 	}
-	if _, err := SealTo(r.Entry.Recipient, nil); err != nil {
-		return nil, protocol.Errorf(protocol.ErrMalformed, "the age recipient of the node request cannot be sealed to: %v", err)
-	}
 	return r, verifyBinding(r.Org, r.Entry.Node, r.Entry.Signing, &r.Entry.Binding)
 }
 

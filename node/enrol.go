@@ -111,6 +111,9 @@ func (n *Node) ApproveNode(signed *protocol.Signed, words string) (*protocol.Inv
 	case !r.MatchWords(words):
 		return nil, protocol.Errorf(protocol.ErrBadSignature, "the words do not belong to this request; read them from the screen of the new machine")
 	}
+	if _, err := crypto.SealTo(r.Entry.Recipient, nil); err != nil {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "nothing can be sealed to the age recipient of the request: %v", err)
+	}
 	own := n.OwnCard()
 	if slices.ContainsFunc(own.Removed, func(x protocol.RemovedNode) bool { return x.Node == r.Entry.Node || x.Signing == r.Entry.Signing }) {
 		return nil, protocol.Errorf(protocol.ErrWrongContext, "this node was removed, and a removed node does not come back; set up a new one with 'entente node request'")

@@ -327,58 +327,32 @@ type siblingTaker struct {
 }
 
 func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
-	decode := func(v any) error { return protocol.Decode(item.Content, protocol.MaxSiblingItem, v) }
-	switch item.Kind {
-	case protocol.SiblingAgreementItem:
-		var a protocol.SiblingAgreement
-		err := decode(&a)
-		t.agreements = append(t.agreements, &a)
-		return err
-	case protocol.SiblingPinItem:
-		var p protocol.SiblingPin
-		err := decode(&p)
-		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return joinPin(tx, &p) })
-		return err
-	case protocol.SiblingTopicItem:
-		var p protocol.SiblingTopic
-		err := decode(&p)
-		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return joinTopic(tx, t.n.snap.Load().network, &p) })
-		return err
-	case protocol.SiblingSecretItem:
-		var p protocol.SiblingTopicSecret
-		err := decode(&p)
-		t.state = append(t.state, func(tx *store.Tx) (bool, error) {
-			key := secretKey(p.Period, p.Secret)
-			if held, err := tx.Get(append([]byte(kindSecret), key...)); err != nil || held != nil {
-				return false, err
-			}
-			return true, putDoc(tx, kindSecret, key, &secretDoc{Period: p.Period, Secret: p.Secret})
-		})
-		return err
-	case protocol.SiblingKeyItem:
-		var k protocol.SiblingKey
-		err := decode(&k)
-		t.plain = append(t.plain, func(tx *store.Tx) error { return t.joinKey(tx, &k) })
-		return err
-	case protocol.SiblingPublicationItem:
-		var p protocol.SiblingPublication
-		err := decode(&p)
-		t.plain = append(t.plain, func(tx *store.Tx) error { return joinPublication(tx, &p) })
-		return err
-	case protocol.SiblingErasureItem:
-		var e protocol.SiblingErasure
-		err := decode(&e)
-		t.erasures = true
-		t.plain = append(t.plain, func(tx *store.Tx) error { return noteErasure(tx, &e) })
-		return err
-	case protocol.SiblingAddrsItem:
-		var a protocol.SiblingAddrs
-		err := decode(&a)
-		t.addrs = true
-		t.plain = append(t.plain, func(tx *store.Tx) error { return joinAddrs(tx, &a) })
+	v, err := item.Open()
+	if err != nil {
 		return err
 	}
-	return nil // of a kind that is not known here: a newer node's
+	n := t.n
+	switch v := v.(type) {
+	case *protocol.SiblingAgreement:
+		t.agreements = append(t.agreements, v)
+	case *protocol.SiblingPin:
+		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return joinPin(tx, v) })
+	case *protocol.SiblingTopic:
+		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return joinTopic(tx, n.snap.Load().network, v) })
+	case *protocol.SiblingTopicSecret:
+		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return joinSecret(tx, v) })
+	case *protocol.SiblingKey:
+		t.plain = append(t.plain, func(tx *store.Tx) error { return t.joinKey(tx, v) })
+	case *protocol.SiblingPublication:
+		t.plain = append(t.plain, func(tx *store.Tx) error { return joinPublication(tx, v) })
+	case *protocol.SiblingErasure:
+		t.erasures = true
+		t.plain = append(t.plain, func(tx *store.Tx) error { return noteErasure(tx, v) })
+	case *protocol.SiblingAddrs:
+		t.addrs = true
+		t.plain = append(t.plain, func(tx *store.Tx) error { return joinAddrs(tx, v) })
+	}
+	return nil // nil: of a kind that is not known here, a newer node's
 }
 
 // take applies what was sorted: what decisions are made from first, then the keys.
@@ -545,6 +519,14 @@ func setTopic(tx *store.Tx, id protocol.TopicID, name string, at uint64, in bool
 		return errors.Join(putDoc(tx, kindTopic, id[:], &topicDoc{Name: name, At: at}), tx.Delete(append([]byte(kindGone), gone...)))
 	}
 	return errors.Join(putDoc(tx, kindGone, gone, &goneDoc{Name: name, At: at}), tx.Delete(append([]byte(kindTopic), id[:]...)))
+}
+
+func joinSecret(tx *store.Tx, s *protocol.SiblingTopicSecret) (bool, error) {
+	key := secretKey(s.Period, s.Secret)
+	if held, err := tx.Get(append([]byte(kindSecret), key...)); err != nil || held != nil {
+		return false, err
+	}
+	return true, putDoc(tx, kindSecret, key, &secretDoc{Period: s.Period, Secret: s.Secret})
 }
 
 // joinKey keeps an epoch key that is not held.

@@ -87,6 +87,33 @@ func (i *SiblingItem) Validate() error {
 	return nil
 }
 
+// Open decodes the content: a pointer to the structure of the kind, nil for a kind that is not
+// known.
+func (i *SiblingItem) Open() (any, error) {
+	var v any
+	switch i.Kind {
+	case SiblingAgreementItem:
+		v = new(SiblingAgreement)
+	case SiblingPinItem:
+		v = new(SiblingPin)
+	case SiblingTopicItem:
+		v = new(SiblingTopic)
+	case SiblingSecretItem:
+		v = new(SiblingTopicSecret)
+	case SiblingKeyItem:
+		v = new(SiblingKey)
+	case SiblingErasureItem:
+		v = new(SiblingErasure)
+	case SiblingPublicationItem:
+		v = new(SiblingPublication)
+	case SiblingAddrsItem:
+		v = new(SiblingAddrs)
+	default:
+		return nil, nil
+	}
+	return v, Decode(i.Content, MaxSiblingItem, v)
+}
+
 // SiblingAgreement is an agreement with its whole life. Two of one agreement join by union.
 //
 // Growth: with SiblingItem; another layout is another SiblingKind. So for the types below.
