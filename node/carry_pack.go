@@ -64,6 +64,11 @@ func (n *Node) Pack(ctx context.Context, w io.Writer, q PackRequest) (*Carried, 
 		if err := p.writeItems(); err != nil {
 			return err
 		}
+		if header.To == n.org {
+			if err := p.writeSiblings(); err != nil {
+				return err
+			}
+		}
 		return p.writeEntries()
 	})
 }
@@ -328,6 +333,32 @@ func (p *packer) writeItems() error {
 		}
 		p.info.Cards += len(a.Cards)
 		p.info.Statements += len(a.Roster)
+		if err := p.send(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSiblings packs what the nodes of this organisation hold in common: keys, agreements,
+// trust, topics.
+func (p *packer) writeSiblings() error {
+	set, err := p.n.siblingSet()
+	if err != nil {
+		return err
+	}
+	left := slices.SortedFunc(maps.Keys(set.refs), compareHash)
+	for len(left) > 0 {
+		page := left[:min(len(left), siblingFetch)]
+		a, err := p.n.siblingItems(set, page)
+		if err != nil {
+			return err
+		}
+		if a.More { // too large together
+			page = page[:len(a.Envelopes)]
+		}
+		left = left[len(page):]
+		p.info.Siblings += len(a.Envelopes)
 		if err := p.send(a); err != nil {
 			return err
 		}

@@ -542,12 +542,9 @@ func (t *siblingTaker) joinKey(tx *store.Tx, k *protocol.SiblingKey) error {
 	if f != nil && f.Origin.Signing == t.n.keys.Signing.Public() {
 		return nil // its epochs are this node's own
 	}
-	if f == nil {
-		return nil // the feed comes by the comparison; then this comes again
-	}
 	i := slices.IndexFunc(epochs, func(e *store.Epoch) bool { return e.Number == k.Number })
 	if i < 0 {
-		t.feeds[k.Feed] = true
+		t.feeds[k.Feed] = true // it may be held already; if not, it opens when it comes
 		return tx.PutEpoch(k.Feed, &store.Epoch{Number: k.Number, Key: k.Key, Audience: k.Audience, Created: uint64(nowMillis()), Retired: true})
 	}
 	if e := epochs[i]; e.Key == k.Key && len(e.Audience) == 0 && len(k.Audience) > 0 {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -68,6 +69,68 @@ func siblingWorld(t testing.TB) (first, second, partner *Node) {
 	carryNew(t, partner, second)
 	compareWith(t, second, first)
 	return first, second, partner
+}
+
+// TestI1SiblingByHand: a new node on a network with no connection reads what its organisation
+// may read, from one carried file; a partner's file brings it nothing of the kind.
+func TestI1SiblingByHand(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	publishList(t, partner, "198.51.100.1\n", amber())
+	publishList(t, first, "203.0.113.1\n", amber())
+	carryNew(t, partner, first)
+	keys, req, err := NewNode(first.Org(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, err := first.ApproveNode(&req.Signed, strings.Join(req.Words(), " "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := Open(Config{Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	if _, err := third.Enrol(inv); err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	packed, err := first.Pack(context.Background(), &file, PackRequest{To: first.Org()})
+	if err != nil || packed.Siblings == 0 {
+		t.Fatalf("packed %d things that siblings hold, %v", packed.Siblings, err)
+	}
+	seen, err := third.InspectCarried(context.Background(), bytes.NewReader(file.Bytes()))
+	if err != nil || seen.Siblings != packed.Siblings || !seen.Whole {
+		t.Errorf("inspecting finds %d of %d things, %v", seen.Siblings, packed.Siblings, err)
+	}
+	got, err := third.Apply(context.Background(), bytes.NewReader(file.Bytes()))
+	if err != nil || got.Partial() {
+		t.Fatalf("applied %+v, %v", got, err)
+	}
+	if !reads(t, third, "198.51.100.1") || !reads(t, third, "203.0.113.1") || !sameSiblings(t, first, third) {
+		t.Error("a file from its sibling does not give a new node what the organisation may read")
+	}
+
+	// What a partner says of what siblings hold is refused: here it packs for the organisation
+	// what its own nodes hold, as if it were one of them.
+	shareSets(t, first, partner)
+	p := &packer{ctx: context.Background(), n: partner, v: &view{n: partner, serving: true}}
+	var forged bytes.Buffer
+	if _, err := p.write(&forged, &protocol.CarryHeader{Version: 1, Kind: protocol.CarryPack, To: first.Org()}, p.writeSiblings); err != nil {
+		t.Fatal(err)
+	}
+	before := fingerprint(t, third)
+	got, err = third.Apply(context.Background(), &forged)
+	if err != nil || len(got.Refused) != 1 || got.Refused[0].What != "sibling item" || got.Refused[0].Class != "unknown-author" {
+		t.Errorf("a partner's file with such things: %+v, %v", got, err)
+	}
+	if fingerprint(t, third) != before {
+		t.Error("a partner's file changed what only siblings say")
+	}
+	var toPartner bytes.Buffer
+	if packed, err := first.Pack(context.Background(), &toPartner, PackRequest{To: partner.Org()}); err != nil || packed.Siblings != 0 {
+		t.Errorf("a file for a partner holds %d things that only siblings hold, %v", packed.Siblings, err)
+	}
 }
 
 func sameSiblings(t testing.TB, a, b *Node) bool {
