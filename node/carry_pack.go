@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -249,7 +250,7 @@ func (p *packer) keepTopics(topics []protocol.TopicID) {
 }
 
 // write writes a file around what body writes.
-func (p *packer) write(w io.Writer, header *protocol.CarryHeader, body func() error) (*Carried, error) {
+func (p *packer) write(w io.Writer, header *protocol.CarryHeader, body func() error) (info *Carried, err error) {
 	s := p.n.snap.Load()
 	recipients, err := s.carryRecipients(header.To)
 	if err != nil {
@@ -268,6 +269,13 @@ func (p *packer) write(w io.Writer, header *protocol.CarryHeader, body func() er
 	}
 	for _, id := range header.Topics {
 		p.info.Topics = append(p.info.Topics, s.topic(id))
+	}
+	if header.Kind == protocol.CarryPack {
+		h, err := p.n.handOut(handoutCarry, s.name(header.To), 0, true)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, h.end(0, 0)) }()
 	}
 	sealed, err := crypto.SealFile(w, recipients)
 	if err != nil {

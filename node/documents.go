@@ -28,6 +28,7 @@ const (
 	kindReceipt    = "n/receipt/"
 	kindGone       = "n/gone/"    // trust and topics that were taken back, for siblings
 	kindErasure    = "n/erasure/" // what this organisation erased for itself
+	kindHandout    = "n/handout/" // what left this node in files and streams
 	kindAddrs      = "n/addrs/"   // where nodes of this organisation say that they listen
 )
 

@@ -58,6 +58,19 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 	if err != nil {
 		return nil, err
 	}
+	var taken copies
+	if err := n.st.View(func(tx *store.Tx) error {
+		for _, id := range r.Records {
+			e, err := getEntry(tx, id)
+			if err != nil {
+				return err
+			}
+			taken.add(e)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
 	told := map[protocol.OrgID]bool{}
 	for _, p := range own {
 		if err := ctx.Err(); err != nil {
@@ -83,6 +96,9 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 		rep.Told = append(rep.Told, s.ref(org))
 	}
 	slices.SortFunc(rep.Told, func(a, b OrgRef) int { return a.ID.Compare(b.ID) })
+	if rep.Beyond, err = taken.find(n); err != nil {
+		return rep, err
+	}
 	n.beyond(rep)
 	return rep, nil
 }
@@ -90,8 +106,8 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 // beyond lists what no statement reaches.
 func (n *Node) beyond(rep *EraseReport) {
 	add := func(what, do string) { rep.Beyond = append(rep.Beyond, BeyondRow{what, do}) }
-	add("backups of this node made before now", "a restore applies this erasure before it shows anything; destroy the backups where the law asks for it")
-	add("files that 'entente export' and 'entente watch' delivered, and copies in the systems that read them", "erase them there")
+	add("copies of this node's disk or data directory that other tools made before now", "a node that is started on them applies this erasure before it shows anything; destroy them where the law asks for it")
+	add("what people copied by hand from 'entente search' and 'entente show'", "ask those who work with it")
 	if rep.Siblings > 0 {
 		add("copies of records that another node of this organisation published", "that node destroys them everywhere as soon as it has compared with this one; keep both up")
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -253,9 +254,11 @@ type FeedStatus struct {
 	Forked    uint64          `json:"forked_at,omitempty"`
 	Unknown   bool            `json:"unverified,omitempty"` // no signed head of it was ever seen: whether more exists is not known
 	Awaiting  int             `json:"awaiting_key"`
+	Unjudged  int             `json:"unjudged,omitempty"` // entries for which a card, an agreement or their time is missing
 	Withheld  string          `json:"withheld,omitempty"` // why its publisher withholds keys
 	Waiting   uint64          `json:"-"`
 	publisher protocol.OrgID
+	awaiting  int // of Awaiting: entries held here
 }
 
 // silentAfter is how many announced intervals may pass without a head before an author
@@ -297,9 +300,20 @@ func (n *Node) Feeds() ([]FeedStatus, error) {
 				st.Digest = h
 			}
 			waiting, err := tx.EntriesIn(f.ID, store.AwaitingKey)
-			st.Awaiting = len(waiting)
 			if err != nil {
 				return err
+			}
+			for _, seq := range waiting {
+				_, reason, err := tx.EntryState(f.ID, seq)
+				if err != nil {
+					return err
+				}
+				if strings.HasPrefix(reason, keyReason) {
+					st.Awaiting++
+					st.awaiting++
+				} else {
+					st.Unjudged++
+				}
 			}
 			var w withheldDoc
 			if ok, err := getDoc(tx, kindWithheld, f.ID[:], &w); err != nil || !ok {

@@ -145,7 +145,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.loadEvidence, n.endRemoved, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll, n.carryOutErasures,
+		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll, n.carryOutErasures,
 	} {
 		if err == nil {
 			err = step()

@@ -174,6 +174,9 @@ func (g *gate) takeLetter(s *snapshot, sender protocol.OrgID, env *crypto.Verifi
 	return o
 }
 
+// keyReason begins the reason noted for entries whose key is not held.
+const keyReason = "key:"
+
 // errEarly is what an entry fails with that may turn out good later.
 var errEarly = errors.New("not to be judged yet")
 
@@ -287,7 +290,7 @@ func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
 	case err == nil:
 	case errors.Is(err, protocol.ErrNotInAudience) && r.lacking != 0 && r.lacking < env.Header.Seq && env.Header.Kind != protocol.EntryGrant:
 		// Only who holds all grants before an entry knows that it is not for it.
-		o.state, o.reason = store.AwaitingKey, fmt.Sprintf("key: the grant in entry %d of this feed is not held", r.lacking)
+		o.state, o.reason = store.AwaitingKey, fmt.Sprintf(keyReason+" the grant in entry %d of this feed is not held", r.lacking)
 	case errors.Is(err, protocol.ErrNotInAudience):
 		o.state = store.NotForUs
 	case early(err):

@@ -69,6 +69,8 @@ type Status struct {
 	Nodes       []OwnNode          `json:"nodes"`              // of this organisation
 	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
 	Problems    []Problem          `json:"problems"`
+
+	awaiting int // of Waiting: those whose keys are missing
 }
 
 // GossipStatus counts what gossip did since the start.
@@ -183,6 +185,10 @@ func (n *Node) feedProblems(st *Status, feeds []FeedStatus) {
 			add("error", do, "a feed of %s in %s was forked at entry %d; what comes from there on is set aside", f.Org.Name, where, f.Forked)
 		}
 		st.Awaiting += f.Awaiting
+		st.awaiting += f.awaiting
+		if f.Awaiting > 0 && f.Withheld == "" {
+			add("warning", "they open by themselves when it comes; it is asked for every few minutes while the publisher is connected", "%d envelopes await a key from %s", f.Awaiting, f.Org.Name)
+		}
 		if f.Withheld != "" {
 			add("warning", withheldAdvice(f.Withheld), "%d envelopes await a key from %s, which withholds it: %s", f.Awaiting, f.Org.Name, f.Withheld)
 		}
@@ -238,8 +244,8 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if st.Quarantined > 0 {
 		add("warning", "see 'entente quarantine list'", "%d records or entries are in quarantine", st.Quarantined)
 	}
-	if st.Waiting > 0 {
-		add("warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", st.Waiting)
+	if unjudged := st.Waiting - st.awaiting; unjudged > 0 {
+		add("warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", unjudged)
 	}
 	if st.Online && st.Connected == 0 && len(s.members) > 1 {
 		add("warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")

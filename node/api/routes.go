@@ -38,6 +38,7 @@ func (s *Server) routes() {
 		"GET /v1/quarantine":                   s.quarantine,
 		"POST /v1/erase":                       s.erase,
 		"GET /v1/feeds":                        s.feeds,
+		"GET /v1/handouts":                     s.handouts,
 	} {
 		s.mux.HandleFunc(pattern, call(fn))
 	}
