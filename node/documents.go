@@ -26,10 +26,11 @@ const (
 	kindWithheld   = "n/withheld/"
 	kindLate       = "n/late/"
 	kindReceipt    = "n/receipt/"
-	kindGone       = "n/gone/"    // trust and topics that were taken back, for siblings
-	kindErasure    = "n/erasure/" // what this organisation erased for itself
-	kindHandout    = "n/handout/" // what left this node in files and streams
-	kindAddrs      = "n/addrs/"   // where nodes of this organisation say that they listen
+	kindGone       = "n/gone/"     // trust and topics that were taken back, for siblings
+	kindErasure    = "n/erasure/"  // what this organisation erased for itself
+	kindConflict   = "n/conflict/" // cards of one order that differ
+	kindHandout    = "n/handout/"  // what left this node in files and streams
+	kindAddrs      = "n/addrs/"    // where nodes of this organisation say that they listen
 )
 
 const maxDocument = 8 << 20
@@ -45,6 +46,13 @@ type networkDoc struct {
 type pinDoc struct {
 	_  struct{} `cbor:",toarray"`
 	At uint64
+}
+
+// conflictDoc notes that there are two cards of one order: that of the card that is held.
+type conflictDoc struct {
+	_     struct{} `cbor:",toarray"`
+	Order protocol.CardOrder
+	At    uint64
 }
 
 // goneDoc notes that trust was taken back, or a topic left.

@@ -182,3 +182,51 @@ func TestRemovalIsNeverBlockedBySize(t *testing.T) {
 		}
 	}
 }
+
+// TestI2TwoCardsOfOneOrder: while an organisation has two cards of one order, its nodes get no
+// new key; a later card ends that.
+func TestI2TwoCardsOfOneOrder(t *testing.T) {
+	nodes := testNetwork(t, "Vendor", "Police")
+	vendor, police := nodes[0], nodes[1]
+	agree(t, vendor, police, protocol.TLPAmber, "*")
+	other := police.OwnCard().Card
+	other.Contact = "somebody who has the key too"
+	signed, err := crypto.SignCard(&other, police.keys.Op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&view{n: vendor}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{signed}}); err != nil {
+		t.Fatal(err)
+	}
+	publishList(t, vendor, "198.51.100.1\n", amber())
+	carryNew(t, vendor, police)
+	if reads(t, police, "198.51.100.1") {
+		t.Error("a key is granted against a card of which there are two")
+	}
+	conflicts := func() (count int) {
+		st, err := vendor.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range st.Problems {
+			if strings.Contains(p.Text, "two cards of Police") {
+				count++
+			}
+		}
+		return count
+	}
+	if conflicts() != 1 {
+		t.Error("nobody is told of two cards of one order")
+	}
+	later := police.OwnCard().Card
+	later.Serial++
+	resign(t, police, &later)
+	shareSets(t, police, vendor)
+	if err := vendor.grantLate(); err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, vendor, police)
+	if !reads(t, police, "198.51.100.1") || conflicts() != 0 {
+		t.Error("a later card does not end what two of one order began")
+	}
+}

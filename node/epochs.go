@@ -161,7 +161,7 @@ func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID) error {
 	for _, org := range orgs {
 		card := a.snap.cards[org]
 		secret, ok := a.secretWith(org)
-		if card == nil || !ok || !card.Fresh(now) {
+		if !ok || !a.snap.grantable(org, now) {
 			continue
 		}
 		for _, e := range card.Nodes {

@@ -101,7 +101,7 @@ func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed proto
 		reason := protocol.WithheldSoon
 		if _, ok := a.secretWith(org); !ok {
 			reason = protocol.WithheldNoAgreement
-		} else if c := s.cards[org]; c == nil || !c.Fresh(uint64(nowMillis())) {
+		} else if !s.grantable(org, uint64(nowMillis())) {
 			reason = protocol.WithheldStaleCard
 		}
 		count[reason] += ep.Used

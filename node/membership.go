@@ -159,7 +159,8 @@ func (n *Node) invitation(invitee protocol.OrgID) *protocol.Invite {
 }
 
 // keepCard stores a card if it comes after the one that is held. Two cards of one order that
-// differ are a sign of a stolen key: the earlier is kept.
+// differ are a sign of a stolen key: the earlier is kept, and nothing is granted against it
+// until a later one comes.
 func (n *Node) keepCard(tx *store.Tx, c *crypto.Card) error {
 	var held protocol.SignedCard
 	ok, err := getDoc(tx, kindCard, c.Org[:], &held)
@@ -173,6 +174,9 @@ func (n *Node) keepCard(tx *store.Tx, c *crypto.Card) error {
 		}
 		if old.Order == c.Order && old.Hash != c.Hash {
 			n.log.Error("two cards of one order; keeping the earlier: one of the organisation's keys may be stolen", "org", c.Org)
+			if err := putDoc(tx, kindConflict, c.Org[:], &conflictDoc{Order: c.Order, At: uint64(nowMillis())}); err != nil {
+				return err
+			}
 		}
 		if !old.Order.Less(c.Order) {
 			return nil

@@ -224,6 +224,9 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if c := s.cards[n.org]; c != nil && c.Node(n.ID()) == nil {
 		add("error", "run 'entente node enrol' with the file from 'entente node approve'; a node that was removed is replaced by a new one", "this node is not on its organisation's card: nobody admits it, and it publishes nothing")
 	}
+	for org, at := range s.conflicts {
+		add("error", "call them: one of their keys may be stolen, or a restored node signed a card; they have to sign a later one. Until then their nodes get no new key", "since %s there are two cards of %s that say different things", millis(at).Format("2006-01-02 15:04"), s.name(org))
+	}
 	for _, a := range s.agreements {
 		info := n.agreementInfo(a)
 		if info.State == AgreementIncoming {
