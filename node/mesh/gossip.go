@@ -25,10 +25,6 @@ const (
 	deliverQueue  = 4096 // accepted messages of one topic that await Deliver
 )
 
-// gossipProtocols carry gossip. The prefix is our own, so that a node never meets another
-// network's gossip.
-var gossipProtocols = []libp2pprotocol.ID{"/entente/gossip/1"}
-
 // joined is a topic that this node is in.
 type joined struct {
 	topic *pubsub.Topic
