@@ -41,7 +41,7 @@ func (m *Mesh) newPubSub() (*pubsub.PubSub, error) {
 		pubsub.WithGossipSubParams(params),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
-		pubsub.WithMessageIdFn(func(msg *pb.Message) string { return protocol.GossipID(msg.GetData()) }),
+		pubsub.WithMessageIdFn(func(msg *pb.Message) string { return protocol.GossipID(msg.GetTopic(), msg.GetData()) }),
 		pubsub.WithMaxMessageSize(protocol.MaxGossipSize),
 		pubsub.WithMaxControlMessageSize(protocol.MaxControlSize),
 		pubsub.WithSeenMessagesTTL(10*time.Minute),

@@ -263,7 +263,7 @@ func (o *outsider) gossip(t testing.TB) (*pubsub.Topic, <-chan string) {
 	ps, err := pubsub.NewGossipSub(ctx, o.Host,
 		pubsub.WithGossipSubProtocols(gossipProtocols, features),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
-		pubsub.WithMessageIdFn(func(msg *pb.Message) string { return protocol.GossipID(msg.GetData()) }),
+		pubsub.WithMessageIdFn(func(msg *pb.Message) string { return protocol.GossipID(msg.GetTopic(), msg.GetData()) }),
 		pubsub.WithMaxMessageSize(8<<20), pubsub.WithFloodPublish(true))
 	if err != nil {
 		t.Fatal(err)
