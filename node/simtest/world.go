@@ -236,11 +236,13 @@ func (w *World) AgreeTitled(title string, from, to *Node, tlp protocol.TLP, coun
 // Until waits, in virtual time, until ok; ten minutes of it are too long.
 func (w *World) Until(what string, ok func() bool) {
 	w.T.Helper()
-	for range 6000 {
+	pause := 100 * time.Millisecond
+	for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(pause) {
 		if ok() {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		// To look costs more than to wait, where there are many nodes.
+		pause = min(pause+pause/10, 2*time.Second)
 	}
 	w.T.Fatalf("ten minutes passed before %s", what)
 }
