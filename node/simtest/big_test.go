@@ -76,4 +76,3 @@ func held(t *testing.T, nodes, authors []*Node) bool {
 		return true
 	})
 }
-
