@@ -24,7 +24,7 @@ func (p *Puppet) proofs(from *Node) (out []protocol.ForkProof) {
 // they meet, all twenty hold the same proof, byte for byte, set the same entries aside, and
 // nobody else's feed is touched.
 func TestI4TwoHistoriesToTwoHalves(t *testing.T) {
-	t.Parallel()
+	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 21)
 		defer w.Close()

@@ -32,7 +32,7 @@ func subscriptions(count int) *pb.RPC {
 // is kept of it stays within its share and the bounds; honest records come through, nothing of
 // honest members is lacking, and no honest node is refused or cut off by another.
 func TestI6FloodsStayWithinBounds(t *testing.T) {
-	t.Parallel()
+	j := long(t, 21)
 	const quota = 128 << 10
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 21, func(w *World) { w.Config = func(c *node.Config) { c.OrgQuota = quota } })
@@ -135,6 +135,7 @@ func TestI6FloodsStayWithinBounds(t *testing.T) {
 		if n := w.Ended(honest); n > 0 {
 			t.Errorf("%d connections among honest nodes ended", n)
 		}
+		j.note("%d entries over the share were refused", refused)
 		// The flood goes on, and is no longer anybody's trouble: a record still arrives at once.
 		p.Gossip(honest[3], "c2", main.Fill(50, 2000)...)
 		tr.publish(1)

@@ -15,7 +15,7 @@ import (
 // holds every one of them, also of what others may read; it reads nothing of what was sealed
 // before there was an agreement with it, and from the agreement on everything.
 func TestI1LateJoiner(t *testing.T) {
-	t.Parallel()
+	j := long(t, 21)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 20)
 		defer w.Close()
@@ -31,7 +31,7 @@ func TestI1LateJoiner(t *testing.T) {
 		}
 		start := time.Now()
 		w.Until("the newcomer holds everything", func() bool { return same(t, w.Nodes) && envelopes(t, late) >= 220 })
-		t.Logf("%d envelopes after %v", envelopes(t, late), time.Since(start))
+		j.note("the newcomer held %d envelopes after %v", envelopes(t, late), time.Since(start).Round(time.Second))
 		w.Agree(author, late, protocol.TLPAmber, "*")
 		for i := range 5 {
 			publish(t, author, "c2", fmt.Sprintf("203.0.113.%d\n", i), green)
@@ -57,9 +57,10 @@ func TestI1LateJoiner(t *testing.T) {
 // than fits through it. What others drop for it is counted and fetched later: it ends with everything. Nobody
 // else waits for it.
 func TestI1SlowReader(t *testing.T) {
-	t.Parallel()
+	j := long(t, 20)
 	synctest.Test(t, func(t *testing.T) {
 		w := New(t)
+		w.Settled = true
 		defer w.Close()
 		for i := range 20 {
 			w.Bandwidth = 0
@@ -76,9 +77,9 @@ func TestI1SlowReader(t *testing.T) {
 		tr.publish(1)
 		w.Until("all is well", func() bool { return tr.read() && same(t, w.Nodes) })
 		start := time.Now()
-		tr.publish(200)
+		tr.publish(330)
 		w.soon(30*time.Second, "the others have everything", func() bool { return same(t, fast) && tr.readBy(fast[5]) })
-		t.Logf("the others had everything after %v", time.Since(start))
+		others := time.Since(start)
 		if same(t, w.Nodes) {
 			t.Error("the slow reader has everything as soon as the others: it was not slow")
 		}
@@ -87,7 +88,7 @@ func TestI1SlowReader(t *testing.T) {
 		for _, n := range w.Nodes {
 			dropped += gossipCounts(t, n).Dropped
 		}
-		t.Logf("the slow reader had everything after %v; %d messages were dropped in queues", time.Since(start), dropped)
+		j.note("the others had %d records after %v, the slow one after %v; %d messages were dropped in queues", len(tr.values), others, time.Since(start).Round(time.Second), dropped)
 		if dropped == 0 {
 			t.Error("no queue overflowed, so nothing was shown")
 		}

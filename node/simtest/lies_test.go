@@ -58,7 +58,7 @@ func (l *Log) Record(key crypto.EpochKey, value string, sealedAt time.Time) *cry
 // or in the future; the highest numbers that there are make nothing of others' look incomplete,
 // and nobody compares more often than before.
 func TestI3LiesAboutSeqAndClock(t *testing.T) {
-	t.Parallel()
+	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 21)
 		defer w.Close()

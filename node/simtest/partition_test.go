@@ -11,7 +11,7 @@ import (
 // sides go on to publish: longer than gossip remembers anything. After it heals every node
 // holds every entry of every feed, and every reader finds every record.
 func TestI1PartitionOfTwoMinutes(t *testing.T) {
-	t.Parallel()
+	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 24)
 		defer w.Close()
@@ -38,7 +38,7 @@ func TestI1PartitionOfTwoMinutes(t *testing.T) {
 // TestI1Churn: nodes go down and come up all the time, authors among them, while others
 // publish. Once they are all up, nothing is lacking anywhere.
 func TestI1Churn(t *testing.T) {
-	t.Parallel()
+	j := long(t, 20)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 20)
 		defer w.Close()
@@ -72,7 +72,7 @@ func TestI1Churn(t *testing.T) {
 				t.Errorf("%s: %d missing in %d feeds, %d forked, %v", n.Name, st.Missing, st.Gaps, st.Forked, err)
 			}
 		}
-		t.Logf("%d times a node went or came; %d records", turns, len(tr.values))
+		j.note("%d times a node went or came, %d records", turns, len(tr.values))
 	})
 }
 
@@ -80,7 +80,7 @@ func TestI1Churn(t *testing.T) {
 // another one hears nobody but one node. It never heals. Everything gets everywhere, by
 // way of others.
 func TestI1OneWayForever(t *testing.T) {
-	t.Parallel()
+	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 20)
 		defer w.Close()

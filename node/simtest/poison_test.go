@@ -41,7 +41,7 @@ func forgeries(t *testing.T, raw []byte) [][]byte {
 // genuine one through, to one node. It reaches all by gossip, before any comparison could
 // bring it; forged evidence against its author is believed by nobody.
 func TestI1PoisonedIdsSuppressNothing(t *testing.T) {
-	t.Parallel()
+	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 21)
 		defer w.Close()

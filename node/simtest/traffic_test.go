@@ -31,19 +31,43 @@ func summary(format string, args ...any) {
 	fmt.Fprintln(f, line)
 }
 
-// long skips a test that takes more than about ten seconds, unless it is asked for.
-func long(t *testing.T) {
+// job is a test that is too long for every go test, and what it found out.
+type job struct{ found string }
+
+// long skips a test that takes more than about ten seconds, unless it is asked for, and notes
+// whether it ran, with how many nodes, and what it found.
+func long(t *testing.T, nodes int) *job {
 	t.Helper()
 	if os.Getenv(meshesEnv) == "" {
 		summary("NOT RUN %s: %s is not set", t.Name(), meshesEnv)
 		t.Skip(meshesEnv + " is not set")
 	}
+	t.Parallel()
+	j, began := &job{}, time.Now()
+	t.Cleanup(func() {
+		if !t.Failed() {
+			summary("RAN %s %d nodes: %s; %v of real time", t.Name(), nodes, j.found, time.Since(began).Round(time.Second))
+		}
+	})
+	return j
+}
+
+func (j *job) note(format string, args ...any) { j.found = fmt.Sprintf(format, args...) }
+
+// notShort skips a test with twenty nodes where the race detector makes it take minutes.
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("twenty nodes under the race detector take minutes; the smaller scenarios run")
+	}
+	t.Parallel()
 }
 
 // meshOf makes a network of organisations, all up and in topic c2.
 func meshOf(t *testing.T, count int, more ...func(w *World)) *World {
 	t.Helper()
 	w := New(t)
+	w.Settled = true
 	for _, fn := range more {
 		fn(w)
 	}

@@ -61,7 +61,7 @@ type laterHeader struct {
 // said so. What either says in a later version is refused where it is said, is passed on by
 // nobody, and costs no honest node anything.
 func TestMixedVersions(t *testing.T) {
-	t.Parallel()
+	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 22)
 		defer w.Close()

@@ -18,7 +18,7 @@ import (
 // the node says what it lacks, never calls the feed complete, and believes in no entry that
 // no author signed. Then it hears of the others again, and has everything.
 func TestI3WithholdingIsShown(t *testing.T) {
-	t.Parallel()
+	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := meshOf(t, 21)
 		defer w.Close()

@@ -32,6 +32,9 @@ type World struct {
 
 	// Config, if not nil, changes what nodes to come are opened with.
 	Config func(*node.Config)
+	// Settled makes a network in which nothing of its founding has to spread: cards hold addresses
+	// from the start, and every invitation tells of all members. It makes large worlds cheap.
+	Settled bool
 	// Bandwidth, in bits per second each way, of the links of nodes to come; 0: 100 Mbit/s.
 	Bandwidth int
 
@@ -90,11 +93,16 @@ func (w *World) Close() {
 // Add founds an organisation with one node, which is not up yet.
 func (w *World) Add(name string, kind protocol.OrgKind, country string) *Node {
 	w.T.Helper()
-	ident, err := node.NewIdentity(node.InitRequest{Name: name, Kind: kind, Country: country})
+	n := &Node{Name: name, w: w, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
+	req := node.InitRequest{Name: name, Kind: kind, Country: country}
+	if w.Settled {
+		req.Addrs = []string{n.addr()}
+	}
+	ident, err := node.NewIdentity(req)
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	n := &Node{Name: name, w: w, Keys: ident.Keys, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
+	n.Keys = ident.Keys
 	if w.Dir != "" {
 		n.Dir = filepath.Join(w.Dir, fmt.Sprint(n.index))
 	}
@@ -168,8 +176,12 @@ func (w *World) Network() {
 		w.T.Fatal(err)
 	}
 	founder.Up()
-	for _, n := range w.Nodes[1:] {
-		w.Invite(n)
+	if w.Settled {
+		w.inviteAll()
+	} else {
+		for _, n := range w.Nodes[1:] {
+			w.Invite(n)
+		}
 	}
 	for _, n := range w.Nodes[1:] {
 		n.Up()
@@ -195,6 +207,33 @@ func (w *World) Invite(n *Node) {
 		w.T.Fatal(err)
 	}
 	w.invites[n.index] = inv
+}
+
+// inviteAll is Invite for all nodes, each of which is told of all others.
+func (w *World) inviteAll() {
+	w.T.Helper()
+	all := &protocol.Invite{}
+	for _, n := range w.Nodes[1:] {
+		inv, err := w.Nodes[0].Invite(&n.OwnCard().Signed, time.Hour)
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		w.invites[n.index] = inv
+		all.Cards = append(all.Cards, n.OwnCard().Signed)
+		all.Statements = append(all.Statements, slices.DeleteFunc(slices.Clone(inv.Statements), func(st protocol.RosterStatement) bool { return st.Kind == protocol.StatementGenesis })...)
+	}
+	var joins sync.WaitGroup // to verify all of it is most of the work of a large world
+	for _, n := range w.Nodes[1:] {
+		joins.Go(func() {
+			inv := *w.invites[n.index]
+			inv.Cards = slices.Concat(inv.Cards, all.Cards)
+			inv.Statements = slices.Concat(inv.Statements, all.Statements)
+			if _, err := n.Join(&inv); err != nil {
+				w.T.Error(err)
+			}
+		})
+	}
+	joins.Wait()
 }
 
 // Agree makes the two parties trust each other and sign an agreement by which from may
