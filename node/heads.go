@@ -89,6 +89,9 @@ func (n *Node) loadHeads() error {
 func (n *Node) takeHeads(list []protocol.Signed) (fresh int, gap bool, err error) {
 	s := n.snap.Load()
 	for i := range list {
+		if n.heads.stale(s.network, &list[i]) {
+			continue // most of what a peer lists; to verify it all would be the cost of a comparison
+		}
 		h, err := crypto.VerifyHead(s.network, &list[i])
 		if err != nil {
 			return fresh, gap, err
@@ -112,6 +115,16 @@ func (n *Node) takeHeads(list []protocol.Signed) (fresh int, gap bool, err error
 		}
 	}
 	return fresh, gap, nil
+}
+
+// stale reports whether a head, true or not, says nothing that is not known of its feed.
+func (t *headTable) stale(network protocol.NetworkID, signed *protocol.Signed) bool {
+	var h protocol.Head
+	if protocol.Decode(signed.Statement, protocol.MaxStatementSize, &h) != nil {
+		return false
+	}
+	old := t.get(h.Origin.FeedID(network))
+	return old != nil && !h.Newer(&old.Head)
 }
 
 func (t *headTable) take(feed protocol.FeedID, h *protocol.Head, signed *protocol.Signed) bool {

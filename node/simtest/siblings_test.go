@@ -2,17 +2,12 @@ package simtest
 
 import (
 	"context"
-	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/marcopolo/simnet"
-
 	"github.com/entente-mesh/entente/node"
-	"github.com/entente-mesh/entente/node/mesh"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -29,17 +24,8 @@ func (w *World) addSibling(of *Node, name string) *Node {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	n := &Node{Name: name, w: w, Keys: keys, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
-	if w.Dir != "" {
-		n.Dir = filepath.Join(w.Dir, fmt.Sprint(n.index))
-	}
-	n.Node, err = node.Open(node.Config{Dir: n.Dir, Keys: keys, Log: w.log(name), SyncEvery: 30 * time.Second,
-		Listen:      []string{fmt.Sprintf("/ip4/%s/udp/8000/quic-v1", n.ip)},
-		HostOptions: []mesh.HostOption{w.quic(n.ip)}})
-	if err != nil {
-		w.T.Fatal(err)
-	}
-	w.Nodes = append(w.Nodes, n)
+	n := w.place(name)
+	n.begin(keys, nil)
 	if _, err := n.Enrol(inv); err != nil {
 		w.T.Fatal(err)
 	}
