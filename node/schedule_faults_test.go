@@ -264,3 +264,6 @@ func (w *scheduled) deleteKeys(m *member, which func(k string) bool) {
 		})
 	}
 }
+
+// exercises is what a run of many schedules must have exercised.
+var exercises = []string{}

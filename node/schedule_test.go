@@ -1,18 +1,26 @@
 package node
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
-	"github.com/entente-mesh/entente/node/disk"
-	"github.com/entente-mesh/entente/protocol"
 )
 
 // The seeded simulator. A schedule is drawn from a seed: which nodes publish, compare, gossip,
@@ -22,26 +30,38 @@ import (
 // follows from the seed. After every step it looks at what must never happen (safety); then
 // the faults stop, or stay in one direction for ever, and everything must arrive (liveness).
 //
-//	go test ./node -run TestSchedules                      some, within a time
+//	go test ./node -run TestSchedules                      2,000 of them
 //	go test ./node -run TestSchedules -schedules 100000    as many as that
 //	go test ./node -run TestSchedules -seed 4711 -v        one again, with all that happened
+//
+// This file runs schedules; schedule_world_test.go holds what they are about, _steps_ what
+// nodes do, _faults_ what befalls them, _checks_ what is asserted.
 var (
-	scheduleCount = flag.Int("schedules", 0, "run so many schedules, however long it takes")
-	scheduleFrom  = flag.Uint64("schedules.from", 1, "seed of the first schedule")
-	scheduleSeed  = flag.Uint64("seed", 0, "run the schedule of this seed only")
+	scheduleCount   = flag.Int("schedules", 2000, "run so many schedules")
+	scheduleFrom    = flag.Uint64("schedules.from", 1, "seed of the first schedule")
+	scheduleWorkers = flag.Int("schedules.workers", min(2, runtime.NumCPU()), "in so many processes; 1: in this one")
+	scheduleSeed    = flag.Uint64("seed", 0, "run the schedule of this seed only")
+	scheduleStride  = flag.Uint64("schedules.stride", 0, "what a worker adds to a seed for the next; set by the test itself")
+	scheduleResult  = flag.String("schedules.result", "", "where a worker writes what came of them; set by the test itself")
 )
 
 // schedule runs the schedule of a seed. It returns what went wrong, empty for nothing, and
 // all that happened.
 func schedule(t *testing.T, seed uint64, bug defect) (wrong string, log []string) {
-	which := int(seed % uint64(len(topologies)))
-	crypto.KeepVerified(1 << 16)
-	tp := templateOf(t, which, bug)
+	wrong, log, _ = scheduleCounted(t, seed, bug)
+	return wrong, log
+}
+
+// scheduleCounted also counts what was exercised.
+func scheduleCounted(t *testing.T, seed uint64, bug defect) (wrong string, log []string, counts tally) {
+	keepVerified()
+	rng := rand.New(rand.NewPCG(seed, 3))
+	tp := templateOf(t, shapes[rng.IntN(len(shapes))], rng.IntN(8) == 0, bug)
 	cryptotest.SetGlobalRandom(t, seed)
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(simEpoch)
-		w := &scheduled{t: t, rng: rand.New(rand.NewPCG(seed, 3)), defect: bug, facts: map[string]*fact{}, edges: tp.edges, ended: map[[2]int]bool{}, over: map[[2]int]bool{},
-			published: map[protocol.FeedID]map[uint64]protocol.Hash{}, signers: map[protocol.SigningKey]*member{}}
+		w := newWorld(t, tp, rng, bug)
+		counts = w.did
 		defer func() {
 			log = w.log
 			if r := recover(); r != nil {
@@ -61,23 +81,10 @@ func schedule(t *testing.T, seed uint64, bug defect) (wrong string, log []string
 				log = w.log
 			}
 		}()
-		for i := range tp.names {
-			d := new(disk.Disk)
-			d.Restore(tp.disks[i], "sim")
-			d.Restore(tp.disks[i], simData)
-			d.Restore(tp.disks[i], simAnchor)
-			d.Torn = bug == torn
-			d.Lazy = bug == unsynced
-			d.Flush()
-			m := &member{w: w, name: tp.names[i], index: i, keys: tp.keys[i], disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{}, gone: map[string]bool{}, perhaps: map[string]bool{}}
-			m.hostile = i == len(tp.names)-1
-			w.members = append(w.members, m)
-			w.signers[m.keys.Signing.Public()] = m
-		}
 		for _, m := range w.members {
 			w.start(m)
 		}
-		steps := 30 + w.rng.IntN(70)
+		steps := stepsOf(rng)
 		for w.step = 1; w.step <= steps; w.step++ {
 			w.oneStep()
 			if bug == unsynced && w.rng.IntN(4) == 0 {
@@ -86,11 +93,122 @@ func schedule(t *testing.T, seed uint64, bug defect) (wrong string, log []string
 		}
 		w.heal()
 	})
-	return wrong, log
+	return wrong, log, counts
 }
 
-// TestSchedules runs schedules one after the other: what is random in the process is set by
-// their seeds.
+// keepVerified: every node verifies for itself; that the same bytes are good needs to be found
+// out once.
+var keepVerified = sync.OnceFunc(func() { crypto.KeepVerified(1 << 16) })
+
+// stepsOf draws how long a schedule is: most defects need few steps, some need many.
+func stepsOf(rng *rand.Rand) int {
+	switch rng.IntN(16) {
+	case 0:
+		return 100 + rng.IntN(150)
+	case 1, 2, 3, 4:
+		return 50 + rng.IntN(50)
+	}
+	return 15 + rng.IntN(35)
+}
+
+// tally counts what schedules exercised.
+type tally map[string]int
+
+func (c tally) add(o tally) {
+	for k, n := range o {
+		c[k] += n
+	}
+}
+
+// String lists the counts, the most frequent first.
+func (c tally) String() string {
+	keys := slices.SortedFunc(maps.Keys(c), func(a, b string) int {
+		if c[a] != c[b] {
+			return c[b] - c[a]
+		}
+		return strings.Compare(a, b)
+	})
+	for i, k := range keys {
+		keys[i] = fmt.Sprintf("%d %s", c[k], k)
+	}
+	return strings.Join(keys, ", ")
+}
+
+// result is what came of the schedules of one process.
+type result struct {
+	Ran    int
+	Did    tally
+	Failed []failure
+}
+
+type failure struct {
+	Seed  uint64
+	Wrong string
+	Log   []string // the end of it
+}
+
+// mostFailures is how many failing seeds end a run.
+const mostFailures = 20
+
+// runSchedules runs the schedules of every stride-th seed of a range in this process.
+func runSchedules(t *testing.T, from, to, stride uint64, until time.Time) result {
+	r := result{Did: tally{}}
+	for seed := from; seed < to && len(r.Failed) < mostFailures; seed += stride {
+		if !until.IsZero() && time.Now().After(until) {
+			break
+		}
+		wrong, log, did := scheduleCounted(t, seed, none)
+		if wrong != "" {
+			r.Failed = append(r.Failed, failure{seed, wrong, log[max(0, len(log)-30):]})
+		}
+		r.Did.add(did)
+		r.Ran++
+	}
+	return r
+}
+
+// runWorkers runs the schedules of a range in processes of their own: what is random in a
+// process is set by the seed of the one schedule that it runs.
+func runWorkers(t *testing.T, from, to uint64, workers int) result {
+	all := result{Did: tally{}}
+	dir := t.TempDir()
+	type process struct {
+		cmd  *exec.Cmd
+		out  bytes.Buffer
+		file string
+	}
+	var list []*process
+	for i := range workers {
+		p := &process{file: filepath.Join(dir, fmt.Sprint(i))}
+		p.cmd = exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSchedules$", "-test.timeout=0",
+			fmt.Sprintf("-schedules.from=%d", from+uint64(i)), fmt.Sprintf("-schedules=%d", to-from-uint64(i)),
+			fmt.Sprintf("-schedules.stride=%d", workers), "-schedules.result="+p.file)
+		p.cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
+		p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+		if err := p.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+	for _, p := range list {
+		err := p.cmd.Wait()
+		var r result
+		b, rerr := os.ReadFile(p.file)
+		if err := errors.Join(err, rerr); err != nil {
+			t.Errorf("a worker ended: %v\n%s", err, p.out.String())
+			continue
+		}
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatal(err)
+		}
+		all.Ran += r.Ran
+		all.Did.add(r.Did)
+		all.Failed = append(all.Failed, r.Failed...)
+	}
+	return all
+}
+
+// TestSchedules runs schedules, and shows what they exercised.
 func TestSchedules(t *testing.T) {
 	if *scheduleSeed != 0 {
 		wrong, log := schedule(t, *scheduleSeed, none)
@@ -102,24 +220,38 @@ func TestSchedules(t *testing.T) {
 		}
 		return
 	}
-	begin, limit := time.Now(), 15*time.Second
-	if testing.Short() {
-		limit = 2 * time.Second
-	}
-	ran := 0
-	for seed := *scheduleFrom; ; seed++ {
-		if *scheduleCount > 0 && ran >= *scheduleCount || *scheduleCount == 0 && time.Since(begin) > limit {
-			break
+	from, to := *scheduleFrom, *scheduleFrom+uint64(*scheduleCount)
+	if *scheduleResult != "" {
+		b, err := json.Marshal(runSchedules(t, from, to, *scheduleStride, time.Time{}))
+		if err == nil {
+			err = os.WriteFile(*scheduleResult, b, 0o600)
 		}
-		if wrong, log := schedule(t, seed, none); wrong != "" {
-			t.Errorf("seed %d: %s\nrun it again: go test ./node -run TestSchedules -seed %d -v\n%s", seed, wrong, seed, strings.Join(log[max(0, len(log)-30):], "\n"))
-			if *scheduleCount == 0 {
-				return
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	begin := time.Now()
+	var r result
+	switch {
+	case testing.Short():
+		r = runSchedules(t, from, to, 1, begin.Add(2*time.Second))
+	case *scheduleWorkers > 1:
+		r = runWorkers(t, from, to, *scheduleWorkers)
+	default:
+		r = runSchedules(t, from, to, 1, time.Time{})
+	}
+	for _, f := range r.Failed {
+		t.Errorf("seed %d: %s\nrun it again: go test ./node -run TestSchedules -seed %d -v\n%s", f.Seed, f.Wrong, f.Seed, strings.Join(f.Log, "\n"))
+	}
+	if !testing.Short() && r.Ran >= 2000 {
+		for _, k := range exercises {
+			if r.Did[k] == 0 {
+				t.Errorf("no schedule exercised: %s", k)
 			}
 		}
-		ran++
 	}
-	t.Logf("RAN %d schedules in %v", ran, time.Since(begin).Round(time.Millisecond))
+	fmt.Printf("RAN %d schedules in %v: %v\n", r.Ran, time.Since(begin).Round(time.Millisecond), r.Did)
 }
 
 // TestSchedulesFindDefects: for each defect some schedule goes wrong, soon.

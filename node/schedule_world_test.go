@@ -101,6 +101,7 @@ type scheduled struct {
 	old        [][]byte // entries seen, for replaying
 	equivocals int
 	values     int
+	did        tally
 }
 
 func (w *scheduled) logf(format string, args ...any) {
@@ -142,14 +143,21 @@ var topologies = []struct {
 // simEpoch is how long after the beginning of its bubble a schedule begins.
 const simEpoch = 24 * time.Hour
 
-var templates = sync.OnceValue(func() map[int]*template { return map[int]*template{} })
+var templates = sync.OnceValue(func() map[templateKey]*template { return map[templateKey]*template{} })
+
+// shapes says how often each of the topologies is drawn: what happens needs few nodes, and
+// everybody compares with everybody at the end.
+var shapes = []int{0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3}
+
+type templateKey struct {
+	which    int
+	fresh    bool // nobody has heard yet of what others signed
+	anchored bool
+}
 
 // templateOf makes a network once; schedules work on copies of its disks.
-func templateOf(t *testing.T, which int, bug defect) *template {
-	key := which
-	if bug == noAnchor {
-		key += 100
-	}
+func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
+	key := templateKey{which, fresh, bug != noAnchor}
 	if tp := templates()[key]; tp != nil {
 		return tp
 	}
@@ -178,12 +186,37 @@ func templateOf(t *testing.T, which int, bug defect) *template {
 		for _, e := range top.edges {
 			tp.edges[e] = agree(t, nodes[e[0]], nodes[e[1]], protocol.TLPAmber, "*")
 		}
+		if !fresh {
+			for _, n := range nodes {
+				carry(t, n, slices.DeleteFunc(slices.Clone(nodes), func(o *Node) bool { return o == n })...)
+			}
+		}
 		for _, n := range nodes {
 			n.Close()
 		}
 	})
 	templates()[key] = tp
 	return tp
+}
+
+// newWorld makes a network of which nobody runs yet.
+func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled {
+	w := &scheduled{t: t, rng: rng, defect: bug, facts: map[string]*fact{}, edges: tp.edges, ended: map[[2]int]bool{}, over: map[[2]int]bool{},
+		published: map[protocol.FeedID]map[uint64]protocol.Hash{}, signers: map[protocol.SigningKey]*member{}, did: tally{}}
+	for i := range tp.names {
+		d := new(disk.Disk)
+		d.Restore(tp.disks[i], "sim")
+		d.Restore(tp.disks[i], simData)
+		d.Restore(tp.disks[i], simAnchor)
+		d.Torn = bug == torn
+		d.Lazy = bug == unsynced
+		d.Flush()
+		m := &member{w: w, name: tp.names[i], index: i, keys: tp.keys[i], disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{}, gone: map[string]bool{}, perhaps: map[string]bool{}}
+		m.hostile = i == len(tp.names)-1
+		w.members = append(w.members, m)
+		w.signers[m.keys.Signing.Public()] = m
+	}
+	return w
 }
 
 // do runs fn, and takes a node down whose power was cut in it. It reports whether fn ended,
