@@ -26,6 +26,7 @@ const (
 	kindWithheld   = "n/withheld/"
 	kindLate       = "n/late/"
 	kindReceipt    = "n/receipt/"
+	kindLetter     = "n/letter/"
 )
 
 const maxDocument = 8 << 20

@@ -199,7 +199,7 @@ func (w *scheduled) keep(m *member) { w.keepState(m) }
 
 func (w *scheduled) keepState(m *member) bool {
 	return w.do(m.name+" looks after its state", func() error {
-		err := errors.Join(m.n.grantLate(), m.n.resealForked(context.Background()))
+		err := errors.Join(m.n.sendLetters(), m.n.grantLate(), m.n.resealForked(context.Background()))
 		if err == nil {
 			err = errors.Join(m.n.gate.reopenEarly(), m.n.gate.drain())
 		}
