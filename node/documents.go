@@ -31,6 +31,7 @@ const (
 	kindConflict   = "n/conflict/" // cards of one order that differ
 	kindHandout    = "n/handout/"  // what left this node in files and streams
 	kindAddrs      = "n/addrs/"    // where nodes of this organisation say that they listen
+	kindLetter     = "n/letter/"
 )
 
 const maxDocument = 8 << 20

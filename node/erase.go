@@ -433,9 +433,11 @@ func (n *Node) without(body *protocol.Body, gone func(protocol.RecordID) bool) (
 }
 
 // resealBody appends a body of records that were published before. It goes to those of its
-// readers that may have all of it today.
+// readers that may have all of it today; one whose card is not fresh is given the key when a
+// fresh one has come, as it would be for what it had before.
 func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []resealed) error {
 	now := uint64(nowMillis())
+	state := a.snap.policy.AsIfFresh()
 	var orgs []protocol.OrgID
 	for _, org := range doc.Orgs {
 		if _, ok := a.secretWith(org); !ok {
@@ -449,7 +451,7 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 				kind = o.Type
 			}
 			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, RecordedAt: doc.At}
-			if !policy.Decide(a.snap.policy, a.n.org, org, subject, now).Allow {
+			if !policy.Decide(state, a.n.org, org, subject, now).Allow {
 				may = false
 				break
 			}

@@ -447,7 +447,7 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		slices.EqualFunc(sortedSet(held.doc.Rejections), item.Rejections, bytes.Equal) && slices.EqualFunc(sortedSet(held.doc.Terminations), item.Terminations, bytes.Equal) {
 		return nil
 	}
-	if err := n.keepAgreement(&a.Signed, item.Proposer); err != nil {
+	if err := n.keepAgreement(&a.Signed, item.Proposer, nil); err != nil {
 		return err
 	}
 	for kind, list := range map[protocol.LetterKind][][]byte{protocol.LetterTermination: item.Terminations, protocol.LetterRejection: item.Rejections} {
@@ -456,7 +456,7 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 			if err := protocol.Decode(raw, maxDocument, &o); err != nil {
 				return err
 			}
-			if err := n.keepEnd(a.ID, &o, kind); err != nil {
+			if err := n.keepEnd(a.ID, &o, kind, nil); err != nil {
 				return err
 			}
 		}
