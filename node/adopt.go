@@ -12,8 +12,8 @@ import (
 // erases what that one published. What it published after the backup comes back from peers,
 // without the account of for whom it was sealed; that is found again here.
 
-// adopt tells for whom an entry of another node of this organisation was sealed, by the epochs
-// that the restored node has from it; nil if it has none, as a sibling has none.
+// adopt tells for whom an entry of another node of this organisation was sealed, for which this
+// node answers now, by the epochs that it has from it; nil if it has none.
 func (r *reader) adopt(env *crypto.VerifiedEnvelope, topic string, body *protocol.Body) *publishedDoc {
 	var orgs []protocol.OrgID
 	for _, ep := range r.epochs {

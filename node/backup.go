@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,8 +61,8 @@ type BackupLeftOut struct {
 // which the others are verified. What is not named here is the node's own, and begins anew with
 // another node: where its feeds stood, what it was told about keys, whether it was restored.
 var (
-	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAgreement, kindErase, kindFork, kindHead, kindLate, kindPin,
-		kindPublished, kindQuarantine, kindReceipt, kindSecret, kindTopic}
+	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindAgreement, kindConflict, kindErase, kindErasure, kindFork, kindGone,
+		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindSecret, kindTopic}
 	backupLeft     = []string{kindFeedNumber, kindWithheld}
 	backupSettings = []string{"network"}
 	leftSettings   = []string{"restored"}
@@ -90,6 +91,22 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*Backu
 		}
 		op = &protocol.BackupKey{Op: key.UnsafeSeed()}
 	}
+	// Noted first: an erasure names the copies that it does not reach.
+	h, err := n.handOut(handoutBackup, fmt.Sprintf("sealed for %d keys kept off line", len(recipients)), 0, true)
+	if err != nil {
+		return nil, err
+	}
+	info, err := n.backup(ctx, w, recipients, op)
+	if info == nil {
+		info = new(BackupInfo)
+	}
+	if err = errors.Join(err, h.end(math.MaxInt64, info.Records)); err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+func (n *Node) backup(ctx context.Context, w io.Writer, recipients []crypto.BackupRecipient, op *protocol.BackupKey) (*BackupInfo, error) {
 	sealed, err := crypto.SealBackup(w, recipients)
 	if err != nil {
 		return nil, err
@@ -134,7 +151,8 @@ func (n *Node) backupRecipients(texts []string) ([]crypto.BackupRecipient, error
 		}
 		out = append(out, r)
 	}
-	return out, nil
+	_, err := crypto.SealBackup(io.Discard, out) // whether they go together
+	return out, err
 }
 
 // backupWriter writes one backup, from one state of the store.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -93,6 +94,25 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return nil
 	case kindAgreement:
 		return b.checkAgreement(id, value)
+	case kindAddrs:
+		return read(32, new(addrsDoc))
+	case kindConflict:
+		return read(32, new(conflictDoc))
+	case kindErasure:
+		var doc erasureDoc
+		if err := read(32, &doc); err != nil {
+			return err
+		}
+		if h := sha256.Sum256(doc.Item); !bytes.Equal(h[:], id) {
+			return protocol.Errorf(protocol.ErrWrongContext, "an erasure is another one than it is kept as")
+		}
+		return protocol.Decode(doc.Item, protocol.MaxSiblingItem, new(protocol.SiblingErasure))
+	case kindGone:
+		return read(0, new(goneDoc))
+	case kindHandout:
+		return read(8, new(handoutDoc))
+	case kindLetter:
+		return read(8, new(pendingLetter))
 	case kindErase:
 		return b.checkErase(id, value)
 	case kindFork:

@@ -491,7 +491,7 @@ func TestRestoredNodeSpeaksForTheLostOne(t *testing.T) {
 	}
 	// Without the operational key it may not: the record is erased here only.
 	n.keys.Op = nil
-	if rep, err := n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{recordOf(t, n, "198.51.100.6")}, Reason: protocol.EraseRequest}); err != nil || rep.Signed != 0 || rep.Local != 1 {
+	if rep, err := n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{recordOf(t, n, "198.51.100.6")}, Reason: protocol.EraseRequest}); err != nil || rep.Signed != 0 || rep.Siblings != 1 {
 		t.Errorf("without the operational key: %+v, %v", rep, err)
 	}
 }
@@ -546,7 +546,7 @@ func inMemory(t testing.TB, data []byte, key offline) *Node {
 		t.Fatal(err)
 	}
 	k.Op = *b.op
-	signed, _, err := enrol(b.cards[k.Org], *b.op, nodeEntry(k))
+	signed, _, err := enrol(b.cards[k.Org], *b.op, entryOf(t, k))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -554,4 +554,13 @@ func inMemory(t testing.TB, data []byte, key offline) *Node {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func entryOf(t testing.TB, k *Keys) protocol.NodeEntry {
+	t.Helper()
+	r, err := k.request(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Entry
 }

@@ -1,11 +1,7 @@
 package node
 
 import (
-	"bytes"
-	"context"
-	"os"
-	"path/filepath"
-	"slices"
+	"errors"
 	"strings"
 	"testing"
 
@@ -13,207 +9,224 @@ import (
 	"github.com/entente-mesh/entente/protocol"
 )
 
-// signedBy signs the next card of an organisation after a change.
-func signedBy(t testing.TB, c *crypto.Card, op crypto.OpSigner, change func(*protocol.Card)) *crypto.Card {
+// resign puts a card of one's own making in place of the own one.
+func resign(t testing.TB, n *Node, c *protocol.Card) {
 	t.Helper()
-	next := c.Card
-	next.Serial++
-	change(&next)
-	signed, err := crypto.SignCard(&next, op)
+	signed, err := crypto.SignCard(c, n.keys.Op)
+	if err == nil {
+		err = n.putOwnCard(&signed)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := crypto.VerifyCard(&signed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
-// TestRestoredCard: the first card of a restored node comes after any that the lost one signed;
-// it keeps every node listed, lets none of them connect, and brings back no removal.
-func TestRestoredCard(t *testing.T) {
-	nodes := testNetwork(t, "Author", "Partner")
-	author, partner := nodes[0], nodes[1]
-	key := newOffline(t)
-	publishList(t, author, "198.51.100.1\n", green)
-	sibling := secondNode(t, author)
-	data := backupOf(t, author, key)
-	op := author.keys.Op
-	held := author.OwnCard()
+func requestOf(t testing.TB, org protocol.OrgID) *crypto.NodeRequest {
+	t.Helper()
+	_, req, err := NewNode(org, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
 
-	n, out := restoreInto(t, filepath.Join(t.TempDir(), "d"), data, key)
-	card := n.OwnCard()
-	now := uint64(nowMillis())
-	if card.Serial <= held.Serial+serialJump-1 || card.Serial > held.Serial+2*serialJump || card.Node(n.ID()) == nil {
-		t.Errorf("serial %d follows %d", card.Serial, held.Serial)
+func TestApproveRefuses(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	good := requestOf(t, first.Org())
+	words := strings.Join(good.Words(), " ")
+	forged := good.Signed
+	forged.Sigs = []protocol.KeySignature{{Key: good.Signed.Sigs[0].Key}}
+	lifted := good.NodeRequest
+	lifted.Entry.Recipient = requestOf(t, first.Org()).Entry.Recipient // another reader under this node's name
+	swapped := protocol.Signed{Statement: protocol.Encode(&lifted), Sigs: good.Signed.Sigs}
+	unbound := good.NodeRequest
+	unbound.Entry.Node = requestOf(t, first.Org()).Entry.Node
+	keys, own, err := NewNode(first.Org(), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, id := range []protocol.NodeID{author.ID(), sibling.ID()} {
-		if e := card.Node(id); e == nil || e.NotAfter > now || !slices.Contains(out.Ended, id) {
-			t.Errorf("a node that was listed is now %+v", e)
-		}
+	unbound = own.NodeRequest
+	unbound.Entry.Node = good.Entry.Node
+	other, err := crypto.SignNodeRequest(&unbound, keys.Signing)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !card.Fresh(now) || !card.Lists(author.keys.Signing.Public()) {
-		t.Error("the card is not fresh, or does not list the lost node any more")
+	removed := requestOf(t, first.Org())
+	if _, err := first.ApproveNode(&removed.Signed, strings.Join(removed.Words(), " ")); err != nil {
+		t.Fatal(err)
 	}
-	// A partner takes it over any card of the lost node, and lets the lost one in no more.
-	later := signedBy(t, held, op, func(c *protocol.Card) { c.Serial += 1000; c.Contact = "the lost node went on" })
-	for _, c := range []*crypto.Card{card, later} {
-		if err := (&view{n: partner}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{c.Signed}}); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := first.RemoveNode(removed.Entry.Node, false); err != nil {
+		t.Fatal(err)
 	}
-	s := partner.snap.Load()
-	if s.cards[n.Org()].Hash != card.Hash || s.nodes[n.ID()] != n.Org() || s.nodes[author.ID()] == n.Org() {
-		t.Error("the partner does not follow the restored node's card")
+	wordsOf := func(s *protocol.Signed) string {
+		return strings.Join(crypto.Words(protocol.OrgID(protocol.NodeRequestName(s.Statement))), " ")
 	}
-	if s.signers[author.keys.Signing.Public()].org != n.Org() {
-		t.Error("entries of the lost node are of nobody any more")
-	}
-
-	// With the newest card what was removed after the backup stays removed.
-	removed := signedBy(t, held, op, func(c *protocol.Card) {
-		e := c.Nodes[1]
-		c.Nodes = c.Nodes[:1]
-		c.Removed = []protocol.RemovedNode{{Node: e.Node, Signing: e.Signing, At: now, Binding: e.Binding}}
-	})
-	older := signedBy(t, held, op, func(c *protocol.Card) { c.Serial = 1 })
-	full := signedBy(t, held, op, func(c *protocol.Card) {
-		for len(c.Nodes) < protocol.MaxNodes {
-			id, err := crypto.GenerateIdentity()
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.Nodes = append(c.Nodes, nodeEntry(&Keys{Org: held.Org, Host: crypto.GenerateNode(), Signing: crypto.GenerateSigning(), Identities: []*crypto.Identity{id}}))
-		}
-	})
-	twin := signedBy(t, held, op, func(c *protocol.Card) { c.Serial--; c.Contact = "another" })
-	restore := func(c *protocol.SignedCard) (*Node, *Restored, error) {
-		dir := filepath.Join(t.TempDir(), "d")
-		out, err := Restore(context.Background(), bytes.NewReader(data), RestoreRequest{Dir: dir, Identities: key.ids, Card: c})
-		if err != nil {
-			return nil, out, err
-		}
-		return openDir(t, dir, false), out, nil
-	}
-	if n, _, err := restore(&removed.Signed); err != nil || n.OwnCard().Node(sibling.ID()) != nil || len(n.OwnCard().Card.Removed) != 1 || n.OwnCard().Serial <= removed.Serial {
-		t.Errorf("with the newest card: %v", err)
-	}
-	if n, _, err := restore(&older.Signed); err != nil || n.OwnCard().Serial <= held.Serial {
-		t.Errorf("with an older card: %v", err)
-	}
-	for _, tc := range []struct {
-		card *protocol.SignedCard
-		want string
+	for name, c := range map[string]struct {
+		at     *Node
+		signed protocol.Signed
+		words  string
+		want   error
 	}{
-		{&partner.OwnCard().Signed, "the card given is of Partner"},
-		{&twin.Signed, "two of one order"},
-		{&full.Signed, "has no room for another one"},
-		{&protocol.SignedCard{Statement: held.Signed.Statement}, "reading the card given"},
+		"without the operational key":      {second, good.Signed, words, ErrNoOperationalKey},
+		"of another organisation":          {partner, good.Signed, words, protocol.ErrWrongContext},
+		"other words":                      {first, good.Signed, strings.Join(removed.Words(), " "), protocol.ErrBadSignature},
+		"no words":                         {first, good.Signed, "", protocol.ErrBadSignature},
+		"a signature that is none":         {first, forged, words, protocol.ErrBadSignature},
+		"another recipient put in":         {first, swapped, wordsOf(&swapped), protocol.ErrBadSignature},
+		"a peer key that did not sign":     {first, other, wordsOf(&other), protocol.ErrBadSignature},
+		"a node that was removed":          {first, removed.Signed, strings.Join(removed.Words(), " "), protocol.ErrWrongContext},
+		"bytes that are none":              {first, protocol.Signed{Statement: []byte{1}}, words, protocol.ErrMalformed},
+		"no signature":                     {first, protocol.Signed{Statement: good.Signed.Statement}, words, protocol.ErrBadSignature},
+		"a statement with something after": {first, protocol.Signed{Statement: append(append([]byte{}, good.Signed.Statement...), 0), Sigs: good.Signed.Sigs}, words, protocol.ErrMalformed},
 	} {
-		if _, out, err := restore(tc.card); err == nil || !strings.Contains(err.Error(), tc.want) || out.Whole {
-			t.Errorf("want %q: %v", tc.want, err)
+		before := c.at.OwnCard().Hash
+		if _, err := c.at.ApproveNode(&c.signed, c.words); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
+		if c.at.OwnCard().Hash != before {
+			t.Errorf("%s: the card changed", name)
+		}
+	}
+	if _, err := first.ApproveNode(&good.Signed, strings.ToUpper(words)); err != nil {
+		t.Fatal(err)
+	}
+	order := first.OwnCard().Order
+	if _, err := first.ApproveNode(&good.Signed, words); err != nil || first.OwnCard().Order != order {
+		t.Errorf("approving twice makes another card, or fails: %v", err)
+	}
+	for len(first.OwnCard().Nodes) < protocol.MaxNodes {
+		r := requestOf(t, first.Org())
+		if _, err := first.ApproveNode(&r.Signed, strings.Join(r.Words(), " ")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := requestOf(t, first.Org())
+	if _, err := first.ApproveNode(&r.Signed, strings.Join(r.Words(), " ")); !errors.Is(err, protocol.ErrOversize) {
+		t.Errorf("a card with %d nodes takes one more: %v", protocol.MaxNodes, err)
+	}
+	// The full card is the most that a hello carries.
+	if n := len(protocol.Encode(&protocol.Hello{Version: 1, Card: first.OwnCard().Signed})); n > protocol.MaxHelloSize {
+		t.Errorf("a hello with %d nodes has %d bytes, peers read %d", protocol.MaxNodes, n, protocol.MaxHelloSize)
 	}
 }
 
-// A node that cannot enrol itself leaves a request, and is on no card.
-func TestRestoreWithoutTheOperationalKey(t *testing.T) {
-	author := testNetwork(t, "Author", "Partner")[0]
-	key := newOffline(t)
-	var without bytes.Buffer
-	if info, err := author.Backup(context.Background(), &without, BackupRequest{Recipients: []string{key.recipient}, WithoutOpKey: true}); err != nil || info.OpKey {
-		t.Fatal(info, err)
-	}
-	with := backupOf(t, author, key)
-	for name, data := range map[string][]byte{"left out": without.Bytes(), "in": with} {
-		dir := filepath.Join(t.TempDir(), "d")
-		q := RestoreRequest{Dir: dir, Identities: key.ids}
-		if name == "left out" {
-			q.Passphrase = []byte("correct horse battery") // scrypt takes its time
-		}
-		out, err := Restore(context.Background(), bytes.NewReader(data), q)
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		lock, err := OpenLock(dir, q.Passphrase)
-		if err != nil {
-			t.Fatal(err)
-		}
-		k, err := LoadKeys(dir, lock)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if NeedsPassphrase(dir) != (q.Passphrase != nil) {
-			t.Error("a key file was made beside the passphrase, or neither")
-		}
-		if enrolled := name == "in"; out.Enrolled != enrolled || (k.Op != nil) != enrolled || (out.Request == "") != enrolled {
-			t.Errorf("the key %s: %+v", name, out)
-		}
-		if name == "in" {
-			continue
-		}
-		var doc nodeRequestDoc
-		readFile(t, out.Request, &doc)
-		if doc.Org != author.Org() || doc.Entry.Node != k.Host.Public() || doc.Entry.Binding != crypto.BindNode(doc.Org, k.Host, k.Signing) {
-			t.Errorf("the request is %+v", doc)
-		}
-		n, err := Open(Config{Dir: dir, Keys: k})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n.OwnCard().Hash != author.OwnCard().Hash {
-			t.Error("the card is another one")
-		}
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// A card under a newer root epoch: the operational key in the backup signs nothing any more, and
-// is not written into the new node's keys.
-func TestRestoreWithARetiredOperationalKey(t *testing.T) {
-	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
+func TestEnrolRefuses(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	keys, req, err := NewNode(first.Org(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Open(Config{Keys: ident.Keys, Card: &ident.Card})
+	n, err := Open(Config{Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	key := newOffline(t)
-	data := backupOf(t, n, key)
-	op := crypto.GenerateOp()
-	epoch := protocol.Encode(&protocol.RootEpoch{Version: 1, Org: n.Org(), Epoch: 2, Op: op.Public(), Issued: uint64(nowMillis()),
-		Retired: []protocol.RetiredKey{{Key: ident.Keys.Op.Public(), Reason: protocol.RetiredCompromised, At: uint64(nowMillis())}}})
-	sig, err := ident.Root.Sign(protocol.ContextRootEpoch, protocol.NoNetwork, epoch)
+	if err := n.Enrolled(); !errors.Is(err, ErrNotEnrolled) {
+		t.Errorf("a node without a card counts as enrolled: %v", err)
+	}
+	other := requestOf(t, first.Org())
+	forOther, err := first.ApproveNode(&other.Signed, strings.Join(other.Words(), " "))
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := signedBy(t, n.OwnCard(), op, func(c *protocol.Card) {
-		c.RootEpoch = protocol.Signed{Statement: epoch, Sigs: []protocol.KeySignature{{Key: ident.Root.Public(), Sig: sig}}}
-		c.Serial = 1
-	})
-	dir := filepath.Join(t.TempDir(), "d")
-	out, err := Restore(context.Background(), bytes.NewReader(data), RestoreRequest{Dir: dir, Identities: key.ids, Card: &next.Signed})
-	if err != nil || out.Enrolled || out.Request == "" {
-		t.Fatalf("restored with a key that was compromised: %+v, %v", out, err)
+	if _, err := n.Enrol(forOther); !errors.Is(err, protocol.ErrWrongContext) {
+		t.Errorf("the enrolment of another node is taken: %v", err)
 	}
-	m := openDir(t, dir, false)
-	if m.keys.Op != nil || m.OwnCard().Hash != next.Hash {
-		t.Error("a key that is not in force is there, or the newest card is not")
+	foreign, err := first.Invite(&partner.OwnCard().Signed, 3600e9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Enrol(foreign); !errors.Is(err, protocol.ErrWrongContext) {
+		t.Errorf("an invitation of another organisation is taken: %v", err)
+	}
+	inv, err := first.ApproveNode(&req.Signed, strings.Join(req.Words(), " "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a second time changes nothing
+		if _, err := n.Enrol(inv); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.Enrolled(); err != nil {
+		t.Error(err)
 	}
 }
 
-func readFile(t testing.TB, path string, v any) {
-	t.Helper()
-	b, err := os.ReadFile(path)
+// TestRemovalIsNeverBlockedBySize: a card that lists as many removed nodes as fit lets the
+// oldest go.
+func TestRemovalIsNeverBlockedBySize(t *testing.T) {
+	n := testNode(t, "Police")
+	card := n.OwnCard().Card
+	for range protocol.MaxRemovedNodes {
+		r := requestOf(t, n.Org())
+		x := protocol.RemovedNode{Node: r.Entry.Node, Signing: r.Entry.Signing, Binding: r.Entry.Binding}
+		for i := range 10 {
+			x.Heads = append(x.Heads, protocol.FeedHead{Seq: uint64(i + 1)})
+		}
+		card.Removed = append(card.Removed, x)
+	}
+	card.Serial++
+	resign(t, n, &card)
+	for range 20 {
+		r := requestOf(t, n.Org())
+		if _, err := n.ApproveNode(&r.Signed, strings.Join(r.Words(), " ")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.RemoveNode(r.Entry.Node, false); err != nil {
+			t.Fatal(err)
+		}
+		own := n.OwnCard()
+		if len(own.Signed.Statement) > protocol.MaxCardSize || own.Removed[len(own.Removed)-1].Node != r.Entry.Node {
+			t.Fatalf("the card has %d bytes, and %d removed nodes", len(own.Signed.Statement), len(own.Removed))
+		}
+	}
+}
+
+// TestI2TwoCardsOfOneOrder: while an organisation has two cards of one order, its nodes get no
+// new key; a later card ends that.
+func TestI2TwoCardsOfOneOrder(t *testing.T) {
+	nodes := testNetwork(t, "Vendor", "Police")
+	vendor, police := nodes[0], nodes[1]
+	agree(t, vendor, police, protocol.TLPAmber, "*")
+	other := police.OwnCard().Card
+	other.Contact = "somebody who has the key too"
+	signed, err := crypto.SignCard(&other, police.keys.Op)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := protocol.Decode(b, 1<<16, v); err != nil {
+	if err := (&view{n: vendor}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{signed}}); err != nil {
 		t.Fatal(err)
+	}
+	publishList(t, vendor, "198.51.100.1\n", amber())
+	carryNew(t, vendor, police)
+	if reads(t, police, "198.51.100.1") {
+		t.Error("a key is granted against a card of which there are two")
+	}
+	conflicts := func() (count int) {
+		st, err := vendor.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range st.Problems {
+			if strings.Contains(p.Text, "two cards of Police") {
+				count++
+			}
+		}
+		return count
+	}
+	if conflicts() != 1 {
+		t.Error("nobody is told of two cards of one order")
+	}
+	later := police.OwnCard().Card
+	later.Serial++
+	resign(t, police, &later)
+	shareSets(t, police, vendor)
+	if err := vendor.grantLate(); err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, vendor, police)
+	if !reads(t, police, "198.51.100.1") || conflicts() != 0 {
+		t.Error("a later card does not end what two of one order began")
 	}
 }

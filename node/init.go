@@ -95,10 +95,7 @@ func Init(r InitRequest) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(r.Dir, keyDir), 0o700); err != nil {
-		return nil, fmt.Errorf("making data directory: %w", err)
-	}
-	lock, err := newLock(r.Dir, r.Passphrase)
+	lock, err := makeLock(r.Dir, r.Passphrase)
 	if err != nil {
 		return nil, err
 	}
@@ -115,35 +112,22 @@ func Init(r InitRequest) (*Identity, error) {
 	return ident, errors.Join(n.putOwnCard(&ident.Card), n.Close())
 }
 
-// newLock makes the lock of a new data directory, whose directory of keys is there: the
-// passphrase if one is given, else a key file.
-func newLock(dir string, passphrase []byte) (crypto.Lock, error) {
-	if len(passphrase) > 0 {
-		return crypto.PassphraseLock(passphrase), nil
-	}
-	kf := crypto.NewKeyFile()
-	if err := writeDurable(filepath.Join(dir, keyDir, lockFile), kf); err != nil {
-		return nil, err
-	}
-	return crypto.KeyFileLock(kf)
-}
-
-// writeKeys writes the keys of a node; the operational key only where it has one.
+// writeKeys writes the keys that there are.
 func writeKeys(dir string, lock crypto.Lock, k *Keys) error {
 	ns := nodeSecrets{Version: 1, Org: k.Org, Host: k.Host.UnsafeSeed(), Signing: k.Signing.UnsafeSeed(), Store: k.Store}
 	for _, id := range k.Identities {
 		ns.Identities = append(ns.Identities, id.UnsafeString())
 	}
-	op, ok := k.Op.(crypto.OpPrivate)
-	if k.Op == nil {
-		return writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns)
+	if k.Op != nil {
+		op, ok := k.Op.(crypto.OpPrivate)
+		if !ok {
+			return errors.New("the operational key cannot be written: it is kept elsewhere")
+		}
+		if err := writeSealed(filepath.Join(dir, keyDir, opFile), lock, &opSecrets{Version: 1, Org: k.Org, Op: op.UnsafeSeed()}); err != nil {
+			return err
+		}
 	}
-	if !ok {
-		return errors.New("the operational key cannot be written: it is kept elsewhere")
-	}
-	return errors.Join(
-		writeSealed(filepath.Join(dir, keyDir, opFile), lock, &opSecrets{Version: 1, Org: k.Org, Op: op.UnsafeSeed()}),
-		writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns))
+	return writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns)
 }
 
 func rootFileText(r InitRequest, ident *Identity) []byte {

@@ -72,6 +72,9 @@ type Node struct {
 	// appendMu serialises the gate out: all appends to own feeds.
 	appendMu sync.Mutex
 
+	// erasing serialises the carrying out of erasures by this organisation.
+	erasing sync.Mutex
+
 	anchor   *anchor.Anchor // nil: in memory
 	room     *room
 	restored atomic.Pointer[restoredDoc]
@@ -147,7 +150,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.loadEvidence, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
+		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll, n.carryOutErasures,
 	} {
 		if err == nil {
 			err = step()
@@ -185,10 +188,19 @@ func (n *Node) ID() protocol.NodeID { return n.keys.Host.Public() }
 // change applies fn to the store and makes a new snapshot with the next generation. It is
 // the only way in which cards, roster, trust, agreements and topics change.
 func (n *Node) change(fn func(tx *store.Tx) error) error {
+	removes, err := n.changeState(fn)
+	if err == nil && removes {
+		err = n.endRemoved()
+	}
+	return err
+}
+
+// changeState does it; removes says that a card removes nodes that stood on it before.
+func (n *Node) changeState(fn func(tx *store.Tx) error) (removes bool, err error) {
 	n.stateMu.Lock()
 	defer n.stateMu.Unlock()
 	var next *snapshot
-	err := n.st.Update(func(tx *store.Tx) error {
+	err = n.st.Update(func(tx *store.Tx) error {
 		if err := fn(tx); err != nil {
 			return err
 		}
@@ -197,14 +209,15 @@ func (n *Node) change(fn func(tx *store.Tx) error) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
+	removes = next.removesMore(n.snap.Load())
 	n.snap.Store(next)
 	n.changes.notify()
 	if net := n.net.Load(); net != nil {
 		net.wake()
 	}
-	return nil
+	return removes, nil
 }
 
 // putOwnCard stores this organisation's card.

@@ -28,6 +28,8 @@ type RestoreRequest struct {
 	Dir        string // data directory; must be empty, but for a restore that did not finish
 	Passphrase []byte // seals the new keys; empty: a key file with mode 0600 in the data directory
 	Identities []crypto.BackupIdentity
+	// Armour, if not nil, is how the request of a node that cannot enrol itself is written down.
+	Armour func([]byte) []byte
 	// Card is the newest card of the organisation, if somebody has one that is newer than that in
 	// the backup: a partner, or another node of the organisation. nil: that in the backup.
 	Card *protocol.SignedCard
@@ -39,9 +41,11 @@ type Restored struct {
 	Dir     string          `json:"dir"`
 	NewNode protocol.NodeID `json:"new_node"`
 	// Enrolled says that the organisation's operational key signed a card that lists the new
-	// node; else Request is a file that another node of the organisation has to approve.
-	Enrolled bool   `json:"enrolled"`
-	Request  string `json:"request,omitempty"`
+	// node; else Request is the file with its request to be put on it, and Words are those that
+	// whoever approves it compares.
+	Enrolled bool     `json:"enrolled"`
+	Request  string   `json:"request,omitempty"`
+	Words    []string `json:"words,omitempty"`
 	// Ended are nodes that are still listed, and that this card lets connect no more.
 	Ended []protocol.NodeID `json:"ended"`
 	// Journal says that a complete journal of erasures stood beside the data directory.
@@ -53,7 +57,7 @@ type Restored struct {
 const unfinishedFile = "restore.unfinished"
 
 // requestFile is where a restored node that could not enrol leaves what is to be approved.
-const requestFile = "node-request"
+const requestFile = "node-request.pem"
 
 // ErrUnfinishedRestore is returned where a restore into a data directory did not finish.
 var ErrUnfinishedRestore = errors.New("a restore into this data directory did not finish; run 'entente backup restore' again, with the same backup or another one")
@@ -151,12 +155,10 @@ func journalBeside(dir string, m *protocol.BackupManifest, heads []protocol.Feed
 
 // restore fills the directory.
 func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
-	id, err := crypto.GenerateIdentity()
+	k, asks, err := NewNode(b.manifest.Org, nil)
 	if err != nil {
 		return err
 	}
-	k := &Keys{Org: b.manifest.Org, Host: crypto.GenerateNode(), Signing: crypto.GenerateSigning(), Identities: []*crypto.Identity{id}}
-	rand.Read(k.Store[:])
 	out.NewNode = k.Host.Public()
 	st, err := store.Open(store.Config{Dir: filepath.Join(q.Dir, storeDir), Key: k.Store})
 	if err != nil {
@@ -177,18 +179,17 @@ func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 	if err != nil {
 		return err
 	}
-	entry := nodeEntry(k)
 	var request []byte
 	if b.op != nil && b.op.Public() == base.RootEpoch.Op {
 		k.Op = *b.op
-		signed, ended, err := enrol(base, *b.op, entry)
+		signed, ended, err := enrol(base, *b.op, asks.Entry)
 		if err != nil {
 			return err
 		}
 		out.Enrolled, out.Ended = true, ended
 		base.Signed = signed
 	} else {
-		request = nodeRequest(k.Org, entry)
+		request, out.Words = protocol.Encode(&asks.Signed), asks.Words()
 	}
 	err = st.Update(func(tx *store.Tx) error {
 		why := fmt.Sprintf("it was restored from a backup of %s", millis(b.manifest.Created).Format(time.RFC3339))
@@ -205,10 +206,7 @@ func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 
 // finishRestore writes the keys, and then makes the directory that of a node.
 func finishRestore(q RestoreRequest, k *Keys, request []byte, out *Restored) error {
-	if err := os.MkdirAll(filepath.Join(q.Dir, keyDir), 0o700); err != nil {
-		return err
-	}
-	lock, err := newLock(q.Dir, q.Passphrase)
+	lock, err := makeLock(q.Dir, q.Passphrase)
 	if err != nil {
 		return err
 	}
@@ -216,7 +214,9 @@ func finishRestore(q RestoreRequest, k *Keys, request []byte, out *Restored) err
 		return err
 	}
 	if request != nil {
-		out.Request = filepath.Join(q.Dir, requestFile)
+		if out.Request = filepath.Join(q.Dir, requestFile); q.Armour != nil {
+			request = q.Armour(request)
+		}
 		if err := writeDurable(out.Request, request); err != nil {
 			return err
 		}
@@ -249,26 +249,6 @@ func newestCard(held *crypto.Card, given *protocol.SignedCard) (*crypto.Card, er
 		return other, nil
 	}
 	return &c, nil
-}
-
-// nodeEntry is how a new node stands on a card; its addresses follow when it comes up.
-func nodeEntry(k *Keys) protocol.NodeEntry {
-	now := uint64(nowMillis())
-	return protocol.NodeEntry{Node: k.Host.Public(), Signing: k.Signing.Public(), Recipient: k.Identities[0].Recipient(),
-		NotBefore: now, NotAfter: now + nodeLife, Binding: crypto.BindNode(k.Org, k.Host, k.Signing)}
-}
-
-// nodeRequest is the one place that says what a node that cannot enrol itself asks for.
-func nodeRequest(org protocol.OrgID, entry protocol.NodeEntry) []byte {
-	return protocol.Encode(&nodeRequestDoc{Version: 1, Org: org, Entry: entry})
-}
-
-// nodeRequestDoc asks the organisation to put a node on its card.
-type nodeRequestDoc struct {
-	_       struct{} `cbor:",toarray"`
-	Version uint8    // 1
-	Org     protocol.OrgID
-	Entry   protocol.NodeEntry
 }
 
 // serialJump is how far a restored node's first card goes beyond the one that it follows, and

@@ -215,7 +215,7 @@ func (a *app) backupRestoreCommand() *cobra.Command {
 			"Nodes that were listed stay listed, so that their entries stay valid, and connect no more.",
 		Example: "  entente --dir /var/lib/entente backup restore node.backup --identity backup-key.txt", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := node.RestoreRequest{Dir: a.dir}
+			q := node.RestoreRequest{Dir: a.dir, Armour: func(b []byte) []byte { return []byte(armour(nodeRequestArmour, b)) }}
 			if card != "" {
 				b, err := a.readArmour(card, cardArmour)
 				if err != nil {
@@ -267,10 +267,11 @@ func showRestored(w io.Writer, out *node.Restored) {
 		fmt.Fprintln(w, "It is on the organisation's next card, which it shows to others when it comes up.")
 		fmt.Fprintf(w, "still listed, and let in no more: %s\n", strings.Join(ended, ", "))
 		fmt.Fprintf(w, "  -> when this node has caught up ('entente feeds'), and the lost one will not come back: entente node remove %s\n", out.Node)
-		fmt.Fprintln(w, "  -> a node that still works is to be approved anew; one that was removed after the backup is to be removed again")
+		fmt.Fprintln(w, "  -> a node that was removed after the backup is listed again: remove it again; in place of one that still works set up a new one")
 	} else {
 		fmt.Fprintf(w, "It is on no card yet: the operational key is not in the backup, or is not in force any more.\n"+
-			"  -> have another node of the organisation approve %s\n", out.Request)
+			"  -> where the operational key is:  entente node approve %s --words \"%s\" -o enrolment.pem\n"+
+			"  -> then here:                     entente node enrol enrolment.pem\n", out.Request, strings.Join(out.Words, " "))
 	}
 	if out.Journal {
 		fmt.Fprintln(w, "The journal of erasures beside the directory is complete: nothing that was erased since is shown.")

@@ -37,7 +37,7 @@ func (a *app) upCommand() *cobra.Command {
 			}
 			return a.up(cmd.Context(), metrics, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20}, func(addrs []string) {
 				if len(addrs) == 0 {
-					fmt.Fprintln(a.out, "up; in no network yet: 'entente network create' or 'entente network join'")
+					fmt.Fprintln(a.out, "up, and on no network yet: 'entente network create' or 'entente network join'; a new node of an organisation waits for 'entente node enrol'")
 					return
 				}
 				fmt.Fprintln(a.out, "up; listening on")
@@ -141,6 +141,21 @@ func showStatus(w io.Writer, st *node.Status) {
 	fmt.Fprintf(w, "state         %s\n", state)
 	for _, addr := range st.Addrs {
 		fmt.Fprintf(w, "              %s\n", addr)
+	}
+	if len(st.Nodes) > 1 {
+		other, up, same := 0, 0, 0
+		for i := range st.Nodes {
+			if o := &st.Nodes[i]; !o.This && o.Removed == nil {
+				other++
+				if o.Connected {
+					up++
+				}
+				if o.Same {
+					same++
+				}
+			}
+		}
+		fmt.Fprintf(w, "own nodes     %d others, %d connected, %d hold what this one holds\n", other, up, same)
 	}
 	fmt.Fprintf(w, "network       %s, %d members\n", printable(dash(st.NetworkName)), st.Members)
 	fmt.Fprintf(w, "card          fresh until %s\n", st.CardFresh.Format("2006-01-02"))
