@@ -92,7 +92,7 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*Backu
 		op = &protocol.BackupKey{Op: key.UnsafeSeed()}
 	}
 	// Noted first: an erasure names the copies that it does not reach.
-	h, err := n.handOut(handoutBackup, fmt.Sprintf("sealed for %d keys kept off line", len(recipients)), 0, true)
+	h, err := n.handOut(handoutBackup, sealedFor(len(recipients)), 0, true)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +104,13 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*Backu
 		return nil, err
 	}
 	return info, nil
+}
+
+func sealedFor(keys int) string {
+	if keys == 1 {
+		return "sealed for 1 key kept off line"
+	}
+	return fmt.Sprintf("sealed for %d keys kept off line", keys)
 }
 
 func (n *Node) backup(ctx context.Context, w io.Writer, recipients []crypto.BackupRecipient, op *protocol.BackupKey) (*BackupInfo, error) {

@@ -414,12 +414,21 @@ func (net *network) renewCard() error {
 			if a, ok := listens[e.Node]; ok && !slices.Equal(e.Addrs, a) {
 				e.Addrs, changed = a, true
 			}
-			if e.NotAfter < now+nodeLife/2 {
-				e.NotAfter, changed = now+nodeLife, true
-			}
+			changed = prolong(e, net.n.ID(), now) || changed
 		}
 		return changed
 	})
+}
+
+// prolong gives a node on the card another year when half of its time is over. One whose time
+// has passed stays as it is: it was ended, when a node was restored in its place, and is not to
+// come back by itself.
+func prolong(e *protocol.NodeEntry, self protocol.NodeID, now uint64) bool {
+	if e.NotAfter >= now+nodeLife/2 || e.NotAfter <= now && e.Node != self {
+		return false
+	}
+	e.NotAfter = now + nodeLife
+	return true
 }
 
 // noteAddrs tells the sibling that signs the card where this node listens.

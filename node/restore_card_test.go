@@ -222,3 +222,24 @@ func readFile(t testing.TB, path string, v any) {
 		t.Fatal(err)
 	}
 }
+
+// A node that was ended by a restore does not come back when the card is renewed.
+func TestEndedNodesStayEnded(t *testing.T) {
+	self, other := protocol.NodeID{1}, protocol.NodeID{2}
+	const now = 10 * nodeLife
+	for _, tc := range []struct {
+		name string
+		e    protocol.NodeEntry
+		want uint64
+	}{
+		{"a sibling in its second half", protocol.NodeEntry{Node: other, NotAfter: now + 1}, now + nodeLife},
+		{"a sibling in its first half", protocol.NodeEntry{Node: other, NotAfter: now + nodeLife*3/4}, now + nodeLife*3/4},
+		{"a sibling that was ended", protocol.NodeEntry{Node: other, NotAfter: now}, now},
+		{"this node, after a long time", protocol.NodeEntry{Node: self, NotAfter: now - 1}, now + nodeLife},
+	} {
+		e := tc.e
+		if changed := prolong(&e, self, now); e.NotAfter != tc.want || changed != (tc.want != tc.e.NotAfter) {
+			t.Errorf("%s: until %d, want %d", tc.name, e.NotAfter, tc.want)
+		}
+	}
+}
