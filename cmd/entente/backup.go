@@ -279,5 +279,6 @@ func showRestored(w io.Writer, out *node.Restored) {
 		fmt.Fprintln(w, "No complete journal of erasures stands beside the directory: it shows and serves nothing until it has\n"+
 			"compared with two other organisations, or you run 'entente up --accept-restored'.")
 	}
+	fmt.Fprintln(w, "Agreements are as they were when the backup was made: end again, before you publish, what was ended since ('entente agreement list').")
 	fmt.Fprintln(w, "Next: 'entente up'.")
 }
