@@ -271,6 +271,9 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if st.Disk.Full {
 		add("error", "make room, or raise --disk-limit; until then nothing can be published, and nothing is taken from peers", "the disk limit of %d MiB is reached, and nothing that may go can go", st.Disk.Limit>>20)
 	}
+	for _, share := range n.shares(s) {
+		add("warning", "ask them what they publish so much ('entente peers' has their contact), or raise --quota or --partner-quota; what does not fit is not taken, and is shown as missing", "%s", share)
+	}
 	if st.Disk.OverQuota > 0 {
 		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)
 	}
