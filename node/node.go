@@ -233,7 +233,7 @@ func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
 // or if the card ends soon. Without the operational key it does nothing.
 func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	own := n.OwnCard()
-	if own == nil || n.keys.Op == nil {
+	if own == nil || n.op() == nil {
 		return nil
 	}
 	c := own.Card
@@ -243,7 +243,7 @@ func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	}
 	c.Serial++
 	c.Issued, c.FreshUntil = now, now+CardLife
-	signed, err := crypto.SignCard(&c, n.keys.Op)
+	signed, err := crypto.SignCard(&c, n.op())
 	if err != nil {
 		return fmt.Errorf("signing card: %w", err)
 	}

@@ -603,7 +603,7 @@ func splitEntryKey(b []byte) (feed protocol.FeedID, at uint64) {
 // its own, and, where it has the operational key, of those of siblings that were removed.
 func (n *Node) answersFor(s *snapshot, o *protocol.Origin) bool {
 	sg := s.signers[o.Signing]
-	return o.Signing == n.keys.Signing.Public() || sg.org == n.org && sg.removed && n.keys.Op != nil
+	return o.Signing == n.keys.Signing.Public() || sg.org == n.org && sg.removed && n.op() != nil
 }
 
 // signEraseFor signs an erase of entries for which this node answers.
@@ -611,8 +611,8 @@ func (n *Node) signEraseFor(e *protocol.Erase) (protocol.SignedErase, error) {
 	if e.Origin.Signing == n.keys.Signing.Public() {
 		return crypto.SignErase(e, n.keys.Signing)
 	}
-	if n.keys.Op == nil {
+	if n.op() == nil {
 		return protocol.SignedErase{}, ErrNoOperationalKey
 	}
-	return crypto.SignEraseByOrg(e, n.keys.Op)
+	return crypto.SignEraseByOrg(e, n.op())
 }
