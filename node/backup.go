@@ -84,8 +84,8 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*Backu
 		return nil, err
 	}
 	var op *protocol.BackupKey
-	if !q.WithoutOpKey && n.keys.Op != nil {
-		key, ok := n.keys.Op.(crypto.OpPrivate)
+	if signer := n.op(); !q.WithoutOpKey && signer != nil {
+		key, ok := signer.(crypto.OpPrivate)
 		if !ok {
 			return nil, errors.New("the operational key is kept in hardware and cannot be backed up; leave it out with --without-op-key, and another node of the organisation has to approve the restored one")
 		}
@@ -188,6 +188,16 @@ func (b *backupWriter) write(op *protocol.BackupKey) error {
 	var network networkDoc
 	if _, err := getDoc(b.tx, kindSetting, []byte("network"), &network); err != nil {
 		return err
+	}
+	if op != nil {
+		// The key goes with the card of the same moment: another node may have been given one since.
+		var signed protocol.SignedCard
+		if _, err := getDoc(b.tx, kindCard, b.n.org[:], &signed); err != nil {
+			return err
+		}
+		if card, err := b.n.verifyCard(&signed); err != nil || card.RootEpoch.Op != crypto.OpFromSeed(op.Op).Public() {
+			op = nil
+		}
 	}
 	m := &protocol.BackupManifest{Version: 1, Network: network.Network, Org: b.n.org, Node: b.n.ID(), Signing: b.n.keys.Signing.Public(),
 		Created: uint64(nowMillis()), Key: op != nil}

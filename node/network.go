@@ -398,7 +398,7 @@ func (net *network) renewCard() error {
 	if len(addrs) > protocol.MaxAddrs {
 		addrs = addrs[:protocol.MaxAddrs]
 	}
-	if net.n.keys.Op == nil {
+	if net.n.op() == nil {
 		return net.n.noteAddrs(addrs)
 	}
 	now := uint64(nowMillis())

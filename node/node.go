@@ -33,9 +33,10 @@ type Config struct {
 	HeadEvery   time.Duration        // 0: DefaultHeadEvery
 	// Anchor is the directory that must not go back in time with Dir (see package anchor);
 	// empty: Dir with ".anchor" added, or none if Dir is empty.
-	Anchor    string
-	DiskLimit int64 // bytes that the data directory may take; 0: no limit
-	OrgQuota  int64 // bytes of entries held of one organisation with which no agreement was signed; 0: DefaultOrgQuota
+	Anchor       string
+	DiskLimit    int64 // bytes that the data directory may take; 0: no limit
+	OrgQuota     int64 // bytes of entries held of one organisation with which no agreement was signed; 0: DefaultOrgQuota
+	PartnerQuota int64 // bytes of entries held of one organisation with which one was signed; 0: DefaultPartnerQuota
 	// Disk, in a simulation, is what Dir and Anchor are on; without Anchor there is none then.
 	Disk *disk.Disk
 	// AcceptRestored shows and serves a store that went back in time although it is not known
@@ -109,6 +110,9 @@ func Open(cfg Config) (*Node, error) {
 	}
 	if cfg.OrgQuota == 0 {
 		cfg.OrgQuota = DefaultOrgQuota
+	}
+	if cfg.PartnerQuota == 0 {
+		cfg.PartnerQuota = DefaultPartnerQuota
 	}
 	if cfg.HeadEvery == 0 {
 		cfg.HeadEvery = DefaultHeadEvery
@@ -242,7 +246,7 @@ func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
 // or if the card ends soon. Without the operational key it does nothing.
 func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	own := n.OwnCard()
-	if own == nil || n.keys.Op == nil {
+	if own == nil || n.op() == nil {
 		return nil
 	}
 	c := own.Card
@@ -252,7 +256,7 @@ func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	}
 	c.Serial++
 	c.Issued, c.FreshUntil = now, now+CardLife
-	signed, err := crypto.SignCard(&c, n.keys.Op)
+	signed, err := crypto.SignCard(&c, n.op())
 	if err != nil {
 		return fmt.Errorf("signing card: %w", err)
 	}

@@ -206,6 +206,13 @@ func TestRestoreWithARetiredOperationalKey(t *testing.T) {
 	if err != nil || out.Enrolled || out.Request == "" {
 		t.Fatalf("restored with a key that was compromised: %+v, %v", out, err)
 	}
+	// A node whose operational key is not in force any more backs up without it.
+	if err := n.putOwnCard(&next.Signed); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := VerifyBackup(context.Background(), bytes.NewReader(backupOf(t, n, key)), key.ids); err != nil || info.OpKey {
+		t.Errorf("backing up with a key that is not in force: %+v, %v", info, err)
+	}
 	m := openDir(t, dir, false)
 	if m.keys.Op != nil || m.OwnCard().Hash != next.Hash {
 		t.Error("a key that is not in force is there, or the newest card is not")

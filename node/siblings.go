@@ -611,7 +611,7 @@ func splitEntryKey(b []byte) (feed protocol.FeedID, at uint64) {
 // whose time on the card is over, as that of a node that was lost and restored as another.
 func (n *Node) answersFor(s *snapshot, o *protocol.Origin) bool {
 	sg := s.signers[o.Signing]
-	return o.Signing == n.keys.Signing.Public() || sg.org == n.org && (sg.removed || s.over(sg)) && n.keys.Op != nil
+	return o.Signing == n.keys.Signing.Public() || sg.org == n.org && (sg.removed || s.over(sg)) && n.op() != nil
 }
 
 // over reports whether the time of a node on its organisation's card has passed.
@@ -629,8 +629,8 @@ func (n *Node) signEraseFor(e *protocol.Erase) (protocol.SignedErase, error) {
 	if e.Origin.Signing == n.keys.Signing.Public() {
 		return crypto.SignErase(e, n.keys.Signing)
 	}
-	if n.keys.Op == nil {
+	if n.op() == nil {
 		return protocol.SignedErase{}, ErrNoOperationalKey
 	}
-	return crypto.SignEraseByOrg(e, n.keys.Op)
+	return crypto.SignEraseByOrg(e, n.op())
 }

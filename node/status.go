@@ -229,7 +229,7 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if c := s.cards[n.org]; c != nil && !c.Fresh(now) {
 		add("error", "run 'entente up' where the operational key is, so that the card is renewed", "the own card is no longer fresh; partners grant nothing against it")
 	}
-	if n.keys.Op == nil && len(s.siblings(n.org, n.ID())) == 0 {
+	if n.op() == nil && len(s.siblings(n.org, n.ID())) == 0 {
 		add("warning", "renew the card and sign agreements on the machine that has the key", "the operational key is not on this machine")
 	}
 	if c := s.cards[n.org]; c != nil && c.Node(n.ID()) == nil {
@@ -274,6 +274,9 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	}
 	if st.Disk.Full {
 		add("error", "make room, or raise --disk-limit; until then nothing can be published, and nothing is taken from peers", "the disk limit of %d MiB is reached, and nothing that may go can go", st.Disk.Limit>>20)
+	}
+	for _, share := range n.shares(s) {
+		add("warning", "ask them what they publish so much ('entente peers' has their contact), or raise --quota or --partner-quota; what does not fit is not taken, and is shown as missing", "%s", share)
 	}
 	if st.Disk.OverQuota > 0 {
 		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)
