@@ -56,3 +56,69 @@ func shareErases(t *testing.T, from, to *Node) {
 		t.Fatal(err)
 	}
 }
+
+// TestKeysOfAClosedFeedAreNotLost: a feed is closed, by a crash or a restore, while a reader
+// waits for its key; what it holds comes to that reader in the next one, with what was
+// withdrawn meanwhile.
+func TestKeysOfAClosedFeedAreNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := testNetwork(t, "Author", "Reader")
+		author, reader := nodes[0], nodes[1]
+		trustEachOther(t, author, reader)
+		doc := testAgreement(author, reader, protocol.TLPAmber, "*")
+		doc.NotAfter += 100 * 24 * 3600 * 1000
+		agreeOn(t, author, reader, doc)
+		time.Sleep(31 * 24 * time.Hour)
+		// The author has not noticed yet that the card ended: it counts the reader in.
+		rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n198.51.100.3\n", policy.Flags{TLP: protocol.TLPGreen, RetentionDays: 10})
+		if err := author.Withdraw(context.Background(), rec.Records[1:2], "wrong"); err != nil {
+			t.Fatal(err)
+		}
+		s := author.snap.Load()
+		topic := protocol.NewTopicID(s.network, "c2")
+		err := author.st.Update(func(tx *store.Tx) error {
+			f, err := author.ownFeed(tx, s.network, topic)
+			if err == nil {
+				_, err = author.closeFeed(tx, topic, f.Origin.Incarnation, "test")
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * 24 * time.Hour)
+		if err := reader.renewCard(func(*protocol.Card) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+		shareSets(t, reader, author)
+		for range 2 { // the second time nothing is left to do
+			if err := author.grantLate(); err != nil {
+				t.Fatal(err)
+			}
+			if err := author.moveLate(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		carryNew(t, author, reader)
+		recs, _, err := reader.Search(Query{Limit: 10, Withdrawn: true})
+		if err != nil || len(recs) != 3 {
+			t.Fatalf("the reader shows %d records, %v", len(recs), err)
+		}
+		for _, r := range recs {
+			if r.Withdrawn != (r.ID == rec.Records[1]) {
+				t.Errorf("record %v is withdrawn: %v", r.ID, r.Withdrawn)
+			}
+		}
+		if got := ownTopic(t, author).Seq; got > 4 {
+			t.Errorf("the next feed has %d entries", got)
+		}
+		// Seven days are left of ten, not ten again.
+		time.Sleep(7*24*time.Hour + time.Minute)
+		if err := reader.expire(); err != nil {
+			t.Fatal(err)
+		}
+		if recs, _, err := reader.Search(Query{Limit: 10, Withdrawn: true}); err != nil || len(recs) != 0 {
+			t.Errorf("%d records are shown past their retention, %v", len(recs), err)
+		}
+	})
+}
