@@ -215,16 +215,17 @@ func (n *Node) hasFeed(s *snapshot, topic string) (has bool) {
 // key that is not used any more goes to those that never got it; what a node added later
 // needs of old keys, its siblings give it.
 func (a *appender) dueLate(ep *store.Epoch) (orgs []protocol.OrgID) {
-	if ep.Used == 0 || !ep.Retired && a.overGranted(ep) {
+	if ep.Used == 0 {
 		return nil
 	}
+	retired := ep.Retired || a.overGranted(ep) // as it will be before it is used again
 	for _, org := range ep.Audience {
 		card := a.snap.cards[org]
 		if card == nil {
 			continue
 		}
 		got := slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return card.Node(g.Node) != nil })
-		if !ep.Retired || !got {
+		if !retired || !got {
 			orgs = append(orgs, org)
 		}
 	}

@@ -122,3 +122,38 @@ func TestKeysOfAClosedFeedAreNotLost(t *testing.T) {
 		}
 	})
 }
+
+// TestKeyComesAfterAnotherPartyLeft: who waits for a key gets it also when the agreement with
+// another of its audience ended meanwhile, and nothing is published any more.
+func TestKeyComesAfterAnotherPartyLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := testNetwork(t, "Author", "Leaver", "Reader")
+		author, leaver, reader := nodes[0], nodes[1], nodes[2]
+		var ids []protocol.AgreementID
+		for _, n := range nodes[1:] {
+			trustEachOther(t, author, n)
+			doc := testAgreement(author, n, protocol.TLPAmber, "*")
+			doc.NotAfter += 100 * 24 * 3600 * 1000
+			ids = append(ids, agreeOn(t, author, n, doc))
+		}
+		time.Sleep(31 * 24 * time.Hour)
+		publishList(t, author, "198.51.100.1\n", policy.Flags{TLP: protocol.TLPGreen})
+		if err := author.Terminate(ids[0], "test"); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range nodes[1:] {
+			if err := n.renewCard(func(*protocol.Card) bool { return false }); err != nil {
+				t.Fatal(err)
+			}
+			shareSets(t, n, author)
+		}
+		if err := author.grantLate(); err != nil {
+			t.Fatal(err)
+		}
+		carryNew(t, author, reader)
+		carryNew(t, author, leaver)
+		if !reads(t, reader, "198.51.100.1") || reads(t, leaver, "198.51.100.1") {
+			t.Errorf("the reader reads it: %v, who left: %v", reads(t, reader, "198.51.100.1"), reads(t, leaver, "198.51.100.1"))
+		}
+	})
+}
