@@ -282,7 +282,7 @@ var exercises = []string{"records published", "records withdrawn", "records eras
 	"agreements ended", "cards renewed", "messages of gossip", "messages lost", "messages doubled", "old messages again",
 	"comparisons", "comparisons cut off", "kills", "restores", "restores of data and anchor",
 	"power cuts while it starts", "power cuts while it publishes", "power cuts while it erases", "power cuts while it withdraws", "power cuts while it takes",
-	"power cuts while it looks", "power cuts while it hears", "power cuts while it lets", "power cuts while it ends", "power cuts while it makes",
+	"power cuts while it hears", "power cuts while it lets", "power cuts while it ends", "power cuts while it makes",
 	"bodies left out by a liar", "heads claimed by a liar", "histories forked by a liar", "feeds frozen by a proof", "own feeds closed",
 	"records not for who has no fresh card", "records whose keys wait for a fresh card", "keys handed out late",
 	"keys withheld: stale-card", "bodies evicted",

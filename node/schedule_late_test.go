@@ -128,7 +128,10 @@ func (w *scheduled) evict(m *member) {
 			}
 			held, holders = append(held, r), append(holders, o)
 		}
-		before, shown := w.bodies(m, f), w.readable(m)
+		if len(held) < witnesses {
+			continue
+		}
+		before, shown, steps := w.bodies(m, f), w.readable(m), m.disk.Steps()
 		m.evicted[author] = true
 		w.do(fmt.Sprintf("%s makes room, of %s", m.name, author.name), func() error {
 			_, err := m.n.evictFeed(f, held, int64(1+w.rng.IntN(8<<10)))
@@ -153,8 +156,12 @@ func (w *scheduled) evict(m *member) {
 				w.fail("I6: %s gave up the body of entry %d of %s, which %d others hold", m.name, seq, author.name, count)
 			}
 		}
+		left := shown
+		if m.disk.Steps() != steps {
+			left = w.readable(m)
+		}
 		for v := range shown {
-			if _, ok := w.readable(m)[v]; !ok && !w.expired(w.facts[v]) {
+			if _, ok := left[v]; !ok && !w.expired(w.facts[v]) {
 				w.fail("I6: %s does not show %s any more after it made room", m.name, v)
 			}
 		}
