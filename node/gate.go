@@ -290,6 +290,13 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 		} else {
 			env = nil
 		}
+		if env != nil {
+			// What waited for the entry counts like what came by itself.
+			if err := g.n.inQuota(s, sg.org, bytes[sg.org]+int64(len(env.Raw))); err != nil {
+				g.n.room.over.Add(1)
+				return refuse(err)
+			}
+		}
 	}
 	return nil
 }

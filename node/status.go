@@ -49,25 +49,30 @@ type Status struct {
 	CardFresh   time.Time          `json:"card_fresh_until"`
 	Members     int                `json:"members"`
 	Connected   int                `json:"connected"`
-	Topics      int                `json:"topics"`
-	Envelopes   uint64             `json:"envelopes"` // of topics, control entries left out
-	Control     uint64             `json:"control_entries"`
-	Pending     uint64             `json:"pending"` // entries stored and not gone through yet
-	Waiting     int                `json:"waiting"` // entries that cannot be judged yet: a card, an agreement or their time is missing
-	Records     uint64             `json:"records"`
-	Quarantined int                `json:"quarantined"`
-	Agreements  int                `json:"agreements_in_force"`
-	Inbox       int                `json:"proposals_waiting"`
-	Gossip      GossipStatus       `json:"gossip"`
-	Missing     uint64             `json:"missing"` // entries and bodies that there are, and that are not held
-	Gaps        int                `json:"gaps"`    // feeds that lack something
-	Silent      int                `json:"silent"`  // feeds whose authors did not state their heads when they said that they would
-	Forked      int                `json:"forked"`  // feeds that their authors forked
-	Awaiting    int                `json:"awaiting_key"`
-	OnlyHere    uint64             `json:"only_here"` // own entries of which no other node has signed that it holds a copy
-	Disk        DiskStatus         `json:"disk"`
-	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
-	Problems    []Problem          `json:"problems"`
+	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
+	Incompatible int          `json:"incompatible,omitempty"`
+	Topics       int          `json:"topics"`
+	Envelopes    uint64       `json:"envelopes"` // of topics, control entries left out
+	Control      uint64       `json:"control_entries"`
+	Pending      uint64       `json:"pending"` // entries stored and not gone through yet
+	Waiting      int          `json:"waiting"` // entries that cannot be judged yet: a card, an agreement or their time is missing
+	Records      uint64       `json:"records"`
+	Quarantined  int          `json:"quarantined"`
+	Agreements   int          `json:"agreements_in_force"`
+	Inbox        int          `json:"proposals_waiting"`
+	Gossip       GossipStatus `json:"gossip"`
+	Missing      uint64       `json:"missing"` // entries and bodies that there are, and that are not held
+	Gaps         int          `json:"gaps"`    // feeds that lack something
+	Silent       int          `json:"silent"`  // feeds whose authors did not state their heads when they said that they would
+	Forked       int          `json:"forked"`  // feeds that their authors forked
+	Awaiting     int          `json:"awaiting_key"`
+	OnlyHere     uint64       `json:"only_here"` // own entries of which no other node has signed that it holds a copy
+	Disk         DiskStatus   `json:"disk"`
+	Nodes        []OwnNode    `json:"nodes"`              // of this organisation
+	Restored     string       `json:"restored,omitempty"` // why nothing is shown or served
+	Problems     []Problem    `json:"problems"`
+
+	awaiting int // of Waiting: those whose keys are missing
 }
 
 // GossipStatus counts what gossip did since the start.
@@ -98,6 +103,11 @@ func (n *Node) Status() (*Status, error) {
 	}
 	if net := n.net.Load(); net != nil {
 		st.Online, st.Addrs, st.Connected = true, net.mesh.Addrs(), len(net.mesh.Peers())
+		for node, why := range net.mesh.Incompatible() {
+			st.Incompatible++
+			st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("a node of %s cannot be talked to: %s", s.name(s.nodes[node]), why),
+				Do: "bring the older of the two up to date"})
+		}
 	}
 	for _, a := range s.agreements {
 		switch n.agreementInfo(a).State {
@@ -138,7 +148,7 @@ func (n *Node) Status() (*Status, error) {
 	if st.OnlyHere, err = n.onlyHere(); err != nil {
 		return nil, err
 	}
-	st.Disk = n.diskStatus()
+	st.Disk, st.Nodes = n.diskStatus(), n.OwnNodes()
 	feeds, err := n.Feeds()
 	if err != nil {
 		return nil, err
@@ -182,6 +192,10 @@ func (n *Node) feedProblems(st *Status, feeds []FeedStatus) {
 			add("error", do, "a feed of %s in %s was forked at entry %d; what comes from there on is set aside", f.Org.Name, where, f.Forked)
 		}
 		st.Awaiting += f.Awaiting
+		st.awaiting += f.awaiting
+		if f.Awaiting > 0 && f.Withheld == "" {
+			add("warning", "they open by themselves when it comes; it is asked for every few minutes while the publisher is connected", "%d envelopes await a key from %s", f.Awaiting, f.Org.Name)
+		}
 		if f.Withheld != "" {
 			add("warning", withheldAdvice(f.Withheld), "%d envelopes await a key from %s, which withholds it: %s", f.Awaiting, f.Org.Name, f.Withheld)
 		}
@@ -211,8 +225,14 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if c := s.cards[n.org]; c != nil && !c.Fresh(now) {
 		add("error", "run 'entente up' where the operational key is, so that the card is renewed", "the own card is no longer fresh; partners grant nothing against it")
 	}
-	if n.keys.Op == nil {
+	if n.keys.Op == nil && len(s.siblings(n.org, n.ID())) == 0 {
 		add("warning", "renew the card and sign agreements on the machine that has the key", "the operational key is not on this machine")
+	}
+	if c := s.cards[n.org]; c != nil && c.Node(n.ID()) == nil {
+		add("error", "run 'entente node enrol' with the file from 'entente node approve'; a node that was removed is replaced by a new one", "this node is not on its organisation's card: nobody admits it, and it publishes nothing")
+	}
+	for org, at := range s.conflicts {
+		add("error", "call them: one of their keys may be stolen, or a restored node signed a card; they have to sign a later one. Until then their nodes get no new key", "since %s there are two cards of %s that say different things", millis(at).Format("2006-01-02 15:04"), s.name(org))
 	}
 	for _, a := range s.agreements {
 		info := n.agreementInfo(a)
@@ -234,17 +254,25 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if st.Quarantined > 0 {
 		add("warning", "see 'entente quarantine list'", "%d records or entries are in quarantine", st.Quarantined)
 	}
-	if st.Waiting > 0 {
-		add("warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", st.Waiting)
+	if unjudged := st.Waiting - st.awaiting; unjudged > 0 {
+		add("warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", unjudged)
 	}
 	if st.Online && st.Connected == 0 && len(s.members) > 1 {
 		add("warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")
+	}
+	if net := n.net.Load(); net != nil {
+		if count, said := net.refusals(); count > 0 {
+			add("warning", "if this node was removed from its organisation's card, set up a new one; if it was enrolled a moment ago, wait until they know the new card", "%d peers do not let this node in: %s", count, said)
+		}
 	}
 	if st.OnlyHere > 0 && len(s.members) > 1 {
 		add("warning", "they are copied as soon as a peer is connected; until then this disk is the only one that has them", "%d own entries are only on this disk", st.OnlyHere)
 	}
 	if st.Disk.Full {
 		add("error", "make room, or raise --disk-limit; until then nothing can be published, and nothing is taken from peers", "the disk limit of %d MiB is reached, and nothing that may go can go", st.Disk.Limit>>20)
+	}
+	for _, share := range n.shares(s) {
+		add("warning", "ask them what they publish so much ('entente peers' has their contact), or raise --quota or --partner-quota; what does not fit is not taken, and is shown as missing", "%s", share)
 	}
 	if st.Disk.OverQuota > 0 {
 		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)
@@ -275,13 +303,15 @@ type PeerNode struct {
 	Node      protocol.NodeID `json:"node"`
 	Addrs     []string        `json:"addresses"`
 	Connected bool            `json:"connected"`
+	Problem   string          `json:"problem,omitempty"` // why it is not connected although it was met
 }
 
 // Peers lists the organisations of which a card is known, one's own left out.
 func (n *Node) Peers() []PeerStatus {
 	s := n.snap.Load()
-	connected := map[protocol.NodeID]bool{}
+	connected, foreign := map[protocol.NodeID]bool{}, map[protocol.NodeID]string{}
 	if net := n.net.Load(); net != nil {
+		foreign = net.mesh.Incompatible()
 		for _, p := range net.mesh.Peers() {
 			connected[p.Node] = true
 		}
@@ -302,7 +332,7 @@ func (n *Node) Peers() []PeerStatus {
 			p.Agreement = p.Agreement || slices.Contains(a.Parties, id) && n.agreementInfo(a).State == AgreementInForce
 		}
 		for _, e := range c.Nodes {
-			p.Nodes = append(p.Nodes, PeerNode{Node: e.Node, Addrs: append([]string{}, e.Addrs...), Connected: connected[e.Node]})
+			p.Nodes = append(p.Nodes, PeerNode{Node: e.Node, Addrs: append([]string{}, e.Addrs...), Connected: connected[e.Node], Problem: foreign[e.Node]})
 		}
 		list = append(list, p)
 	}

@@ -187,12 +187,16 @@ func bytesHead(n int) int {
 	return 5
 }
 
-// GossipID is the message id on the wire: the first 20 bytes of the SHA-256 of all bytes.
-// It covers every byte, because pubsub marks an id as seen before it validates: with an id
-// over the header only, one forged body would suppress the genuine envelope.
-func GossipID(data []byte) string {
-	sum := sha256.Sum256(data)
-	return string(sum[:20])
+// GossipID is the message id on the wire: the first 20 bytes of the SHA-256 of the length of
+// the topic's wire name (4 bytes big-endian), that name, and all bytes of the message. An id
+// over less would let one bad message suppress the good one, because pubsub marks an id as
+// seen before it validates: with forged bytes, or with the genuine ones in another topic.
+func GossipID(topic string, data []byte) string {
+	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(topic))))
+	h.Write([]byte(topic))
+	h.Write(data)
+	return string(h.Sum(nil)[:20])
 }
 
 // SealContext is what a sealed body is bound to, by way of its keys: network || feed ||

@@ -73,10 +73,10 @@ func (g gater) InterceptSecured(dir network.Direction, p peer.ID, _ network.Conn
 	if dir == network.DirOutbound {
 		return true
 	}
-	if _, ok := g.m.cfg.Known(node); ok {
-		return true
-	}
 	m := g.m
+	if _, ok := m.cfg.Known(node); ok {
+		return !m.waits(node)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.closed && time.Now().After(m.backoffs[node].until) && m.strangers() < maxStrangers
@@ -143,6 +143,7 @@ func (m *Mesh) admit(node protocol.NodeID) {
 	p.admitted = true
 	p.timer.Stop()
 	delete(m.backoffs, node)
+	delete(m.foreign, node)
 	if first {
 		m.tell(node, true)
 	}
@@ -193,7 +194,9 @@ func (m *Mesh) disconnect(node protocol.NodeID) {
 // expire judges a peer that did not finish a hello in time.
 func (m *Mesh) expire(node protocol.NodeID) {
 	if _, ok := m.cfg.Known(node); ok {
-		m.admit(node)
+		if !m.incompatible(node) {
+			m.admit(node)
+		}
 		return
 	}
 	m.log.Debug("peer did not say hello in time", "node", node)

@@ -25,10 +25,6 @@ const (
 	deliverQueue  = 4096 // accepted messages of one topic that await Deliver
 )
 
-// gossipProtocols carry gossip. The prefix is our own, so that a node never meets another
-// network's gossip.
-var gossipProtocols = []libp2pprotocol.ID{"/entente/gossip/1"}
-
 // joined is a topic that this node is in.
 type joined struct {
 	topic *pubsub.Topic
@@ -45,7 +41,7 @@ func (m *Mesh) newPubSub() (*pubsub.PubSub, error) {
 		pubsub.WithGossipSubParams(params),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
-		pubsub.WithMessageIdFn(func(msg *pb.Message) string { return protocol.GossipID(msg.GetData()) }),
+		pubsub.WithMessageIdFn(func(msg *pb.Message) string { return protocol.GossipID(msg.GetTopic(), msg.GetData()) }),
 		pubsub.WithMaxMessageSize(protocol.MaxGossipSize),
 		pubsub.WithMaxControlMessageSize(protocol.MaxControlSize),
 		pubsub.WithSeenMessagesTTL(10*time.Minute),

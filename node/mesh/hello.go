@@ -10,7 +10,6 @@ import (
 	"unicode"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	libp2pprotocol "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -21,15 +20,19 @@ import (
 // caller ends with a frame of one status byte and text in the same way. The third frame
 // lets both sides begin to gossip knowing that the other side is ready for it.
 const (
-	helloProtocol libp2pprotocol.ID = "/entente/hello/1"
-	helloTime                       = 8 * time.Second // for the whole exchange
-	maxGreetings                    = 16              // hellos judged at the same time
+	helloTime    = 8 * time.Second // for the whole exchange
+	maxGreetings = 16              // hellos judged at the same time
 
 	helloWelcome = 0
 	helloRefused = 1
 )
 
-var errRefused = errors.New("peer refused this node")
+// ErrRefused is wrapped by Connect's error where the peer answered, and does not let this node
+// in; its text says why.
+var ErrRefused = errors.New("peer refused this node")
+
+// errVersion says that a peer speaks other versions of the protocols.
+var errVersion = errors.New("the peer speaks other versions of the protocols than this node; update the older of the two")
 
 // handleHello answers a peer that calls.
 func (m *Mesh) handleHello(s network.Stream) {
@@ -136,8 +139,11 @@ func (m *Mesh) answerHello(s network.Stream, node protocol.NodeID) (id instance,
 func (m *Mesh) greet(ctx context.Context, node protocol.NodeID) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTime)
 	defer cancel()
-	s, err := m.host.NewStream(network.WithNoDial(ctx, "hello"), peerOf(node), helloProtocol)
+	s, err := m.host.NewStream(network.WithNoDial(ctx, "hello"), peerOf(node), helloProtocols...)
 	if err != nil {
+		if _, known := m.cfg.Known(node); known && m.incompatible(node) {
+			return fmt.Errorf("saying hello: %w", errVersion)
+		}
 		return fmt.Errorf("saying hello: %w", err)
 	}
 	defer func() { _ = s.Close() }()
@@ -186,7 +192,7 @@ func readStatus(answer []byte) error {
 	case len(answer) > 0 && answer[0] == helloWelcome:
 		return nil
 	case len(answer) > 0 && answer[0] == helloRefused:
-		return fmt.Errorf("%w: %s", errRefused, printable(string(answer[1:])))
+		return fmt.Errorf("%w: %s", ErrRefused, printable(string(answer[1:])))
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "answer to hello has no status")
 }

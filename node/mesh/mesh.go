@@ -90,6 +90,7 @@ type Mesh struct {
 	closed   bool
 	peers    map[protocol.NodeID]*peerState // connected ones, let in or not
 	backoffs map[protocol.NodeID]backoff
+	foreign  map[protocol.NodeID]foreigner
 	topics   map[string]*joined
 	serving  map[protocol.NodeID]int // sync streams being served
 	greeting map[protocol.NodeID]bool
@@ -105,7 +106,7 @@ func New(ctx context.Context, cfg Config) (*Mesh, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	m := &Mesh{cfg: cfg, log: cfg.Log, self: cfg.Key.Public(), ctx: ctx, cancel: cancel,
-		peers: map[protocol.NodeID]*peerState{}, backoffs: map[protocol.NodeID]backoff{},
+		peers: map[protocol.NodeID]*peerState{}, backoffs: map[protocol.NodeID]backoff{}, foreign: map[protocol.NodeID]foreigner{},
 		topics: map[string]*joined{}, serving: map[protocol.NodeID]int{},
 		greeting: map[protocol.NodeID]bool{}, wake: make(chan struct{}, 1)}
 	rand.Read(m.instance[:])
@@ -137,8 +138,12 @@ func (m *Mesh) start() (err error) {
 		return fmt.Errorf("starting host: %w", err)
 	}
 	m.host.Network().Notify(notifiee{m})
-	m.host.SetStreamHandler(helloProtocol, m.handleHello)
-	m.host.SetStreamHandler(syncProtocol, m.gated(m.handleSync))
+	for _, id := range helloProtocols {
+		m.host.SetStreamHandler(id, m.handleHello)
+	}
+	for _, id := range syncProtocols {
+		m.host.SetStreamHandler(id, m.gated(m.handleSync))
+	}
 	m.identd, err = m.host.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
 	if err != nil {
 		return fmt.Errorf("starting host: %w", err)
@@ -192,7 +197,8 @@ func (m *Mesh) spawn(fn func()) {
 const watchEvery = 30 * time.Second
 
 // watch tells pubsub again of peers that are connected but that it has given up, as it
-// does after a few streams that ended early.
+// does after a few streams that ended early. Peers that turn out to speak other versions of
+// the protocols go.
 func (m *Mesh) watch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -209,7 +215,7 @@ func (m *Mesh) watch() {
 			}
 		}
 		for _, p := range m.Peers() {
-			if !gossips[p.Node] {
+			if !gossips[p.Node] && !m.incompatible(p.Node) {
 				m.announcePeer(p.Node)
 			}
 		}

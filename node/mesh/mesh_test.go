@@ -239,7 +239,7 @@ func (o *outsider) open(t testing.TB, m *member, id libp2pprotocol.ID) network.S
 // hello says hello in full, and returns the answer.
 func (o *outsider) hello(t testing.TB, m *member, hello []byte) ([]byte, error) {
 	t.Helper()
-	s := o.open(t, m, helloProtocol)
+	s := o.open(t, m, helloProtocols[0])
 	if err := writeFrame(s, append(make([]byte, 16), hello...)); err != nil {
 		return nil, err
 	}
@@ -263,7 +263,7 @@ func (o *outsider) gossip(t testing.TB) (*pubsub.Topic, <-chan string) {
 	ps, err := pubsub.NewGossipSub(ctx, o.Host,
 		pubsub.WithGossipSubProtocols(gossipProtocols, features),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
-		pubsub.WithMessageIdFn(func(msg *pb.Message) string { return protocol.GossipID(msg.GetData()) }),
+		pubsub.WithMessageIdFn(func(msg *pb.Message) string { return protocol.GossipID(msg.GetTopic(), msg.GetData()) }),
 		pubsub.WithMaxMessageSize(8<<20), pubsub.WithFloodPublish(true))
 	if err != nil {
 		t.Fatal(err)

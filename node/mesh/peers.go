@@ -32,6 +32,9 @@ func (m *Mesh) Connect(ctx context.Context, node protocol.NodeID, addrs []string
 	if m.admitted(node) {
 		return nil
 	}
+	if m.waits(node) {
+		return fmt.Errorf("connecting to node %s: %w", node, errVersion)
+	}
 	info := peer.AddrInfo{ID: peerOf(node)}
 	var bad []error
 	for _, s := range addrs[:min(len(addrs), 2*protocol.MaxAddrs)] {

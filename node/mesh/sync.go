@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	libp2pprotocol "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -16,8 +15,6 @@ import (
 // The sync stream: frames with one protocol.SyncMessage each, request and answer in turn,
 // until the caller closes it.
 const (
-	syncProtocol libp2pprotocol.ID = "/entente/sync/1"
-
 	maxSyncStreams = 8               // served at the same time for one peer
 	syncIdle       = time.Minute     // between an answer and the next request
 	serveTime      = 2 * time.Minute // for one answer
@@ -87,7 +84,7 @@ func (m *Mesh) Ask(ctx context.Context, node protocol.NodeID, msg *protocol.Sync
 	if len(out) > maxRequestSize {
 		return nil, protocol.Errorf(protocol.ErrOversize, "request has %d bytes, peers read %d", len(out), maxRequestSize)
 	}
-	s, err := m.host.NewStream(network.WithNoDial(ctx, "sync"), peerOf(node), syncProtocol)
+	s, err := m.host.NewStream(network.WithNoDial(ctx, "sync"), peerOf(node), syncProtocols...)
 	if err != nil {
 		return nil, fmt.Errorf("opening sync stream: %w", err)
 	}

@@ -64,6 +64,7 @@ func TestI1I2FiftyNodes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fifty nodes under the race detector take minutes; the other scenarios run")
 	}
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := New(t)
 		defer w.Close()

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,12 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
-	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/x/simlibp2p"
 	"github.com/marcopolo/simnet"
-	"github.com/quic-go/quic-go"
-	"go.uber.org/fx"
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
@@ -35,38 +30,53 @@ type World struct {
 	Log   *slog.Logger // of the nodes; nil: none
 	Dir   string       // data directories of nodes to come; empty: in memory
 
-	net *simnet.Simnet
-	cut atomic.Pointer[func(from, to string) bool]
+	// Config, if not nil, changes what nodes to come are opened with.
+	Config func(*node.Config)
+	// Settled makes a network in which nothing of its founding has to spread: cards hold addresses
+	// from the start, and every invitation tells of all members. It makes large worlds cheap.
+	Settled bool
+	// Bandwidth, in bits per second each way, of the links of nodes to come; 0: 100 Mbit/s.
+	Bandwidth int
+
+	net     *simnet.Simnet
+	cut     atomic.Pointer[func(from, to string) bool]
+	invites map[int]*protocol.Invite // by the index of who was invited
+	puppets []*Puppet
 
 	mu       sync.Mutex
 	captured func(b []byte)
+	ended    map[[2]protocol.NodeID]int // connections that ended, by who saw it and with whom
 }
 
 // Node is one organisation's node in a world.
 type Node struct {
 	*node.Node
-	Name  string
-	Dir   string
-	Keys  *node.Keys
-	w     *World
-	ip    string
-	index int
-	stop  context.CancelFunc
-	done  chan error
+	Name   string
+	Dir    string
+	Keys   *node.Keys
+	w      *World
+	ip     string
+	index  int
+	config node.Config
+	link   simnet.LinkSettings
+	stop   context.CancelFunc
+	done   chan error
 }
-
-// Latency between any two nodes, one way.
-const Latency = 20 * time.Millisecond
 
 // New makes a world without nodes. Close is due at the end of the bubble.
 func New(t *testing.T) *World {
-	w := &World{T: t, net: &simnet.Simnet{LatencyFunc: simnet.StaticLatency(Latency), Logger: slog.New(slog.DiscardHandler)}}
+	w := &World{T: t, invites: map[int]*protocol.Invite{}, ended: map[[2]protocol.NodeID]int{}, net: &simnet.Simnet{LatencyFunc: simnet.StaticLatency(Latency), Logger: slog.New(slog.DiscardHandler)}}
 	w.net.Start()
 	return w
 }
 
 // Close stops all nodes and the network.
 func (w *World) Close() {
+	for _, p := range w.puppets {
+		if err := p.Close(); err != nil {
+			w.T.Errorf("closing the puppet of %s: %v", p.Name, err)
+		}
+	}
 	for _, n := range w.Nodes {
 		n.Down()
 	}
@@ -80,51 +90,60 @@ func (w *World) Close() {
 	time.Sleep(time.Minute)
 }
 
-// Capture hands fn the bytes of every packet that any node sends from now on.
-func (w *World) Capture(fn func(b []byte)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.captured = fn
-}
-
-// Cut drops packets from now on where fn says so, by the indexes of nodes. nil heals.
-func (w *World) Cut(fn func(from, to int) bool) {
-	if fn == nil {
-		w.cut.Store(nil)
-		return
-	}
-	index := map[string]int{}
-	for _, n := range w.Nodes {
-		index[n.ip] = n.index
-	}
-	byIP := func(from, to string) bool {
-		a, okA := index[from]
-		b, okB := index[to]
-		return okA && okB && fn(a, b)
-	}
-	w.cut.Store(&byIP)
-}
-
 // Add founds an organisation with one node, which is not up yet.
 func (w *World) Add(name string, kind protocol.OrgKind, country string) *Node {
 	w.T.Helper()
-	ident, err := node.NewIdentity(node.InitRequest{Name: name, Kind: kind, Country: country})
+	n := w.place(name)
+	req := node.InitRequest{Name: name, Kind: kind, Country: country}
+	if w.Settled {
+		req.Addrs = []string{n.addr()}
+	}
+	ident, err := node.NewIdentity(req)
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	n := &Node{Name: name, w: w, Keys: ident.Keys, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
+	n.begin(ident.Keys, &ident.Card)
+	return n
+}
+
+// place finds a place on the network for a node to come.
+func (w *World) place(name string) *Node {
+	n := &Node{Name: name, w: w, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
 	if w.Dir != "" {
 		n.Dir = filepath.Join(w.Dir, fmt.Sprint(n.index))
 	}
-	n.Node, err = node.Open(node.Config{Dir: n.Dir, Keys: ident.Keys, Card: &ident.Card, Log: w.log(name), SyncEvery: 30 * time.Second,
-		Listen:      []string{fmt.Sprintf("/ip4/%s/udp/8000/quic-v1", n.ip)},
-		HostOptions: []mesh.HostOption{w.quic(n.ip)}})
-	if err != nil {
-		w.T.Fatal(err)
-	}
-	w.Nodes = append(w.Nodes, n)
 	return n
 }
+
+// begin opens a node at its place with its keys, and with its first card if there is one.
+func (n *Node) begin(keys *node.Keys, card *protocol.SignedCard) {
+	w := n.w
+	bits := w.Bandwidth
+	if bits == 0 {
+		bits = 100 * simlibp2p.OneMbps
+	}
+	n.Keys, n.link = keys, simnet.LinkSettings{BitsPerSecond: bits}
+	n.config = node.Config{Dir: n.Dir, Keys: keys, Card: card, Log: w.log(n.Name), SyncEvery: 30 * time.Second,
+		Listen:      []string{n.addr()},
+		HostOptions: []mesh.HostOption{w.quic(n), w.watch(n)}}
+	if w.Config != nil {
+		w.Config(&n.config)
+	}
+	w.Nodes = append(w.Nodes, n)
+	n.Open()
+}
+
+// Open opens a node anew that was closed, on the same data.
+func (n *Node) Open() {
+	n.w.T.Helper()
+	var err error
+	if n.Node, err = node.Open(n.config); err != nil {
+		n.w.T.Fatal(err)
+	}
+}
+
+// addr is where the node listens.
+func (n *Node) addr() string { return fmt.Sprintf("/ip4/%s/udp/8000/quic-v1", n.ip) }
 
 func (w *World) log(name string) *slog.Logger {
 	if w.Log == nil {
@@ -168,13 +187,11 @@ func (w *World) Network() {
 		w.T.Fatal(err)
 	}
 	founder.Up()
-	for _, n := range w.Nodes[1:] {
-		inv, err := founder.Invite(&n.OwnCard().Signed, time.Hour)
-		if err != nil {
-			w.T.Fatal(err)
-		}
-		if _, err := n.Join(inv); err != nil {
-			w.T.Fatal(err)
+	if w.Settled {
+		w.inviteAll()
+	} else {
+		for _, n := range w.Nodes[1:] {
+			w.Invite(n)
 		}
 	}
 	for _, n := range w.Nodes[1:] {
@@ -188,6 +205,46 @@ func (w *World) Network() {
 		}
 		return true
 	})
+}
+
+// Invite makes a node a member, by an invitation of the founder.
+func (w *World) Invite(n *Node) {
+	w.T.Helper()
+	inv, err := w.Nodes[0].Invite(&n.OwnCard().Signed, time.Hour)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	if _, err := n.Join(inv); err != nil {
+		w.T.Fatal(err)
+	}
+	w.invites[n.index] = inv
+}
+
+// inviteAll is Invite for all nodes, each of which is told of all others.
+func (w *World) inviteAll() {
+	w.T.Helper()
+	all := &protocol.Invite{}
+	for _, n := range w.Nodes[1:] {
+		inv, err := w.Nodes[0].Invite(&n.OwnCard().Signed, time.Hour)
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		w.invites[n.index] = inv
+		all.Cards = append(all.Cards, n.OwnCard().Signed)
+		all.Statements = append(all.Statements, slices.DeleteFunc(slices.Clone(inv.Statements), func(st protocol.RosterStatement) bool { return st.Kind == protocol.StatementGenesis })...)
+	}
+	var joins sync.WaitGroup // to verify all of it is most of the work of a large world
+	for _, n := range w.Nodes[1:] {
+		joins.Go(func() {
+			inv := *w.invites[n.index]
+			inv.Cards = slices.Concat(inv.Cards, all.Cards)
+			inv.Statements = slices.Concat(inv.Statements, all.Statements)
+			if _, err := n.Join(&inv); err != nil {
+				w.T.Error(err)
+			}
+		})
+	}
+	joins.Wait()
 }
 
 // Agree makes the two parties trust each other and sign an agreement by which from may
@@ -229,60 +286,15 @@ func (w *World) AgreeTitled(title string, from, to *Node, tlp protocol.TLP, coun
 // Until waits, in virtual time, until ok; ten minutes of it are too long.
 func (w *World) Until(what string, ok func() bool) {
 	w.T.Helper()
-	for range 6000 {
+	pause := 100 * time.Millisecond
+	for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(pause) {
 		if ok() {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		// To look costs more than to wait, where there are many nodes.
+		pause = min(pause+pause/10, 2*time.Second)
 	}
 	w.T.Fatalf("ten minutes passed before %s", what)
-}
-
-// quic is x/simlibp2p's option with a connection of our own around the simulated one.
-func (w *World) quic(ip string) libp2p.Option {
-	self := net.ParseIP(ip)
-	return libp2p.QUICReuse(
-		func(l fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
-			cm, err := quicreuse.NewConnManager(reset, token, opts...)
-			if err != nil {
-				return nil, err
-			}
-			l.Append(fx.StopHook(cm.Close))
-			return cm, nil
-		},
-		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return sourceIP{self}, nil }),
-		quicreuse.OverrideListenUDP(func(_ string, address *net.UDPAddr) (net.PacketConn, error) {
-			link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
-			c := w.net.NewEndpoint(address, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link})
-			return &conn{PacketConn: c, w: w, ip: ip}, nil
-		}))
-}
-
-type sourceIP struct{ ip net.IP }
-
-func (s sourceIP) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) { return s.ip, nil }
-
-// conn drops what the world cuts.
-type conn struct {
-	net.PacketConn
-	w  *World
-	ip string
-}
-
-// WriteTo implements net.PacketConn. A dropped packet is sent, as far as the sender knows.
-func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
-	if fn := c.w.cut.Load(); fn != nil {
-		if a, ok := to.(*net.UDPAddr); ok && (*fn)(c.ip, a.IP.String()) {
-			return len(b), nil
-		}
-	}
-	c.w.mu.Lock()
-	captured := c.w.captured
-	c.w.mu.Unlock()
-	if captured != nil {
-		captured(slices.Clone(b))
-	}
-	return c.PacketConn.WriteTo(b, to)
 }
 
 // RandomText returns text that is found nowhere else.

@@ -1,0 +1,237 @@
+package simtest
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/disk"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// onDisks gives every node to come a disk in memory, so that it can be closed and opened anew:
+// months pass at no cost while nobody runs.
+func onDisks(w *World) {
+	w.Config = func(c *node.Config) { c.Dir, c.Anchor, c.Disk = "sim/data", "sim/data.anchor", &disk.Disk{} }
+}
+
+// sleepAll closes all nodes, lets time pass, and brings them up again.
+func (w *World) sleepAll(d time.Duration) {
+	w.T.Helper()
+	for _, p := range w.puppets {
+		if err := p.Close(); err != nil {
+			w.T.Fatal(err)
+		}
+	}
+	w.puppets = nil
+	for _, n := range w.Nodes {
+		n.Down()
+	}
+	for _, n := range w.Nodes {
+		if err := n.Node.Close(); err != nil {
+			w.T.Fatal(err)
+		}
+	}
+	time.Sleep(d)
+	for _, n := range w.Nodes {
+		n.Open()
+	}
+	for _, n := range w.Nodes {
+		n.Up()
+	}
+}
+
+// captured is what a puppet kept of all that was ever said to it.
+type captured struct {
+	items   []*protocol.SyncMessage
+	entries [][]byte
+	heads   []protocol.Signed
+	notices [][]byte
+}
+
+func (p *Puppet) capture(nodes []*Node) (c captured) {
+	p.w.T.Helper()
+	for _, n := range nodes {
+		items, entries, heads := p.Everything(n)
+		c.items, c.heads = append(c.items, items...), append(c.heads, heads...)
+		c.entries = append(c.entries, entries...)
+	}
+	for _, h := range p.Heard(protocol.NoticeTopic) {
+		c.notices = append(c.notices, h.Data)
+	}
+	return c
+}
+
+// replay says all of it again, by gossip and to whoever compares.
+func (p *Puppet) replay(c captured, nodes []*Node) {
+	p.w.T.Helper()
+	var front []protocol.FrontierEntry
+	byFeed := map[protocol.FeedID][]*crypto.VerifiedEnvelope{}
+	for _, raw := range c.entries {
+		e, err := crypto.VerifyEntry(p.Network, raw)
+		if err != nil {
+			p.w.T.Fatal(err)
+		}
+		byFeed[e.Header.Feed] = append(byFeed[e.Header.Feed], e)
+	}
+	for _, list := range byFeed {
+		last := list[len(list)-1]
+		front = append(front, protocol.FrontierEntry{Origin: last.Origin, Seq: last.Header.Seq, Hash: last.Hash})
+	}
+	all := &protocol.SyncMessage{Version: 1, Kind: protocol.SyncItems}
+	for _, m := range c.items {
+		all.Cards, all.Roster = append(all.Cards, m.Cards...), append(all.Roster, m.Roster...)
+	}
+	p.Answer = func(from *Node, m *protocol.SyncMessage) *protocol.SyncMessage {
+		a := p.AnswerHonestly(from, m)
+		switch m.Kind {
+		case protocol.SyncDigest:
+			a.Sets = protocol.Hash{1} // so that they are listed
+		case protocol.SyncList:
+			if len(m.Hashes) == 0 {
+				a.Hashes = []protocol.Hash{{1}} // one that nobody has: what it is fetched with is for the puppet to say
+			}
+		case protocol.SyncFetch:
+			// One at a time, for a peer takes no more than it asked for.
+			k := p.Asked(protocol.SyncFetch)
+			if n := len(all.Cards); k%2 == 0 {
+				a.Cards = all.Cards[k/2%n : k/2%n+1]
+			} else {
+				a.Roster = all.Roster[k/2%len(all.Roster) : k/2%len(all.Roster)+1]
+			}
+		case protocol.SyncFrontier:
+			a.Frontier = front
+		case protocol.SyncPull:
+			for _, r := range m.Pull {
+				for _, e := range byFeed[r.Feed] {
+					if e.Header.Seq >= r.From && e.Header.Seq < r.From+uint64(r.Count) && len(a.Envelopes) < protocol.MaxPullEntries {
+						a.Envelopes = append(a.Envelopes, e.Raw)
+					}
+				}
+			}
+		case protocol.SyncHeads:
+			a.Heads = c.heads
+		}
+		return a
+	}
+	for _, n := range nodes {
+		p.Gossip(n, "c2", c.entries...)
+		p.Gossip(n, protocol.ControlTopic, c.entries...)
+		p.Gossip(n, protocol.NoticeTopic, c.notices...)
+		for _, h := range c.heads {
+			p.Gossip(n, protocol.NoticeTopic, notice(h))
+		}
+	}
+}
+
+// TestI5ReplayedMonthsLater: a member keeps everything that was said for a day, and says it all
+// again two months later, by gossip and by sync: cards, sponsorships, agreements, heads, and
+// the entries whose records were erased since. Nothing comes back: not what was erased, not an agreement that was ended,
+// not a member that was removed, not an older card or head.
+func TestI5ReplayedMonthsLater(t *testing.T) {
+	j := long(t, 22)
+	synctest.Test(t, func(t *testing.T) {
+		w := meshOf(t, 22, onDisks)
+		defer w.Close()
+		honest, author, reader, former, removed := w.Nodes[:20], w.Nodes[1], w.Nodes[4], w.Nodes[6], w.Nodes[20]
+		w.Agree(author, reader, protocol.TLPAmber, "*")
+		ended := w.Agree(author, former, protocol.TLPAmber, "*")
+		rec := publish(t, author, "c2", "198.51.100.1\n198.51.100.2\n198.51.100.3\n", green)
+		w.Until("both read it", func() bool {
+			return finds(t, reader, "198.51.100.2") && finds(t, former, "198.51.100.2") && same(t, honest)
+		})
+		p := w.Puppet(w.Nodes[21])
+		p.DialAll(honest)
+		p.Subscribe(honest, "c2", protocol.NoticeTopic, protocol.ControlTopic)
+		time.Sleep(2 * time.Minute)
+		kept := p.capture([]*Node{author, reader})
+		oldCard := author.OwnCard().Order
+
+		if _, err := author.Erase(context.Background(), node.EraseRequest{Records: rec.Records[1:2], Reason: protocol.EraseRequest}); err != nil {
+			t.Fatal(err)
+		}
+		if err := author.Terminate(ended, "over"); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Nodes[0].RemoveMember(removed.Org(), "over"); err != nil {
+			t.Fatal(err)
+		}
+		gone := func() bool {
+			a, err := former.Agreement(ended)
+			return err == nil && a.State == node.AgreementTerminated && !finds(t, reader, "198.51.100.2") && !finds(t, former, "198.51.100.2") &&
+				everyNode(honest, func(n *Node) bool { return !memberOf(n, removed) })
+		}
+		w.Until("it is gone, ended and removed everywhere", gone)
+		removed.Down()
+		w.sleepAll(60 * 24 * time.Hour)
+		removed.Down()
+		w.Until("all are back, with new cards", func() bool {
+			return same(t, honest) && everyNode(honest, func(n *Node) bool { c := n.Card(author.Org()); return c != nil && oldCard.Less(c.Order) })
+		})
+		newCard := author.OwnCard().Order
+		p = w.Puppet(w.Nodes[21])
+		p.DialAll(honest)
+		w.Ended(honest)
+		heads := map[*Node]uint64{}
+		for _, n := range honest {
+			heads[n] = envelopes(t, n)
+		}
+		p.replay(kept, honest)
+		j.note("%d messages of 60 days ago said again to each of 20", len(kept.entries)+len(kept.heads)+len(kept.notices))
+		time.Sleep(5 * time.Minute)
+		if p.Asked(protocol.SyncFetch) == 0 || p.Asked(protocol.SyncPull)+p.Asked(protocol.SyncHeads) == 0 {
+			t.Error("nobody compared with the one who replays, so sync was not tried")
+		}
+		if !gone() {
+			t.Error("something came back")
+		}
+		for _, n := range honest {
+			if c := n.Card(author.Org()); c == nil || c.Order != newCard {
+				t.Errorf("%s went back to an older card", n.Name)
+			}
+			if got := envelopes(t, n); got != heads[n] {
+				t.Errorf("%s holds %d entries, and held %d before the replay", n.Name, got, heads[n])
+			}
+			// The body of the erased entry is handed out by nobody.
+			a, err := p.Ask(n, &protocol.SyncMessage{Kind: protocol.SyncPull, Pull: []protocol.PullRange{{Feed: rec.Feed, From: 1, Count: 100}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, raw := range a.Envelopes {
+				e, err := crypto.VerifyEntry(p.Network, raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, old := range kept.entries {
+					o, err := crypto.VerifyEntry(p.Network, old)
+					if err == nil && o.Hash == e.Hash && e.Header.Seq == rec.To && bytes.Equal(old, raw) {
+						t.Errorf("%s hands out the body that was erased", n.Name)
+					}
+				}
+			}
+		}
+		if n := w.Ended(honest); n > 0 {
+			t.Errorf("%d connections among honest nodes ended", n)
+		}
+		publish(t, author, "c2", "198.51.100.9\n", green)
+		w.Until("life goes on", func() bool {
+			return finds(t, reader, "198.51.100.9") && same(t, honest)
+		})
+		if finds(t, former, "198.51.100.9") {
+			t.Error("the former partner reads what came after the end")
+		}
+	})
+}
+
+func memberOf(n, other *Node) bool {
+	for _, p := range n.Peers() {
+		if p.Org.ID == other.Org() {
+			return p.Member
+		}
+	}
+	return false
+}
