@@ -175,8 +175,8 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 	if err == nil {
 		err = protocol.Decode(plain, protocol.MaxPlainSize, &body)
 	}
-	if err != nil {
-		return err
+	if err != nil && !errors.Is(err, protocol.ErrNotInAudience) {
+		return err // otherwise its key was lost with the tail of a store that was restored
 	}
 	var left []protocol.RecordID // others were erased since
 	err = n.st.View(func(tx *store.Tx) error {

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
@@ -76,6 +77,18 @@ func TestKeysOfAClosedFeedAreNotLost(t *testing.T) {
 		}
 		s := author.snap.Load()
 		topic := protocol.NewTopicID(s.network, "c2")
+		// One whose key was lost, as what a restored store gets back from peers.
+		if err := author.append("c2", func(a *appender) error {
+			h := a.header(protocol.EntryWithdraw)
+			w := &protocol.WithdrawBody{Version: 1, SealedAt: a.sealedAt, Reason: "lost", Records: rec.Records[:1]}
+			sealed, err := crypto.SealBody(h.SealContext(s.network), h.Feed, h.Seq, []crypto.EpochKey{crypto.EpochKeyOf([32]byte{9})}, protocol.Encode(w))
+			if err != nil {
+				return err
+			}
+			return a.add(protocol.EntryWithdraw, sealed)
+		}); err != nil {
+			t.Fatal(err)
+		}
 		err := author.st.Update(func(tx *store.Tx) error {
 			f, err := author.ownFeed(tx, s.network, topic)
 			if err == nil {
