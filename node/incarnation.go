@@ -358,6 +358,9 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 	if err != nil {
 		return err
 	}
+	if doc.RetentionDays > 0 && doc.end() <= uint64(nowMillis()) {
+		return nil // it is about to be erased
+	}
 	rest, records, err := n.without(body, func(protocol.RecordID) bool { return false })
 	if err != nil || rest == nil {
 		return err

@@ -117,19 +117,20 @@ func (n *Node) hasFeed(s *snapshot, topic string) (has bool) {
 // key that is not used any more goes to those that never got it; what a node added later
 // needs of old keys, its siblings give it, or it asks for it (dueAsked).
 func (a *appender) dueLate(ep *store.Epoch) (orgs []protocol.OrgID) {
-	if ep.Used == 0 || !ep.Retired && a.overGranted(ep) {
+	if ep.Used == 0 {
 		return nil
 	}
+	retired := ep.Retired || a.overGranted(ep) // as it will be before it is used again
 	for _, org := range append(slices.Clone(ep.Audience), a.n.org) {
 		card := a.snap.cards[org]
 		if card == nil {
 			continue
 		}
-		if org == a.n.org && (ep.Retired || len(card.Nodes) < 2) {
+		if org == a.n.org && (retired || len(card.Nodes) < 2) {
 			continue // siblings have it from the comparison with this node
 		}
 		got := slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return card.Node(g.Node) != nil })
-		if !ep.Retired || !got {
+		if !retired || !got {
 			orgs = append(orgs, org)
 		}
 	}
