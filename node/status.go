@@ -102,6 +102,9 @@ func (n *Node) Status() (*Status, error) {
 	if net := n.net.Load(); net != nil {
 		st.Online, st.Addrs, st.Connected = true, net.mesh.Addrs(), len(net.mesh.Peers())
 		for node, why := range net.mesh.Incompatible() {
+			if _, ok := s.nodes[node]; !ok {
+				continue // removed since
+			}
 			st.Incompatible++
 			st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("a node of %s cannot be talked to: %s", s.name(s.nodes[node]), why),
 				Do: "bring the older of the two up to date"})
