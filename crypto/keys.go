@@ -153,8 +153,19 @@ func ParseRoot(s string) (RootPrivate, error) {
 // Verify checks a signature over a statement in its context. The error is of class
 // ErrBadSignature.
 func Verify(key [32]byte, c protocol.Context, n protocol.NetworkID, statement []byte, sig protocol.Signature) error {
-	if !ed25519.Verify(key[:], protocol.SigningBytes(c, n, statement), sig[:]) {
+	signed := protocol.SigningBytes(c, n, statement)
+	kept := goodSignatures.Load()
+	var name [32]byte
+	if kept != nil {
+		if name = signatureName(key, signed, sig); kept.has(name) {
+			return nil
+		}
+	}
+	if !ed25519.Verify(key[:], signed, sig[:]) {
 		return protocol.Errorf(protocol.ErrBadSignature, "signature over %s does not verify", c)
+	}
+	if kept != nil {
+		kept.put(name)
 	}
 	return nil
 }

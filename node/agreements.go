@@ -127,7 +127,7 @@ func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
 	switch {
 	case s.network == protocol.NoNetwork:
 		return protocol.AgreementID{}, ErrNoNetwork
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return protocol.AgreementID{}, ErrNoOperationalKey
 	case !slices.Contains(draft.Parties, n.org):
 		return protocol.AgreementID{}, errors.New("this organisation is not a party of the draft")
@@ -143,7 +143,7 @@ func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
 		return protocol.AgreementID{}, err
 	}
 	canonical := protocol.Encode(&draft)
-	sig, err := crypto.SignAgreement(canonical, s.network, n.org, n.keys.Op)
+	sig, err := crypto.SignAgreement(canonical, s.network, n.org, n.op())
 	if err != nil {
 		return protocol.AgreementID{}, err
 	}
@@ -152,10 +152,11 @@ func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
 		return protocol.AgreementID{}, err
 	}
 	id := signed.ID()
-	if err := n.keepAgreement(signed, n.org); err != nil {
+	if err := n.keepAgreement(signed, n.org, &pendingLetter{Parties: draft.Parties, Kind: protocol.LetterProposal, Content: protocol.Encode(signed)}); err != nil {
 		return id, err
 	}
-	return id, n.sendLetters(draft.Parties, protocol.LetterProposal, protocol.Encode(signed))
+	n.sendDecided()
+	return id, nil
 }
 
 // checkPinned wants a party to have been checked by hand, and its card to be known.
@@ -172,8 +173,9 @@ func (s *snapshot) checkPinned(self, party protocol.OrgID) error {
 	return nil
 }
 
-// keepAgreement stores an agreement, joining signatures with those that are held.
-func (n *Node) keepAgreement(signed *protocol.SignedAgreement, proposer protocol.OrgID) error {
+// keepAgreement stores an agreement, joining signatures with those that are held, and with it
+// the letter that has to be sent about it, if any.
+func (n *Node) keepAgreement(signed *protocol.SignedAgreement, proposer protocol.OrgID, letter *pendingLetter) error {
 	id := signed.ID()
 	before := n.snap.Load().agreements[id]
 	err := n.change(func(tx *store.Tx) error {
@@ -189,7 +191,7 @@ func (n *Node) keepAgreement(signed *protocol.SignedAgreement, proposer protocol
 			signed = joinSignatures(&held, signed)
 		}
 		doc.Signed = protocol.Encode(signed)
-		return putDoc(tx, kindAgreement, id[:], &doc)
+		return errors.Join(putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
 	})
 	if err != nil {
 		return err
@@ -220,7 +222,7 @@ func (n *Node) Countersign(id protocol.AgreementID) error {
 	switch {
 	case a == nil:
 		return fmt.Errorf("no agreement %s was proposed; 'entente agreement inbox' shows those that were", id.Short())
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return ErrNoOperationalKey
 	case !slices.Contains(a.Parties, n.org):
 		return errors.New("this organisation is not a party of the agreement")
@@ -234,18 +236,16 @@ func (n *Node) Countersign(id protocol.AgreementID) error {
 			return err
 		}
 	}
-	sig, err := crypto.SignAgreement(a.Signed.Statement, s.network, n.org, n.keys.Op)
+	sig, err := crypto.SignAgreement(a.Signed.Statement, s.network, n.org, n.op())
 	if err != nil {
 		return err
 	}
 	signed := joinSignatures(&a.Signed, &protocol.SignedAgreement{Sigs: []protocol.PartySignature{sig}})
-	if err := n.keepAgreement(signed, a.doc.Proposer); err != nil {
+	if err := n.keepAgreement(signed, a.doc.Proposer, &pendingLetter{Parties: a.Parties, Kind: protocol.LetterCountersign, Content: protocol.Encode(signed)}); err != nil {
 		return err
 	}
-	if err := n.gate.drain(); err != nil {
-		return err
-	}
-	return n.sendLetters(a.Parties, protocol.LetterCountersign, protocol.Encode(signed))
+	n.sendDecided()
+	return n.gate.drain()
 }
 
 // Reject answers a proposal with no.
@@ -255,7 +255,7 @@ func (n *Node) Reject(id protocol.AgreementID, reason string) error {
 	switch {
 	case a == nil:
 		return fmt.Errorf("no agreement %s was proposed", id.Short())
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return ErrNoOperationalKey
 	case len(a.Missing) == 0:
 		return errors.New("the agreement is countersigned by all; terminate it instead")
@@ -264,14 +264,15 @@ func (n *Node) Reject(id protocol.AgreementID, reason string) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	signed, err := crypto.SignRejection(r, n.keys.Op)
+	signed, err := crypto.SignRejection(r, n.op())
 	if err != nil {
 		return err
 	}
-	if err := n.keepEnd(id, &signed, protocol.LetterRejection); err != nil {
+	if err := n.keepEnd(id, &signed, protocol.LetterRejection, a.Parties); err != nil {
 		return err
 	}
-	return n.sendLetters(a.Parties, protocol.LetterRejection, protocol.Encode(&signed))
+	n.sendDecided()
+	return nil
 }
 
 // Terminate ends an agreement at once, by this party alone. From its commit on, nothing is
@@ -283,7 +284,7 @@ func (n *Node) Terminate(id protocol.AgreementID, reason string) error {
 	switch {
 	case a == nil:
 		return fmt.Errorf("no agreement %s is known here", id.Short())
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return ErrNoOperationalKey
 	case len(a.terminations) > 0:
 		return errors.New("the agreement is terminated already")
@@ -304,18 +305,20 @@ func (n *Node) Terminate(id protocol.AgreementID, reason string) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	signed, err := crypto.SignTermination(t, n.keys.Op)
+	signed, err := crypto.SignTermination(t, n.op())
 	if err != nil {
 		return err
 	}
-	if err := n.keepEnd(id, &signed, protocol.LetterTermination); err != nil {
+	if err := n.keepEnd(id, &signed, protocol.LetterTermination, a.Parties); err != nil {
 		return err
 	}
-	return n.sendLetters(a.Parties, protocol.LetterTermination, protocol.Encode(&signed))
+	n.sendDecided()
+	return nil
 }
 
-// keepEnd stores a termination or a rejection of an agreement that is known.
-func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind protocol.LetterKind) error {
+// keepEnd stores a termination or a rejection of an agreement that is known, and with it the
+// letter to those who have to be told, if any.
+func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind protocol.LetterKind, tell []protocol.OrgID) error {
 	return n.change(func(tx *store.Tx) error {
 		var doc agreementDoc
 		ok, err := getDoc(tx, kindAgreement, id[:], &doc)
@@ -331,7 +334,11 @@ func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind
 			return nil
 		}
 		*list = append(*list, raw)
-		return putDoc(tx, kindAgreement, id[:], &doc)
+		var letter *pendingLetter
+		if len(tell) > 0 {
+			letter = &pendingLetter{Parties: tell, Kind: kind, Content: raw}
+		}
+		return errors.Join(putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
 	})
 }
 
@@ -357,7 +364,7 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		if s.agreements[a.ID] == nil && n.inboxFull(s) {
 			return protocol.Errorf(protocol.ErrOversize, "the inbox of proposals is full; reject some")
 		}
-		return n.keepAgreement(&signed, l.Sender)
+		return n.keepAgreement(&signed, l.Sender, nil)
 	case protocol.LetterTermination:
 		var o protocol.OrgSigned
 		if err := protocol.Decode(l.Content, protocol.MaxLetterSize, &o); err != nil {
@@ -374,7 +381,7 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		if t.Org != l.Sender || !slices.Contains(a.Parties, l.Sender) {
 			return protocol.Errorf(protocol.ErrWrongContext, "termination is not by a party of an agreement known here")
 		}
-		return n.keepEnd(t.Agreement, &o, l.Kind)
+		return n.keepEnd(t.Agreement, &o, l.Kind, nil)
 	case protocol.LetterRejection:
 		var o protocol.OrgSigned
 		if err := protocol.Decode(l.Content, protocol.MaxLetterSize, &o); err != nil {
@@ -388,7 +395,7 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		if a == nil || r.Org != l.Sender || !slices.Contains(a.Parties, l.Sender) || len(a.Missing) == 0 {
 			return protocol.Errorf(protocol.ErrWrongContext, "rejection is not by a party of a proposal known here")
 		}
-		return n.keepEnd(r.Agreement, &o, l.Kind)
+		return n.keepEnd(r.Agreement, &o, l.Kind, nil)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "letter of unknown kind %d", l.Kind)
 }

@@ -48,6 +48,9 @@ func (n *Node) appendOnce(topic string, build func(*appender) error) error {
 	if s.network == protocol.NoNetwork {
 		return ErrNoNetwork
 	}
+	if err := s.enrolled(n.org, n.ID()); err != nil {
+		return err
+	}
 	a, err := n.newAppender(s, topic)
 	if err != nil {
 		return err

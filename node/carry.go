@@ -37,7 +37,8 @@ type Carried struct {
 
 	Cards      int           `json:"cards"`
 	Statements int           `json:"statements"`
-	Hashes     int           `json:"hashes,omitempty"` // request: cards and statements that its sender has
+	Siblings   int           `json:"sibling_items,omitempty"` // what nodes of one organisation hold in common, and give nobody else
+	Hashes     int           `json:"hashes,omitempty"`        // request: cards and statements that its sender has
 	Envelopes  uint64        `json:"envelopes"`
 	Bytes      uint64        `json:"bytes"` // of the file's contents, as far as they were read
 	Feeds      []CarriedFeed `json:"feeds"`
@@ -365,6 +366,8 @@ func (f *carriedFile) inspect(m *protocol.SyncMessage) error {
 	case protocol.SyncItems:
 		f.info.Cards += len(m.Cards)
 		f.info.Statements += len(m.Roster)
+	case protocol.SyncSiblingItems:
+		f.info.Siblings += len(m.Envelopes)
 	case protocol.SyncEntries:
 		for _, raw := range m.Envelopes {
 			env, err := crypto.VerifyEntry(f.header.Network, raw)

@@ -111,7 +111,7 @@ func (a *applier) run() error {
 		if err != nil {
 			return err
 		}
-		if sets && (m == nil || m.Kind == protocol.SyncEntries) {
+		if sets && (m == nil || m.Kind != protocol.SyncFrontier && m.Kind != protocol.SyncItems) {
 			sets = false
 			if err := a.takeLater(); err != nil {
 				return err
@@ -125,6 +125,8 @@ func (a *applier) run() error {
 			err = a.frontier(m)
 		case protocol.SyncItems:
 			err = a.takeItems(m)
+		case protocol.SyncSiblingItems:
+			err = a.takeSiblings(m.Envelopes)
 		case protocol.SyncEntries:
 			err = a.takeEntries(m.Envelopes)
 		}
@@ -135,6 +137,16 @@ func (a *applier) run() error {
 			return nil
 		}
 	}
+}
+
+// takeSiblings takes what only nodes of this organisation hold, from one of them.
+func (a *applier) takeSiblings(raws [][]byte) error {
+	a.info.Siblings += len(raws)
+	if a.header.From != a.n.org || !a.fromMember(a.n.snap.Load()) {
+		a.refuse("sibling item", protocol.Errorf(protocol.ErrUnknownAuthor, "only a node on this organisation's card says what its nodes hold in common"))
+		return nil
+	}
+	return a.n.takeSiblingItems(raws)
 }
 
 // feedItems gives a message of the sets to a node, as a comparison does.
@@ -300,8 +312,6 @@ func (a *applier) explain(m *protocol.SyncMessage) {
 			a.refuse("card", err)
 		case s.cards[c.Org] != nil && !s.cards[c.Org].Order.Less(c.Order) && s.rostered(c.Org):
 			a.out.Held.Cards++
-		case c.Org == a.n.org:
-			a.refuse("card", protocol.Errorf(protocol.ErrWrongContext, "the file holds a card of this organisation that is newer than the one here; only this organisation signs it: was this node's data restored from a backup?"))
 		default:
 			a.refuse("card", protocol.Errorf(protocol.ErrUnknownAuthor, "%s is not a member of the network as far as is known here", c.Inception.Name))
 		}

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -63,6 +64,11 @@ func (n *Node) Pack(ctx context.Context, w io.Writer, q PackRequest) (*Carried, 
 		}
 		if err := p.writeItems(); err != nil {
 			return err
+		}
+		if header.To == n.org {
+			if err := p.writeSiblings(); err != nil {
+				return err
+			}
 		}
 		return p.writeEntries()
 	})
@@ -244,7 +250,7 @@ func (p *packer) keepTopics(topics []protocol.TopicID) {
 }
 
 // write writes a file around what body writes.
-func (p *packer) write(w io.Writer, header *protocol.CarryHeader, body func() error) (*Carried, error) {
+func (p *packer) write(w io.Writer, header *protocol.CarryHeader, body func() error) (info *Carried, err error) {
 	s := p.n.snap.Load()
 	recipients, err := s.carryRecipients(header.To)
 	if err != nil {
@@ -263,6 +269,13 @@ func (p *packer) write(w io.Writer, header *protocol.CarryHeader, body func() er
 	}
 	for _, id := range header.Topics {
 		p.info.Topics = append(p.info.Topics, s.topic(id))
+	}
+	if header.Kind == protocol.CarryPack {
+		h, err := p.n.handOut(handoutCarry, s.name(header.To), 0, true)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, h.end(0, 0)) }()
 	}
 	sealed, err := crypto.SealFile(w, recipients)
 	if err != nil {
@@ -328,6 +341,32 @@ func (p *packer) writeItems() error {
 		}
 		p.info.Cards += len(a.Cards)
 		p.info.Statements += len(a.Roster)
+		if err := p.send(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSiblings packs what the nodes of this organisation hold in common: keys, agreements,
+// trust, topics.
+func (p *packer) writeSiblings() error {
+	set, err := p.n.siblingSet()
+	if err != nil {
+		return err
+	}
+	left := slices.SortedFunc(maps.Keys(set.refs), compareHash)
+	for len(left) > 0 {
+		page := left[:min(len(left), siblingFetch)]
+		a, err := p.n.siblingItems(set, page)
+		if err != nil {
+			return err
+		}
+		if a.More { // too large together
+			page = page[:len(a.Envelopes)]
+		}
+		left = left[len(page):]
+		p.info.Siblings += len(a.Envelopes)
 		if err := p.send(a); err != nil {
 			return err
 		}

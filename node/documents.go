@@ -26,6 +26,12 @@ const (
 	kindWithheld   = "n/withheld/"
 	kindLate       = "n/late/"
 	kindReceipt    = "n/receipt/"
+	kindGone       = "n/gone/"     // trust and topics that were taken back, for siblings
+	kindErasure    = "n/erasure/"  // what this organisation erased for itself
+	kindConflict   = "n/conflict/" // cards of one order that differ
+	kindHandout    = "n/handout/"  // what left this node in files and streams
+	kindAddrs      = "n/addrs/"    // where nodes of this organisation say that they listen
+	kindLetter     = "n/letter/"
 )
 
 const maxDocument = 8 << 20
@@ -41,6 +47,34 @@ type networkDoc struct {
 type pinDoc struct {
 	_  struct{} `cbor:",toarray"`
 	At uint64
+}
+
+// conflictDoc notes that there are two cards of one order: that of the card that is held.
+type conflictDoc struct {
+	_     struct{} `cbor:",toarray"`
+	Order protocol.CardOrder
+	At    uint64
+}
+
+// goneDoc notes that trust was taken back, or a topic left.
+type goneDoc struct {
+	_    struct{} `cbor:",toarray"`
+	Name string   // of a topic
+	At   uint64
+}
+
+// erasureDoc is an erasure by this organisation for itself.
+type erasureDoc struct {
+	_    struct{} `cbor:",toarray"`
+	Item []byte   // encoded protocol.SiblingErasure
+	Done bool     // carried out here
+}
+
+// addrsDoc is where a node says that it listens.
+type addrsDoc struct {
+	_     struct{} `cbor:",toarray"`
+	At    uint64
+	Addrs []string
 }
 
 // topicDoc is a topic that this node is in.

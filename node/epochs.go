@@ -112,7 +112,7 @@ func (a *appender) overGranted(ep *store.Epoch) bool {
 		}
 	}
 	for _, g := range ep.Granted {
-		if !slices.ContainsFunc(ep.Audience, func(org protocol.OrgID) bool {
+		if !slices.ContainsFunc(append(slices.Clone(ep.Audience), a.n.org), func(org protocol.OrgID) bool {
 			c := a.snap.cards[org]
 			if c == nil {
 				return false
@@ -128,8 +128,12 @@ func (a *appender) overGranted(ep *store.Epoch) bool {
 
 func recipientHash(recipient string) protocol.Hash { return sha256.Sum256([]byte(recipient)) }
 
-// secretWith returns the secret of an agreement in force with org; it keys grant hints.
+// secretWith returns the secret of an agreement in force with org; it keys grant hints. With
+// the own organisation there is always one.
 func (a *appender) secretWith(org protocol.OrgID) ([32]byte, bool) {
+	if org == a.n.org {
+		return protocol.SiblingSecret(org), true
+	}
 	var best *agreement
 	for _, ag := range a.snap.agreements {
 		pa := policy.Agreement{ID: ag.ID, Doc: &ag.Agreement.Agreement, TerminatedAt: ag.terminatedAt()}
@@ -145,8 +149,11 @@ func (a *appender) secretWith(org protocol.OrgID) ([32]byte, bool) {
 }
 
 // grant adds grant entries for the nodes that are due ep's key and do not have it. A stale
-// card gets none: its nodes get theirs when a fresh one has come.
-func (a *appender) grant(ep *store.Epoch) error { return a.grantTo(ep, ep.Audience) }
+// card gets none: its nodes get theirs when a fresh one has come. The other nodes of this
+// organisation are always due it.
+func (a *appender) grant(ep *store.Epoch) error {
+	return a.grantTo(ep, append(slices.Clone(ep.Audience), a.n.org))
+}
 
 func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID) error {
 	var to []crypto.GrantTo
@@ -154,11 +161,11 @@ func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID) error {
 	for _, org := range orgs {
 		card := a.snap.cards[org]
 		secret, ok := a.secretWith(org)
-		if card == nil || !ok || !card.Fresh(now) {
+		if !ok || !a.snap.grantable(org, now) {
 			continue
 		}
 		for _, e := range card.Nodes {
-			if now >= e.NotAfter || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
+			if e.Node == a.n.ID() || now >= e.NotAfter || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
 				continue
 			}
 			to = append(to, crypto.GrantTo{Secret: secret, Node: e.Node, Recipient: e.Recipient, First: ep.First})

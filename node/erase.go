@@ -32,6 +32,7 @@ type EraseReport struct {
 	Entries  int         `json:"entries"`  // envelopes whose bodies were destroyed
 	Signed   int         `json:"signed"`   // statements that tell every other node to do the same
 	Local    int         `json:"local"`    // records of others, erased for this organisation only
+	Siblings int         `json:"siblings"` // records that another node of this organisation published, and erases for everybody
 	Told     []OrgRef    `json:"told"`     // organisations for which the records were sealed
 	Beyond   []BeyondRow `json:"beyond"`   // copies that this could not reach
 }
@@ -57,6 +58,19 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 	if err != nil {
 		return nil, err
 	}
+	var taken copies
+	if err := n.st.View(func(tx *store.Tx) error {
+		for _, id := range r.Records {
+			e, err := getEntry(tx, id)
+			if err != nil {
+				return err
+			}
+			taken.add(e)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
 	told := map[protocol.OrgID]bool{}
 	for _, p := range own {
 		if err := ctx.Err(); err != nil {
@@ -67,17 +81,24 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 		}
 	}
 	if len(local) > 0 {
+		siblings, err := n.publishedBySiblings(local)
+		if err != nil {
+			return rep, err
+		}
 		count, err := n.eraseLocally(local, r.Reason)
 		if err != nil {
 			return rep, err
 		}
-		rep.Local, rep.Erased = count, rep.Erased+count
+		rep.Siblings, rep.Local, rep.Erased = siblings, count-siblings, rep.Erased+count
 	}
 	s := n.snap.Load()
 	for org := range told {
 		rep.Told = append(rep.Told, s.ref(org))
 	}
 	slices.SortFunc(rep.Told, func(a, b OrgRef) int { return a.ID.Compare(b.ID) })
+	if rep.Beyond, err = taken.find(n); err != nil {
+		return rep, err
+	}
 	n.beyond(rep)
 	return rep, nil
 }
@@ -85,8 +106,11 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 // beyond lists what no statement reaches.
 func (n *Node) beyond(rep *EraseReport) {
 	add := func(what, do string) { rep.Beyond = append(rep.Beyond, BeyondRow{what, do}) }
-	add("backups of this node made before now", "a restore applies this erasure before it shows anything; destroy the backups where the law asks for it")
-	add("files that 'entente export' and 'entente watch' delivered, and copies in the systems that read them", "erase them there")
+	add("copies of this node's disk or data directory that other tools made before now", "a node that is started on them applies this erasure before it shows anything; destroy them where the law asks for it")
+	add("what people copied by hand from 'entente search' and 'entente show'", "ask those who work with it")
+	if rep.Siblings > 0 {
+		add("copies of records that another node of this organisation published", "that node destroys them everywhere as soon as it has compared with this one; keep both up")
+	}
 	if rep.Local > 0 {
 		add("copies of records of others, at their publishers and at every other reader", "ask the publisher to erase them: only it can for everybody")
 	}
@@ -109,6 +133,7 @@ type erasePlace struct {
 
 func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, local []protocol.RecordID, err error) {
 	at := map[string]*erasePlace{}
+	s := n.snap.Load()
 	err = n.st.View(func(tx *store.Tx) error {
 		for _, id := range records {
 			e, err := getEntry(tx, id)
@@ -119,7 +144,7 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 			if err != nil {
 				return err
 			}
-			if e.Publisher != n.org || f == nil || f.Origin.Signing != n.keys.Signing.Public() {
+			if e.Publisher != n.org || f == nil || !n.answersFor(s, &f.Origin) {
 				local = append(local, id)
 				continue
 			}
@@ -259,7 +284,7 @@ func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseRe
 }
 
 func (n *Node) signErase(e *protocol.Erase) error {
-	signed, err := crypto.SignErase(e, n.keys.Signing)
+	signed, err := n.signEraseFor(e)
 	if err != nil {
 		return err
 	}
@@ -289,8 +314,8 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 	sign := func(refs ...protocol.EntryRef) error {
 		out = nil
 		for part := range slices.Chunk(p.records, protocol.MaxErasedRecords) {
-			signed, err := crypto.SignErase(&protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
-				Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: refs}, n.keys.Signing)
+			signed, err := n.signEraseFor(&protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
+				Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: refs})
 			if err != nil {
 				return err
 			}
@@ -408,9 +433,11 @@ func (n *Node) without(body *protocol.Body, gone func(protocol.RecordID) bool) (
 }
 
 // resealBody appends a body of records that were published before. It goes to those of its
-// readers that may have all of it today.
+// readers that may have all of it today; one whose card is not fresh is given the key when a
+// fresh one has come, as it would be for what it had before.
 func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []resealed) error {
 	now := uint64(nowMillis())
+	state := a.snap.policy.AsIfFresh()
 	var orgs []protocol.OrgID
 	for _, org := range doc.Orgs {
 		if _, ok := a.secretWith(org); !ok {
@@ -424,7 +451,7 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 				kind = o.Type
 			}
 			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, RecordedAt: doc.At}
-			if !policy.Decide(a.snap.policy, a.n.org, org, subject, now).Allow {
+			if !policy.Decide(state, a.n.org, org, subject, now).Allow {
 				may = false
 				break
 			}
@@ -604,23 +631,127 @@ func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.O
 	return nil
 }
 
-// eraseLocally destroys records of others for this organisation alone.
-func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason) (int, error) {
-	now := uint64(nowMillis())
-	if n.anchor != nil {
-		for part := range slices.Chunk(ids, protocol.MaxErasedRecords) {
-			if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: part, Reason: reason, At: now}}}); err != nil {
-				return 0, err
+// publishedBySiblings counts the records that other nodes of this organisation published.
+func (n *Node) publishedBySiblings(ids []protocol.RecordID) (count int, err error) {
+	s := n.snap.Load()
+	err = n.st.View(func(tx *store.Tx) error {
+		for _, id := range ids {
+			e, err := getEntry(tx, id)
+			if err != nil {
+				return err
+			}
+			f, err := tx.Feed(e.Feed)
+			if err != nil {
+				return err
+			}
+			if f != nil && s.signers[f.Origin.Signing].org == n.org {
+				count++
 			}
 		}
+		return nil
+	})
+	return count, err
+}
+
+// eraseLocally destroys records of others for this organisation alone, at all of its nodes.
+func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason) (int, error) {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
+	ids = slices.Compact(ids)
+	now := uint64(nowMillis())
+	if err := n.st.Update(func(tx *store.Tx) error {
+		for part := range slices.Chunk(ids, protocol.MaxErasedRecords) {
+			if err := noteErasure(tx, &protocol.SiblingErasure{Records: part, Reason: reason, At: now}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return 0, err
 	}
-	for part := range slices.Chunk(ids, 64) {
-		if err := n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, reason) }); err != nil {
-			return 0, err
+	err := n.carryOutErasures()
+	if net := n.net.Load(); err == nil && net != nil {
+		net.tellSiblings()
+	}
+	return len(ids), err
+}
+
+// carryOutErasures does what erasures by this organisation say that were not done here yet:
+// asked for here, or at a sibling. Records that this node answers for are erased for
+// everybody. It goes on at the next start if the process ends before it is done.
+func (n *Node) carryOutErasures() error {
+	n.erasing.Lock()
+	defer n.erasing.Unlock()
+	type due struct {
+		id   []byte
+		item protocol.SiblingErasure
+		doc  erasureDoc
+	}
+	var list []due
+	err := n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindErasure, func(id []byte, d *erasureDoc) error {
+			if d.Done {
+				return nil
+			}
+			x := due{id: slices.Clone(id), doc: *d}
+			if err := protocol.Decode(d.Item, protocol.MaxSiblingItem, &x.item); err != nil {
+				return err
+			}
+			list = append(list, x)
+			return nil
+		})
+	})
+	for i := range list {
+		if err == nil {
+			err = n.carryOut(&list[i].item)
+		}
+		if err == nil {
+			err = n.st.Update(func(tx *store.Tx) error {
+				return putDoc(tx, kindErasure, list[i].id, &erasureDoc{Item: list[i].doc.Item, Done: true})
+			})
 		}
 	}
-	n.changes.notify()
-	return len(ids), nil
+	if len(list) > 0 {
+		n.changes.notify()
+	}
+	return err
+}
+
+func (n *Node) carryOut(e *protocol.SiblingErasure) error {
+	if n.anchor != nil {
+		if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: e.Records, Reason: e.Reason, At: e.At}}}); err != nil {
+			return err
+		}
+	}
+	var held []protocol.RecordID
+	if err := n.st.View(func(tx *store.Tx) error {
+		for _, id := range e.Records {
+			if x, err := corpus.Get(tx, id); err != nil {
+				return err
+			} else if x != nil {
+				held = append(held, id)
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	own, _, err := n.erasePlaces(held)
+	if err != nil {
+		return err
+	}
+	var rep EraseReport
+	for _, p := range own {
+		if err := n.eraseOwn(p, e.Reason, &rep, map[protocol.OrgID]bool{}); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(e.Records, 64) {
+		if err := n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, e.Reason) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replayJournal applies those erasures of the journal beside the data directory that the
@@ -656,9 +787,17 @@ func (n *Node) replayJournal() (bool, error) {
 			if known {
 				continue
 			}
-			for part := range slices.Chunk(l.Records, 64) {
+			e := &protocol.SiblingErasure{Records: slices.Clone(l.Records), Reason: l.Reason, At: l.At}
+			slices.SortFunc(e.Records, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
+			if e.Records = slices.Compact(e.Records); len(e.Records) == 0 {
+				continue
+			}
+			if err == nil {
+				err = n.st.Update(func(tx *store.Tx) error { return noteErasure(tx, e) })
+			}
+			for part := range slices.Chunk(e.Records, 64) {
 				if err == nil {
-					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, l.Reason) })
+					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, e.Reason) })
 				}
 			}
 		}
@@ -697,6 +836,7 @@ func (n *Node) expireOwn(now uint64) error {
 		places  [][]byte
 	}
 	byFeed := map[protocol.FeedID]*due{}
+	s := n.snap.Load()
 	err := n.st.View(func(tx *store.Tx) error {
 		return scanDocs(tx, kindPublished, func(id []byte, d *publishedDoc) error {
 			if d.RetentionDays == 0 || d.Expired || d.At+uint64(d.RetentionDays)*24*3600*1000 > now || len(id) != 40 {
@@ -704,7 +844,7 @@ func (n *Node) expireOwn(now uint64) error {
 			}
 			feed, seq := protocol.FeedID(id[:32]), binary.BigEndian.Uint64(id[32:])
 			f, err := tx.Feed(feed)
-			if err != nil || f == nil || f.Origin.Signing != n.keys.Signing.Public() {
+			if err != nil || f == nil || !n.answersFor(s, &f.Origin) {
 				return err
 			}
 			skeleton, err := tx.Skeleton(feed, seq)

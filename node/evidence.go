@@ -181,28 +181,8 @@ func (e *evidence) addFork(f *crypto.Fork) bool {
 // and set aside. Its entries stay in the store, as evidence. The organisation is not banned;
 // a restored backup looks the same.
 func (n *Node) freeze(fork *crypto.Fork) error {
-	var from, last uint64
-	err := n.st.Update(func(tx *store.Tx) error {
-		f, err := tx.Feed(fork.Feed)
-		if err != nil || f == nil {
-			return err
-		}
-		last = f.Opened
-		from = fork.Seq
-		if f.Frozen != 0 && f.Frozen <= fork.Seq {
-			from = f.Frozen
-			return nil
-		}
-		f.Frozen = fork.Seq
-		return tx.PutFeed(f)
-	})
-	if err != nil || last == 0 {
+	if err := n.endFeed(fork.Feed, fork.Seq, forkReason, fmt.Sprintf("its author signed two entries %d of this feed", fork.Seq)); err != nil {
 		return err
-	}
-	for seq := from; seq <= last; seq++ {
-		if err := n.st.Update(func(tx *store.Tx) error { return n.setAside(tx, fork, seq) }); err != nil {
-			return fmt.Errorf("setting aside entry %d of feed %s: %w", seq, fork.Feed.Short(), err)
-		}
 	}
 	if fork.Origin.Signing == n.keys.Signing.Public() {
 		return n.ownFork(fork)
@@ -213,26 +193,31 @@ func (n *Node) freeze(fork *crypto.Fork) error {
 // forkReason is the reason noted for entries after a fork.
 const forkReason = "forked"
 
-func (n *Node) setAside(tx *store.Tx, fork *crypto.Fork, seq uint64) error {
-	state, reason, err := tx.EntryState(fork.Feed, seq)
-	if err != nil || state == store.Quarantined && reason == forkReason || state == store.Erased {
+// setAside takes what an entry held out of the corpus, and says why.
+func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, text string) error {
+	state, was, err := tx.EntryState(feed, seq)
+	if err != nil || state == store.Quarantined && was == reason || state == store.Erased {
 		return err
 	}
-	gone, err := corpus.TakeOut(tx, fork.Feed, seq)
+	f, err := tx.Feed(feed)
+	if err != nil || f == nil {
+		return err
+	}
+	gone, err := corpus.TakeOut(tx, feed, seq)
 	if err != nil {
 		return err
 	}
 	s := n.snap.Load()
-	place := entryKey(fork.Feed, seq)
+	place := entryKey(feed, seq)
 	if err := clearQuarantine(tx, place); err != nil {
 		return err
 	}
-	q := quarantineDoc{Feed: fork.Feed, Seq: seq, Publisher: s.signers[fork.Origin.Signing].org, Topic: s.topics[fork.Origin.Topic],
-		Reason: forkReason, Text: fmt.Sprintf("its author signed two entries %d of this feed; %d records of this entry are set aside", fork.Seq, gone), At: uint64(nowMillis())}
+	q := quarantineDoc{Feed: feed, Seq: seq, Publisher: s.signers[f.Origin.Signing].org, Topic: s.topics[f.Origin.Topic],
+		Reason: reason, Text: fmt.Sprintf("%s; %d records of this entry are set aside", text, gone), At: uint64(nowMillis())}
 	if err := putDoc(tx, kindQuarantine, append(place, be64(0)...), &q); err != nil {
 		return err
 	}
-	return tx.SetEntryState(fork.Feed, seq, store.Quarantined, forkReason)
+	return tx.SetEntryState(feed, seq, store.Quarantined, reason)
 }
 
 // ownFork closes a feed of this node that was forked: by a copy of its data, or one that was

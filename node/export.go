@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -60,6 +61,21 @@ const exportPage = 1000
 // Export writes all records after a cursor and returns the cursor to go on from next time.
 // In lines and stix, withdrawn records are left out; csv and jsonl mark them.
 func (n *Node) Export(w io.Writer, format ExportFormat, after uint64) (uint64, error) {
+	if !format.Valid() {
+		return after, fmt.Errorf("format %q is not known; use one of %s", format, strings.Join(ExportFormats(), ", "))
+	}
+	if err := n.usable(); err != nil {
+		return after, err
+	}
+	h, err := n.handOut(handoutExport, string(format), after, false)
+	if err != nil {
+		return after, err
+	}
+	last, count, err := n.export(w, format, after)
+	return last, errors.Join(err, h.end(last, count))
+}
+
+func (n *Node) export(w io.Writer, format ExportFormat, after uint64) (last, count uint64, err error) {
 	buf := bufio.NewWriterSize(w, 64<<10)
 	var ex exporter
 	switch format {
@@ -71,28 +87,27 @@ func (n *Node) Export(w io.Writer, format ExportFormat, after uint64) (uint64, e
 		ex = &stixExporter{w: buf}
 	case ExportJSONL:
 		ex = &jsonExporter{json.NewEncoder(buf)}
-	default:
-		return after, fmt.Errorf("format %q is not known; use one of %s", format, strings.Join(ExportFormats(), ", "))
 	}
 	for {
 		page, err := n.Records(after, exportPage)
 		if err != nil {
-			return after, err
+			return after, count, err
 		}
 		for i := range page {
-			if err := ex.write(&page[i]); err != nil {
-				return after, err
-			}
+			count++
 			after = max(after, page[i].Cursor)
+			if err := ex.write(&page[i]); err != nil {
+				return after, count, err
+			}
 		}
 		if len(page) < exportPage {
 			break
 		}
 	}
 	if err := ex.close(); err != nil {
-		return after, err
+		return after, count, err
 	}
-	return after, buf.Flush()
+	return after, count, buf.Flush()
 }
 
 // values returns the observables of a record that a device can act on, the main one first.

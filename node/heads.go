@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -262,12 +263,15 @@ type FeedStatus struct {
 	Stated    *time.Time      `json:"stated,omitempty"`  // when its author's last signed head came
 	Silent    bool            `json:"silent,omitempty"`  // its author did not state its head when it said that it would
 	Closed    bool            `json:"closed,omitempty"`  // its author appends nothing more
+	Removed   bool            `json:"removed,omitempty"` // its organisation removed the node; its card says where the feed ends
 	Forked    uint64          `json:"forked_at,omitempty"`
 	Unknown   bool            `json:"unverified,omitempty"` // no signed head of it was ever seen: whether more exists is not known
 	Awaiting  int             `json:"awaiting_key"`
+	Unjudged  int             `json:"unjudged,omitempty"` // entries for which a card, an agreement or their time is missing
 	Withheld  string          `json:"withheld,omitempty"` // why its publisher withholds keys
 	Waiting   uint64          `json:"-"`
 	publisher protocol.OrgID
+	awaiting  int // of Awaiting: entries held here
 }
 
 // silentAfter is how many announced intervals may pass without a head before an author
@@ -294,7 +298,13 @@ func (n *Node) Feeds() ([]FeedStatus, error) {
 				return nil
 			}
 			st := add(f.ID, &f.Origin)
-			st.Held, st.Head, st.Digest, st.Bodies, st.Forked = f.Good(), f.Good(), f.Hash, f.Lacking, f.Frozen
+			st.Held, st.Head, st.Digest, st.Bodies = f.Good(), f.Good(), f.Hash, f.Lacking
+			if f.Frozen != 0 && n.evidence.fork(f.ID) != nil {
+				st.Forked = f.Frozen
+			}
+			if last := s.lastOf(&f.Origin, f.ID); last != protocol.MaxSeq {
+				st.Removed, st.Head = true, max(st.Head, last)
+			}
 			if f.Good() != f.Seq {
 				h, err := n.hashAt(tx, f.ID, f.Good())
 				if err != nil {
@@ -303,9 +313,20 @@ func (n *Node) Feeds() ([]FeedStatus, error) {
 				st.Digest = h
 			}
 			waiting, err := tx.EntriesIn(f.ID, store.AwaitingKey)
-			st.Awaiting = len(waiting)
 			if err != nil {
 				return err
+			}
+			for _, seq := range waiting {
+				_, reason, err := tx.EntryState(f.ID, seq)
+				if err != nil {
+					return err
+				}
+				if strings.HasPrefix(reason, keyReason) {
+					st.Awaiting++
+					st.awaiting++
+				} else {
+					st.Unjudged++
+				}
 			}
 			var w withheldDoc
 			if ok, err := getDoc(tx, kindWithheld, f.ID[:], &w); err != nil || !ok {
@@ -332,18 +353,18 @@ func (n *Node) Feeds() ([]FeedStatus, error) {
 			continue
 		}
 		f := add(id, &k.Origin)
-		if f.Forked == 0 {
+		if f.Forked == 0 && !f.Removed {
 			f.Head = max(f.Head, k.most)
 		}
 		at := time.UnixMilli(k.at).UTC()
 		f.Stated, f.Closed = &at, k.Closed
 		silence := nowMillis() - max(k.at, start)
-		f.Silent = !k.Closed && !f.Own && k.Every > 0 && silence > silentAfter*int64(k.Every)*1000
+		f.Silent = !f.Removed && !k.Closed && !f.Own && k.Every > 0 && silence > silentAfter*int64(k.Every)*1000
 	}
 	list := []FeedStatus{}
 	for id, f := range byID {
 		f.Missing = f.Head - f.Held + f.Bodies
-		f.Unknown = !f.Own && f.Stated == nil
+		f.Unknown = !f.Own && !f.Removed && f.Stated == nil
 		f.Complete = f.Missing == 0 && !f.Unknown
 		if f.Missing == 0 {
 			delete(n.heads.since, id)

@@ -64,7 +64,7 @@ func (net *network) hello(remote protocol.NodeID, data []byte) error {
 	held := s.cards[card.Org]
 	if s.members[card.Org] && held != nil && !held.Order.Less(card.Order) {
 		if held.Node(remote) == nil {
-			return protocol.Errorf(protocol.ErrUnknownAuthor, "peer presents an older card of %s than the one known here", card.Inception.Name)
+			return protocol.Errorf(protocol.ErrUnknownAuthor, "the newest card of %s does not list this node; was it removed?", card.Inception.Name)
 		}
 		return nil
 	}

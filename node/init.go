@@ -92,20 +92,9 @@ func Init(r InitRequest) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(r.Dir, keyDir), 0o700); err != nil {
-		return nil, fmt.Errorf("making data directory: %w", err)
-	}
-	var lock crypto.Lock
-	if len(r.Passphrase) > 0 {
-		lock = crypto.PassphraseLock(r.Passphrase)
-	} else {
-		kf := crypto.NewKeyFile()
-		if err := writeDurable(filepath.Join(r.Dir, keyDir, lockFile), kf); err != nil {
-			return nil, err
-		}
-		if lock, err = crypto.KeyFileLock(kf); err != nil {
-			return nil, err
-		}
+	lock, err := makeLock(r.Dir, r.Passphrase)
+	if err != nil {
+		return nil, err
 	}
 	if err := writeDurable(r.RootFile, rootFileText(r, ident)); err != nil {
 		return nil, err
@@ -120,18 +109,22 @@ func Init(r InitRequest) (*Identity, error) {
 	return ident, errors.Join(n.putOwnCard(&ident.Card), n.Close())
 }
 
+// writeKeys writes the keys that there are.
 func writeKeys(dir string, lock crypto.Lock, k *Keys) error {
 	ns := nodeSecrets{Version: 1, Org: k.Org, Host: k.Host.UnsafeSeed(), Signing: k.Signing.UnsafeSeed(), Store: k.Store}
 	for _, id := range k.Identities {
 		ns.Identities = append(ns.Identities, id.UnsafeString())
 	}
-	op, ok := k.Op.(crypto.OpPrivate)
-	if !ok {
-		return errors.New("the operational key cannot be written: it is kept elsewhere")
+	if k.Op != nil {
+		op, ok := k.Op.(crypto.OpPrivate)
+		if !ok {
+			return errors.New("the operational key cannot be written: it is kept elsewhere")
+		}
+		if err := writeSealed(filepath.Join(dir, keyDir, opFile), lock, &opSecrets{Version: 1, Org: k.Org, Op: op.UnsafeSeed()}); err != nil {
+			return err
+		}
 	}
-	return errors.Join(
-		writeSealed(filepath.Join(dir, keyDir, opFile), lock, &opSecrets{Version: 1, Org: k.Org, Op: op.UnsafeSeed()}),
-		writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns))
+	return writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns)
 }
 
 func rootFileText(r InitRequest, ident *Identity) []byte {

@@ -58,10 +58,13 @@ func (a *appender) dueLate(ep *store.Epoch) (orgs []protocol.OrgID) {
 	if ep.Used == 0 || !ep.Retired && a.overGranted(ep) {
 		return nil
 	}
-	for _, org := range ep.Audience {
+	for _, org := range append(slices.Clone(ep.Audience), a.n.org) {
 		card := a.snap.cards[org]
 		if card == nil {
 			continue
+		}
+		if org == a.n.org && (ep.Retired || len(card.Nodes) < 2) {
+			continue // siblings have it from the comparison with this node
 		}
 		got := slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return card.Node(g.Node) != nil })
 		if !ep.Retired || !got {
@@ -98,7 +101,7 @@ func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed proto
 		reason := protocol.WithheldSoon
 		if _, ok := a.secretWith(org); !ok {
 			reason = protocol.WithheldNoAgreement
-		} else if c := s.cards[org]; c == nil || !c.Fresh(uint64(nowMillis())) {
+		} else if !s.grantable(org, uint64(nowMillis())) {
 			reason = protocol.WithheldStaleCard
 		}
 		count[reason] += ep.Used

@@ -21,7 +21,7 @@ var ErrNoNetwork = errors.New("this node is in no network yet; run 'entente netw
 
 // CreateNetwork founds a network of which this organisation is founder and steward.
 func (n *Node) CreateNetwork(name string) (protocol.NetworkID, error) {
-	if n.keys.Op == nil {
+	if n.op() == nil {
 		return protocol.NoNetwork, ErrNoOperationalKey
 	}
 	if id := n.snap.Load().network; id != protocol.NoNetwork {
@@ -33,7 +33,7 @@ func (n *Node) CreateNetwork(name string) (protocol.NetworkID, error) {
 		return protocol.NoNetwork, err
 	}
 	id := g.ID()
-	genesis, err := crypto.SignStatement(protocol.StatementGenesis, protocol.Encode(g), protocol.NoNetwork, n.org, n.keys.Op)
+	genesis, err := crypto.SignStatement(protocol.StatementGenesis, protocol.Encode(g), protocol.NoNetwork, n.org, n.op())
 	if err != nil {
 		return id, err
 	}
@@ -62,7 +62,7 @@ func (n *Node) shareSecret(network protocol.NetworkID, period uint32, secret [32
 		}
 		ts.Shares = append(ts.Shares, protocol.SecretShare{Node: e.Node, Sealed: sealed})
 	}
-	st, err := crypto.SignStatement(protocol.StatementTopicSecret, protocol.Encode(ts), network, n.org, n.keys.Op)
+	st, err := crypto.SignStatement(protocol.StatementTopicSecret, protocol.Encode(ts), network, n.org, n.op())
 	return &st, err
 }
 
@@ -85,7 +85,7 @@ func (n *Node) Invite(signed *protocol.SignedCard, validFor time.Duration) (*pro
 	switch {
 	case s.genesis == nil:
 		return nil, ErrNoNetwork
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return nil, ErrNoOperationalKey
 	}
 	card, err := crypto.VerifyCard(signed)
@@ -105,7 +105,7 @@ func (n *Node) Invite(signed *protocol.SignedCard, validFor time.Duration) (*pro
 	if err := sp.Validate(); err != nil {
 		return nil, err
 	}
-	sponsorship, err := crypto.SignStatement(protocol.StatementSponsorship, protocol.Encode(sp), s.network, n.org, n.keys.Op)
+	sponsorship, err := crypto.SignStatement(protocol.StatementSponsorship, protocol.Encode(sp), s.network, n.org, n.op())
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,8 @@ func (n *Node) invitation(invitee protocol.OrgID) *protocol.Invite {
 }
 
 // keepCard stores a card if it comes after the one that is held. Two cards of one order that
-// differ are a sign of a stolen key: the earlier is kept.
+// differ are a sign of a stolen key: the earlier is kept, and nothing is granted against it
+// until a later one comes.
 func (n *Node) keepCard(tx *store.Tx, c *crypto.Card) error {
 	var held protocol.SignedCard
 	ok, err := getDoc(tx, kindCard, c.Org[:], &held)
@@ -173,6 +174,9 @@ func (n *Node) keepCard(tx *store.Tx, c *crypto.Card) error {
 		}
 		if old.Order == c.Order && old.Hash != c.Hash {
 			n.log.Error("two cards of one order; keeping the earlier: one of the organisation's keys may be stolen", "org", c.Org)
+			if err := putDoc(tx, kindConflict, c.Org[:], &conflictDoc{Order: c.Order, At: uint64(nowMillis())}); err != nil {
+				return err
+			}
 		}
 		if !old.Order.Less(c.Order) {
 			return nil
@@ -244,9 +248,6 @@ func (n *Node) takeSets(tx *store.Tx, network protocol.NetworkID, cards []protoc
 			n.log.Warn("leaving out a card", "err", err)
 			out.left++
 			continue
-		}
-		if c.Org == n.org {
-			continue // only this node signs its organisation's card
 		}
 		key := append([]byte(kindCard), c.Org[:]...)
 		held, err := tx.Get(key)
@@ -367,7 +368,7 @@ func (n *Node) Trust(signed *protocol.SignedCard, words string) (*crypto.Card, e
 		if err := n.keepCard(tx, c); err != nil {
 			return err
 		}
-		return putDoc(tx, kindPin, c.Org[:], &pinDoc{At: uint64(nowMillis())})
+		return setPin(tx, c.Org, uint64(nowMillis()), true)
 	})
 }
 
@@ -376,7 +377,7 @@ func (n *Node) Untrust(org protocol.OrgID) error {
 	if _, ok := n.snap.Load().pins[org]; !ok {
 		return fmt.Errorf("%s is not trusted", org.Short())
 	}
-	return n.change(func(tx *store.Tx) error { return tx.Delete(append([]byte(kindPin), org[:]...)) })
+	return n.change(func(tx *store.Tx) error { return setPin(tx, org, uint64(nowMillis()), false) })
 }
 
 // RemoveMember takes a member out of the network. Only a steward can.
@@ -385,7 +386,7 @@ func (n *Node) RemoveMember(org protocol.OrgID, reason string) error {
 	switch {
 	case s.genesis == nil:
 		return ErrNoNetwork
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return ErrNoOperationalKey
 	case !slices.Contains(s.genesis.Stewards, n.org):
 		return errors.New("only a steward of the network may remove a member")
@@ -398,7 +399,7 @@ func (n *Node) RemoveMember(org protocol.OrgID, reason string) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	st, err := crypto.SignStatement(protocol.StatementRemoval, protocol.Encode(r), s.network, n.org, n.keys.Op)
+	st, err := crypto.SignStatement(protocol.StatementRemoval, protocol.Encode(r), s.network, n.org, n.op())
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -34,6 +35,8 @@ type network struct {
 	syncing   map[protocol.NodeID]bool
 	inSync    map[protocol.NodeID]time.Time
 	askedKeys map[protocol.FeedID]time.Time
+	siblings  map[protocol.NodeID]siblingMark
+	refused   map[protocol.NodeID]string
 }
 
 type announcement struct {
@@ -55,7 +58,7 @@ const (
 // everything that it started has stopped. ready, if not nil, is called once the node
 // listens, with its addresses.
 func (n *Node) Run(ctx context.Context, ready func(addrs []string)) error {
-	if n.snap.Load().network == protocol.NoNetwork {
+	if !n.mayConnect() {
 		if ready != nil {
 			ready(nil)
 		}
@@ -64,11 +67,16 @@ func (n *Node) Run(ctx context.Context, ready func(addrs []string)) error {
 	return n.online(ctx, ready)
 }
 
-// waitForNetwork waits until this node was told of a network, by way of its API.
+// mayConnect reports whether anybody would admit this node.
+func (n *Node) mayConnect() bool {
+	return n.snap.Load().network != protocol.NoNetwork && n.Enrolled() == nil
+}
+
+// waitForNetwork waits until this node was told of a network, and enrolled, by way of its API.
 func (n *Node) waitForNetwork(ctx context.Context, ready func([]string)) error {
 	for {
 		changed := n.Changed()
-		if n.snap.Load().network != protocol.NoNetwork {
+		if n.mayConnect() {
 			return n.online(ctx, ready)
 		}
 		select {
@@ -86,6 +94,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
 		notices: make(chan *protocol.Notice, noticeEntries), suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
 		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
+		siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
 	listen := n.cfg.Listen
 	if len(listen) == 0 {
@@ -297,12 +306,7 @@ func (s *snapshot) wireName(topic string) string {
 // wireNames returns the names of a topic in all periods whose secret is held, oldest first.
 func (s *snapshot) wireNames(topic string) (names []string) {
 	id := protocol.NewTopicID(s.network, topic)
-	periods := make([]uint32, 0, len(s.secrets))
-	for p := range s.secrets {
-		periods = append(periods, p)
-	}
-	slices.Sort(periods)
-	for _, p := range periods {
+	for _, p := range sortedPeriods(s.secrets) {
 		for _, secret := range s.secrets[p] {
 			names = append(names, crypto.TopicName(secret, id, p))
 		}
@@ -310,18 +314,28 @@ func (s *snapshot) wireNames(topic string) (names []string) {
 	return names
 }
 
+func sortedPeriods(secrets map[uint32][][32]byte) []uint32 {
+	return slices.Sorted(maps.Keys(secrets))
+}
+
 // keepState keeps topics joined, strangers out and the own card fresh.
 func (net *network) keepState(ctx context.Context) {
 	tick := time.NewTicker(time.Hour)
 	defer tick.Stop()
+	var seen uint64
 	for {
+		if g := net.n.snap.Load().generation; g != seen {
+			// They look here for what changed, when they are told that the two differ.
+			seen = g
+			net.tellSiblings()
+		}
 		net.joinTopics()
 		net.mesh.Recheck()
 		if err := net.renewCard(); err != nil {
 			net.n.log.Error("renewing the own card failed", "err", err)
 		}
-		if err := errors.Join(net.n.grantLate(), net.n.resealForked(ctx)); err != nil && ctx.Err() == nil {
-			net.n.log.Error("handing out keys, or sealing anew what a fork made void, failed", "err", err)
+		if err := errors.Join(net.n.sendLetters(), net.n.grantLate(), net.n.resealForked(ctx)); err != nil && ctx.Err() == nil {
+			net.n.log.Error("sending letters, handing out keys, or sealing anew what a fork made void, failed", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -384,16 +398,59 @@ func (net *network) renewCard() error {
 	if len(addrs) > protocol.MaxAddrs {
 		addrs = addrs[:protocol.MaxAddrs]
 	}
-	return net.n.renewCard(func(c *protocol.Card) bool {
+	if net.n.op() == nil {
+		return net.n.noteAddrs(addrs)
+	}
+	now := uint64(nowMillis())
+	listens, err := net.n.siblingAddrs()
+	if err != nil {
+		return err
+	}
+	listens[net.n.ID()] = addrs
+	return net.n.renewCard(func(c *protocol.Card) (changed bool) {
+		c.Nodes = slices.Clone(c.Nodes)
 		for i := range c.Nodes {
-			if c.Nodes[i].Node == net.n.ID() && !slices.Equal(c.Nodes[i].Addrs, addrs) {
-				nodes := slices.Clone(c.Nodes)
-				nodes[i].Addrs = addrs
-				c.Nodes = nodes
-				return true
+			e := &c.Nodes[i]
+			if a, ok := listens[e.Node]; ok && !slices.Equal(e.Addrs, a) {
+				e.Addrs, changed = a, true
+			}
+			if e.NotAfter < now+nodeLife/2 {
+				e.NotAfter, changed = now+nodeLife, true
 			}
 		}
-		return false
+		return changed
+	})
+}
+
+// noteAddrs tells the sibling that signs the card where this node listens.
+func (n *Node) noteAddrs(addrs []string) error {
+	own := n.OwnCard()
+	if own == nil {
+		return nil
+	}
+	e := own.Node(n.ID())
+	if e == nil {
+		return nil
+	}
+	id := n.ID()
+	return n.st.Update(func(tx *store.Tx) error {
+		var d addrsDoc
+		held, err := getDoc(tx, kindAddrs, id[:], &d)
+		if err != nil || held && slices.Equal(d.Addrs, addrs) || !held && slices.Equal(e.Addrs, addrs) {
+			return err
+		}
+		return putDoc(tx, kindAddrs, id[:], &addrsDoc{At: max(uint64(nowMillis()), d.At+1), Addrs: addrs})
+	})
+}
+
+// siblingAddrs returns where the siblings say that they listen.
+func (n *Node) siblingAddrs() (map[protocol.NodeID][]string, error) {
+	out := map[protocol.NodeID][]string{}
+	return out, n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindAddrs, func(id []byte, d *addrsDoc) error {
+			out[protocol.NodeID(id)] = d.Addrs
+			return nil
+		})
 	})
 }
 
@@ -465,7 +522,9 @@ func (net *network) dial(ctx context.Context) {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 			defer cancel()
-			if err := net.mesh.Connect(ctx, c.node, c.addrs); err != nil && ctx.Err() == nil {
+			err := net.mesh.Connect(ctx, c.node, c.addrs)
+			net.noteRefusal(c.node, err)
+			if err != nil && ctx.Err() == nil {
 				net.n.log.Debug("peer cannot be reached", "node", c.node, "err", err)
 			}
 		})
@@ -473,13 +532,30 @@ func (net *network) dial(ctx context.Context) {
 	wg.Wait()
 }
 
+// noteRefusal remembers which peers answer and do not let this node in.
+func (net *network) noteRefusal(peer protocol.NodeID, err error) {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	delete(net.refused, peer)
+	if errors.Is(err, mesh.ErrRefused) {
+		net.refused[peer] = err.Error()
+	}
+}
+
+// refusals counts the peers that did not let this node in when they were last called, with
+// what one of them said.
+func (net *network) refusals() (count int, said string) {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	for _, peer := range slices.SortedFunc(maps.Keys(net.refused), protocol.NodeID.Compare) {
+		count, said = count+1, net.refused[peer]
+	}
+	return count, said
+}
+
 func (net *network) peerChanged(id protocol.NodeID, connected bool) {
 	if connected {
-		select {
-		case net.syncs <- id:
-		default:
-			net.markDirty()
-		}
+		net.syncSoon(id)
 	}
 	net.n.changes.notify()
 }

@@ -33,9 +33,10 @@ type Config struct {
 	HeadEvery   time.Duration        // 0: DefaultHeadEvery
 	// Anchor is the directory that must not go back in time with Dir (see package anchor);
 	// empty: Dir with ".anchor" added, or none if Dir is empty.
-	Anchor    string
-	DiskLimit int64 // bytes that the data directory may take; 0: no limit
-	OrgQuota  int64 // bytes of entries held of one organisation with which no agreement was signed; 0: DefaultOrgQuota
+	Anchor       string
+	DiskLimit    int64 // bytes that the data directory may take; 0: no limit
+	OrgQuota     int64 // bytes of entries held of one organisation with which no agreement was signed; 0: DefaultOrgQuota
+	PartnerQuota int64 // bytes of entries held of one organisation with which one was signed; 0: DefaultPartnerQuota
 	// Disk, in a simulation, is what Dir and Anchor are on; without Anchor there is none then.
 	Disk *disk.Disk
 	// AcceptRestored shows and serves a store that went back in time although it is not known
@@ -72,6 +73,9 @@ type Node struct {
 	// appendMu serialises the gate out: all appends to own feeds.
 	appendMu sync.Mutex
 
+	// erasing serialises the carrying out of erasures by this organisation.
+	erasing sync.Mutex
+
 	anchor   *anchor.Anchor // nil: in memory
 	room     *room
 	restored atomic.Pointer[restoredDoc]
@@ -104,6 +108,9 @@ func Open(cfg Config) (*Node, error) {
 	}
 	if cfg.OrgQuota == 0 {
 		cfg.OrgQuota = DefaultOrgQuota
+	}
+	if cfg.PartnerQuota == 0 {
+		cfg.PartnerQuota = DefaultPartnerQuota
 	}
 	if cfg.HeadEvery == 0 {
 		cfg.HeadEvery = DefaultHeadEvery
@@ -142,7 +149,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.loadEvidence, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
+		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll, n.carryOutErasures,
 	} {
 		if err == nil {
 			err = step()
@@ -172,10 +179,19 @@ func (n *Node) ID() protocol.NodeID { return n.keys.Host.Public() }
 // change applies fn to the store and makes a new snapshot with the next generation. It is
 // the only way in which cards, roster, trust, agreements and topics change.
 func (n *Node) change(fn func(tx *store.Tx) error) error {
+	removes, err := n.changeState(fn)
+	if err == nil && removes {
+		err = n.endRemoved()
+	}
+	return err
+}
+
+// changeState does it; removes says that a card removes nodes that stood on it before.
+func (n *Node) changeState(fn func(tx *store.Tx) error) (removes bool, err error) {
 	n.stateMu.Lock()
 	defer n.stateMu.Unlock()
 	var next *snapshot
-	err := n.st.Update(func(tx *store.Tx) error {
+	err = n.st.Update(func(tx *store.Tx) error {
 		if err := fn(tx); err != nil {
 			return err
 		}
@@ -184,14 +200,15 @@ func (n *Node) change(fn func(tx *store.Tx) error) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
+	removes = next.removesMore(n.snap.Load())
 	n.snap.Store(next)
 	n.changes.notify()
 	if net := n.net.Load(); net != nil {
 		net.wake()
 	}
-	return nil
+	return removes, nil
 }
 
 // putOwnCard stores this organisation's card.
@@ -216,7 +233,7 @@ func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
 // or if the card ends soon. Without the operational key it does nothing.
 func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	own := n.OwnCard()
-	if own == nil || n.keys.Op == nil {
+	if own == nil || n.op() == nil {
 		return nil
 	}
 	c := own.Card
@@ -226,7 +243,7 @@ func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	}
 	c.Serial++
 	c.Issued, c.FreshUntil = now, now+CardLife
-	signed, err := crypto.SignCard(&c, n.keys.Op)
+	signed, err := crypto.SignCard(&c, n.op())
 	if err != nil {
 		return fmt.Errorf("signing card: %w", err)
 	}

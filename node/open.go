@@ -22,7 +22,7 @@ type reader struct {
 	s         *snapshot
 	feed      *store.Feed
 	publisher protocol.OrgID
-	own       bool
+	own       bool // the feed is this node's
 	epochs    []*store.Epoch
 	secrets   [][32]byte
 	sealedAt  uint64
@@ -174,6 +174,9 @@ func (g *gate) takeLetter(s *snapshot, sender protocol.OrgID, env *crypto.Verifi
 	return o
 }
 
+// keyReason begins the reason noted for entries whose key is not held.
+const keyReason = "key:"
+
 // errEarly is what an entry fails with that may turn out good later.
 var errEarly = errors.New("not to be judged yet")
 
@@ -226,10 +229,13 @@ func (n *Node) newReader(id protocol.FeedID, seqs []uint64) (*reader, [][]byte, 
 		return nil, nil, err
 	}
 	sg := r.s.signers[r.feed.Origin.Signing]
-	r.publisher, r.own = sg.org, sg.org == n.org
+	r.publisher, r.own = sg.org, r.feed.Origin.Signing == n.keys.Signing.Public()
 	r.sealedAt = r.feed.SealedAt
 	if seqs != nil {
 		r.sealedAt = 0
+	}
+	if r.publisher == n.org {
+		r.secrets = append(r.secrets, protocol.SiblingSecret(n.org))
 	}
 	for _, a := range r.s.agreements {
 		if len(a.Missing) == 0 && slices.Contains(a.Parties, r.publisher) && slices.Contains(a.Parties, n.org) {
@@ -284,7 +290,7 @@ func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
 	case err == nil:
 	case errors.Is(err, protocol.ErrNotInAudience) && r.lacking != 0 && r.lacking < env.Header.Seq && env.Header.Kind != protocol.EntryGrant:
 		// Only who holds all grants before an entry knows that it is not for it.
-		o.state, o.reason = store.AwaitingKey, fmt.Sprintf("key: the grant in entry %d of this feed is not held", r.lacking)
+		o.state, o.reason = store.AwaitingKey, fmt.Sprintf(keyReason+" the grant in entry %d of this feed is not held", r.lacking)
 	case errors.Is(err, protocol.ErrNotInAudience):
 		o.state = store.NotForUs
 	case early(err):
@@ -434,8 +440,16 @@ func (r *reader) quarantine(o *outcome, index int, id protocol.RecordID, obj *st
 
 // commit writes what became of the entries, and moves the mark, in one transaction.
 func (r *reader) commit(tx *store.Tx, move bool) error {
+	f, err := tx.Feed(r.feed.ID)
+	if err != nil {
+		return err
+	}
+	good := f.Good() // the feed may have been ended since it was read
 	for i := range r.out {
 		o := &r.out[i]
+		if o.seq > good {
+			continue
+		}
 		place := entryKey(r.feed.ID, o.seq)
 		if err := clearQuarantine(tx, place); err != nil {
 			return err
@@ -478,11 +492,10 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 	if !move {
 		return nil
 	}
-	f, err := tx.Feed(r.feed.ID)
-	if err != nil {
+	if f, err = tx.Feed(r.feed.ID); err != nil { // what was committed above changed it
 		return err
 	}
-	f.Opened = r.out[len(r.out)-1].seq
+	f.Opened = max(f.Opened, min(r.out[len(r.out)-1].seq, good))
 	f.SealedAt = max(f.SealedAt, r.sealedAt)
 	return tx.PutFeed(f)
 }

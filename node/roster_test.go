@@ -59,7 +59,7 @@ func TestTerminationFromTheFuture(t *testing.T) {
 	end := &protocol.Termination{Version: 1, Network: author.snap.Load().network, Agreement: id, Org: reader.Org(), At: uint64(nowMillis()) + 3600_000}
 	signed, err := crypto.SignTermination(end, reader.keys.Op)
 	if err == nil {
-		err = author.keepEnd(id, &signed, protocol.LetterTermination)
+		err = author.keepEnd(id, &signed, protocol.LetterTermination, nil)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ type snapshot struct {
 	statements map[protocol.Hash]*protocol.RosterStatement
 	bodies     map[statementKey]any // verified statements; later snapshots take them over
 	cards      map[protocol.OrgID]*crypto.Card
+	conflicts  map[protocol.OrgID]uint64 // whose card is one of two of its order
 	members    map[protocol.OrgID]bool
 	sponsors   map[protocol.OrgID]protocol.OrgID
 	removed    map[protocol.OrgID]protocol.Removal
@@ -67,6 +68,7 @@ func newSnapshot(generation uint64) *snapshot {
 		statements: map[protocol.Hash]*protocol.RosterStatement{},
 		bodies:     map[statementKey]any{},
 		cards:      map[protocol.OrgID]*crypto.Card{},
+		conflicts:  map[protocol.OrgID]uint64{},
 		members:    map[protocol.OrgID]bool{},
 		sponsors:   map[protocol.OrgID]protocol.OrgID{},
 		removed:    map[protocol.OrgID]protocol.Removal{},
@@ -115,6 +117,14 @@ func (n *Node) loadCards(tx *store.Tx, s *snapshot) error {
 		s.cards[card.Org] = card
 		return nil
 	})
+	if err == nil {
+		err = scanDocs(tx, kindConflict, func(id []byte, d *conflictDoc) error {
+			if c := s.cards[protocol.OrgID(id)]; c != nil && c.Order == d.Order {
+				s.conflicts[c.Org] = d.At
+			}
+			return nil
+		})
+	}
 	for _, c := range s.cards {
 		for _, r := range c.Card.Removed {
 			s.signers[r.Signing] = signer{org: c.Org, node: r.Node, removed: true, heads: r.Heads}
@@ -346,6 +356,13 @@ func (n *Node) policyState(s *snapshot) *policy.State {
 		}
 	}
 	return policy.NewState(n.org, s.generation, orgs, agreements)
+}
+
+// grantable reports whether keys may be given to the nodes on an organisation's card: it is
+// fresh, and the only one of its order.
+func (s *snapshot) grantable(org protocol.OrgID, now uint64) bool {
+	c := s.cards[org]
+	return c != nil && c.Fresh(now) && s.conflicts[org] == 0
 }
 
 // name returns what an organisation calls itself, or its short id.

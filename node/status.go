@@ -66,11 +66,14 @@ type Status struct {
 	Awaiting    int                `json:"awaiting_key"`
 	OnlyHere    uint64             `json:"only_here"` // own entries of which no other node has signed that it holds a copy
 	Disk        DiskStatus         `json:"disk"`
+	Nodes       []OwnNode          `json:"nodes"`              // of this organisation
 	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
 	Problems    []Problem          `json:"problems"`
 
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
 	Incompatible int `json:"incompatible,omitempty"`
+
+	awaiting int // of Waiting: those whose keys are missing
 }
 
 // GossipStatus counts what gossip did since the start.
@@ -149,7 +152,7 @@ func (n *Node) Status() (*Status, error) {
 	if st.OnlyHere, err = n.onlyHere(); err != nil {
 		return nil, err
 	}
-	st.Disk = n.diskStatus()
+	st.Disk, st.Nodes = n.diskStatus(), n.OwnNodes()
 	feeds, err := n.Feeds()
 	if err != nil {
 		return nil, err
@@ -193,6 +196,10 @@ func (n *Node) feedProblems(st *Status, feeds []FeedStatus) {
 			add("error", do, "a feed of %s in %s was forked at entry %d; what comes from there on is set aside", f.Org.Name, where, f.Forked)
 		}
 		st.Awaiting += f.Awaiting
+		st.awaiting += f.awaiting
+		if f.Awaiting > 0 && f.Withheld == "" {
+			add("warning", "they open by themselves when it comes; it is asked for every few minutes while the publisher is connected", "%d envelopes await a key from %s", f.Awaiting, f.Org.Name)
+		}
 		if f.Withheld != "" {
 			add("warning", withheldAdvice(f.Withheld), "%d envelopes await a key from %s, which withholds it: %s", f.Awaiting, f.Org.Name, f.Withheld)
 		}
@@ -222,8 +229,14 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if c := s.cards[n.org]; c != nil && !c.Fresh(now) {
 		add("error", "run 'entente up' where the operational key is, so that the card is renewed", "the own card is no longer fresh; partners grant nothing against it")
 	}
-	if n.keys.Op == nil {
+	if n.op() == nil && len(s.siblings(n.org, n.ID())) == 0 {
 		add("warning", "renew the card and sign agreements on the machine that has the key", "the operational key is not on this machine")
+	}
+	if c := s.cards[n.org]; c != nil && c.Node(n.ID()) == nil {
+		add("error", "run 'entente node enrol' with the file from 'entente node approve'; a node that was removed is replaced by a new one", "this node is not on its organisation's card: nobody admits it, and it publishes nothing")
+	}
+	for org, at := range s.conflicts {
+		add("error", "call them: one of their keys may be stolen, or a restored node signed a card; they have to sign a later one. Until then their nodes get no new key", "since %s there are two cards of %s that say different things", millis(at).Format("2006-01-02 15:04"), s.name(org))
 	}
 	for _, a := range s.agreements {
 		info := n.agreementInfo(a)
@@ -245,17 +258,25 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if st.Quarantined > 0 {
 		add("warning", "see 'entente quarantine list'", "%d records or entries are in quarantine", st.Quarantined)
 	}
-	if st.Waiting > 0 {
-		add("warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", st.Waiting)
+	if unjudged := st.Waiting - st.awaiting; unjudged > 0 {
+		add("warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", unjudged)
 	}
 	if st.Online && st.Connected == 0 && len(s.members) > 1 {
 		add("warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")
+	}
+	if net := n.net.Load(); net != nil {
+		if count, said := net.refusals(); count > 0 {
+			add("warning", "if this node was removed from its organisation's card, set up a new one; if it was enrolled a moment ago, wait until they know the new card", "%d peers do not let this node in: %s", count, said)
+		}
 	}
 	if st.OnlyHere > 0 && len(s.members) > 1 {
 		add("warning", "they are copied as soon as a peer is connected; until then this disk is the only one that has them", "%d own entries are only on this disk", st.OnlyHere)
 	}
 	if st.Disk.Full {
 		add("error", "make room, or raise --disk-limit; until then nothing can be published, and nothing is taken from peers", "the disk limit of %d MiB is reached, and nothing that may go can go", st.Disk.Limit>>20)
+	}
+	for _, share := range n.shares(s) {
+		add("warning", "ask them what they publish so much ('entente peers' has their contact), or raise --quota or --partner-quota; what does not fit is not taken, and is shown as missing", "%s", share)
 	}
 	if st.Disk.OverQuota > 0 {
 		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)

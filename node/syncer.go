@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -42,6 +43,11 @@ func (net *network) keepSynced(ctx context.Context) {
 		case <-tick.C:
 			timed = true
 			peers = net.somePeers(2)
+			for _, sibling := range net.connectedSiblings() {
+				if !slices.Contains(peers, sibling) {
+					peers = append(peers, sibling)
+				}
+			}
 		}
 		tick.Stop()
 		for _, peer := range peers {
@@ -51,6 +57,56 @@ func (net *network) keepSynced(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// syncSoon makes a comparison with a peer due.
+func (net *network) syncSoon(peer protocol.NodeID) {
+	select {
+	case net.syncs <- peer:
+	default:
+		net.markDirty()
+	}
+}
+
+// connectedSiblings lists the connected nodes of this organisation.
+func (net *network) connectedSiblings() (out []protocol.NodeID) {
+	for _, p := range net.mesh.Peers() {
+		if p.Org == net.n.org {
+			out = append(out, p.Node)
+		}
+	}
+	return out
+}
+
+// tellSiblings makes connected siblings look here for what changed: a comparison tells them
+// that the two differ.
+func (net *network) tellSiblings() {
+	for _, sibling := range net.connectedSiblings() {
+		net.syncSoon(sibling)
+	}
+}
+
+// syncSibling compares what only the nodes of one organisation hold.
+func (net *network) syncSibling(ctx context.Context, peer protocol.NodeID) error {
+	equal, err := net.n.compareSiblings(ctx, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+		return net.mesh.Ask(ctx, peer, m)
+	})
+	if err != nil {
+		return fmt.Errorf("comparing with a node of this organisation: %w", err)
+	}
+	net.mu.Lock()
+	net.siblings[peer] = siblingMark{at: time.Now(), equal: equal}
+	net.mu.Unlock()
+	if !equal {
+		net.n.changes.notify()
+	}
+	return nil
+}
+
+// siblingMark is how the last comparison with a sibling ended.
+type siblingMark struct {
+	at    time.Time
+	equal bool // it held nothing that was not held here
 }
 
 // somePeers chooses peers of different organisations.
@@ -94,6 +150,11 @@ func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bo
 	if done.Unfinished {
 		net.markDirty()
 	}
+	if org == net.n.org {
+		if err := net.syncSibling(ctx, peer); err != nil {
+			return err
+		}
+	}
 	return errors.Join(net.n.heardErasures(org), net.askKeys(ctx, peer), net.askReceipts(ctx, peer))
 }
 
@@ -113,6 +174,12 @@ func (net *network) serve(_ context.Context, remote protocol.NodeID, m *protocol
 		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "peer is not a member of the network")
 	}
 	switch m.Kind {
+	case protocol.SyncSiblings, protocol.SyncSiblingFetch:
+		a, differ, err := net.n.serveSiblings(remote, m)
+		if differ {
+			net.syncSoon(remote)
+		}
+		return a, err
 	case protocol.SyncKeys:
 		return net.n.serveKeys(remote, org, m)
 	case protocol.SyncReceipts:
@@ -242,10 +309,12 @@ func (v *view) Wants(o *protocol.Origin) uint64 {
 	if _, in := s.topics[o.Topic]; !ok || !in || !s.members[sg.org] {
 		return 0
 	}
-	if f := v.n.evidence.fork(o.FeedID(s.network)); f != nil {
-		return f.Seq - 1
+	feed := o.FeedID(s.network)
+	last := s.lastOf(o, feed)
+	if f := v.n.evidence.fork(feed); f != nil {
+		last = min(last, f.Seq-1)
 	}
-	return protocol.MaxSeq
+	return last
 }
 
 // HashAt returns the hash of an entry that is held.

@@ -27,18 +27,18 @@ func (n *Node) JoinTopic(name string) error {
 		return nil
 	}
 	return n.change(func(tx *store.Tx) error {
-		return putDoc(tx, kindTopic, id[:], &topicDoc{Name: name, At: uint64(nowMillis())})
+		return setTopic(tx, id, name, uint64(nowMillis()), true)
 	})
 }
 
-// LeaveTopic ends that. What is stored stays.
+// LeaveTopic ends that, at all nodes of this organisation. What is stored stays.
 func (n *Node) LeaveTopic(name string) error {
 	s := n.snap.Load()
 	id := protocol.NewTopicID(s.network, name)
 	if _, ok := s.topics[id]; !ok || name == protocol.ControlTopic {
 		return fmt.Errorf("this node is not in topic %q", name)
 	}
-	return n.change(func(tx *store.Tx) error { return tx.Delete(append([]byte(kindTopic), id[:]...)) })
+	return n.change(func(tx *store.Tx) error { return setTopic(tx, id, name, uint64(nowMillis()), false) })
 }
 
 // TopicInfo is a topic that this node is in.

@@ -124,13 +124,24 @@ func carry(t testing.TB, from *Node, to ...*Node) {
 // agree signs an agreement by which from may send to.
 func agree(t testing.TB, from, to *Node, tlp protocol.TLP, countries ...string) protocol.AgreementID {
 	t.Helper()
+	trustEachOther(t, from, to)
+	return agreeOn(t, from, to, testAgreement(from, to, tlp, countries...))
+}
+
+func trustEachOther(t testing.TB, from, to *Node) {
+	t.Helper()
 	for _, pair := range [][2]*Node{{from, to}, {to, from}} {
 		card := pair[1].OwnCard()
 		if _, err := pair[0].Trust(&card.Signed, strings.Join(crypto.Words(card.Org), " ")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	id, err := from.Propose(testAgreement(from, to, tlp, countries...))
+}
+
+// agreeOn signs an agreement between two nodes that trust each other.
+func agreeOn(t testing.TB, from, to *Node, doc protocol.Agreement) protocol.AgreementID {
+	t.Helper()
+	id, err := from.Propose(doc)
 	if err != nil {
 		t.Fatal(err)
 	}

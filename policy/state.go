@@ -47,6 +47,19 @@ type State struct {
 	terms map[direction][]termRef
 }
 
+// AsIfFresh returns the state with every card fresh. What was published before and is sealed
+// anew stays meant for its readers; a key is not granted against a stale card anyway, but
+// waits for a fresh one.
+func (s *State) AsIfFresh() *State {
+	out := *s
+	out.Orgs = make(map[protocol.OrgID]Org, len(s.Orgs))
+	for id, o := range s.Orgs {
+		o.CardFresh = true
+		out.Orgs[id] = o
+	}
+	return &out
+}
+
 type direction struct{ from, to protocol.OrgID }
 
 type termRef struct {

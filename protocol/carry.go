@@ -32,7 +32,8 @@ type CarryKind uint8
 // The kinds.
 const (
 	// CarryPack holds SyncFrontier messages (where the feeds stood when they were packed),
-	// then SyncItems, then SyncEntries.
+	// then SyncItems, then, for nodes of the organisation that packed, SyncSiblingItems, then
+	// SyncEntries.
 	CarryPack CarryKind = 1
 	// CarryRequest holds what its sender has, so that a pack need hold only the rest:
 	// SyncList messages, then SyncFrontier.
@@ -57,8 +58,10 @@ func (k CarryKind) place(m SyncKind) int {
 		return 1
 	case k == CarryPack && m == SyncItems, k == CarryRequest && m == SyncFrontier:
 		return 2
-	case k == CarryPack && m == SyncEntries:
+	case k == CarryPack && m == SyncSiblingItems:
 		return 3
+	case k == CarryPack && m == SyncEntries:
+		return 4
 	}
 	return 0
 }
@@ -253,7 +256,7 @@ func onlyOwnFields(m *SyncMessage) error {
 		rest.Frontier = nil
 	case SyncList:
 		rest.Hashes = nil
-	case SyncEntries:
+	case SyncEntries, SyncSiblingItems:
 		rest.Envelopes = nil
 	case SyncItems:
 		// What else a set may hold in time to come is for the taker to judge.

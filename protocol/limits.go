@@ -67,8 +67,10 @@ const (
 	// MaxCardLife bounds fresh-until beyond issued-at: 30 days in milliseconds.
 	MaxCardLife = 30 * 24 * 3600 * 1000
 
-	// MaxHelloSize bounds what a peer that is not known may say.
-	MaxHelloSize = 16 << 10
+	// MaxHelloSize bounds what a peer that is not known may say: its card, which is its
+	// organisation's full state, and the sponsorships that brought it in. At most sixteen are
+	// read at a time.
+	MaxHelloSize = MaxCardSize + 16<<10
 	// MaxStatementSize bounds a roster statement.
 	MaxStatementSize = 64 << 10
 	// MaxStatementsPerSigner bounds the roster statements of one organisation that are kept.
@@ -141,6 +143,12 @@ const (
 	MaxCarryTopics      = 1024
 	// MaxCarryFeeds bounds the feeds of which a reader of a carried file keeps account.
 	MaxCarryFeeds = 1 << 16
+
+	// MaxSiblingItem bounds one item that nodes of an organisation hold in common: an agreement
+	// with the statements that ended it.
+	MaxSiblingItem = 256 << 10
+	// MaxSiblingAudience bounds the readers that an item names: all members of a large network.
+	MaxSiblingAudience = 4096
 
 	// MaxClockSkew is how far in the future a peer's clock may be, in milliseconds.
 	MaxClockSkew = 10 * 60 * 1000

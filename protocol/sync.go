@@ -20,6 +20,10 @@ const (
 	SyncKeys     SyncKind = 10 // request to a publisher's node: Hashes with one feed; answer: SyncWithheld
 	SyncWithheld SyncKind = 11 // answer: Withheld
 	SyncReceipts SyncKind = 12 // request: Pull, feeds from an entry on; answer: SyncReceipts with Receipts
+	// Between nodes of one organisation only:
+	SyncSiblings     SyncKind = 13 // request: Hashes with the digests of 256 parts, and perhaps one to go on from; answer: SyncSiblings with the hashes of items in those that differ
+	SyncSiblingFetch SyncKind = 14 // request: Hashes; answer: SyncSiblingItems
+	SyncSiblingItems SyncKind = 15 // answer: Envelopes
 )
 
 // SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
@@ -34,7 +38,7 @@ type SyncMessage struct {
 	Feeds     Hash            // SyncDigest: over the frontier
 	Frontier  []FrontierEntry // SyncFrontier: sorted by feed
 	Pull      []PullRange     // SyncPull
-	Envelopes [][]byte        // SyncEntries: encoded envelopes, in order of feed and seq
+	Envelopes [][]byte        // SyncEntries: encoded envelopes, in order of feed and seq; SyncSiblingItems: encoded SiblingItems
 	More      bool            // SyncEntries: the answer was cut by a budget; ask again
 	Hashes    []Hash          // SyncList, SyncFetch
 	Cards     []SignedCard    // SyncItems
@@ -89,7 +93,7 @@ func (m *SyncMessage) Validate() error {
 	switch {
 	case m.Version != 1:
 		return malformed("sync version %d is not known", m.Version)
-	case m.Kind < SyncDigest || m.Kind > SyncReceipts:
+	case m.Kind < SyncDigest || m.Kind > SyncSiblingItems:
 		return malformed("sync message of unknown kind %d", m.Kind)
 	case len(m.Frontier) > MaxFrontier || len(m.Pull) > MaxFrontier ||
 		len(m.Envelopes) > MaxPullEntries || len(m.Hashes) > MaxSetItems ||

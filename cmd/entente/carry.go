@@ -65,6 +65,7 @@ func (a *app) carryPackCommand() *cobra.Command {
 			return a.carryOut(cmd.Context(), "carry/pack", q, body, out, func(w io.Writer, c *node.Carried) {
 				fmt.Fprintf(w, "Packed for %s: %d cards, %d roster statements, %d envelopes, %s\n",
 					printable(c.To.Name), c.Cards, c.Statements, c.Envelopes, size(c.Bytes))
+				showSiblings(w, c)
 			})
 		},
 	}
@@ -341,6 +342,7 @@ func showCarried(w io.Writer, c *node.Carried) {
 		fmt.Fprintf(w, "states        %d cards and roster statements, %d feeds\n", c.Hashes, len(c.Feeds))
 	} else {
 		fmt.Fprintf(w, "holds         %d cards, %d roster statements, %d envelopes, %s\n", c.Cards, c.Statements, c.Envelopes, size(c.Bytes))
+		showSiblings(w, c)
 	}
 	rows := [][]string{{"TOPIC", "ORGANISATION", "ENVELOPES", "SEQ", "BYTES", "SENDER HAD", "HELD HERE"}}
 	for _, f := range c.Feeds {
@@ -377,6 +379,13 @@ func showWhole(w io.Writer, c *node.Carried) {
 func showRefusals(w io.Writer, what string, c *node.Carried) {
 	for _, r := range c.Refused {
 		fmt.Fprintf(w, "%-13s %d %ss: %s\n", what, r.Count, r.What, printable(r.Reason))
+	}
+}
+
+// showSiblings tells that a file brings what only nodes of one organisation give each other.
+func showSiblings(w io.Writer, c *node.Carried) {
+	if c.Siblings > 0 {
+		fmt.Fprintf(w, "for own nodes %d keys, agreements, topics and other things that nodes of the organisation hold in common\n", c.Siblings)
 	}
 }
 

@@ -39,10 +39,43 @@ func (a *app) eraseCommand() *cobra.Command {
 	return cmd
 }
 
+func (a *app) handoutsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "handouts", Short: "List what left this node: exports, streams, carried files, backups",
+		Long: "Every export, stream, carried file and backup is noted when it is made, so that the report of an\n" +
+			"erasure can name the copies that it does not reach. What they hold is not noted.",
+		Example: "  entente handouts", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var list []node.Handout
+			if err := a.ask(cmd.Context(), "GET", "handouts", nil, nil, &list); err != nil {
+				return err
+			}
+			return a.print(list, func(w io.Writer) {
+				rows := [][]string{{"AT", "WHAT", "DETAIL", "RECORDS"}}
+				for _, h := range list {
+					records := dash("")
+					if h.Records > 0 {
+						records = fmt.Sprint(h.Records)
+					}
+					what := h.Kind
+					if h.Open {
+						what += " (going on)"
+					}
+					rows = append(rows, []string{h.At.Format("2006-01-02 15:04 MST"), what, dash(h.Detail), records})
+				}
+				table(w, rows...)
+			})
+		},
+	}
+}
+
 func showErasure(w io.Writer, r *node.EraseReport) {
 	fmt.Fprintf(w, "Erased: %d records, the bodies of %d envelopes\n", r.Erased, r.Entries)
 	if r.Resealed > 0 {
 		fmt.Fprintf(w, "Sealed anew: %d records that shared an envelope with them\n", r.Resealed)
+	}
+	if r.Siblings > 0 {
+		fmt.Fprintf(w, "Published by another node of this organisation, which erases them for everybody: %d records\n", r.Siblings)
 	}
 	if r.Local > 0 {
 		fmt.Fprintf(w, "Of others, erased here only: %d records\n", r.Local)
@@ -136,6 +169,9 @@ func feedState(f *node.FeedStatus) string {
 	}
 	if f.Closed {
 		add("closed")
+	}
+	if f.Removed {
+		add("its node was removed; ended")
 	}
 	if len(parts) == 0 {
 		return "complete"

@@ -43,11 +43,11 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	_ = root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
-		a.initCommand(), a.idCommand(), a.verifyCommand(), a.networkCommand(),
+		a.initCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.networkCommand(),
 		a.trustCommand(), a.untrustCommand(), a.peersCommand(), a.agreementCommand(),
 		a.upCommand(), a.statusCommand(), a.topicCommand(),
 		a.publishCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),
-		a.withdrawCommand(), a.eraseCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.demoCommand(),
+		a.withdrawCommand(), a.eraseCommand(), a.handoutsCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.demoCommand(),
 	)
 	return root
 }

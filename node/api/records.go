@@ -101,39 +101,23 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	follow := r.URL.Query().Get("follow") != "0"
 	out := newStream(w)
-	for {
-		changed := s.node.Changed()
-		for {
-			page, err := s.node.Records(from, 256)
-			if err != nil {
-				_ = out.send(Error{Message: err.Error()})
-				return
-			}
-			for i := range page {
-				if out.send(&page[i]) != nil {
-					return
-				}
-				from = page[i].Cursor
-			}
-			if len(page) == 0 {
-				break
-			}
-		}
-		if !follow {
-			return
-		}
+	gone := false
+	err = s.node.Stream(r.Context(), from, r.URL.Query().Get("follow") != "0", func(rec *node.Record) error {
+		err := out.send(rec)
+		gone = err != nil
+		return err
+	}, func() {
 		if f, ok := w.(http.Flusher); ok {
 			f.Flush()
 		}
-		select {
-		case <-r.Context().Done():
-			return
-		case <-changed:
-		}
+	})
+	if err != nil && !gone {
+		_ = out.send(Error{Message: err.Error()})
 	}
 }
+
+func (s *Server) handouts(*http.Request) (any, error) { return s.node.Handouts() }
 
 // CursorTrailer is the HTTP trailer in which an export says where the next one begins.
 const CursorTrailer = "Entente-Cursor"

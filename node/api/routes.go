@@ -38,6 +38,7 @@ func (s *Server) routes() {
 		"GET /v1/quarantine":                   s.quarantine,
 		"POST /v1/erase":                       s.erase,
 		"GET /v1/feeds":                        s.feeds,
+		"GET /v1/handouts":                     s.handouts,
 	} {
 		s.mux.HandleFunc(pattern, call(fn))
 	}
@@ -49,6 +50,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /v1/watch", s.watch)
 	s.mux.HandleFunc("GET /v1/export", s.export)
 	s.carryRoutes()
+	s.nodeRoutes()
 }
 
 func (s *Server) status(*http.Request) (any, error) { return s.node.Status() }

@@ -125,6 +125,7 @@ func (c counters) write(kv KV) error {
 // Counts says how much a corpus holds, all versions and withdrawn records included.
 type Counts struct {
 	Records uint64
+	Cursor  uint64            // no record has a higher one
 	ByType  map[string]uint64 // by STIX type
 }
 
@@ -134,7 +135,7 @@ func Count(kv KV) (Counts, error) {
 	if err != nil {
 		return Counts{}, err
 	}
-	out := Counts{Records: c.Records, ByType: map[string]uint64{}}
+	out := Counts{Records: c.Records, Cursor: max(c.Next, 1) - 1, ByType: map[string]uint64{}}
 	err = kv.Scan([]byte(kTypeCount), nil, false, func(k, v []byte) (bool, error) {
 		if len(v) != 8 {
 			return false, damaged("count of a type has %d bytes", len(v))

@@ -27,10 +27,12 @@ const (
 	helloRefused = 1
 )
 
+// ErrRefused is wrapped by Connect's error where the peer answered, and does not let this node
+// in; its text says why.
+var ErrRefused = errors.New("peer refused this node")
+
 // errVersion says that a peer speaks other versions of the protocols.
 var errVersion = errors.New("the peer speaks other versions of the protocols than this node; update the older of the two")
-
-var errRefused = errors.New("peer refused this node")
 
 // handleHello answers a peer that calls.
 func (m *Mesh) handleHello(s network.Stream) {
@@ -190,7 +192,7 @@ func readStatus(answer []byte) error {
 	case len(answer) > 0 && answer[0] == helloWelcome:
 		return nil
 	case len(answer) > 0 && answer[0] == helloRefused:
-		return fmt.Errorf("%w: %s", errRefused, printable(string(answer[1:])))
+		return fmt.Errorf("%w: %s", ErrRefused, printable(string(answer[1:])))
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "answer to hello has no status")
 }

@@ -93,7 +93,7 @@ func (w *World) Close() {
 // Add founds an organisation with one node, which is not up yet.
 func (w *World) Add(name string, kind protocol.OrgKind, country string) *Node {
 	w.T.Helper()
-	n := &Node{Name: name, w: w, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
+	n := w.place(name)
 	req := node.InitRequest{Name: name, Kind: kind, Country: country}
 	if w.Settled {
 		req.Addrs = []string{n.addr()}
@@ -102,16 +102,28 @@ func (w *World) Add(name string, kind protocol.OrgKind, country string) *Node {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	n.Keys = ident.Keys
+	n.begin(ident.Keys, &ident.Card)
+	return n
+}
+
+// place finds a place on the network for a node to come.
+func (w *World) place(name string) *Node {
+	n := &Node{Name: name, w: w, index: len(w.Nodes), ip: simnet.IntToPublicIPv4(len(w.Nodes)).String()}
 	if w.Dir != "" {
 		n.Dir = filepath.Join(w.Dir, fmt.Sprint(n.index))
 	}
+	return n
+}
+
+// begin opens a node at its place with its keys, and with its first card if there is one.
+func (n *Node) begin(keys *node.Keys, card *protocol.SignedCard) {
+	w := n.w
 	bits := w.Bandwidth
 	if bits == 0 {
 		bits = 100 * simlibp2p.OneMbps
 	}
-	n.link = simnet.LinkSettings{BitsPerSecond: bits}
-	n.config = node.Config{Dir: n.Dir, Keys: ident.Keys, Card: &ident.Card, Log: w.log(name), SyncEvery: 30 * time.Second,
+	n.Keys, n.link = keys, simnet.LinkSettings{BitsPerSecond: bits}
+	n.config = node.Config{Dir: n.Dir, Keys: keys, Card: card, Log: w.log(n.Name), SyncEvery: 30 * time.Second,
 		Listen:      []string{n.addr()},
 		HostOptions: []mesh.HostOption{w.quic(n), w.watch(n)}}
 	if w.Config != nil {
@@ -119,7 +131,6 @@ func (w *World) Add(name string, kind protocol.OrgKind, country string) *Node {
 	}
 	w.Nodes = append(w.Nodes, n)
 	n.Open()
-	return n
 }
 
 // Open opens a node anew that was closed, on the same data.

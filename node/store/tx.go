@@ -248,7 +248,7 @@ func decodeStruct(b []byte, v any) error {
 	if len(b) == 0 || b[0] != structVersion {
 		return protocol.Errorf(protocol.ErrMalformed, "stored value has an unknown version or is damaged")
 	}
-	if err := protocol.Decode(b[1:], MaxValue, v); err != nil {
+	if err := protocol.DecodeOwn(b[1:], v); err != nil {
 		return fmt.Errorf("reading stored value: %w", err)
 	}
 	return nil

@@ -57,7 +57,13 @@ func FuzzFork(f *testing.F)      { fuzz[protocol.ForkProof](f, "fork", protocol.
 func FuzzErase(f *testing.F)     { fuzz[protocol.SignedErase](f, "erase", protocol.MaxStatementSize) }
 func FuzzReceipt(f *testing.F)   { fuzz[protocol.Signed](f, "receipt", protocol.MaxStatementSize) }
 func FuzzNotice(f *testing.F)    { fuzz[protocol.Notice](f, "notice", protocol.MaxGossipSize) }
-func FuzzHead(f *testing.F)      { fuzz[protocol.Signed](f, "head", protocol.MaxStatementSize) }
+func FuzzNodeRequest(f *testing.F) {
+	fuzz[protocol.Signed](f, "node-request", protocol.MaxStatementSize)
+}
+func FuzzSibling(f *testing.F) {
+	fuzz[protocol.SiblingItem](f, "sibling", protocol.MaxSiblingItem+1<<10)
+}
+func FuzzHead(f *testing.F) { fuzz[protocol.Signed](f, "head", protocol.MaxStatementSize) }
 
 // statements are what stands inside of signed messages and sealed bodies.
 var statements = []func() any{
@@ -67,6 +73,9 @@ var statements = []func() any{
 	func() any { return new(protocol.Termination) }, func() any { return new(protocol.Rejection) }, func() any { return new(protocol.BatchStatement) },
 	func() any { return new(protocol.GrantPlain) }, func() any { return new(protocol.Head) }, func() any { return new(protocol.Header) },
 	func() any { return new(protocol.Erase) }, func() any { return new(protocol.Receipt) },
+	func() any { return new(protocol.NodeRequest) }, func() any { return new(protocol.SiblingAgreement) }, func() any { return new(protocol.SiblingPin) },
+	func() any { return new(protocol.SiblingTopic) }, func() any { return new(protocol.SiblingTopicSecret) }, func() any { return new(protocol.SiblingKey) },
+	func() any { return new(protocol.SiblingErasure) }, func() any { return new(protocol.SiblingPublication) }, func() any { return new(protocol.SiblingAddrs) },
 }
 
 // FuzzStatements reads each of them.

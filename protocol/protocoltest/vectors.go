@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -132,6 +133,25 @@ func Read(message string, data []byte) (map[string]any, error) {
 		}
 		_, err := crypto.VerifyReceipt(network, &s)
 		return nil, err
+	case "node-request":
+		var s protocol.Signed
+		if err := protocol.Decode(data, protocol.MaxStatementSize, &s); err != nil {
+			return nil, err
+		}
+		r, err := crypto.VerifyNodeRequest(&s)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"node": r.Entry.Node.String(), "words": strings.Join(r.Words(), " ")}, nil
+	case "sibling":
+		var i protocol.SiblingItem
+		if err := protocol.Decode(data, protocol.MaxSiblingItem+1<<10, &i); err != nil {
+			return nil, err
+		}
+		if _, err := i.Open(); err != nil {
+			return nil, err
+		}
+		return map[string]any{"hash": i.Hash().String()}, nil
 	case "notice":
 		return nil, protocol.Decode(data, protocol.MaxGossipSize, new(protocol.Notice))
 	case "body":
@@ -210,16 +230,18 @@ func Samples() map[string][]byte {
 		"withdraw": protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Reason: "false positive", Records: []protocol.RecordID{{1}, {2}}}),
 		"sync": protocol.Encode(&protocol.SyncMessage{Version: 1, Kind: protocol.SyncFrontier,
 			Frontier: []protocol.FrontierEntry{{Origin: entry.Origin, Seq: 1, Hash: entry.Hash}}}),
-		"hello":    protocol.Encode(&protocol.Hello{Version: 1, Network: network, Card: bob.Signed, Statements: []protocol.RosterStatement{sponsorship}}),
-		"invite":   protocol.Encode(&protocol.Invite{Version: 1, Invitee: bob.Org, Cards: []protocol.SignedCard{alice.Signed}, Statements: []protocol.RosterStatement{genesis, sponsorship}}),
-		"handling": protocol.Encode(&handling),
-		"grant":    protocol.Encode(&protocol.GrantBody{Version: 1, Slots: []protocol.GrantSlot{{Hint: [16]byte{1}, Sealed: []byte("an age file would stand here")}}}),
+		"hello":        protocol.Encode(&protocol.Hello{Version: 1, Network: network, Card: bob.Signed, Statements: []protocol.RosterStatement{sponsorship}}),
+		"invite":       protocol.Encode(&protocol.Invite{Version: 1, Invitee: bob.Org, Cards: []protocol.SignedCard{alice.Signed}, Statements: []protocol.RosterStatement{genesis, sponsorship}}),
+		"handling":     protocol.Encode(&handling),
+		"grant":        protocol.Encode(&protocol.GrantBody{Version: 1, Slots: []protocol.GrantSlot{{Hint: [16]byte{1}, Sealed: []byte("an age file would stand here")}}}),
+		"node-request": protocol.Encode(NodeRequest(alice)),
+		"sibling":      protocol.Encode(SiblingItem(protocol.SiblingKeyItem, &protocol.SiblingKey{Feed: entry.Header.Feed, Number: 1, Key: [32]byte{7}, Audience: []protocol.OrgID{bob.Org}})),
 		"letter": protocol.Encode(&protocol.Letter{Version: 1, Network: network, Sender: alice.Org, Feed: entry.Header.Feed, Seq: 1,
 			Recipient: bob.Host.Public(), Kind: protocol.LetterProposal, Content: protocol.Encode(signed)}),
 	}
 }
 
-var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts",
+var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -326,6 +348,7 @@ func addSigned(out map[string][]Vector) {
 	second := alice.Entry(2, entry.Hash, []byte("body two"))
 	expect(out, "envelope", "second entry", "It names the hash of the first.", "ok", second.Raw)
 	addEvidence(out, entry, second)
+	addSiblings(out, entry)
 	elsewhere := must(crypto.SignEnvelope(protocol.NetworkID{1}, entry.Origin, protocol.EntryRecords, 1, protocol.Hash{}, []byte("body"), alice.Signing))
 	expect(out, "envelope", "another network", "The feed's id covers the network.", "wrong-context", elsewhere.Raw)
 	forged := must(crypto.SignEnvelope(network, entry.Origin, protocol.EntryRecords, 1, protocol.Hash{}, []byte("body"), mallory.Signing))
@@ -356,6 +379,51 @@ func addSigned(out map[string][]Vector) {
 	b.Handlings[0] = protocol.Encode(&h)
 	expect(out, "body", "handling widened", "The leaf covers the handling.", "bad-signature", protocol.Encode(b))
 	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
+}
+
+// NodeRequest is the request of a second node of somebody's organisation: with the keys of the
+// first, since what counts is who signed.
+func NodeRequest(p *Person) *protocol.Signed {
+	s := must(crypto.SignNodeRequest(&protocol.NodeRequest{Version: 1, Org: p.Org, Entry: p.Card.Nodes[0]}, p.Signing))
+	return &s
+}
+
+// SiblingItem wraps what siblings hold.
+func SiblingItem(kind protocol.SiblingKind, v any) *protocol.SiblingItem {
+	return &protocol.SiblingItem{Kind: kind, Content: protocol.Encode(v)}
+}
+
+// addSiblings adds what can be wrong with what nodes of one organisation say to one another.
+func addSiblings(out map[string][]Vector, entry *crypto.VerifiedEnvelope) {
+	alice, bob, mallory := Alice(), Bob(), Mallory()
+	request := *NodeRequest(alice)
+	request.Sigs = []protocol.KeySignature{{Key: request.Sigs[0].Key}}
+	expect(out, "node-request", "signature altered", "The signature is zeros.", "bad-signature", protocol.Encode(&request))
+	byOther := must(crypto.SignNodeRequest(&protocol.NodeRequest{Version: 1, Org: alice.Org, Entry: alice.Card.Nodes[0]}, mallory.Signing))
+	expect(out, "node-request", "signed by another node", "Mallory asks in the name of Alice's node.", "bad-signature", protocol.Encode(&byOther))
+	elsewhere := must(crypto.SignNodeRequest(&protocol.NodeRequest{Version: 1, Org: bob.Org, Entry: alice.Card.Nodes[0]}, alice.Signing))
+	expect(out, "node-request", "bound to another organisation", "The binding is to Alice's organisation.", "bad-signature", protocol.Encode(&elsewhere))
+
+	item := func(name, comment, class string, kind protocol.SiblingKind, v any) {
+		expect(out, "sibling", name, comment, class, protocol.Encode(SiblingItem(kind, v)))
+	}
+	signed := Agreement()
+	end := must(crypto.SignTermination(&protocol.Termination{Version: 1, Network: Network().ID(), Agreement: SignAgreement(&signed, alice, bob).ID(), Org: bob.Org, At: Now, Reason: "test"}, bob.Op))
+	ends := [][]byte{protocol.Encode(&end)}
+	item("agreement", "With the termination of a party.", "ok", protocol.SiblingAgreementItem, &protocol.SiblingAgreement{Proposer: alice.Org, Signed: protocol.Encode(SignAgreement(&signed, alice, bob)), Rejections: [][]byte{}, Terminations: ends})
+	item("one ending twice", "Endings are a set.", "malformed", protocol.SiblingAgreementItem, &protocol.SiblingAgreement{Proposer: alice.Org, Rejections: [][]byte{}, Terminations: [][]byte{ends[0], ends[0]}})
+	item("trust", "Bob is trusted.", "ok", protocol.SiblingPinItem, &protocol.SiblingPin{Org: bob.Org, At: Now, Trusted: true})
+	item("topic left", "The nodes are not in it any more.", "ok", protocol.SiblingTopicItem, &protocol.SiblingTopic{Name: "c2", At: Now})
+	item("topic with a bad name", "Names are tokens.", "malformed", protocol.SiblingTopicItem, &protocol.SiblingTopic{Name: "C 2", At: Now})
+	item("topic secret", "Of period 1.", "ok", protocol.SiblingSecretItem, &protocol.SiblingTopicSecret{Period: 1, Secret: [32]byte{1}})
+	item("erasure", "Of two records.", "ok", protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{{1}, {2}}, Reason: protocol.EraseLegal, At: Now})
+	item("erasure in no order", "Records are a set.", "malformed", protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{{2}, {1}}, Reason: protocol.EraseLegal, At: Now})
+	item("erasure of nothing", "It would say nothing.", "oversize", protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{}, Reason: protocol.EraseLegal, At: Now})
+	item("publication", "Sealed for Bob.", "ok", protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: entry.Header.Feed, Seq: 1, Orgs: []protocol.OrgID{bob.Org}, Topic: "c2", At: Now, Moved: []protocol.EntryRef{}})
+	item("publication of entry 0", "Feeds begin with 1.", "malformed", protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: entry.Header.Feed, Orgs: []protocol.OrgID{}, Topic: "c2", At: Now, Moved: []protocol.EntryRef{}})
+	item("addresses", "Where a node listens.", "ok", protocol.SiblingAddrsItem, &protocol.SiblingAddrs{Node: alice.Host.Public(), At: Now, Addrs: []string{"/ip4/192.0.2.1/udp/4401/quic-v1"}})
+	item("an address that is none", "Addresses are multiaddrs.", "malformed", protocol.SiblingAddrsItem, &protocol.SiblingAddrs{Node: alice.Host.Public(), At: Now, Addrs: []string{"192.0.2.1"}})
+	item("unknown kind", "A newer node's; it is left out.", "ok", 99, &protocol.SiblingPin{})
 }
 
 // addEvidence adds what can be wrong with fork proofs and erases.

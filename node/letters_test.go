@@ -1,0 +1,138 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/entente-mesh/entente/node/disk"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// cutIn runs fn and reports whether the power was cut in it.
+func cutIn(fn func()) (cut bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, cut = r.(disk.Crash); !cut {
+				panic(r)
+			}
+		}
+	}()
+	fn()
+	return false
+}
+
+// onDisk founds an organisation with a node on a disk in memory.
+func onDisk(t *testing.T, name string) (*Node, *disk.Disk, Config) {
+	t.Helper()
+	ident, err := NewIdentity(InitRequest{Name: name, Kind: "cert"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := new(disk.Disk)
+	c := simConfig(ident.Keys, d, none)
+	c.Card = &ident.Card
+	n, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, d, c
+}
+
+// TestLettersOutliveACrash cuts the power at every step of proposing, countersigning,
+// rejecting and terminating: what was decided reaches the other party after the restart.
+func TestLettersOutliveACrash(t *testing.T) {
+	a, disks0, ca := onDisk(t, "A")
+	b, disks1, cb := onDisk(t, "B")
+	intoOneNetwork(t, []*Node{a, b})
+	agreed := agree(t, a, b, protocol.TLPAmber, "*")
+	proposed, err := b.Propose(testAgreement(b, a, protocol.TLPGreen, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, b, a)
+	for name, act := range map[string]struct {
+		do      func(n *Node) error
+		decided func(n *Node) bool // at either of them
+	}{
+		"terminate": {func(n *Node) error { return n.Terminate(agreed, "test") }, func(n *Node) bool {
+			return len(n.snap.Load().agreements[agreed].terminations) > 0
+		}},
+		"countersign": {func(n *Node) error { return n.Countersign(proposed) }, func(n *Node) bool {
+			return len(n.snap.Load().agreements[proposed].Missing) == 0
+		}},
+		"reject": {func(n *Node) error { return n.Reject(proposed, "no") }, func(n *Node) bool {
+			return len(n.snap.Load().agreements[proposed].rejections) > 0
+		}},
+		"propose": {func(n *Node) error { _, err := n.Propose(testAgreement(a, b, protocol.TLPClear, "*")); return err }, func(n *Node) bool {
+			return len(n.snap.Load().agreements) > 2
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lost, kept := 0, 0
+			for cut := 1; ; cut++ {
+				da, db := new(disk.Disk), new(disk.Disk)
+				for _, dir := range []string{simData, simAnchor} {
+					da.Restore(disks0, dir)
+					db.Restore(disks1, dir)
+				}
+				ca.Disk, cb.Disk = da, db
+				n, err := Open(ca)
+				if err != nil {
+					t.Fatal(err)
+				}
+				da.CutAfter(cut)
+				crashed := cutIn(func() {
+					if err := act.do(n); err != nil {
+						t.Fatal(err)
+					}
+				})
+				da.Restart()
+				if n, err = Open(ca); err != nil {
+					t.Fatal(err)
+				}
+				if !crashed && !act.decided(n) {
+					t.Fatal("what was acknowledged is not there after the restart")
+				}
+				if act.decided(n) {
+					kept++
+				} else {
+					lost++
+				}
+				if err := n.sendLetters(); err != nil {
+					t.Fatal(err)
+				}
+				other, err := Open(cb)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := other.Trust(&n.OwnCard().Signed, wordsOf(n.Org())); err != nil {
+					t.Fatal(err)
+				}
+				carryNew(t, n, other)
+				if got := act.decided(other); got != act.decided(n) {
+					t.Fatalf("cut at step %d: decided here: %v, known to the other party: %v", cut, act.decided(n), got)
+				}
+				if left := pendingLetters(t, n); left > 0 {
+					t.Errorf("cut at step %d: %d letters are still to be sent", cut, left)
+				}
+				if !crashed {
+					break
+				}
+			}
+			if lost == 0 || kept < 5 {
+				t.Errorf("cut %d times before the decision was durable, %d times after", lost, kept)
+			}
+		})
+	}
+}
+
+func pendingLetters(t *testing.T, n *Node) (count int) {
+	t.Helper()
+	err := n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindLetter, func([]byte, *pendingLetter) error { count++; return nil })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return count
+}

@@ -1,0 +1,329 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/entente-mesh/entente/node/reconcile"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+var addressRE = regexp.MustCompile(`203\.\d+\.\d+\.\d+`)
+
+// readable returns what a node shows.
+func (w *scheduled) readable(m *member) map[string]Record {
+	recs, _, err := m.n.Search(Query{Limit: MaxLimit, Withdrawn: true})
+	if errors.Is(err, ErrRestored) {
+		return nil
+	}
+	if err != nil {
+		w.fail("%s cannot be searched: %v", m.name, err)
+	}
+	out := map[string]Record{}
+	for _, r := range recs {
+		out[addressRE.FindString(string(r.Object))] = r
+	}
+	return out
+}
+
+// check looks at a node for what must never be.
+func (w *scheduled) check(m *member) {
+	if m.n == nil {
+		return
+	}
+	if m.checked == m.disk.Steps() {
+		return
+	}
+	w.spoilState(m)
+	m.checked = m.disk.Steps()
+	shown := w.readable(m)
+	for v, r := range shown {
+		f := w.facts[v]
+		switch {
+		case f == nil:
+			w.fail("%s shows %s, which nobody published", m.name, v)
+		case !f.to[m]:
+			w.fail("I2: %s shows %s, which was not for it", m.name, v)
+		case m.gone[v]:
+			w.fail("I5: %s shows %s, which was erased there", m.name, v)
+		}
+		if f.by == m && !f.moved {
+			f.feed, f.seq = r.Feed, r.Seq
+		}
+	}
+	for v, f := range w.facts {
+		for _, h := range f.by2 {
+			if m.n.evidence.holds(h) {
+				m.gone[v] = true
+			}
+		}
+		if _, ok := shown[v]; !ok && shown != nil && f.by == m && f.acked && f.erased == 0 && !f.away && !m.rolled && !m.hostile && !w.expired(f) {
+			w.fail("I1: %s does not show %s, which it acknowledged", m.name, v)
+		}
+	}
+	w.checkServed(m)
+	w.checkComplete(m)
+}
+
+// checkServed looks for bodies of entries that were erased.
+func (w *scheduled) checkServed(m *member) {
+	hashes := m.n.evidence.hashes()
+	err := m.n.st.View(func(tx *store.Tx) error {
+		for _, h := range hashes {
+			var d eraseDoc
+			var e protocol.Erase
+			if ok, err := getDoc(tx, kindErase, h[:], &d); err != nil || !ok {
+				continue
+			}
+			if err := protocol.Decode(d.Signed.Statement, protocol.MaxStatementSize, &e); err != nil {
+				return err
+			}
+			feed := e.Origin.FeedID(e.Network)
+			for _, x := range e.Entries {
+				raw, err := tx.Envelope(feed, x.Seq)
+				if err != nil || raw == nil {
+					return err
+				}
+				var env protocol.Envelope
+				if err := protocol.Decode(raw, protocol.MaxEnvelopeSize, &env); err != nil {
+					return err
+				}
+				if protocol.EntryHash(env.Header) == x.Hash && len(env.Body) > 0 {
+					w.fail("I5: %s serves entry %d, which was erased", m.name, x.Seq)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.fail("%s cannot read what was erased: %v", m.name, err)
+	}
+}
+
+// checkComplete looks for feeds that are called complete and are not.
+func (w *scheduled) checkComplete(m *member) {
+	list, err := m.n.Feeds()
+	if err != nil {
+		w.fail("%s cannot tell of its feeds: %v", m.name, err)
+	}
+	err = m.n.st.View(func(tx *store.Tx) error {
+		for i := range list {
+			f := &list[i]
+			if !f.Complete {
+				continue
+			}
+			if f.Held < m.seen[f.Feed] && f.Forked == 0 {
+				w.fail("I3: %s calls a feed of %s complete at %d and was told of %d", m.name, f.Org.Name, f.Held, m.seen[f.Feed])
+			}
+			for seq := uint64(1); seq <= f.Held; seq++ {
+				has, err := tx.Has(f.Feed, seq)
+				if err != nil || has {
+					continue
+				}
+				if tomb, err := tx.Erased(f.Feed, seq); err == nil && tomb == nil {
+					w.fail("I3: %s calls a feed of %s complete and has no body of entry %d", m.name, f.Org.Name, seq)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.fail("%s: %v", m.name, err)
+	}
+}
+
+// heal ends the faults: everybody runs, and compares with everybody, or in one direction
+// only. Then everything must be where it belongs.
+func (w *scheduled) heal() {
+	w.packets, w.compares = nil, nil
+	for _, m := range w.members {
+		m.disk.CutAfter(0)
+	}
+	hostileUp := w.rng.IntN(2) == 0
+	for _, m := range w.members {
+		if m.n == nil && (!m.hostile || hostileUp) {
+			w.start(m)
+		} else if m.hostile && !hostileUp && m.n != nil {
+			w.down(m)
+		}
+	}
+	asks := map[[2]int]bool{}
+	oneWay := w.rng.IntN(3) == 0
+	for i, a := range w.members {
+		for j, b := range w.members {
+			if i != j && a.n != nil && b.n != nil {
+				asks[[2]int{i, j}] = !oneWay || w.rng.IntN(3) > 0
+			}
+		}
+	}
+	w.logf("the faults stop; in one direction for ever: %v, the hostile one runs: %v", oneWay, hostileUp)
+	last := ""
+	compared := map[[2]int][2]int{} // without anything changing
+	for round := 0; ; round++ {
+		if round > 20 {
+			w.fail("I1: nodes go on changing after %d rounds", round)
+		}
+		time.Sleep(time.Minute)
+		for i, a := range w.members {
+			for j, b := range w.members {
+				if !asks[[2]int{i, j}] {
+					continue
+				}
+				// Nothing comes of comparing again what has not changed since.
+				at := [2]int{a.disk.Steps(), b.disk.Steps()}
+				if before, ok := compared[[2]int{i, j}]; ok && before == at {
+					continue
+				}
+				c := w.comparisonOf(a, b)
+				for {
+					over, done := w.advance(c, false)
+					if over && !done {
+						w.fail("%s and %s cannot compare", a.name, b.name)
+					}
+					if over {
+						break
+					}
+				}
+				if at == [2]int{a.disk.Steps(), b.disk.Steps()} {
+					compared[[2]int{i, j}] = at
+				}
+			}
+			if a.n != nil {
+				w.keepState(a)
+				w.check(a)
+			}
+		}
+		now := w.state()
+		if now == last {
+			break
+		}
+		last = now
+	}
+	w.checkArrived(asks)
+}
+
+// state is where everybody stands.
+func (w *scheduled) state() string {
+	var b strings.Builder
+	for _, m := range w.members {
+		if m.n == nil {
+			continue
+		}
+		front, err := (&view{n: m.n}).Frontier()
+		if err != nil {
+			w.fail("%v", err)
+		}
+		hashes, err := (&view{n: m.n}).SetHashes()
+		if err != nil {
+			w.fail("%v", err)
+		}
+		fmt.Fprintf(&b, "%s %x %x %v %v\n", m.name, reconcile.DigestFeeds(reconcile.PartDigests(&view{n: m.n}, front)), reconcile.DigestSets(hashes), len(w.readable(m)), m.n.restored.Load() != nil)
+	}
+	return b.String()
+}
+
+func (w *scheduled) checkArrived(asks map[[2]int]bool) {
+	reach := map[[2]int]bool{}
+	for i := range w.members {
+		reach[[2]int{i, i}] = true
+	}
+	for e, yes := range asks {
+		reach[e] = yes && !shownNothing(w.members[e[1]]) // what is restored serves nothing before it has heard of erasures
+	}
+	for k := range w.members {
+		for i := range w.members {
+			for j := range w.members {
+				if reach[[2]int{i, k}] && reach[[2]int{k, j}] {
+					reach[[2]int{i, j}] = true
+				}
+			}
+		}
+	}
+	shown := map[*member]map[string]Record{}
+	for _, m := range w.members {
+		if m.n != nil {
+			shown[m] = w.readable(m)
+		}
+	}
+	for _, v := range slices.Sorted(maps.Keys(w.facts)) {
+		f := w.facts[v]
+		for _, m := range w.members {
+			r, ok := shown[m][v]
+			switch {
+			case m.n == nil || f.by.hostile || shown[m] == nil || !reach[[2]int{m.index, f.by.index}]:
+			case f.erased == 2 && ok:
+				w.fail("I5: %s shows %s at the end, which %s erased", m.name, v, f.by.name)
+			case f.erased > 0 || w.expired(f) || !f.acked || f.lost || m.gone[v] || m.perhaps[v] || !f.to[m] || f.by.rolled:
+			case f.by == m && m.behind:
+			case f.by != m && w.ended[[2]int{f.by.index, m.index}]:
+			case !ok:
+				w.fail("I1: %s does not show %s, which %s published for it%s", m.name, v, f.by.name, w.states(m, f))
+			case f.retract && !r.Withdrawn:
+				w.fail("I1: %s shows %s as good, which %s withdrew", m.name, v, f.by.name)
+			}
+		}
+	}
+	w.checkEqual(reach)
+}
+
+// checkEqual compares nodes that can learn from each other.
+func (w *scheduled) checkEqual(reach map[[2]int]bool) {
+	for _, a := range w.members {
+		for _, b := range w.members {
+			if a.index >= b.index || a.n == nil || b.n == nil || shownNothing(a) || shownNothing(b) || !reach[[2]int{a.index, b.index}] || !reach[[2]int{b.index, a.index}] {
+				continue
+			}
+			fa, err := (&view{n: a.n}).Frontier()
+			fb, berr := (&view{n: b.n}).Frontier()
+			if err != nil || berr != nil {
+				w.fail("%v, %v", err, berr)
+			}
+			if x, y := reconcile.PartDigests(&view{n: a.n}, fa), reconcile.PartDigests(&view{n: b.n}, fb); !slices.Equal(x, y) {
+				w.fail("I4: %s and %s do not hold the same entries:\n%s\n%s", a.name, b.name, w.frontier(a), w.frontier(b))
+			}
+			ha, hb := a.n.evidence.hashes(), b.n.evidence.hashes()
+			slices.SortFunc(ha, compareHash)
+			slices.SortFunc(hb, compareHash)
+			if !slices.Equal(ha, hb) {
+				w.fail("I4: %s and %s do not hold the same proofs and erases", a.name, b.name)
+			}
+		}
+	}
+}
+
+// states tells what became of the entries of a record's feed at a node.
+func (w *scheduled) states(m *member, f *fact) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, " (entry %d:", f.seq)
+	m.n.st.View(func(tx *store.Tx) error {
+		fd, err := tx.Feed(f.feed)
+		if err != nil || fd == nil {
+			return err
+		}
+		for seq := uint64(1); seq <= fd.Seq; seq++ {
+			state, reason, _ := tx.EntryState(f.feed, seq)
+			has, _ := tx.Has(f.feed, seq)
+			fmt.Fprintf(&b, " %d %s %v %s;", seq, state, has, reason)
+		}
+		fmt.Fprintf(&b, " frozen %d", fd.Frozen)
+		return nil
+	})
+	return b.String() + ")"
+}
+
+func shownNothing(m *member) bool { return m.n.usable() != nil }
+
+func (w *scheduled) frontier(m *member) string {
+	var b strings.Builder
+	front, _ := (&view{n: m.n}).Frontier()
+	for _, e := range front {
+		fmt.Fprintf(&b, " %s/%d:%d", w.signers[e.Origin.Signing].name, e.Origin.Incarnation%1000, e.Seq)
+	}
+	return b.String()
+}

@@ -1,0 +1,375 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/entente-mesh/entente/node/disk"
+	"github.com/entente-mesh/entente/node/reconcile"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// member is a node of a world, and what is known of it from outside.
+type member struct {
+	w       *scheduled
+	name    string
+	index   int
+	keys    *Keys
+	disk    *disk.Disk
+	n       *Node // nil: not running
+	hostile bool
+	rolled  bool // its anchor went back too: nobody can know that its feeds did
+	behind  bool // it was restored, and may lack what it had
+	backups []backup
+	out     map[protocol.FeedID]uint64 // entries announced
+	seen    map[protocol.FeedID]uint64 // what signed heads of honest authors told it
+	gone    map[string]bool            // erased here, whatever happens
+	perhaps map[string]bool            // erased here or not: the power failed meanwhile
+	told    int                        // steps of its disk when its news were announced
+	checked int                        // and when it was looked at
+}
+
+type backup struct {
+	data, anchor *disk.Disk
+	at           int // step
+}
+
+// fact is a record as its publisher meant it.
+type fact struct {
+	value   string
+	id      protocol.RecordID
+	by      *member
+	to      map[*member]bool
+	acked   bool
+	at      int // step
+	sealed  int64
+	days    int
+	erased  int // 0, 1: perhaps, 2: acknowledged
+	by2     []protocol.Hash
+	retract bool
+	feed    protocol.FeedID
+	seq     uint64
+	moved   bool // sealed anew, there
+	away    bool // its publisher was restored from before it
+	lost    bool // and nobody else had it
+}
+
+// packet is a message of gossip on its way.
+type packet struct {
+	to     *member
+	topic  protocol.TopicID
+	raw    []byte
+	notice bool
+}
+
+// comparison is one reconcile.Machine on its way.
+type comparison struct {
+	a, b    *member
+	an      *Node
+	m       reconcile.Machine
+	next    reconcile.Effect
+	answer  *protocol.SyncMessage
+	started int
+}
+
+type violation struct{ text string }
+
+type scheduled struct {
+	t          *testing.T
+	rng        *rand.Rand
+	defect     defect
+	step       int
+	log        []string
+	members    []*member
+	facts      map[string]*fact
+	packets    []*packet
+	compares   []*comparison
+	edges      map[[2]int]protocol.AgreementID
+	ended      map[[2]int]bool // an end was begun
+	over       map[[2]int]bool // and acknowledged
+	published  map[protocol.FeedID]map[uint64]protocol.Hash
+	signers    map[protocol.SigningKey]*member
+	old        [][]byte // entries seen, for replaying
+	equivocals int
+	values     int
+	did        tally
+}
+
+func (w *scheduled) logf(format string, args ...any) {
+	w.log = append(w.log, fmt.Sprintf("%4d ", w.step)+fmt.Sprintf(format, args...))
+}
+
+func (w *scheduled) fail(format string, args ...any) {
+	panic(violation{fmt.Sprintf(format, args...)})
+}
+
+// template is a network with its agreements, on disks, to begin schedules from.
+type template struct {
+	names []string
+	keys  []*Keys
+	disks []*disk.Disk
+	edges map[[2]int]protocol.AgreementID
+}
+
+const simData, simAnchor = "sim/data", "sim/data.anchor"
+
+func simConfig(keys *Keys, d *disk.Disk, bug defect) Config {
+	c := Config{Dir: simData, Anchor: simAnchor, Keys: keys, Disk: d}
+	if bug == noAnchor {
+		c.Anchor = ""
+	}
+	return c
+}
+
+var topologies = []struct {
+	count int
+	edges [][2]int // from, to
+}{
+	{3, [][2]int{{0, 1}, {1, 0}, {2, 0}}},
+	{4, [][2]int{{0, 1}, {0, 2}, {1, 2}, {2, 0}, {3, 1}}},
+	{5, [][2]int{{0, 1}, {0, 2}, {1, 3}, {3, 0}, {2, 3}, {4, 0}}},
+	{6, [][2]int{{0, 1}, {1, 2}, {2, 3}, {3, 4}, {4, 0}, {5, 2}}},
+}
+
+// simEpoch is how long after the beginning of its bubble a schedule begins.
+const simEpoch = 24 * time.Hour
+
+var templates = sync.OnceValue(func() map[templateKey]*template { return map[templateKey]*template{} })
+
+// shapes says how often each of the topologies is drawn: what happens needs few nodes, and
+// everybody compares with everybody at the end.
+var shapes = []int{0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3}
+
+type templateKey struct {
+	which    int
+	fresh    bool // nobody has heard yet of what others signed
+	anchored bool
+}
+
+// templateOf makes a network once; schedules work on copies of its disks.
+func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
+	key := templateKey{which, fresh, bug != noAnchor}
+	if tp := templates()[key]; tp != nil {
+		return tp
+	}
+	tp := &template{edges: map[[2]int]protocol.AgreementID{}}
+	cryptotest.SetGlobalRandom(t, uint64(which))
+	synctest.Test(t, func(t *testing.T) {
+		top := topologies[which]
+		var nodes []*Node
+		for i := range top.count {
+			name := string(rune('A' + i))
+			ident, err := NewIdentity(InitRequest{Name: name, Kind: "cert"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := new(disk.Disk)
+			c := simConfig(ident.Keys, d, bug)
+			c.Card = &ident.Card
+			n, err := Open(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			nodes = append(nodes, n)
+			tp.names, tp.keys, tp.disks = append(tp.names, name), append(tp.keys, ident.Keys), append(tp.disks, d)
+		}
+		intoOneNetwork(t, nodes)
+		for _, e := range top.edges {
+			tp.edges[e] = agree(t, nodes[e[0]], nodes[e[1]], protocol.TLPAmber, "*")
+		}
+		if !fresh {
+			for _, n := range nodes {
+				carry(t, n, slices.DeleteFunc(slices.Clone(nodes), func(o *Node) bool { return o == n })...)
+			}
+		}
+		for _, n := range nodes {
+			n.Close()
+		}
+	})
+	templates()[key] = tp
+	return tp
+}
+
+// newWorld makes a network of which nobody runs yet.
+func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled {
+	w := &scheduled{t: t, rng: rng, defect: bug, facts: map[string]*fact{}, edges: tp.edges, ended: map[[2]int]bool{}, over: map[[2]int]bool{},
+		published: map[protocol.FeedID]map[uint64]protocol.Hash{}, signers: map[protocol.SigningKey]*member{}, did: tally{}}
+	for i := range tp.names {
+		d := new(disk.Disk)
+		d.Restore(tp.disks[i], "sim")
+		d.Restore(tp.disks[i], simData)
+		d.Restore(tp.disks[i], simAnchor)
+		d.Torn = bug == torn
+		d.Lazy = bug == unsynced
+		d.Flush()
+		m := &member{w: w, name: tp.names[i], index: i, keys: tp.keys[i], disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{}, gone: map[string]bool{}, perhaps: map[string]bool{}}
+		m.hostile = i == len(tp.names)-1
+		w.members = append(w.members, m)
+		w.signers[m.keys.Signing.Public()] = m
+	}
+	return w
+}
+
+// do runs fn, and takes a node down whose power was cut in it. It reports whether fn ended,
+// and without an error.
+func (w *scheduled) do(what string, fn func() error) (ok bool) {
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		c, isCrash := r.(disk.Crash)
+		if !isCrash {
+			panic(r)
+		}
+		ok = false
+		for _, m := range w.members {
+			if m.disk.Dead() {
+				w.logf("%s: %s crashed %s", what, m.name, c.Step)
+				w.down(m)
+			}
+		}
+	}()
+	err := fn()
+	switch {
+	case err == nil:
+		w.logf("%s", what)
+		return true
+	case errors.Is(err, ErrRestored):
+		w.logf("%s: restored, waiting", what)
+	case strings.Contains(err.Error(), "not found"), strings.Contains(err.Error(), "terminated"), strings.Contains(err.Error(), "no record"), errors.Is(err, ErrRefused):
+		w.logf("%s: %v", what, err)
+	case w.defect != none:
+		w.logf("%s: %v", what, err)
+	default:
+		w.fail("%s: %v", what, err)
+	}
+	return false
+}
+
+// down ends a node without a word.
+func (w *scheduled) down(m *member) {
+	m.n = nil
+	m.disk.Restart()
+	w.compares = slices.DeleteFunc(w.compares, func(c *comparison) bool { return c.a == m })
+}
+
+// start opens a node on what is durable.
+func (w *scheduled) start(m *member) {
+	w.do("start "+m.name, func() error {
+		n, err := Open(simConfig(m.keys, m.disk, w.defect))
+		if err != nil {
+			w.fail("%s does not start: %v", m.name, err)
+		}
+		m.n = n
+		w.skipAnnounced(m)
+		return nil
+	})
+	if m.n != nil {
+		w.check(m)
+	}
+}
+
+// ownHeads returns where the own feeds of a node stand.
+func (m *member) ownHeads() (list []*store.Feed) {
+	m.n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			if f.Origin.Signing == m.keys.Signing.Public() {
+				list = append(list, f)
+			}
+			return nil
+		})
+	})
+	return list
+}
+
+func (w *scheduled) skipAnnounced(m *member) {
+	for _, f := range m.ownHeads() {
+		m.out[f.ID] = f.Seq
+	}
+}
+
+func (w *scheduled) any(pick func(*member) bool) *member {
+	var list []*member
+	for _, m := range w.members {
+		if pick(m) {
+			list = append(list, m)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list[w.rng.IntN(len(list))]
+}
+
+func (m *member) up() bool { return m.n != nil }
+
+func (w *scheduled) oneStep() {
+	time.Sleep(time.Duration(1+w.rng.IntN(600)) * time.Second)
+	m := w.any((*member).up)
+	if m == nil {
+		for _, m := range w.members {
+			w.start(m)
+		}
+		return
+	}
+	type move struct {
+		weight int
+		do     func(*member)
+	}
+	moves := []move{
+		{14, w.publish}, {4, w.withdraw}, {5, w.erase}, {2, w.eraseLocally}, {3, w.pass}, {12, w.beginComparison}, {40, w.goOn}, {30, w.deliver},
+		{6, w.stateHeads}, {4, w.gossipSets}, {5, w.keep}, {7, w.powerFails}, {3, w.kill}, {8, w.startOne}, {4, w.backUp}, {2, w.restore}, {8, w.lie}, {1, w.endAgreement}, {1, w.newCard},
+	}
+	if w.defect == noAnchor { // what brings it to light comes more often
+		moves = append(moves, move{15, w.backUp}, move{15, w.restore})
+	}
+	sum := 0
+	for _, mv := range moves {
+		sum += mv.weight
+	}
+	at := w.rng.IntN(sum)
+	for _, mv := range moves {
+		if at -= mv.weight; at < 0 {
+			mv.do(m)
+			break
+		}
+	}
+	for _, m := range w.members {
+		if at := m.disk.Steps(); m.n != nil && at != m.told {
+			w.announce(m)
+			m.told = at
+		}
+	}
+	w.check(m)
+}
+
+// appendsTo reports whether an own feed is the one in use.
+func (m *member) appendsTo(f *store.Feed) (yes bool) {
+	m.n.st.View(func(tx *store.Tx) error {
+		var inc incarnationDoc
+		_, err := getDoc(tx, kindFeedNumber, f.Origin.Topic[:], &inc)
+		yes = inc.Incarnation == f.Origin.Incarnation
+		return err
+	})
+	return yes
+}
+
+// network is the network that all members are in.
+func (m *member) network() protocol.NetworkID {
+	for _, o := range m.w.members {
+		if o.n != nil {
+			return o.n.snap.Load().network
+		}
+	}
+	return protocol.NoNetwork
+}

@@ -1,0 +1,257 @@
+package protocol
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// What nodes of one organisation say to one another (SPEC "Siblings"). It goes over a sync
+// stream between two nodes that stand on the same card, or in a carried file for that
+// organisation, and nowhere else: it holds keys, and who is trusted.
+
+// ContextNodeRequest is the signing context of NodeRequest, signed by the node's signing key.
+const ContextNodeRequest Context = "entente/node-request/v1"
+
+// NodeRequest is how a new node asks to be put on its organisation's card. It travels as a
+// Signed with one signature by the entry's signing key; the binding in the entry proves that
+// the other key takes part.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
+type NodeRequest struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Org     OrgID
+	Entry   NodeEntry // as it is to stand on the card; not_before and not_after are the card's to say
+}
+
+// Validate checks ranges and bounds.
+func (r *NodeRequest) Validate() error {
+	if r.Version != 1 {
+		return malformed("node request of version %d is not known; upgrade this node to read it", r.Version)
+	}
+	if r.Entry.Node == NodeID(r.Entry.Signing) {
+		return malformed("node request uses one key twice")
+	}
+	return r.Entry.validate()
+}
+
+// NodeRequestName is what the words of a request are made of, to be compared by phone:
+// SHA-256("entente/node-request-name/v1" || 0x00 || statement).
+func NodeRequestName(statement []byte) Hash {
+	return Hash(digest("entente/node-request-name/v1", statement))
+}
+
+// SiblingSecret keys the hints of grants to nodes of the publisher's own organisation:
+// SHA-256("entente/siblings/v1" || 0x00 || org). It is no secret; that an organisation's own
+// nodes get its keys is known to everybody who knows its card.
+func SiblingSecret(org OrgID) [32]byte { return digest("entente/siblings/v1", org[:]) }
+
+// SiblingKind is the kind of a sibling item.
+type SiblingKind uint8
+
+// The kinds. Items form a set; two of one kind and name are joined by the rule of their type.
+const (
+	SiblingAgreementItem   SiblingKind = 1
+	SiblingPinItem         SiblingKind = 2
+	SiblingTopicItem       SiblingKind = 3
+	SiblingSecretItem      SiblingKind = 4
+	SiblingKeyItem         SiblingKind = 5
+	SiblingErasureItem     SiblingKind = 6
+	SiblingPublicationItem SiblingKind = 7
+	SiblingAddrsItem       SiblingKind = 8
+)
+
+// SiblingItem is one thing that nodes of an organisation hold in common.
+//
+// Growth: a new kind of item is a new SiblingKind, left out by nodes that do not know it.
+type SiblingItem struct {
+	_       struct{} `cbor:",toarray"`
+	Kind    SiblingKind
+	Content []byte // encoded structure of the kind
+}
+
+// Format keeps every verb from showing the content, which may be a key.
+func (i SiblingItem) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "sibling item of kind %d", i.Kind) }
+
+// Hash names the item in the set: SHA-256("entente/sibling/v1" || 0x00 || kind || content).
+func (i *SiblingItem) Hash() Hash {
+	return Hash(digest("entente/sibling/v1", []byte{byte(i.Kind)}, i.Content))
+}
+
+// Validate checks bounds.
+func (i *SiblingItem) Validate() error {
+	if len(i.Content) == 0 || len(i.Content) > MaxSiblingItem {
+		return oversize("sibling item has %d bytes, 1 to %d are read", len(i.Content), MaxSiblingItem)
+	}
+	return nil
+}
+
+// Open decodes the content: a pointer to the structure of the kind, nil for a kind that is not
+// known.
+func (i *SiblingItem) Open() (any, error) {
+	var v any
+	switch i.Kind {
+	case SiblingAgreementItem:
+		v = new(SiblingAgreement)
+	case SiblingPinItem:
+		v = new(SiblingPin)
+	case SiblingTopicItem:
+		v = new(SiblingTopic)
+	case SiblingSecretItem:
+		v = new(SiblingTopicSecret)
+	case SiblingKeyItem:
+		v = new(SiblingKey)
+	case SiblingErasureItem:
+		v = new(SiblingErasure)
+	case SiblingPublicationItem:
+		v = new(SiblingPublication)
+	case SiblingAddrsItem:
+		v = new(SiblingAddrs)
+	default:
+		return nil, nil
+	}
+	return v, Decode(i.Content, MaxSiblingItem, v)
+}
+
+// SiblingAgreement is an agreement with its whole life. Two of one agreement join by union.
+//
+// Growth: with SiblingItem; another layout is another SiblingKind. So for the types below.
+type SiblingAgreement struct {
+	_            struct{} `cbor:",toarray"`
+	Proposer     OrgID
+	Signed       []byte   // encoded SignedAgreement
+	Rejections   [][]byte // encoded OrgSigned, sorted
+	Terminations [][]byte // encoded OrgSigned, sorted
+}
+
+// Validate checks bounds.
+func (a *SiblingAgreement) Validate() error {
+	if len(a.Rejections) > MaxParties || len(a.Terminations) > MaxParties {
+		return oversize("agreement of a sibling lists more than %d endings", MaxParties)
+	}
+	if !isSortedSet(a.Rejections, bytes.Compare) || !isSortedSet(a.Terminations, bytes.Compare) {
+		return malformed("endings of an agreement must be sorted and free of duplicates")
+	}
+	return nil
+}
+
+// SiblingPin says that an organisation was trusted, or that this was taken back. The later
+// one counts; of two of one time the one that takes it back.
+type SiblingPin struct {
+	_       struct{} `cbor:",toarray"`
+	Org     OrgID
+	At      uint64 // Unix milliseconds
+	Trusted bool
+}
+
+// SiblingTopic says that the organisation's nodes are in a topic, or left it. The later one
+// counts; of two of one time the one that is in.
+type SiblingTopic struct {
+	_    struct{} `cbor:",toarray"`
+	Name string
+	At   uint64 // Unix milliseconds
+	In   bool
+}
+
+// Validate checks bounds.
+func (t *SiblingTopic) Validate() error { return checkToken("topic", t.Name) }
+
+// SiblingTopicSecret is the topic secret of one period.
+type SiblingTopicSecret struct {
+	_      struct{} `cbor:",toarray"`
+	Period uint32
+	Secret [32]byte
+}
+
+// Format keeps every verb from showing the secret.
+func (s SiblingTopicSecret) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "topic secret of period %d (secret)", s.Period)
+}
+
+// SiblingKey is an epoch key of a feed, received or own. Of two of one feed and number that
+// differ in the key, each node keeps its own.
+type SiblingKey struct {
+	_        struct{} `cbor:",toarray"`
+	Feed     FeedID
+	Number   uint64
+	Key      [32]byte
+	Audience []OrgID // sorted; only of feeds of the organisation itself
+}
+
+// Validate checks bounds.
+func (k *SiblingKey) Validate() error {
+	if len(k.Audience) > MaxSiblingAudience {
+		return oversize("key of a sibling names %d organisations, at most %d", len(k.Audience), MaxSiblingAudience)
+	}
+	if !isSortedSet(k.Audience, OrgID.Compare) {
+		return malformed("audience of a key must be sorted and free of duplicates")
+	}
+	return nil
+}
+
+// Format keeps every verb from showing the key.
+func (k SiblingKey) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "epoch %d of feed %s (secret)", k.Number, k.Feed.Short())
+}
+
+// SiblingErasure says that the organisation erased records for itself. The node that
+// published one of them erases it for everybody.
+type SiblingErasure struct {
+	_       struct{}   `cbor:",toarray"`
+	Records []RecordID // sorted
+	Reason  EraseReason
+	At      uint64 // Unix milliseconds
+}
+
+// Validate checks bounds.
+func (e *SiblingErasure) Validate() error {
+	switch {
+	case e.Reason < EraseExpired || e.Reason > EraseError:
+		return malformed("erasure of a sibling has unknown reason %d", e.Reason)
+	case len(e.Records) == 0 || len(e.Records) > MaxErasedRecords:
+		return oversize("erasure of a sibling names %d records, 1 to %d are allowed", len(e.Records), MaxErasedRecords)
+	case !isSortedSet(e.Records, func(a, b RecordID) int { return bytes.Compare(a[:], b[:]) }):
+		return malformed("records of an erasure must be sorted and free of duplicates")
+	}
+	return nil
+}
+
+// SiblingPublication says for whom an entry of the organisation was sealed. Of two, the one
+// with the greater encoding of Moved counts.
+type SiblingPublication struct {
+	_             struct{} `cbor:",toarray"`
+	Feed          FeedID
+	Seq           uint64
+	Orgs          []OrgID // sorted
+	Topic         string
+	At            uint64 // Unix milliseconds
+	RetentionDays uint32
+	Moved         []EntryRef // where its records stand now; none if they stand here
+}
+
+// Validate checks bounds.
+func (p *SiblingPublication) Validate() error {
+	if p.Seq == 0 || p.Seq > MaxSeq {
+		return malformed("publication of a sibling has seq out of range")
+	}
+	if len(p.Orgs) > MaxSiblingAudience || len(p.Moved) > MaxSurvivors {
+		return oversize("publication of a sibling names too many organisations or entries")
+	}
+	if !isSortedSet(p.Orgs, OrgID.Compare) {
+		return malformed("readers of a publication must be sorted and free of duplicates")
+	}
+	return checkToken("topic", p.Topic)
+}
+
+// SiblingAddrs says where a node of the organisation listens, for the card; the later one
+// counts.
+type SiblingAddrs struct {
+	_     struct{} `cbor:",toarray"`
+	Node  NodeID
+	At    uint64 // Unix milliseconds
+	Addrs []string
+}
+
+// Validate checks bounds.
+func (a *SiblingAddrs) Validate() error { return checkAddrs(a.Addrs) }
