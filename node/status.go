@@ -49,28 +49,29 @@ type Status struct {
 	CardFresh   time.Time          `json:"card_fresh_until"`
 	Members     int                `json:"members"`
 	Connected   int                `json:"connected"`
+	Topics      int                `json:"topics"`
+	Envelopes   uint64             `json:"envelopes"` // of topics, control entries left out
+	Control     uint64             `json:"control_entries"`
+	Pending     uint64             `json:"pending"` // entries stored and not gone through yet
+	Waiting     int                `json:"waiting"` // entries that cannot be judged yet: a card, an agreement or their time is missing
+	Records     uint64             `json:"records"`
+	Quarantined int                `json:"quarantined"`
+	Agreements  int                `json:"agreements_in_force"`
+	Inbox       int                `json:"proposals_waiting"`
+	Gossip      GossipStatus       `json:"gossip"`
+	Missing     uint64             `json:"missing"` // entries and bodies that there are, and that are not held
+	Gaps        int                `json:"gaps"`    // feeds that lack something
+	Silent      int                `json:"silent"`  // feeds whose authors did not state their heads when they said that they would
+	Forked      int                `json:"forked"`  // feeds that their authors forked
+	Awaiting    int                `json:"awaiting_key"`
+	OnlyHere    uint64             `json:"only_here"` // own entries of which no other node has signed that it holds a copy
+	Disk        DiskStatus         `json:"disk"`
+	Nodes       []OwnNode          `json:"nodes"`              // of this organisation
+	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
+	Problems    []Problem          `json:"problems"`
+
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
-	Incompatible int          `json:"incompatible,omitempty"`
-	Topics       int          `json:"topics"`
-	Envelopes    uint64       `json:"envelopes"` // of topics, control entries left out
-	Control      uint64       `json:"control_entries"`
-	Pending      uint64       `json:"pending"` // entries stored and not gone through yet
-	Waiting      int          `json:"waiting"` // entries that cannot be judged yet: a card, an agreement or their time is missing
-	Records      uint64       `json:"records"`
-	Quarantined  int          `json:"quarantined"`
-	Agreements   int          `json:"agreements_in_force"`
-	Inbox        int          `json:"proposals_waiting"`
-	Gossip       GossipStatus `json:"gossip"`
-	Missing      uint64       `json:"missing"` // entries and bodies that there are, and that are not held
-	Gaps         int          `json:"gaps"`    // feeds that lack something
-	Silent       int          `json:"silent"`  // feeds whose authors did not state their heads when they said that they would
-	Forked       int          `json:"forked"`  // feeds that their authors forked
-	Awaiting     int          `json:"awaiting_key"`
-	OnlyHere     uint64       `json:"only_here"` // own entries of which no other node has signed that it holds a copy
-	Disk         DiskStatus   `json:"disk"`
-	Nodes        []OwnNode    `json:"nodes"`              // of this organisation
-	Restored     string       `json:"restored,omitempty"` // why nothing is shown or served
-	Problems     []Problem    `json:"problems"`
+	Incompatible int `json:"incompatible,omitempty"`
 
 	awaiting int // of Waiting: those whose keys are missing
 }
@@ -104,6 +105,9 @@ func (n *Node) Status() (*Status, error) {
 	if net := n.net.Load(); net != nil {
 		st.Online, st.Addrs, st.Connected = true, net.mesh.Addrs(), len(net.mesh.Peers())
 		for node, why := range net.mesh.Incompatible() {
+			if _, ok := s.nodes[node]; !ok {
+				continue // removed since
+			}
 			st.Incompatible++
 			st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("a node of %s cannot be talked to: %s", s.name(s.nodes[node]), why),
 				Do: "bring the older of the two up to date"})
