@@ -18,6 +18,7 @@ type Epoch struct {
 	Used     uint64           // envelopes sealed with it
 	Retired  bool             // not to be used again for sealing
 	First    uint64           // seq of the first entry sealed with it, or of its first grant
+	Removed  protocol.Hash    // own epochs only: which nodes its organisations had removed when it was made
 }
 
 // Granted says that a node was given an epoch key, under which recipient.
