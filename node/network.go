@@ -36,6 +36,7 @@ type network struct {
 	inSync    map[protocol.NodeID]time.Time
 	askedKeys map[protocol.FeedID]time.Time
 	siblings  map[protocol.NodeID]siblingMark
+	differed  map[protocol.NodeID]protocol.Hash // how a sibling's set differed when it last asked
 	refused   map[protocol.NodeID]string
 }
 

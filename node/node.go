@@ -75,6 +75,9 @@ type Node struct {
 	// erasing serialises the carrying out of erasures by this organisation.
 	erasing sync.Mutex
 
+	// listed is the set that was last listed to a sibling; nil while there is none.
+	listed atomic.Pointer[siblingListed]
+
 	anchor   *anchor.Anchor // nil: in memory
 	room     *room
 	restored atomic.Pointer[restoredDoc]

@@ -187,22 +187,31 @@ func (n *Node) isSibling(id protocol.NodeID) bool {
 	return id != n.ID() && s.nodes[id] == n.org
 }
 
-// serveSiblings answers a sibling. It tells whether the two sets differ.
-func (n *Node) serveSiblings(remote protocol.NodeID, m *protocol.SyncMessage) (a *protocol.SyncMessage, differ bool, err error) {
+// serveSiblings answers a sibling. It names how the two sets differ; zero: not at all.
+func (n *Node) serveSiblings(remote protocol.NodeID, m *protocol.SyncMessage) (a *protocol.SyncMessage, differ protocol.Hash, err error) {
 	if !n.isSibling(remote) {
-		return nil, false, protocol.Errorf(protocol.ErrUnknownAuthor, "only a node of this organisation is answered that; its card has to list both")
-	}
-	set, err := n.siblingSet()
-	if err != nil {
-		return nil, false, err
+		return nil, differ, protocol.Errorf(protocol.ErrUnknownAuthor, "only a node of this organisation is answered that; its card has to list both")
 	}
 	if m.Kind == protocol.SyncSiblingFetch {
+		set, err := n.siblingSetAgain(remote)
+		if err != nil {
+			return nil, differ, err
+		}
 		a, err = n.siblingItems(set, m.Hashes)
-		return a, false, err
+		return a, differ, err
 	}
 	if len(m.Hashes) != siblingParts && len(m.Hashes) != siblingParts+1 {
-		return nil, false, protocol.Errorf(protocol.ErrMalformed, "sibling names %d hashes, %d digests and at most one to go on from are allowed", len(m.Hashes), siblingParts)
+		return nil, differ, protocol.Errorf(protocol.ErrMalformed, "sibling names %d hashes, %d digests and at most one to go on from are allowed", len(m.Hashes), siblingParts)
 	}
+	read := n.siblingSet
+	if len(m.Hashes) > siblingParts {
+		read = func() (*siblingSet, error) { return n.siblingSetAgain(remote) }
+	}
+	set, err := read()
+	if err != nil {
+		return nil, differ, err
+	}
+	n.listed.Store(&siblingListed{to: remote, set: set})
 	var list []protocol.Hash
 	for h := range set.refs {
 		if set.parts[h[0]] != m.Hashes[h[0]] && (len(m.Hashes) == siblingParts || compareHash(m.Hashes[siblingParts], h) < 0) {
@@ -214,7 +223,34 @@ func (n *Node) serveSiblings(remote protocol.NodeID, m *protocol.SyncMessage) (a
 	if len(list) > protocol.MaxSetItems {
 		a.Hashes, a.More = list[:protocol.MaxSetItems], true
 	}
-	return a, !slices.Equal(set.parts, m.Hashes[:siblingParts]), nil
+	if parts := m.Hashes[:siblingParts]; !slices.Equal(set.parts, parts) {
+		sum := sha256.New()
+		for _, h := range slices.Concat(set.parts, parts) {
+			sum.Write(h[:])
+		}
+		differ = protocol.Hash(sum.Sum(nil))
+	} else {
+		n.listed.Store(nil) // nothing will be fetched
+	}
+	return a, differ, nil
+}
+
+// siblingListed is the set that was last listed to a sibling, which fetches from it: to read
+// it anew for every message would cost more than all else.
+type siblingListed struct {
+	to  protocol.NodeID
+	set *siblingSet
+}
+
+func (n *Node) siblingSetAgain(remote protocol.NodeID) (*siblingSet, error) {
+	if l := n.listed.Load(); l != nil && l.to == remote {
+		return l.set, nil
+	}
+	set, err := n.siblingSet()
+	if err == nil {
+		n.listed.Store(&siblingListed{to: remote, set: set})
+	}
+	return set, err
 }
 
 // siblingFetch is how many items are asked for at a time.

@@ -1,7 +1,10 @@
 package node
 
 import (
+	"context"
 	"testing"
+
+	"github.com/entente-mesh/entente/protocol"
 )
 
 // TestI2RemovedSiblingThatWasNeverGranted: a node that had its keys from its siblings only,
@@ -29,5 +32,29 @@ func TestI2RemovedSiblingThatWasNeverGranted(t *testing.T) {
 	carryNew(t, first, third)
 	if reads(t, third, "198.51.100.2") || reads(t, third, "203.0.113.2") {
 		t.Error("a removed node opens what was published afterwards with a key that its siblings gave it")
+	}
+}
+
+// TestSiblingsThatStayDifferent: two that can never hold the same do not compare without end.
+func TestSiblingsThatStayDifferent(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	net := &network{n: first, syncs: make(chan protocol.NodeID, 8), dirty: make(chan struct{}, 1), siblings: map[protocol.NodeID]siblingMark{}}
+	ask := func(m byte) {
+		t.Helper()
+		parts := make([]protocol.Hash, siblingParts)
+		parts[0][0] = m
+		if _, err := net.serve(context.Background(), second.ID(), &protocol.SyncMessage{Version: 1, Kind: protocol.SyncSiblings, Hashes: parts}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		ask(1)
+	}
+	if len(net.syncs) != 1 {
+		t.Errorf("asked three times with the same difference, it compares %d times on its own account, want once", len(net.syncs))
+	}
+	ask(2)
+	if len(net.syncs) != 2 {
+		t.Error("what changed at a sibling is not looked at")
 	}
 }
