@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -56,5 +57,39 @@ func TestSiblingsThatStayDifferent(t *testing.T) {
 	ask(2)
 	if len(net.syncs) != 2 {
 		t.Error("what changed at a sibling is not looked at")
+	}
+}
+
+// TestRemovedFeedsEndAfterACrash: a crash between ending a feed and setting aside what came
+// after is made good at the next start.
+func TestRemovedFeedsEndAfterACrash(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	rec := publishList(t, second, "203.0.113.1\n", amber())
+	carryNew(t, second, first)
+	publishList(t, second, "203.0.113.2\n", amber())
+	carryNew(t, second, partner)
+	if _, err := first.RemoveNode(second.ID(), true); err != nil {
+		t.Fatal(err)
+	}
+	// What a crash leaves of it: the card, and the feed's end.
+	card := first.OwnCard()
+	if _, err := partner.changeState(func(tx *store.Tx) error { return partner.keepCard(tx, card) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := partner.st.Update(func(tx *store.Tx) error {
+		f, err := tx.Feed(rec.Feed)
+		if err == nil {
+			f.Frozen = rec.To + 1
+			err = tx.PutFeed(f)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := partner.endRemoved(); err != nil { // as at a start
+		t.Fatal(err)
+	}
+	if reads(t, partner, "203.0.113.2") || !reads(t, partner, "203.0.113.1") {
+		t.Error("what a removed node wrote after its end is shown after a crash")
 	}
 }
