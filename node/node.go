@@ -72,6 +72,9 @@ type Node struct {
 	// appendMu serialises the gate out: all appends to own feeds.
 	appendMu sync.Mutex
 
+	// cardMu serialises what signs the own card: each makes the version after the one it read.
+	cardMu sync.Mutex
+
 	// erasing serialises the carrying out of erasures by this organisation.
 	erasing sync.Mutex
 
@@ -231,6 +234,8 @@ func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
 // renewCard signs the next version of the own card if change says that something differs,
 // or if the card ends soon. Without the operational key it does nothing.
 func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
+	n.cardMu.Lock()
+	defer n.cardMu.Unlock()
 	own := n.OwnCard()
 	if own == nil || n.keys.Op == nil {
 		return nil

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/entente-mesh/entente/node/store"
@@ -91,5 +93,32 @@ func TestRemovedFeedsEndAfterACrash(t *testing.T) {
 	}
 	if reads(t, partner, "203.0.113.2") || !reads(t, partner, "203.0.113.1") {
 		t.Error("what a removed node wrote after its end is shown after a crash")
+	}
+}
+
+// TestCardChangesDoNotOverwriteEachOther: nodes that are approved at the same time all stand
+// on the card, and a renewal takes nobody off it or puts anybody back.
+func TestCardChangesDoNotOverwriteEachOther(t *testing.T) {
+	n := testNode(t, "Police")
+	if _, err := n.CreateNetwork("test"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		r := requestOf(t, n.Org())
+		wg.Go(func() {
+			if _, err := n.ApproveNode(&r.Signed, strings.Join(r.Words(), " ")); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if err := n.renewCard(func(c *protocol.Card) bool { return true }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := n.OwnCard(); len(got.Nodes) != 9 || got.Order.Serial != 17 {
+		t.Errorf("the card lists %d nodes of 9 at version %d of 17", len(got.Nodes), got.Order.Serial)
 	}
 }
