@@ -149,6 +149,14 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 				continue
 			}
 			place, ok, err := n.standsAt(tx, id, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, false)
+			if err == nil && !ok && f.Origin.Signing != n.keys.Signing.Public() {
+				// What a removed node said of where it stands is not true.
+				place = protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}
+				if ok, err = tx.Has(e.Feed, e.Seq); err == nil && !ok {
+					local = append(local, id)
+					continue
+				}
+			}
 			if err == nil && !ok {
 				err = fmt.Errorf("record %s is in no entry of this node any more", id.Short())
 			}
@@ -177,12 +185,21 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 // sealed anew, in several parts. With look it opens the entry to see; ok is false if the
 // record is not there.
 func (n *Node) standsAt(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, look bool) (at protocol.EntryRef, ok bool, err error) {
+	return n.follow(tx, id, place, look, map[protocol.EntryRef]bool{})
+}
+
+// follow does it. been holds where it was: what a sibling says of its feed may go in a circle.
+func (n *Node) follow(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, look bool, been map[protocol.EntryRef]bool) (at protocol.EntryRef, ok bool, err error) {
+	if been[place] {
+		return place, false, nil
+	}
+	been[place] = true
 	var doc publishedDoc
 	if _, err := getDoc(tx, kindPublished, entryKey(place.Feed, place.Seq), &doc); err != nil {
 		return place, false, err
 	}
-	for _, part := range doc.Moved { // later entries, or those of a later feed: this ends
-		if at, ok, err = n.standsAt(tx, id, part, look || len(doc.Moved) > 1); ok || err != nil {
+	for _, part := range doc.Moved {
+		if at, ok, err = n.follow(tx, id, part, look || len(doc.Moved) > 1, been); ok || err != nil {
 			return at, ok, err
 		}
 	}

@@ -87,12 +87,9 @@ func siblingRefs(tx *store.Tx) (out []siblingRef, err error) {
 			return nil, err
 		}
 	}
-	err = tx.Feeds(func(f *store.Feed) error {
-		epochs, err := tx.Epochs(f.ID)
-		for _, e := range epochs {
-			out = append(out, siblingRef{protocol.SiblingKeyItem, string(entryKey(f.ID, e.Number))})
-		}
-		return err
+	err = tx.EachEpoch(func(feed protocol.FeedID, e *store.Epoch) error {
+		out = append(out, siblingRef{protocol.SiblingKeyItem, string(entryKey(feed, e.Number))})
+		return nil
 	})
 	return out, err
 }
@@ -153,13 +150,11 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 		return wrap(&protocol.SiblingAddrs{Node: protocol.NodeID(id), At: d.At, Addrs: d.Addrs}, ok, err)
 	case protocol.SiblingKeyItem:
 		feed, number := splitEntryKey(id)
-		epochs, err := tx.Epochs(feed)
-		for _, e := range epochs {
-			if e.Number == number && err == nil {
-				return wrap(&protocol.SiblingKey{Feed: feed, Number: number, Key: e.Key, Audience: e.Audience}, true, nil)
-			}
+		e, err := tx.Epoch(feed, number)
+		if err != nil || e == nil {
+			return nil, err
 		}
-		return nil, err
+		return wrap(&protocol.SiblingKey{Feed: feed, Number: number, Key: e.Key, Audience: e.Audience}, true, nil)
 	}
 	return nil, nil
 }
@@ -380,7 +375,7 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 	case *protocol.SiblingKey:
 		t.plain = append(t.plain, func(tx *store.Tx) error { return t.joinKey(tx, v) })
 	case *protocol.SiblingPublication:
-		t.plain = append(t.plain, func(tx *store.Tx) error { return joinPublication(tx, v) })
+		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinPublication(tx, v) })
 	case *protocol.SiblingErasure:
 		t.erasures = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return noteErasure(tx, v) })
@@ -567,35 +562,52 @@ func joinSecret(tx *store.Tx, s *protocol.SiblingTopicSecret) (bool, error) {
 
 // joinKey keeps an epoch key that is not held.
 func (t *siblingTaker) joinKey(tx *store.Tx, k *protocol.SiblingKey) error {
-	epochs, err := tx.Epochs(k.Feed)
-	if err != nil {
-		return err
-	}
 	f, err := tx.Feed(k.Feed)
 	if err != nil {
 		return err
 	}
-	if f != nil && f.Origin.Signing == t.n.keys.Signing.Public() {
-		return nil // its epochs are this node's own
+	if own, err := t.n.appendsTo(tx, f); err != nil || own {
+		return err // its epochs are this node's own
 	}
-	i := slices.IndexFunc(epochs, func(e *store.Epoch) bool { return e.Number == k.Number })
-	if i < 0 {
+	e, err := tx.Epoch(k.Feed, k.Number)
+	switch {
+	case err != nil:
+		return err
+	case e == nil:
 		t.feeds[k.Feed] = true // it may be held already; if not, it opens when it comes
 		return tx.PutEpoch(k.Feed, &store.Epoch{Number: k.Number, Key: k.Key, Audience: k.Audience, Created: uint64(nowMillis()), Retired: true})
-	}
-	if e := epochs[i]; e.Key == k.Key && len(e.Audience) == 0 && len(k.Audience) > 0 {
+	case e.Key == k.Key && len(e.Audience) == 0 && len(k.Audience) > 0:
 		e.Audience = k.Audience
 		return tx.PutEpoch(k.Feed, e)
 	}
 	return nil
 }
 
-func joinPublication(tx *store.Tx, p *protocol.SiblingPublication) error {
+// appendsTo reports whether a feed, if it is known, is the own one that is appended to: of it
+// no sibling knows anything that this node does not. What a store that went back in time lost
+// of an earlier one comes back from siblings.
+func (n *Node) appendsTo(tx *store.Tx, f *store.Feed) (bool, error) {
+	if f == nil || f.Origin.Signing != n.keys.Signing.Public() {
+		return false, nil
+	}
+	var inc incarnationDoc
+	_, err := getDoc(tx, kindFeedNumber, f.Origin.Topic[:], &inc)
+	return inc.Incarnation == f.Origin.Incarnation, err
+}
+
+func (n *Node) joinPublication(tx *store.Tx, p *protocol.SiblingPublication) error {
 	place := entryKey(p.Feed, p.Seq)
 	var d publishedDoc
 	held, err := getDoc(tx, kindPublished, place, &d)
 	if err != nil {
 		return err
+	}
+	f, err := tx.Feed(p.Feed)
+	if err != nil {
+		return err
+	}
+	if own, err := n.appendsTo(tx, f); err != nil || own || held && f != nil && f.Origin.Signing == n.keys.Signing.Public() {
+		return err // it says itself for whom it published, and where that stands
 	}
 	if held && bytes.Compare(protocol.Encode(p.Moved), protocol.Encode(d.Moved)) <= 0 {
 		return nil

@@ -2,10 +2,13 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -59,6 +62,58 @@ func TestSiblingsThatStayDifferent(t *testing.T) {
 	ask(2)
 	if len(net.syncs) != 2 {
 		t.Error("what changed at a sibling is not looked at")
+	}
+}
+
+// takes gives items to a node and returns the generations that this made.
+func takes(t *testing.T, n *Node, kind protocol.SiblingKind, contents ...any) uint64 {
+	t.Helper()
+	before := n.snap.Load().generation
+	var raws [][]byte
+	for _, c := range contents {
+		raws = append(raws, protocol.Encode(&protocol.SiblingItem{Kind: kind, Content: protocol.Encode(c)}))
+	}
+	if err := n.takeSiblingItems(raws); err != nil {
+		t.Fatal(err)
+	}
+	return n.snap.Load().generation - before
+}
+
+// TestSiblingSaysNothingOfAnothersPublications: for whom a node published, and where that
+// stands, only it says; a circle in what another says ends.
+func TestSiblingSaysNothingOfAnothersPublications(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	rec := publishList(t, first, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, first, partner)
+	before := fingerprint(t, first)
+	here := protocol.EntryRef{Feed: rec.Feed, Seq: rec.To}
+	takes(t, first, protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: rec.Feed, Seq: rec.To, Orgs: []protocol.OrgID{}, Topic: "c2",
+		At: 1, RetentionDays: 1, Moved: []protocol.EntryRef{here}})
+	if fingerprint(t, first) != before {
+		t.Error("a sibling changes what a node noted of its own publication")
+	}
+
+	// The same of a feed of its own, before it is removed: two circles that cross, too.
+	theirs := publishList(t, second, "203.0.113.3\n203.0.113.4\n", amber())
+	carryNew(t, second, first)
+	compareWith(t, first, second)
+	id := theRecord(t, first, "203.0.113.3").ID
+	place := protocol.EntryRef{Feed: theirs.Feed, Seq: theirs.To}
+	next := protocol.EntryRef{Feed: theirs.Feed, Seq: theirs.To + 1}
+	for _, from := range []protocol.EntryRef{place, next} {
+		takes(t, first, protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: from.Feed, Seq: from.Seq, Orgs: []protocol.OrgID{}, Topic: "c2", At: 1, Moved: []protocol.EntryRef{place, next}})
+	}
+	if err := first.st.View(func(tx *store.Tx) error { _, _, err := first.standsAt(tx, id, place, false); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal}); err != nil {
+		t.Logf("erasing says: %v", err)
+	}
+	if reads(t, first, "203.0.113.3") {
+		t.Error("a record is not erased because a sibling that was removed lied about where it stands")
 	}
 }
 
@@ -120,5 +175,137 @@ func TestCardChangesDoNotOverwriteEachOther(t *testing.T) {
 	wg.Wait()
 	if got := n.OwnCard(); len(got.Nodes) != 9 || got.Order.Serial != 17 {
 		t.Errorf("the card lists %d nodes of 9 at version %d of 17", len(got.Nodes), got.Order.Serial)
+	}
+}
+
+// siblingOnDisk makes a sibling whose power can be cut.
+func siblingOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
+	t.Helper()
+	keys, req, err := NewNode(of.Org(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, err := of.ApproveNode(&req.Signed, strings.Join(req.Words(), " "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := new(disk.Disk)
+	c := simConfig(keys, d, none)
+	n, err := Open(c)
+	if err == nil {
+		_, err = n.Enrol(inv)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, n, of)
+	return n, d, c
+}
+
+// BenchmarkSiblingSet measures what one comparison costs each side before anything differs.
+func BenchmarkSiblingSet(b *testing.B) {
+	for _, size := range []struct{ publications, keys int }{{1000, 100}, {100000, 10000}} {
+		b.Run(fmt.Sprintf("%d-%d", size.publications, size.keys), func(b *testing.B) {
+			n := testNode(b, "Police")
+			feed := protocol.FeedID{1}
+			var items []int
+			for i := range max(size.publications, size.keys) {
+				items = append(items, i)
+			}
+			for len(items) > 0 {
+				part := items[:min(len(items), 1000)]
+				items = items[len(part):]
+				if err := n.st.Update(func(tx *store.Tx) error {
+					f := &store.Feed{ID: feed}
+					err := tx.PutFeed(f)
+					for _, i := range part {
+						if err == nil && i < size.publications {
+							err = putDoc(tx, kindPublished, entryKey(feed, uint64(i+1)), &publishedDoc{Orgs: []protocol.OrgID{{1}, {2}}, Topic: "c2", At: uint64(i)})
+						}
+						if err == nil && i < size.keys {
+							err = tx.PutEpoch(feed, &store.Epoch{Number: uint64(i + 1), Key: [32]byte{byte(i), byte(i >> 8)}, Audience: []protocol.OrgID{{1}, {2}}})
+						}
+					}
+					return err
+				}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			start := time.Now()
+			set, err := n.siblingSet()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Logf("%d items in %v", len(set.refs), time.Since(start))
+			var page []protocol.Hash
+			for h, ref := range set.refs {
+				if ref.kind == protocol.SiblingKeyItem && len(page) < siblingFetch {
+					page = append(page, h)
+				}
+			}
+			b.Run("set", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := n.siblingSet(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run("fetch", func(b *testing.B) {
+				for b.Loop() {
+					if a, err := n.siblingItems(set, page); err != nil || len(a.Envelopes) == 0 {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestI1RestoredNodeGetsItsKeysFromSiblings: what a node published after its backup was made
+// comes back to it, with the keys that only its siblings have.
+func TestI1RestoredNodeGetsItsKeysFromSiblings(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	n, d, c := siblingOnDisk(t, first)
+	shareSets(t, partner, n)
+	carryNew(t, first, n)
+	backup := d.Backup(simData)
+	rec := publishList(t, n, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, n, first)
+	compareWith(t, first, n)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.Restore(backup, simData)
+	c.Disk, c.AcceptRestored = d, true
+	n, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	carryNew(t, first, n)
+	compareWith(t, n, first)
+	carryNew(t, first, n)
+	if !reads(t, n, "203.0.113.1") {
+		t.Fatal("a restored node does not read what it published")
+	}
+	if _, err := n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{theRecord(t, n, "203.0.113.1").ID}, Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.st.View(func(tx *store.Tx) error {
+		tomb, err := tx.Erased(rec.Feed, rec.To)
+		if err == nil && (tomb == nil || tomb.Local()) {
+			t.Errorf("it does not erase for everybody what it published: %+v", tomb)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !sameSiblings(t, n, first) {
+		compareWith(t, first, n)
+		compareWith(t, n, first)
+		if !sameSiblings(t, n, first) {
+			t.Error("a restored node stays different from its sibling")
+		}
 	}
 }
