@@ -459,40 +459,36 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		n.log.Debug("leaving out an agreement of a sibling", "err", err)
 		return nil // a card of a party is missing, perhaps
 	}
-	if !slices.Contains(a.Parties, n.org) {
+	if !slices.Contains(a.Parties, n.org) || !a.endings() {
+		n.log.Warn("leaving out an agreement of a sibling: it is not with this organisation, or is ended by what does not end it", "agreement", a.ID)
 		return nil
 	}
-	held := n.snap.Load().agreements[a.ID]
-	if held != nil && item.Proposer.Compare(held.doc.Proposer) < 0 {
-		// Whom it came from first is seen differently by each; one of them is shown by all.
-		if err := n.change(func(tx *store.Tx) error {
-			doc := held.doc
-			doc.Proposer = item.Proposer
-			return putDoc(tx, kindAgreement, a.ID[:], &doc)
-		}); err != nil {
-			return err
+	before := n.snap.Load().agreements[a.ID]
+	if err := n.changeIf(func(tx *store.Tx) (bool, error) {
+		joined := agreementDoc{FirstSeen: uint64(nowMillis()), Proposer: item.Proposer, Signed: item.Signed}
+		held, err := getDoc(tx, kindAgreement, a.ID[:], &joined)
+		if err != nil {
+			return false, err
 		}
-		held = n.snap.Load().agreements[a.ID]
-	}
-	if held != nil && len(held.Missing) == len(a.Missing) &&
-		slices.EqualFunc(sortedSet(held.doc.Rejections), item.Rejections, bytes.Equal) && slices.EqualFunc(sortedSet(held.doc.Terminations), item.Terminations, bytes.Equal) {
-		return nil
-	}
-	if err := n.keepAgreement(&a.Signed, item.Proposer, nil); err != nil {
+		was := protocol.Encode(&joined)
+		var signed protocol.SignedAgreement
+		if err := protocol.Decode(joined.Signed, maxDocument, &signed); err != nil {
+			return false, err
+		}
+		joined.Signed = protocol.Encode(joinSignatures(&signed, &a.Signed))
+		if item.Proposer.Compare(joined.Proposer) < 0 {
+			joined.Proposer = item.Proposer // whom it came from first is seen differently by each
+		}
+		joined.Rejections = joinEnds(joined.Rejections, item.Rejections)
+		joined.Terminations = joinEnds(joined.Terminations, item.Terminations)
+		if held && bytes.Equal(was, protocol.Encode(&joined)) {
+			return false, nil
+		}
+		return true, putDoc(tx, kindAgreement, a.ID[:], &joined)
+	}); err != nil {
 		return err
 	}
-	for kind, list := range map[protocol.LetterKind][][]byte{protocol.LetterTermination: item.Terminations, protocol.LetterRejection: item.Rejections} {
-		for _, raw := range list {
-			var o protocol.OrgSigned
-			if err := protocol.Decode(raw, maxDocument, &o); err != nil {
-				return err
-			}
-			if err := n.keepEnd(a.ID, &o, kind, nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return n.countersigned(a.ID, before)
 }
 
 func joinPin(tx *store.Tx, p *protocol.SiblingPin) (bool, error) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -77,6 +78,109 @@ func takes(t *testing.T, n *Node, kind protocol.SiblingKind, contents ...any) ui
 		t.Fatal(err)
 	}
 	return n.snap.Load().generation - before
+}
+
+func agreementItem(t *testing.T, n *Node, id protocol.AgreementID) *protocol.SiblingAgreement {
+	t.Helper()
+	doc := n.snap.Load().agreements[id].doc
+	return &protocol.SiblingAgreement{Proposer: doc.Proposer, Signed: doc.Signed, Rejections: sortedSet(doc.Rejections), Terminations: sortedSet(doc.Terminations)}
+}
+
+// TestSiblingAgreementsJoin: signatures that came to different siblings come together, what
+// says nothing new changes nothing, and an ending is one of that agreement by a party of it.
+func TestSiblingAgreementsJoin(t *testing.T) {
+	nodes := testNetwork(t, "Police", "Vendor", "Bank", "Stranger")
+	police, vendor, bank, stranger := nodes[0], nodes[1], nodes[2], nodes[3]
+	for _, n := range nodes[1:] {
+		trustEachOther(t, police, n)
+	}
+	trustEachOther(t, vendor, bank)
+	doc := testAgreement(police, vendor, protocol.TLPAmber, "*")
+	doc.Parties = append(doc.Parties, bank.Org())
+	sortOrgs(doc.Parties)
+	id, err := police.Propose(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carry(t, police, vendor, bank)
+	second := testSibling(t, police)
+	shareSets(t, police, second)
+	compareWith(t, second, police)
+	for _, n := range []*Node{vendor, bank} {
+		if err := n.Countersign(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, other := agreementItem(t, vendor, id), agreementItem(t, bank, id)
+	takes(t, police, protocol.SiblingAgreementItem, one)
+	takes(t, second, protocol.SiblingAgreementItem, other)
+	compareWith(t, second, police)
+	compareWith(t, police, second)
+	for _, n := range []*Node{police, second} {
+		if a, err := n.Agreement(id); err != nil || a.State != AgreementInForce {
+			t.Errorf("signatures that came to different siblings make the agreement %s, %v", a.State, err)
+		}
+	}
+	if !sameSiblings(t, police, second) {
+		t.Error("siblings do not end up with the same agreement")
+	}
+
+	// An ending of another agreement, and one by who is no party.
+	elsewhere := agree(t, police, stranger, protocol.TLPAmber, "*")
+	if err := stranger.Terminate(elsewhere, "over"); err != nil {
+		t.Fatal(err)
+	}
+	forged := agreementItem(t, police, id)
+	forged.Terminations = agreementItem(t, stranger, elsewhere).Terminations
+	takes(t, police, protocol.SiblingAgreementItem, forged)
+	term, err := crypto.SignTermination(&protocol.Termination{Version: 1, Network: police.snap.Load().network, Agreement: id, Org: stranger.Org(), At: 1}, stranger.keys.Op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged.Terminations = [][]byte{protocol.Encode(&term)}
+	takes(t, police, protocol.SiblingAgreementItem, forged)
+	if a, _ := police.Agreement(id); a.State != AgreementInForce {
+		t.Errorf("an agreement is %s by what does not end it", a.State)
+	}
+
+	// A party that says the end in many ways, other ones to each sibling.
+	many := func(from int) *protocol.SiblingAgreement {
+		item := agreementItem(t, police, id)
+		item.Terminations = nil
+		for i := range protocol.MaxParties {
+			term, err := crypto.SignTermination(&protocol.Termination{Version: 1, Network: police.snap.Load().network, Agreement: id, Org: bank.Org(), At: uint64(from + i)}, bank.keys.Op)
+			if err != nil {
+				t.Fatal(err)
+			}
+			item.Terminations = append(item.Terminations, protocol.Encode(&term))
+		}
+		item.Terminations = sortedSet(item.Terminations)
+		return item
+	}
+	takes(t, police, protocol.SiblingAgreementItem, many(1000))
+	old := agreementItem(t, second, id)
+	if made := takes(t, police, protocol.SiblingAgreementItem, old); made != 0 {
+		t.Errorf("what says nothing new makes %d generations", made)
+	}
+	takes(t, second, protocol.SiblingAgreementItem, many(2000))
+	compareWith(t, second, police)
+	compareWith(t, police, second)
+	if !sameSiblings(t, police, second) {
+		t.Error("many endings by one party keep siblings different for ever")
+	}
+	if a, _ := police.Agreement(id); a.State != AgreementTerminated || a.Terminated.At != 1000 {
+		t.Errorf("the agreement is %s at %+v", a.State, a.Terminated)
+	}
+}
+
+func sortOrgs(list []protocol.OrgID) {
+	for i := range list {
+		for j := range i {
+			if list[i].Compare(list[j]) < 0 {
+				list[i], list[j] = list[j], list[i]
+			}
+		}
+	}
 }
 
 // TestSiblingSaysNothingOfAnothersPublications: for whom a node published, and where that
