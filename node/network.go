@@ -346,6 +346,7 @@ func (net *network) keepState(ctx context.Context) {
 			if err := net.n.change(func(*store.Tx) error { return nil }); err != nil {
 				net.n.log.Error("looking at the state anew failed", "err", err)
 			}
+			net.n.tryErasures()
 			if err := net.n.expire(); err != nil {
 				net.n.log.Error("erasing what is past its retention failed", "err", err)
 			}

@@ -426,9 +426,7 @@ func (t *siblingTaker) take() error {
 		}
 	}
 	if t.erasures {
-		if err := n.carryOutErasures(); err != nil {
-			return err
-		}
+		n.tryErasures()
 	}
 	if net := n.net.Load(); net != nil && t.addrs {
 		net.wake()

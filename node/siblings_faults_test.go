@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/anchor"
 	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -304,6 +305,118 @@ func siblingOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
 	}
 	compareWith(t, n, of)
 	return n, d, c
+}
+
+// TestI5SiblingErasureOutlivesACrash cuts the power at every step at which a node carries out
+// what its sibling erased of its records: they are erased for everybody after the restart.
+func TestI5SiblingErasureOutlivesACrash(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	n, disks, c := siblingOnDisk(t, first)
+	shareSets(t, first, partner)
+	shareSets(t, partner, n)
+	carryNew(t, first, n)
+	carryNew(t, partner, n)
+	rec := publishList(t, n, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, n, first)
+	compareWith(t, first, n)
+	id := theRecord(t, first, "203.0.113.1").ID
+	if _, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for cut := 1; ; cut++ {
+		d := new(disk.Disk)
+		for _, dir := range []string{simData, simAnchor} {
+			d.Restore(disks, dir)
+		}
+		c.Disk = d
+		n, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.CutAfter(cut)
+		crashed := cutIn(func() { compareWith(t, n, first) })
+		d.Restart()
+		if n, err = Open(c); err != nil {
+			t.Fatal(err)
+		}
+		compareWith(t, n, first)
+		if err := n.st.View(func(tx *store.Tx) error {
+			tomb, err := tx.Erased(rec.Feed, rec.To)
+			if err == nil && (tomb == nil || tomb.Local()) {
+				t.Errorf("cut at step %d, it is not erased for everybody: %+v", cut, tomb)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if reads(t, n, "203.0.113.1") || !reads(t, n, "203.0.113.2") {
+			t.Errorf("cut at step %d, the node does not show what is left, and only that", cut)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !crashed {
+			t.Logf("%d steps", cut-1)
+			return
+		}
+	}
+}
+
+// TestErasureThatCannotBeSignedStopsNothing: a node that was removed, or whose disk is full,
+// starts and compares although it cannot erase for everybody what it published.
+func TestErasureThatCannotBeSignedStopsNothing(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	n, d, c := siblingOnDisk(t, first)
+	shareSets(t, partner, n)
+	carryNew(t, first, n)
+	publishList(t, n, "203.0.113.1\n203.0.113.2\n", amber())
+	id := theRecord(t, n, "203.0.113.1").ID
+	erasure := &protocol.SiblingErasure{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal, At: uint64(nowMillis())}
+	n.room.full.Store(true)
+	takes(t, n, protocol.SiblingErasureItem, erasure)
+	n.room.full.Store(false)
+	if _, err := first.RemoveNode(n.ID(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.change(func(tx *store.Tx) error { return n.keepCard(tx, first.OwnCard()) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.Disk = d
+	n, err := Open(c)
+	if err != nil {
+		t.Fatalf("a removed node with an erasure to carry out does not start: %v", err)
+	}
+	defer n.Close()
+	if reads(t, n, "203.0.113.1") {
+		t.Error("what the organisation erased is shown")
+	}
+}
+
+// TestJournalOfManyRecords: an erasure in the journal of more records than a statement names
+// is replayed in parts.
+func TestJournalOfManyRecords(t *testing.T) {
+	n, _, c := onDisk(t, "Police")
+	var ids []protocol.RecordID
+	for i := range protocol.MaxErasedRecords + 1 {
+		ids = append(ids, protocol.RecordID{byte(i), byte(i >> 8), 1})
+	}
+	if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: ids, Reason: protocol.EraseLegal, At: 1}}}); err != nil {
+		t.Skip(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := Open(c)
+	if err != nil {
+		t.Fatalf("the node does not start: %v", err)
+	}
+	n.Close()
 }
 
 // BenchmarkSiblingSet measures what one comparison costs each side before anything differs.
