@@ -290,6 +290,7 @@ func (n *Node) compareSiblings(ctx context.Context, ask func(context.Context, *p
 		return false, err
 	}
 	after := []protocol.Hash{}
+	var bad error
 	for page := 0; ; page++ {
 		a, err := ask(ctx, &protocol.SyncMessage{Version: 1, Kind: protocol.SyncSiblings, Hashes: slices.Concat(set.parts, after)})
 		if err != nil {
@@ -308,12 +309,14 @@ func (n *Node) compareSiblings(ctx context.Context, ask func(context.Context, *p
 			return true, nil // it holds nothing where they differ, if they do
 		}
 		for part := range slices.Chunk(lacking, siblingFetch) {
-			if err := n.fetchSiblings(ctx, part, ask); err != nil {
+			err := n.fetchSiblings(ctx, part, ask)
+			if err != nil && !errors.Is(err, protocol.ErrMalformed) && !errors.Is(err, protocol.ErrOversize) {
 				return false, err
 			}
+			bad = errors.Join(bad, err) // one item that does not decode keeps no other out
 		}
 		if !a.More {
-			return false, nil
+			return false, bad
 		}
 		after = a.Hashes[len(a.Hashes)-1:]
 	}
@@ -334,16 +337,18 @@ func (n *Node) fetchSiblings(ctx context.Context, hashes []protocol.Hash, ask fu
 // cannot be judged yet, is left out; the next comparison brings it again.
 func (n *Node) takeSiblingItems(raws [][]byte) error {
 	t := &siblingTaker{n: n}
+	var bad error
 	for _, raw := range raws {
 		var item protocol.SiblingItem
-		if err := protocol.Decode(raw, protocol.MaxSiblingItem+1<<10, &item); err != nil {
-			return fmt.Errorf("reading what a sibling holds: %w", err)
+		err := protocol.Decode(raw, protocol.MaxSiblingItem+1<<10, &item)
+		if err == nil {
+			err = t.sort(&item)
 		}
-		if err := t.sort(&item); err != nil {
-			return fmt.Errorf("reading what a sibling holds: %w", err)
+		if err != nil && bad == nil {
+			bad = fmt.Errorf("reading what a sibling holds: %w", err)
 		}
 	}
-	return t.take()
+	return errors.Join(t.take(), bad)
 }
 
 // siblingTaker sorts items by how they are taken.

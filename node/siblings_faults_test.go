@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -395,6 +396,21 @@ func TestErasureThatCannotBeSignedStopsNothing(t *testing.T) {
 	defer n.Close()
 	if reads(t, n, "203.0.113.1") {
 		t.Error("what the organisation erased is shown")
+	}
+}
+
+// TestOneBadItemSpoilsNothing: an item that a newer or a damaged sibling sends keeps no other
+// out.
+func TestOneBadItemSpoilsNothing(t *testing.T) {
+	first, _, _ := siblingWorld(t)
+	org := protocol.OrgID{7}
+	pin := protocol.Encode(&protocol.SiblingItem{Kind: protocol.SiblingPinItem, Content: protocol.Encode(&protocol.SiblingPin{Org: org, At: 1, Trusted: true})})
+	bad := protocol.Encode(&protocol.SiblingItem{Kind: protocol.SiblingPinItem, Content: []byte{1}})
+	if err := first.takeSiblingItems([][]byte{bad, pin}); err != nil && !errors.Is(err, protocol.ErrMalformed) {
+		t.Fatal(err)
+	}
+	if _, ok := first.snap.Load().pins[org]; !ok {
+		t.Error("one item that does not decode keeps the others out")
 	}
 }
 
