@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -196,6 +197,12 @@ func (n *Node) keepAgreement(signed *protocol.SignedAgreement, proposer protocol
 	if err != nil {
 		return err
 	}
+	return n.countersigned(id, before)
+}
+
+// countersigned looks again at what the parties sent if an agreement is signed by all of them
+// now and was not before.
+func (n *Node) countersigned(id protocol.AgreementID, before *agreement) error {
 	after := n.snap.Load().agreements[id]
 	if after != nil && len(after.Missing) == 0 && (before == nil || len(before.Missing) > 0) {
 		n.log.Info("agreement countersigned by all", "agreement", id)
@@ -330,16 +337,60 @@ func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind
 		if kind == protocol.LetterRejection {
 			list = &doc.Rejections
 		}
-		if slices.ContainsFunc(*list, func(b []byte) bool { return slices.Equal(b, raw) }) || len(*list) >= protocol.MaxParties {
-			return nil
-		}
-		*list = append(*list, raw)
+		*list = joinEnds(*list, [][]byte{raw})
 		var letter *pendingLetter
 		if len(tell) > 0 {
 			letter = &pendingLetter{Parties: tell, Kind: kind, Content: raw}
 		}
 		return errors.Join(putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
 	})
+}
+
+// joinEnds joins rejections or terminations of one agreement: of each party the earliest
+// counts, of two of one time the one with the lower encoding, so that nodes to which a party
+// says it differently end up with the same.
+func joinEnds(lists ...[][]byte) (out [][]byte) {
+	type end struct {
+		at  uint64
+		raw []byte
+	}
+	best := map[protocol.OrgID]end{}
+	for _, raw := range slices.Concat(lists...) {
+		var o protocol.OrgSigned
+		var t protocol.Termination
+		var r protocol.Rejection
+		if protocol.Decode(raw, maxDocument, &o) != nil {
+			continue
+		}
+		at := uint64(0)
+		if protocol.Decode(o.Statement, maxDocument, &t) == nil {
+			at = t.At
+		} else if protocol.Decode(o.Statement, maxDocument, &r) == nil {
+			at = r.At
+		}
+		if b, ok := best[o.Org]; !ok || at < b.at || at == b.at && bytes.Compare(raw, b.raw) < 0 {
+			best[o.Org] = end{at, raw}
+		}
+	}
+	for _, b := range best {
+		out = append(out, b.raw)
+	}
+	return sortedSet(out)
+}
+
+// endings reports whether what ends an agreement ends this one, by parties of it.
+func (a *agreement) endings() bool {
+	for _, t := range a.terminations {
+		if t.Agreement != a.ID || !slices.Contains(a.Parties, t.Org) {
+			return false
+		}
+	}
+	for _, r := range a.rejections {
+		if r.Agreement != a.ID || !slices.Contains(a.Parties, r.Org) {
+			return false
+		}
+	}
+	return true
 }
 
 // receiveLetter takes what a letter brings. It is called by the gate after the letter's

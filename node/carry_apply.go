@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -146,7 +147,12 @@ func (a *applier) takeSiblings(raws [][]byte) error {
 		a.refuse("sibling item", protocol.Errorf(protocol.ErrUnknownAuthor, "only a node on this organisation's card says what its nodes hold in common"))
 		return nil
 	}
-	return a.n.takeSiblingItems(raws)
+	err := a.n.takeSiblingItems(raws)
+	if errors.Is(err, protocol.ErrMalformed) || errors.Is(err, protocol.ErrOversize) {
+		a.refuse("sibling item", err)
+		return nil
+	}
+	return err
 }
 
 // feedItems gives a message of the sets to a node, as a comparison does.

@@ -141,6 +141,8 @@ func (n *Node) amendCard(change func(c *protocol.Card) error) error {
 	if n.op() == nil {
 		return ErrNoOperationalKey
 	}
+	n.cardMu.Lock()
+	defer n.cardMu.Unlock()
 	c := n.OwnCard().Card
 	if err := change(&c); err != nil {
 		return err

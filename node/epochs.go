@@ -79,7 +79,7 @@ func (a *appender) epochFor(set []protocol.OrgID) (*store.Epoch, error) {
 			return ep, a.grant(ep)
 		}
 	}
-	ep := &store.Epoch{Number: 1, Audience: set, Created: a.sealedAt}
+	ep := &store.Epoch{Number: 1, Audience: set, Created: a.sealedAt, Removed: a.removedOf(set)}
 	for _, old := range a.epochs.all {
 		ep.Number = max(ep.Number, old.Number+1)
 	}
@@ -104,8 +104,12 @@ func (a *appender) retire() error {
 	return nil
 }
 
-// overGranted reports whether a key went to somebody who is no longer due it.
+// overGranted reports whether a key went to somebody who is no longer due it, or may have: a
+// node has keys from its siblings too, and may have come and gone without being seen here.
 func (a *appender) overGranted(ep *store.Epoch) bool {
+	if ep.Removed != a.removedOf(ep.Audience) {
+		return true
+	}
 	for _, org := range ep.Audience {
 		if _, ok := a.secretWith(org); !ok {
 			return true
@@ -124,6 +128,21 @@ func (a *appender) overGranted(ep *store.Epoch) bool {
 		}
 	}
 	return false
+}
+
+// removedOf names the nodes that some organisations, and the own one, removed from their
+// cards; zero for none.
+func (a *appender) removedOf(orgs []protocol.OrgID) (out protocol.Hash) {
+	sum := sha256.New()
+	for _, org := range append(slices.Clone(orgs), a.n.org) {
+		if c := a.snap.cards[org]; c != nil {
+			for _, r := range c.Removed {
+				sum.Write(r.Node[:])
+				out = protocol.Hash(sum.Sum(nil))
+			}
+		}
+	}
+	return out
 }
 
 func recipientHash(recipient string) protocol.Hash { return sha256.Sum256([]byte(recipient)) }

@@ -149,6 +149,14 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 				continue
 			}
 			place, ok, err := n.standsAt(tx, id, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, false)
+			if err == nil && !ok && f.Origin.Signing != n.keys.Signing.Public() {
+				// What a removed node said of where it stands is not true.
+				place = protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}
+				if ok, err = tx.Has(e.Feed, e.Seq); err == nil && !ok {
+					local = append(local, id)
+					continue
+				}
+			}
 			if err == nil && !ok {
 				err = fmt.Errorf("record %s is in no entry of this node any more", id.Short())
 			}
@@ -177,12 +185,21 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 // sealed anew, in several parts. With look it opens the entry to see; ok is false if the
 // record is not there.
 func (n *Node) standsAt(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, look bool) (at protocol.EntryRef, ok bool, err error) {
+	return n.follow(tx, id, place, look, map[protocol.EntryRef]bool{})
+}
+
+// follow does it. been holds where it was: what a sibling says of its feed may go in a circle.
+func (n *Node) follow(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, look bool, been map[protocol.EntryRef]bool) (at protocol.EntryRef, ok bool, err error) {
+	if been[place] {
+		return place, false, nil
+	}
+	been[place] = true
 	var doc publishedDoc
 	if _, err := getDoc(tx, kindPublished, entryKey(place.Feed, place.Seq), &doc); err != nil {
 		return place, false, err
 	}
-	for _, part := range doc.Moved { // later entries, or those of a later feed: this ends
-		if at, ok, err = n.standsAt(tx, id, part, look || len(doc.Moved) > 1); ok || err != nil {
+	for _, part := range doc.Moved {
+		if at, ok, err = n.follow(tx, id, part, look || len(doc.Moved) > 1, been); ok || err != nil {
 			return at, ok, err
 		}
 	}
@@ -711,14 +728,13 @@ func (n *Node) carryOutErasures() error {
 		})
 	})
 	for i := range list {
-		if err == nil {
-			err = n.carryOut(&list[i].item)
-		}
-		if err == nil {
-			err = n.st.Update(func(tx *store.Tx) error {
+		one := n.carryOut(&list[i].item)
+		if one == nil {
+			one = n.st.Update(func(tx *store.Tx) error {
 				return putDoc(tx, kindErasure, list[i].id, &erasureDoc{Item: list[i].doc.Item, Done: true})
 			})
 		}
+		err = errors.Join(err, one) // the others are not kept waiting
 	}
 	if len(list) > 0 {
 		n.changes.notify()
@@ -726,12 +742,16 @@ func (n *Node) carryOutErasures() error {
 	return err
 }
 
-func (n *Node) carryOut(e *protocol.SiblingErasure) error {
-	if n.anchor != nil {
-		if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: e.Records, Reason: e.Reason, At: e.At}}}); err != nil {
-			return err
-		}
+// tryErasures is carryOutErasures where nobody waits for it: what cannot be done now, as while
+// the disk is full, is tried again, and keeps a node neither from starting nor from comparing.
+func (n *Node) tryErasures() {
+	if err := n.carryOutErasures(); err != nil {
+		n.log.Error("carrying out an erasure by this organisation failed; it is tried again", "err", err)
+		n.counters.failed.Add(1)
 	}
+}
+
+func (n *Node) carryOut(e *protocol.SiblingErasure) error {
 	var held []protocol.RecordID
 	if err := n.st.View(func(tx *store.Tx) error {
 		for _, id := range e.Records {
@@ -751,7 +771,15 @@ func (n *Node) carryOut(e *protocol.SiblingErasure) error {
 	}
 	var rep EraseReport
 	for _, p := range own {
-		if err := n.eraseOwn(p, e.Reason, &rep, map[protocol.OrgID]bool{}); err != nil {
+		err := n.eraseOwn(p, e.Reason, &rep, map[protocol.OrgID]bool{})
+		if err != nil && !errors.Is(err, ErrNotEnrolled) { // a node that was removed is answered for
+			return err
+		}
+	}
+	// The journal comes after what only this node can do for everybody: at the next start it
+	// takes the records out of the corpus, and nobody could tell then where they stand.
+	if n.anchor != nil {
+		if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: e.Records, Reason: e.Reason, At: e.At}}}); err != nil {
 			return err
 		}
 	}
@@ -796,17 +824,19 @@ func (n *Node) replayJournal() (bool, error) {
 			if known {
 				continue
 			}
-			e := &protocol.SiblingErasure{Records: slices.Clone(l.Records), Reason: l.Reason, At: l.At}
-			slices.SortFunc(e.Records, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
-			if e.Records = slices.Compact(e.Records); len(e.Records) == 0 {
-				continue
-			}
-			if err == nil {
-				err = n.st.Update(func(tx *store.Tx) error { return noteErasure(tx, e) })
-			}
-			for part := range slices.Chunk(e.Records, 64) {
+			ids := slices.Clone(l.Records)
+			slices.SortFunc(ids, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
+			ids = slices.Compact(ids)
+			for part := range slices.Chunk(ids, protocol.MaxErasedRecords) {
 				if err == nil {
-					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, e.Reason) })
+					err = n.st.Update(func(tx *store.Tx) error {
+						return noteErasure(tx, &protocol.SiblingErasure{Records: part, Reason: l.Reason, At: l.At})
+					})
+				}
+			}
+			for part := range slices.Chunk(ids, 64) {
+				if err == nil {
+					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, l.Reason) })
 				}
 			}
 		}

@@ -36,6 +36,7 @@ type network struct {
 	inSync    map[protocol.NodeID]time.Time
 	askedKeys map[protocol.FeedID]time.Time
 	siblings  map[protocol.NodeID]siblingMark
+	differed  map[protocol.NodeID]protocol.Hash // how a sibling's set differed when it last asked
 	refused   map[protocol.NodeID]string
 }
 
@@ -345,6 +346,7 @@ func (net *network) keepState(ctx context.Context) {
 			if err := net.n.change(func(*store.Tx) error { return nil }); err != nil {
 				net.n.log.Error("looking at the state anew failed", "err", err)
 			}
+			net.n.tryErasures()
 			if err := net.n.expire(); err != nil {
 				net.n.log.Error("erasing what is past its retention failed", "err", err)
 			}

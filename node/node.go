@@ -73,8 +73,14 @@ type Node struct {
 	// appendMu serialises the gate out: all appends to own feeds.
 	appendMu sync.Mutex
 
+	// cardMu serialises what signs the own card: each makes the version after the one it read.
+	cardMu sync.Mutex
+
 	// erasing serialises the carrying out of erasures by this organisation.
 	erasing sync.Mutex
+
+	// listed is the set that was last listed to a sibling; nil while there is none.
+	listed atomic.Pointer[siblingListed]
 
 	anchor   *anchor.Anchor // nil: in memory
 	room     *room
@@ -154,7 +160,8 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll, n.carryOutErasures,
+		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
+		func() error { n.tryErasures(); return nil },
 	} {
 		if err == nil {
 			err = step()
@@ -245,6 +252,8 @@ func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
 // renewCard signs the next version of the own card if change says that something differs,
 // or if the card ends soon. Without the operational key it does nothing.
 func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
+	n.cardMu.Lock()
+	defer n.cardMu.Unlock()
 	own := n.OwnCard()
 	if own == nil || n.op() == nil {
 		return nil

@@ -35,11 +35,12 @@ func (s *snapshot) lastOf(o *protocol.Origin, feed protocol.FeedID) uint64 {
 func (n *Node) endRemoved() error {
 	s := n.snap.Load()
 	ends := map[protocol.FeedID]uint64{}
+	again := map[protocol.FeedID]bool{} // a crash may have come between ending it and setting aside
 	err := n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
 			last := s.lastOf(&f.Origin, f.ID)
-			if f.Seq > last && (f.Frozen == 0 || f.Frozen > last+1) {
-				ends[f.ID] = last
+			if f.Seq > last {
+				ends[f.ID], again[f.ID] = last, f.Frozen != 0 && f.Frozen <= last+1
 			}
 			return nil
 		})
@@ -48,7 +49,9 @@ func (n *Node) endRemoved() error {
 		if err != nil {
 			break
 		}
-		n.log.Warn("a node was removed by its organisation; what it wrote after its last entry that counts is set aside", "feed", feed, "last", last)
+		if !again[feed] {
+			n.log.Warn("a node was removed by its organisation; what it wrote after its last entry that counts is set aside", "feed", feed, "last", last)
+		}
 		err = n.endFeed(feed, last+1, removedReason, fmt.Sprintf("its organisation removed the node that wrote this, and counts its entries up to %d", last))
 	}
 	return err

@@ -88,12 +88,9 @@ func siblingRefs(tx *store.Tx) (out []siblingRef, err error) {
 			return nil, err
 		}
 	}
-	err = tx.Feeds(func(f *store.Feed) error {
-		epochs, err := tx.Epochs(f.ID)
-		for _, e := range epochs {
-			out = append(out, siblingRef{protocol.SiblingKeyItem, string(entryKey(f.ID, e.Number))})
-		}
-		return err
+	err = tx.EachEpoch(func(feed protocol.FeedID, e *store.Epoch) error {
+		out = append(out, siblingRef{protocol.SiblingKeyItem, string(entryKey(feed, e.Number))})
+		return nil
 	})
 	return out, err
 }
@@ -154,13 +151,11 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 		return wrap(&protocol.SiblingAddrs{Node: protocol.NodeID(id), At: d.At, Addrs: d.Addrs}, ok, err)
 	case protocol.SiblingKeyItem:
 		feed, number := splitEntryKey(id)
-		epochs, err := tx.Epochs(feed)
-		for _, e := range epochs {
-			if e.Number == number && err == nil {
-				return wrap(&protocol.SiblingKey{Feed: feed, Number: number, Key: e.Key, Audience: e.Audience}, true, nil)
-			}
+		e, err := tx.Epoch(feed, number)
+		if err != nil || e == nil {
+			return nil, err
 		}
-		return nil, err
+		return wrap(&protocol.SiblingKey{Feed: feed, Number: number, Key: e.Key, Audience: e.Audience}, true, nil)
 	}
 	return nil, nil
 }
@@ -188,22 +183,31 @@ func (n *Node) isSibling(id protocol.NodeID) bool {
 	return id != n.ID() && s.nodes[id] == n.org
 }
 
-// serveSiblings answers a sibling. It tells whether the two sets differ.
-func (n *Node) serveSiblings(remote protocol.NodeID, m *protocol.SyncMessage) (a *protocol.SyncMessage, differ bool, err error) {
+// serveSiblings answers a sibling. It names how the two sets differ; zero: not at all.
+func (n *Node) serveSiblings(remote protocol.NodeID, m *protocol.SyncMessage) (a *protocol.SyncMessage, differ protocol.Hash, err error) {
 	if !n.isSibling(remote) {
-		return nil, false, protocol.Errorf(protocol.ErrUnknownAuthor, "only a node of this organisation is answered that; its card has to list both")
-	}
-	set, err := n.siblingSet()
-	if err != nil {
-		return nil, false, err
+		return nil, differ, protocol.Errorf(protocol.ErrUnknownAuthor, "only a node of this organisation is answered that; its card has to list both")
 	}
 	if m.Kind == protocol.SyncSiblingFetch {
+		set, err := n.siblingSetAgain(remote)
+		if err != nil {
+			return nil, differ, err
+		}
 		a, err = n.siblingItems(set, m.Hashes)
-		return a, false, err
+		return a, differ, err
 	}
 	if len(m.Hashes) != siblingParts && len(m.Hashes) != siblingParts+1 {
-		return nil, false, protocol.Errorf(protocol.ErrMalformed, "sibling names %d hashes, %d digests and at most one to go on from are allowed", len(m.Hashes), siblingParts)
+		return nil, differ, protocol.Errorf(protocol.ErrMalformed, "sibling names %d hashes, %d digests and at most one to go on from are allowed", len(m.Hashes), siblingParts)
 	}
+	read := n.siblingSet
+	if len(m.Hashes) > siblingParts {
+		read = func() (*siblingSet, error) { return n.siblingSetAgain(remote) }
+	}
+	set, err := read()
+	if err != nil {
+		return nil, differ, err
+	}
+	n.listed.Store(&siblingListed{to: remote, set: set})
 	var list []protocol.Hash
 	for h := range set.refs {
 		if set.parts[h[0]] != m.Hashes[h[0]] && (len(m.Hashes) == siblingParts || compareHash(m.Hashes[siblingParts], h) < 0) {
@@ -215,7 +219,34 @@ func (n *Node) serveSiblings(remote protocol.NodeID, m *protocol.SyncMessage) (a
 	if len(list) > protocol.MaxSetItems {
 		a.Hashes, a.More = list[:protocol.MaxSetItems], true
 	}
-	return a, !slices.Equal(set.parts, m.Hashes[:siblingParts]), nil
+	if parts := m.Hashes[:siblingParts]; !slices.Equal(set.parts, parts) {
+		sum := sha256.New()
+		for _, h := range slices.Concat(set.parts, parts) {
+			sum.Write(h[:])
+		}
+		differ = protocol.Hash(sum.Sum(nil))
+	} else {
+		n.listed.Store(nil) // nothing will be fetched
+	}
+	return a, differ, nil
+}
+
+// siblingListed is the set that was last listed to a sibling, which fetches from it: to read
+// it anew for every message would cost more than all else.
+type siblingListed struct {
+	to  protocol.NodeID
+	set *siblingSet
+}
+
+func (n *Node) siblingSetAgain(remote protocol.NodeID) (*siblingSet, error) {
+	if l := n.listed.Load(); l != nil && l.to == remote {
+		return l.set, nil
+	}
+	set, err := n.siblingSet()
+	if err == nil {
+		n.listed.Store(&siblingListed{to: remote, set: set})
+	}
+	return set, err
 }
 
 // siblingFetch is how many items are asked for at a time.
@@ -260,6 +291,7 @@ func (n *Node) compareSiblings(ctx context.Context, ask func(context.Context, *p
 		return false, err
 	}
 	after := []protocol.Hash{}
+	var bad error
 	for page := 0; ; page++ {
 		a, err := ask(ctx, &protocol.SyncMessage{Version: 1, Kind: protocol.SyncSiblings, Hashes: slices.Concat(set.parts, after)})
 		if err != nil {
@@ -278,12 +310,14 @@ func (n *Node) compareSiblings(ctx context.Context, ask func(context.Context, *p
 			return true, nil // it holds nothing where they differ, if they do
 		}
 		for part := range slices.Chunk(lacking, siblingFetch) {
-			if err := n.fetchSiblings(ctx, part, ask); err != nil {
+			err := n.fetchSiblings(ctx, part, ask)
+			if err != nil && !errors.Is(err, protocol.ErrMalformed) && !errors.Is(err, protocol.ErrOversize) {
 				return false, err
 			}
+			bad = errors.Join(bad, err) // one item that does not decode keeps no other out
 		}
 		if !a.More {
-			return false, nil
+			return false, bad
 		}
 		after = a.Hashes[len(a.Hashes)-1:]
 	}
@@ -304,16 +338,18 @@ func (n *Node) fetchSiblings(ctx context.Context, hashes []protocol.Hash, ask fu
 // cannot be judged yet, is left out; the next comparison brings it again.
 func (n *Node) takeSiblingItems(raws [][]byte) error {
 	t := &siblingTaker{n: n}
+	var bad error
 	for _, raw := range raws {
 		var item protocol.SiblingItem
-		if err := protocol.Decode(raw, protocol.MaxSiblingItem+1<<10, &item); err != nil {
-			return fmt.Errorf("reading what a sibling holds: %w", err)
+		err := protocol.Decode(raw, protocol.MaxSiblingItem+1<<10, &item)
+		if err == nil {
+			err = t.sort(&item)
 		}
-		if err := t.sort(&item); err != nil {
-			return fmt.Errorf("reading what a sibling holds: %w", err)
+		if err != nil && bad == nil {
+			bad = fmt.Errorf("reading what a sibling holds: %w", err)
 		}
 	}
-	return t.take()
+	return errors.Join(t.take(), bad)
 }
 
 // siblingTaker sorts items by how they are taken.
@@ -345,7 +381,7 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 	case *protocol.SiblingKey:
 		t.plain = append(t.plain, func(tx *store.Tx) error { return t.joinKey(tx, v) })
 	case *protocol.SiblingPublication:
-		t.plain = append(t.plain, func(tx *store.Tx) error { return joinPublication(tx, v) })
+		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinPublication(tx, v) })
 	case *protocol.SiblingErasure:
 		t.erasures = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return noteErasure(tx, v) })
@@ -396,9 +432,7 @@ func (t *siblingTaker) take() error {
 		}
 	}
 	if t.erasures {
-		if err := n.carryOutErasures(); err != nil {
-			return err
-		}
+		n.tryErasures()
 	}
 	if net := n.net.Load(); net != nil && t.addrs {
 		net.wake()
@@ -429,40 +463,36 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		n.log.Debug("leaving out an agreement of a sibling", "err", err)
 		return nil // a card of a party is missing, perhaps
 	}
-	if !slices.Contains(a.Parties, n.org) {
+	if !slices.Contains(a.Parties, n.org) || !a.endings() {
+		n.log.Warn("leaving out an agreement of a sibling: it is not with this organisation, or is ended by what does not end it", "agreement", a.ID)
 		return nil
 	}
-	held := n.snap.Load().agreements[a.ID]
-	if held != nil && item.Proposer.Compare(held.doc.Proposer) < 0 {
-		// Whom it came from first is seen differently by each; one of them is shown by all.
-		if err := n.change(func(tx *store.Tx) error {
-			doc := held.doc
-			doc.Proposer = item.Proposer
-			return putDoc(tx, kindAgreement, a.ID[:], &doc)
-		}); err != nil {
-			return err
+	before := n.snap.Load().agreements[a.ID]
+	if err := n.changeIf(func(tx *store.Tx) (bool, error) {
+		joined := agreementDoc{FirstSeen: uint64(nowMillis()), Proposer: item.Proposer, Signed: item.Signed}
+		held, err := getDoc(tx, kindAgreement, a.ID[:], &joined)
+		if err != nil {
+			return false, err
 		}
-		held = n.snap.Load().agreements[a.ID]
-	}
-	if held != nil && len(held.Missing) == len(a.Missing) &&
-		slices.EqualFunc(sortedSet(held.doc.Rejections), item.Rejections, bytes.Equal) && slices.EqualFunc(sortedSet(held.doc.Terminations), item.Terminations, bytes.Equal) {
-		return nil
-	}
-	if err := n.keepAgreement(&a.Signed, item.Proposer, nil); err != nil {
+		was := protocol.Encode(&joined)
+		var signed protocol.SignedAgreement
+		if err := protocol.Decode(joined.Signed, maxDocument, &signed); err != nil {
+			return false, err
+		}
+		joined.Signed = protocol.Encode(joinSignatures(&signed, &a.Signed))
+		if item.Proposer.Compare(joined.Proposer) < 0 {
+			joined.Proposer = item.Proposer // whom it came from first is seen differently by each
+		}
+		joined.Rejections = joinEnds(joined.Rejections, item.Rejections)
+		joined.Terminations = joinEnds(joined.Terminations, item.Terminations)
+		if held && bytes.Equal(was, protocol.Encode(&joined)) {
+			return false, nil
+		}
+		return true, putDoc(tx, kindAgreement, a.ID[:], &joined)
+	}); err != nil {
 		return err
 	}
-	for kind, list := range map[protocol.LetterKind][][]byte{protocol.LetterTermination: item.Terminations, protocol.LetterRejection: item.Rejections} {
-		for _, raw := range list {
-			var o protocol.OrgSigned
-			if err := protocol.Decode(raw, maxDocument, &o); err != nil {
-				return err
-			}
-			if err := n.keepEnd(a.ID, &o, kind, nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return n.countersigned(a.ID, before)
 }
 
 func joinPin(tx *store.Tx, p *protocol.SiblingPin) (bool, error) {
@@ -532,35 +562,52 @@ func joinSecret(tx *store.Tx, s *protocol.SiblingTopicSecret) (bool, error) {
 
 // joinKey keeps an epoch key that is not held.
 func (t *siblingTaker) joinKey(tx *store.Tx, k *protocol.SiblingKey) error {
-	epochs, err := tx.Epochs(k.Feed)
-	if err != nil {
-		return err
-	}
 	f, err := tx.Feed(k.Feed)
 	if err != nil {
 		return err
 	}
-	if f != nil && f.Origin.Signing == t.n.keys.Signing.Public() {
-		return nil // its epochs are this node's own
+	if own, err := t.n.appendsTo(tx, f); err != nil || own {
+		return err // its epochs are this node's own
 	}
-	i := slices.IndexFunc(epochs, func(e *store.Epoch) bool { return e.Number == k.Number })
-	if i < 0 {
+	e, err := tx.Epoch(k.Feed, k.Number)
+	switch {
+	case err != nil:
+		return err
+	case e == nil:
 		t.feeds[k.Feed] = true // it may be held already; if not, it opens when it comes
 		return tx.PutEpoch(k.Feed, &store.Epoch{Number: k.Number, Key: k.Key, Audience: k.Audience, Created: uint64(nowMillis()), Retired: true})
-	}
-	if e := epochs[i]; e.Key == k.Key && len(e.Audience) == 0 && len(k.Audience) > 0 {
+	case e.Key == k.Key && len(e.Audience) == 0 && len(k.Audience) > 0:
 		e.Audience = k.Audience
 		return tx.PutEpoch(k.Feed, e)
 	}
 	return nil
 }
 
-func joinPublication(tx *store.Tx, p *protocol.SiblingPublication) error {
+// appendsTo reports whether a feed, if it is known, is the own one that is appended to: of it
+// no sibling knows anything that this node does not. What a store that went back in time lost
+// of an earlier one comes back from siblings.
+func (n *Node) appendsTo(tx *store.Tx, f *store.Feed) (bool, error) {
+	if f == nil || f.Origin.Signing != n.keys.Signing.Public() {
+		return false, nil
+	}
+	var inc incarnationDoc
+	_, err := getDoc(tx, kindFeedNumber, f.Origin.Topic[:], &inc)
+	return inc.Incarnation == f.Origin.Incarnation, err
+}
+
+func (n *Node) joinPublication(tx *store.Tx, p *protocol.SiblingPublication) error {
 	place := entryKey(p.Feed, p.Seq)
 	var d publishedDoc
 	held, err := getDoc(tx, kindPublished, place, &d)
 	if err != nil {
 		return err
+	}
+	f, err := tx.Feed(p.Feed)
+	if err != nil {
+		return err
+	}
+	if own, err := n.appendsTo(tx, f); err != nil || own || held && f != nil && f.Origin.Signing == n.keys.Signing.Public() {
+		return err // it says itself for whom it published, and where that stands
 	}
 	if held {
 		// Of two accounts of one entry, all siblings keep the same: the one that knows where its

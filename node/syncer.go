@@ -103,6 +103,22 @@ func (net *network) syncSibling(ctx context.Context, peer protocol.NodeID) error
 	return nil
 }
 
+// newDifference notes how a sibling's set differs, and reports whether it did otherwise when it
+// last asked. Two that never hold the same, as while one is of a newer version, would
+// otherwise make each other compare without end.
+func (net *network) newDifference(sibling protocol.NodeID, differ protocol.Hash) bool {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	if net.differed[sibling] == differ {
+		return false
+	}
+	if net.differed == nil {
+		net.differed = map[protocol.NodeID]protocol.Hash{}
+	}
+	net.differed[sibling] = differ
+	return true
+}
+
 // siblingMark is how the last comparison with a sibling ended.
 type siblingMark struct {
 	at    time.Time
@@ -176,7 +192,7 @@ func (net *network) serve(_ context.Context, remote protocol.NodeID, m *protocol
 	switch m.Kind {
 	case protocol.SyncSiblings, protocol.SyncSiblingFetch:
 		a, differ, err := net.n.serveSiblings(remote, m)
-		if differ {
+		if !differ.IsZero() && net.newDifference(remote, differ) {
 			net.syncSoon(remote)
 		}
 		return a, err

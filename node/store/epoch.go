@@ -18,6 +18,7 @@ type Epoch struct {
 	Used     uint64           // envelopes sealed with it
 	Retired  bool             // not to be used again for sealing
 	First    uint64           // seq of the first entry sealed with it, or of its first grant
+	Removed  protocol.Hash    // own epochs only: which nodes its organisations had removed when it was made
 }
 
 // Granted says that a node was given an epoch key, under which recipient.
@@ -43,6 +44,27 @@ func (tx *Tx) PutEpoch(feed protocol.FeedID, e *Epoch) error {
 	}
 	tx.setStruct(placeKey(spaceEpoch, feed, e.Number), e)
 	return nil
+}
+
+// Epoch returns an epoch of a feed, nil if it is not held.
+func (tx *Tx) Epoch(feed protocol.FeedID, number uint64) (*Epoch, error) {
+	e := new(Epoch)
+	ok, err := tx.getStruct(placeKey(spaceEpoch, feed, number), e)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return e, nil
+}
+
+// EachEpoch calls fn with every epoch that is held, also of feeds that are not.
+func (tx *Tx) EachEpoch(fn func(feed protocol.FeedID, e *Epoch) error) error {
+	return tx.scan([]byte{spaceEpoch}, nil, false, func(k, v []byte) (bool, error) {
+		e := new(Epoch)
+		if err := decodeStruct(v, e); err != nil {
+			return false, fmt.Errorf("reading epochs: %w", err)
+		}
+		return true, fn(protocol.FeedID(k[1:33]), e)
+	})
 }
 
 // Epochs returns all epochs of a feed by rising number. They are the caller's.

@@ -1,0 +1,544 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/disk"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// TestI2RemovedSiblingThatWasNeverGranted: a node that had its keys from its siblings only,
+// because the publisher never saw it on the card, opens nothing new once it is removed.
+func TestI2RemovedSiblingThatWasNeverGranted(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	publishList(t, partner, "198.51.100.1\n", amber())
+	publishList(t, first, "203.0.113.1\n", amber())
+	carryNew(t, partner, first)
+	third := testSibling(t, first) // of which the partner hears nothing
+	shareSets(t, partner, third)
+	carryNew(t, first, third)
+	carryNew(t, partner, third)
+	compareWith(t, third, first)
+	if !reads(t, third, "198.51.100.1") || !reads(t, third, "203.0.113.1") {
+		t.Fatal("a new node does not read what its organisation may read")
+	}
+	if _, err := first.RemoveNode(third.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, first, partner)
+	publishList(t, partner, "198.51.100.2\n", amber())
+	publishList(t, first, "203.0.113.2\n", amber())
+	carryNew(t, partner, third)
+	carryNew(t, first, third)
+	if reads(t, third, "198.51.100.2") || reads(t, third, "203.0.113.2") {
+		t.Error("a removed node opens what was published afterwards with a key that its siblings gave it")
+	}
+}
+
+// TestSiblingsThatStayDifferent: two that can never hold the same do not compare without end.
+func TestSiblingsThatStayDifferent(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	net := &network{n: first, syncs: make(chan protocol.NodeID, 8), dirty: make(chan struct{}, 1), siblings: map[protocol.NodeID]siblingMark{}}
+	ask := func(m byte) {
+		t.Helper()
+		parts := make([]protocol.Hash, siblingParts)
+		parts[0][0] = m
+		if _, err := net.serve(context.Background(), second.ID(), &protocol.SyncMessage{Version: 1, Kind: protocol.SyncSiblings, Hashes: parts}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		ask(1)
+	}
+	if len(net.syncs) != 1 {
+		t.Errorf("asked three times with the same difference, it compares %d times on its own account, want once", len(net.syncs))
+	}
+	ask(2)
+	if len(net.syncs) != 2 {
+		t.Error("what changed at a sibling is not looked at")
+	}
+}
+
+// takes gives items to a node and returns the generations that this made.
+func takes(t *testing.T, n *Node, kind protocol.SiblingKind, contents ...any) uint64 {
+	t.Helper()
+	before := n.snap.Load().generation
+	var raws [][]byte
+	for _, c := range contents {
+		raws = append(raws, protocol.Encode(&protocol.SiblingItem{Kind: kind, Content: protocol.Encode(c)}))
+	}
+	if err := n.takeSiblingItems(raws); err != nil {
+		t.Fatal(err)
+	}
+	return n.snap.Load().generation - before
+}
+
+func agreementItem(t *testing.T, n *Node, id protocol.AgreementID) *protocol.SiblingAgreement {
+	t.Helper()
+	doc := n.snap.Load().agreements[id].doc
+	return &protocol.SiblingAgreement{Proposer: doc.Proposer, Signed: doc.Signed, Rejections: sortedSet(doc.Rejections), Terminations: sortedSet(doc.Terminations)}
+}
+
+// TestSiblingAgreementsJoin: signatures that came to different siblings come together, what
+// says nothing new changes nothing, and an ending is one of that agreement by a party of it.
+func TestSiblingAgreementsJoin(t *testing.T) {
+	nodes := testNetwork(t, "Police", "Vendor", "Bank", "Stranger")
+	police, vendor, bank, stranger := nodes[0], nodes[1], nodes[2], nodes[3]
+	for _, n := range nodes[1:] {
+		trustEachOther(t, police, n)
+	}
+	trustEachOther(t, vendor, bank)
+	doc := testAgreement(police, vendor, protocol.TLPAmber, "*")
+	doc.Parties = append(doc.Parties, bank.Org())
+	sortOrgs(doc.Parties)
+	id, err := police.Propose(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carry(t, police, vendor, bank)
+	second := testSibling(t, police)
+	shareSets(t, police, second)
+	compareWith(t, second, police)
+	for _, n := range []*Node{vendor, bank} {
+		if err := n.Countersign(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, other := agreementItem(t, vendor, id), agreementItem(t, bank, id)
+	takes(t, police, protocol.SiblingAgreementItem, one)
+	takes(t, second, protocol.SiblingAgreementItem, other)
+	compareWith(t, second, police)
+	compareWith(t, police, second)
+	for _, n := range []*Node{police, second} {
+		if a, err := n.Agreement(id); err != nil || a.State != AgreementInForce {
+			t.Errorf("signatures that came to different siblings make the agreement %s, %v", a.State, err)
+		}
+	}
+	if !sameSiblings(t, police, second) {
+		t.Error("siblings do not end up with the same agreement")
+	}
+
+	// An ending of another agreement, and one by who is no party.
+	elsewhere := agree(t, police, stranger, protocol.TLPAmber, "*")
+	if err := stranger.Terminate(elsewhere, "over"); err != nil {
+		t.Fatal(err)
+	}
+	forged := agreementItem(t, police, id)
+	forged.Terminations = agreementItem(t, stranger, elsewhere).Terminations
+	takes(t, police, protocol.SiblingAgreementItem, forged)
+	term, err := crypto.SignTermination(&protocol.Termination{Version: 1, Network: police.snap.Load().network, Agreement: id, Org: stranger.Org(), At: 1}, stranger.keys.Op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged.Terminations = [][]byte{protocol.Encode(&term)}
+	takes(t, police, protocol.SiblingAgreementItem, forged)
+	if a, _ := police.Agreement(id); a.State != AgreementInForce {
+		t.Errorf("an agreement is %s by what does not end it", a.State)
+	}
+
+	// A party that says the end in many ways, other ones to each sibling.
+	many := func(from int) *protocol.SiblingAgreement {
+		item := agreementItem(t, police, id)
+		item.Terminations = nil
+		for i := range protocol.MaxParties {
+			term, err := crypto.SignTermination(&protocol.Termination{Version: 1, Network: police.snap.Load().network, Agreement: id, Org: bank.Org(), At: uint64(from + i)}, bank.keys.Op)
+			if err != nil {
+				t.Fatal(err)
+			}
+			item.Terminations = append(item.Terminations, protocol.Encode(&term))
+		}
+		item.Terminations = sortedSet(item.Terminations)
+		return item
+	}
+	takes(t, police, protocol.SiblingAgreementItem, many(1000))
+	old := agreementItem(t, second, id)
+	if made := takes(t, police, protocol.SiblingAgreementItem, old); made != 0 {
+		t.Errorf("what says nothing new makes %d generations", made)
+	}
+	takes(t, second, protocol.SiblingAgreementItem, many(2000))
+	compareWith(t, second, police)
+	compareWith(t, police, second)
+	if !sameSiblings(t, police, second) {
+		t.Error("many endings by one party keep siblings different for ever")
+	}
+	if a, _ := police.Agreement(id); a.State != AgreementTerminated || a.Terminated.At != 1000 {
+		t.Errorf("the agreement is %s at %+v", a.State, a.Terminated)
+	}
+}
+
+func sortOrgs(list []protocol.OrgID) {
+	for i := range list {
+		for j := range i {
+			if list[i].Compare(list[j]) < 0 {
+				list[i], list[j] = list[j], list[i]
+			}
+		}
+	}
+}
+
+// TestSiblingSaysNothingOfAnothersPublications: for whom a node published, and where that
+// stands, only it says; a circle in what another says ends.
+func TestSiblingSaysNothingOfAnothersPublications(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	rec := publishList(t, first, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, first, partner)
+	before := fingerprint(t, first)
+	here := protocol.EntryRef{Feed: rec.Feed, Seq: rec.To}
+	takes(t, first, protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: rec.Feed, Seq: rec.To, Orgs: []protocol.OrgID{}, Topic: "c2",
+		At: 1, RetentionDays: 1, Moved: []protocol.EntryRef{here}})
+	if fingerprint(t, first) != before {
+		t.Error("a sibling changes what a node noted of its own publication")
+	}
+
+	// The same of a feed of its own, before it is removed: two circles that cross, too.
+	theirs := publishList(t, second, "203.0.113.3\n203.0.113.4\n", amber())
+	carryNew(t, second, first)
+	compareWith(t, first, second)
+	id := theRecord(t, first, "203.0.113.3").ID
+	place := protocol.EntryRef{Feed: theirs.Feed, Seq: theirs.To}
+	next := protocol.EntryRef{Feed: theirs.Feed, Seq: theirs.To + 1}
+	for _, from := range []protocol.EntryRef{place, next} {
+		takes(t, first, protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: from.Feed, Seq: from.Seq, Orgs: []protocol.OrgID{}, Topic: "c2", At: 1, Moved: []protocol.EntryRef{place, next}})
+	}
+	if err := first.st.View(func(tx *store.Tx) error { _, _, err := first.standsAt(tx, id, place, false); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal}); err != nil {
+		t.Logf("erasing says: %v", err)
+	}
+	if reads(t, first, "203.0.113.3") {
+		t.Error("a record is not erased because a sibling that was removed lied about where it stands")
+	}
+}
+
+// TestRemovedFeedsEndAfterACrash: a crash between ending a feed and setting aside what came
+// after is made good at the next start.
+func TestRemovedFeedsEndAfterACrash(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	rec := publishList(t, second, "203.0.113.1\n", amber())
+	carryNew(t, second, first)
+	publishList(t, second, "203.0.113.2\n", amber())
+	carryNew(t, second, partner)
+	if _, err := first.RemoveNode(second.ID(), true); err != nil {
+		t.Fatal(err)
+	}
+	// What a crash leaves of it: the card, and the feed's end.
+	card := first.OwnCard()
+	if _, err := partner.changeState(func(tx *store.Tx) error { return partner.keepCard(tx, card) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := partner.st.Update(func(tx *store.Tx) error {
+		f, err := tx.Feed(rec.Feed)
+		if err == nil {
+			f.Frozen = rec.To + 1
+			err = tx.PutFeed(f)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := partner.endRemoved(); err != nil { // as at a start
+		t.Fatal(err)
+	}
+	if reads(t, partner, "203.0.113.2") || !reads(t, partner, "203.0.113.1") {
+		t.Error("what a removed node wrote after its end is shown after a crash")
+	}
+}
+
+// TestCardChangesDoNotOverwriteEachOther: nodes that are approved at the same time all stand
+// on the card, and a renewal takes nobody off it or puts anybody back.
+func TestCardChangesDoNotOverwriteEachOther(t *testing.T) {
+	n := testNode(t, "Police")
+	if _, err := n.CreateNetwork("test"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		r := requestOf(t, n.Org())
+		wg.Go(func() {
+			if _, err := n.ApproveNode(&r.Signed, strings.Join(r.Words(), " ")); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if err := n.renewCard(func(c *protocol.Card) bool { return true }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := n.OwnCard(); len(got.Nodes) != 9 || got.Order.Serial != 17 {
+		t.Errorf("the card lists %d nodes of 9 at version %d of 17", len(got.Nodes), got.Order.Serial)
+	}
+}
+
+// siblingOnDisk makes a sibling whose power can be cut.
+func siblingOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
+	t.Helper()
+	keys, req, err := NewNode(of.Org(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, err := of.ApproveNode(&req.Signed, strings.Join(req.Words(), " "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := new(disk.Disk)
+	c := simConfig(keys, d, none)
+	n, err := Open(c)
+	if err == nil {
+		_, err = n.Enrol(inv)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, n, of)
+	return n, d, c
+}
+
+// TestI5SiblingErasureOutlivesACrash cuts the power at every step at which a node carries out
+// what its sibling erased of its records: they are erased for everybody after the restart.
+func TestI5SiblingErasureOutlivesACrash(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	n, disks, c := siblingOnDisk(t, first)
+	shareSets(t, first, partner)
+	shareSets(t, partner, n)
+	carryNew(t, first, n)
+	carryNew(t, partner, n)
+	rec := publishList(t, n, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, n, first)
+	compareWith(t, first, n)
+	id := theRecord(t, first, "203.0.113.1").ID
+	if _, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for cut := 1; ; cut++ {
+		d := new(disk.Disk)
+		for _, dir := range []string{simData, simAnchor} {
+			d.Restore(disks, dir)
+		}
+		c.Disk = d
+		n, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.CutAfter(cut)
+		crashed := cutIn(func() { compareWith(t, n, first) })
+		d.Restart()
+		if n, err = Open(c); err != nil {
+			t.Fatal(err)
+		}
+		compareWith(t, n, first)
+		if err := n.st.View(func(tx *store.Tx) error {
+			tomb, err := tx.Erased(rec.Feed, rec.To)
+			if err == nil && (tomb == nil || tomb.Local()) {
+				t.Errorf("cut at step %d, it is not erased for everybody: %+v", cut, tomb)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if reads(t, n, "203.0.113.1") || !reads(t, n, "203.0.113.2") {
+			t.Errorf("cut at step %d, the node does not show what is left, and only that", cut)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !crashed {
+			t.Logf("%d steps", cut-1)
+			return
+		}
+	}
+}
+
+// TestErasureThatCannotBeSignedStopsNothing: a node that was removed, or whose disk is full,
+// starts and compares although it cannot erase for everybody what it published.
+func TestErasureThatCannotBeSignedStopsNothing(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	n, d, c := siblingOnDisk(t, first)
+	shareSets(t, partner, n)
+	carryNew(t, first, n)
+	publishList(t, n, "203.0.113.1\n203.0.113.2\n", amber())
+	id := theRecord(t, n, "203.0.113.1").ID
+	erasure := &protocol.SiblingErasure{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal, At: uint64(nowMillis())}
+	n.room.full.Store(true)
+	takes(t, n, protocol.SiblingErasureItem, erasure)
+	n.room.full.Store(false)
+	if _, err := first.RemoveNode(n.ID(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.change(func(tx *store.Tx) error { return n.keepCard(tx, first.OwnCard()) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.Disk = d
+	n, err := Open(c)
+	if err != nil {
+		t.Fatalf("a removed node with an erasure to carry out does not start: %v", err)
+	}
+	defer n.Close()
+	if reads(t, n, "203.0.113.1") {
+		t.Error("what the organisation erased is shown")
+	}
+}
+
+// TestOneBadItemSpoilsNothing: an item that a newer or a damaged sibling sends keeps no other
+// out.
+func TestOneBadItemSpoilsNothing(t *testing.T) {
+	first, _, _ := siblingWorld(t)
+	org := protocol.OrgID{7}
+	pin := protocol.Encode(&protocol.SiblingItem{Kind: protocol.SiblingPinItem, Content: protocol.Encode(&protocol.SiblingPin{Org: org, At: 1, Trusted: true})})
+	bad := protocol.Encode(&protocol.SiblingItem{Kind: protocol.SiblingPinItem, Content: []byte{1}})
+	if err := first.takeSiblingItems([][]byte{bad, pin}); err != nil && !errors.Is(err, protocol.ErrMalformed) {
+		t.Fatal(err)
+	}
+	if _, ok := first.snap.Load().pins[org]; !ok {
+		t.Error("one item that does not decode keeps the others out")
+	}
+}
+
+// TestJournalOfManyRecords: an erasure in the journal of more records than a statement names
+// is replayed in parts.
+func TestJournalOfManyRecords(t *testing.T) {
+	n, _, c := onDisk(t, "Police")
+	var ids []protocol.RecordID
+	for i := range protocol.MaxErasedRecords + 1 {
+		ids = append(ids, protocol.RecordID{byte(i), byte(i >> 8), 1})
+	}
+	if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: ids, Reason: protocol.EraseLegal, At: 1}}}); err != nil {
+		t.Skip(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := Open(c)
+	if err != nil {
+		t.Fatalf("the node does not start: %v", err)
+	}
+	n.Close()
+}
+
+// BenchmarkSiblingSet measures what one comparison costs each side before anything differs.
+func BenchmarkSiblingSet(b *testing.B) {
+	for _, size := range []struct{ publications, keys int }{{1000, 100}, {100000, 10000}} {
+		b.Run(fmt.Sprintf("%d-%d", size.publications, size.keys), func(b *testing.B) {
+			n := testNode(b, "Police")
+			feed := protocol.FeedID{1}
+			var items []int
+			for i := range max(size.publications, size.keys) {
+				items = append(items, i)
+			}
+			for len(items) > 0 {
+				part := items[:min(len(items), 1000)]
+				items = items[len(part):]
+				if err := n.st.Update(func(tx *store.Tx) error {
+					f := &store.Feed{ID: feed}
+					err := tx.PutFeed(f)
+					for _, i := range part {
+						if err == nil && i < size.publications {
+							err = putDoc(tx, kindPublished, entryKey(feed, uint64(i+1)), &publishedDoc{Orgs: []protocol.OrgID{{1}, {2}}, Topic: "c2", At: uint64(i)})
+						}
+						if err == nil && i < size.keys {
+							err = tx.PutEpoch(feed, &store.Epoch{Number: uint64(i + 1), Key: [32]byte{byte(i), byte(i >> 8)}, Audience: []protocol.OrgID{{1}, {2}}})
+						}
+					}
+					return err
+				}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			start := time.Now()
+			set, err := n.siblingSet()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Logf("%d items in %v", len(set.refs), time.Since(start))
+			var page []protocol.Hash
+			for h, ref := range set.refs {
+				if ref.kind == protocol.SiblingKeyItem && len(page) < siblingFetch {
+					page = append(page, h)
+				}
+			}
+			b.Run("set", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := n.siblingSet(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run("fetch", func(b *testing.B) {
+				for b.Loop() {
+					if a, err := n.siblingItems(set, page); err != nil || len(a.Envelopes) == 0 {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestI1RestoredNodeGetsItsKeysFromSiblings: what a node published after its backup was made
+// comes back to it, with the keys that only its siblings have.
+func TestI1RestoredNodeGetsItsKeysFromSiblings(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	n, d, c := siblingOnDisk(t, first)
+	shareSets(t, partner, n)
+	carryNew(t, first, n)
+	backup := d.Backup(simData)
+	rec := publishList(t, n, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, n, first)
+	compareWith(t, first, n)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.Restore(backup, simData)
+	c.Disk, c.AcceptRestored = d, true
+	n, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	carryNew(t, first, n)
+	compareWith(t, n, first)
+	carryNew(t, first, n)
+	if !reads(t, n, "203.0.113.1") {
+		t.Fatal("a restored node does not read what it published")
+	}
+	if _, err := n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{theRecord(t, n, "203.0.113.1").ID}, Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.st.View(func(tx *store.Tx) error {
+		tomb, err := tx.Erased(rec.Feed, rec.To)
+		if err == nil && (tomb == nil || tomb.Local()) {
+			t.Errorf("it does not erase for everybody what it published: %+v", tomb)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !sameSiblings(t, n, first) {
+		compareWith(t, first, n)
+		compareWith(t, n, first)
+		if !sameSiblings(t, n, first) {
+			t.Error("a restored node stays different from its sibling")
+		}
+	}
+}
