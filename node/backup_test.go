@@ -564,3 +564,54 @@ func entryOf(t testing.TB, k *Keys) protocol.NodeEntry {
 	}
 	return r.Entry
 }
+
+// TestI1RestoredNodeReadsWhatCameBetween: a restored node reads what came to its organisation
+// after the backup, also under keys that were given to the lost node only and are not used any
+// more.
+func TestI1RestoredNodeReadsWhatCameBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := testNetwork(t, "Author", "Reader")
+		author, reader := nodes[0], nodes[1]
+		agree(t, author, reader, protocol.TLPGreen, "*")
+		key := newOffline(t)
+		data := backupOf(t, reader, key)
+		for i := range 2 { // each in an epoch of its own
+			time.Sleep(time.Duration(i) * protocol.MaxEpochAge * time.Millisecond)
+			publishList(t, author, fmt.Sprintf("198.51.100.%d\n", i), green)
+			if err := errors.Join(author.renewCard(func(*protocol.Card) bool { return true }), reader.renewCard(func(*protocol.Card) bool { return true })); err != nil {
+				t.Fatal(err)
+			}
+			shareSets(t, reader, author)
+			syncBoth(t, nodes...)
+		}
+		if !reads(t, reader, "198.51.100.0") {
+			t.Fatal("the node that is lost did not read it")
+		}
+		n := inMemory(t, data, key)
+		shareSets(t, n, author)
+		shareSets(t, author, n)
+		if err := author.grantLate(); err != nil {
+			t.Fatal(err)
+		}
+		syncFrom(t, n, author)
+		if reads(t, n, "198.51.100.0") {
+			t.Fatal("it is read before anybody asked: this test shows nothing")
+		}
+		feed := ownTopic(t, author).ID
+		if w := askKeysOf(t, author, n, feed); len(w) != 1 || w[0].Reason != protocol.WithheldSoon {
+			t.Fatalf("asked for keys, the author says %+v", w)
+		}
+		if err := author.grantLate(); err != nil {
+			t.Fatal(err)
+		}
+		syncFrom(t, n, author)
+		for i := range 2 {
+			if !reads(t, n, fmt.Sprintf("198.51.100.%d", i)) {
+				t.Errorf("record %d is not read by the restored node", i)
+			}
+		}
+		if w := askKeysOf(t, author, n, feed); len(w) != 0 {
+			t.Errorf("in the end the author says %+v", w)
+		}
+	})
+}
