@@ -272,6 +272,23 @@ func (n *Node) RemoveNode(id protocol.NodeID, now bool) (*RemovedNodeReport, err
 	})
 }
 
+// RenewNode gives a node on the card another year, also one whose time has passed: after a
+// restore, people say so of the nodes that live (SPEC 26).
+func (n *Node) RenewNode(id protocol.NodeID) error {
+	if n.OwnCard().Node(id) == nil {
+		return fmt.Errorf("node %s is not on the card; 'entente node list' shows those that are: %w", id, ErrNotFound)
+	}
+	return n.amendCard(func(c *protocol.Card) error {
+		c.Nodes = slices.Clone(c.Nodes)
+		for i := range c.Nodes {
+			if c.Nodes[i].Node == id {
+				c.Nodes[i].NotAfter = uint64(nowMillis()) + nodeLife
+			}
+		}
+		return nil
+	})
+}
+
 // RemovedNodeReport says where the feeds of a removed node end.
 type RemovedNodeReport struct {
 	Node    protocol.NodeID     `json:"node"`

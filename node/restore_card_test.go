@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -248,5 +249,42 @@ func TestEndedNodesStayEnded(t *testing.T) {
 		if changed := prolong(&e, self, now); e.NotAfter != tc.want || changed != (tc.want != tc.e.NotAfter) {
 			t.Errorf("%s: until %d, want %d", tc.name, e.NotAfter, tc.want)
 		}
+	}
+}
+
+// TestRenewNode: a node that was ended by a restore, and lives, comes back by a person's word.
+func TestRenewNode(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	card := first.OwnCard().Card
+	card.Serial++
+	card.Nodes = slices.Clone(card.Nodes)
+	for i := range card.Nodes {
+		if card.Nodes[i].Node == second.ID() {
+			card.Nodes[i].NotAfter = card.Nodes[i].NotBefore + 1
+		}
+	}
+	resign(t, first, &card)
+	shareSets(t, first, partner, second)
+	publishList(t, partner, "198.51.100.1\n", amber())
+	carryNew(t, partner, second)
+	if reads(t, second, "198.51.100.1") || first.isSibling(second.ID()) {
+		t.Error("a node whose time is over gets a key, or counts as a sibling")
+	}
+	if err := second.RenewNode(second.ID()); !errors.Is(err, ErrNoOperationalKey) {
+		t.Errorf("renewing without the operational key: %v", err)
+	}
+	if err := first.RenewNode(partner.ID()); !errors.Is(err, ErrNotFound) {
+		t.Errorf("renewing another organisation's node: %v", err)
+	}
+	if err := first.RenewNode(second.ID()); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, first, partner, second)
+	if err := partner.grantLate(); err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, partner, second)
+	if !reads(t, second, "198.51.100.1") || !first.isSibling(second.ID()) {
+		t.Error("a node that was renewed gets no key, or is no sibling")
 	}
 }

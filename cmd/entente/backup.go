@@ -267,7 +267,7 @@ func showRestored(w io.Writer, out *node.Restored) {
 		fmt.Fprintln(w, "It is on the organisation's next card, which it shows to others when it comes up.")
 		fmt.Fprintf(w, "still listed, and let in no more: %s\n", strings.Join(ended, ", "))
 		fmt.Fprintf(w, "  -> when this node has caught up ('entente feeds'), and the lost one will not come back: entente node remove %s\n", out.Node)
-		fmt.Fprintln(w, "  -> a node that was removed after the backup is listed again: remove it again; in place of one that still works set up a new one")
+		fmt.Fprintln(w, "  -> a node that was removed after the backup is listed again: remove it again; of one that lives say so: entente node renew NODE")
 	} else {
 		fmt.Fprintf(w, "It is on no card yet: the operational key is not in the backup, or is not in force any more.\n"+
 			"  -> where the operational key is:  entente node approve %s --words \"%s\" -o enrolment.pem\n"+

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +31,7 @@ func (a *app) nodeCommand() *cobra.Command {
 			"  where the key is:     entente node approve request.pem --words \"...\" -o enrolment.pem\n" +
 			"  new machine:          entente node enrol enrolment.pem && entente up",
 	}
-	cmd.AddCommand(a.nodeRequestCommand(), a.nodeApproveCommand(), a.nodeEnrolCommand(), a.nodeListCommand(), a.nodeRemoveCommand(), a.nodeResealCommand(), a.nodePromoteCommand())
+	cmd.AddCommand(a.nodeRequestCommand(), a.nodeApproveCommand(), a.nodeEnrolCommand(), a.nodeListCommand(), a.nodeRenewCommand(), a.nodeRemoveCommand(), a.nodeResealCommand(), a.nodePromoteCommand())
 	return cmd
 }
 
@@ -168,6 +169,8 @@ func nodeState(o *node.OwnNode) string {
 	switch {
 	case o.Removed != nil:
 		return "removed " + o.Removed.Format("2006-01-02 15:04")
+	case o.NotAfter.Before(time.Now()):
+		return "let in no more: renew or remove it"
 	case o.This:
 		return "this node"
 	case o.Connected:
@@ -184,6 +187,24 @@ func nodeCompared(o *node.OwnNode) string {
 		return o.Compared.Format("15:04:05") + ", holds the same"
 	}
 	return o.Compared.Format("15:04:05") + ", was taken from"
+}
+
+func (a *app) nodeRenewCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "renew NODE", Short: "Give a node another year on the card (where the operational key is)",
+		Long: "Nodes in use are renewed by themselves. After a restore with the operational key all others are still\n" +
+			"listed, and let in no more, since any of them may have been removed after the backup: say so of those that live.",
+		Example: "  entente node renew 12D3KooWAbCdEf", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var r struct {
+				Node string `json:"node"`
+			}
+			if err := a.ask(cmd.Context(), "POST", "nodes/renew", nil, map[string]any{"node": args[0]}, &r); err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "Renewed node %s for a year\n", r.Node) })
+		},
+	}
 }
 
 func (a *app) nodeRemoveCommand() *cobra.Command {
