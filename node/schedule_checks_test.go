@@ -329,7 +329,7 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 			case f.erased > 0 || w.expired(f) || !f.acked || f.lost || m.gone[v] || m.perhaps[v] || !f.to[m] || f.by.rolled:
 			case f.by == m && m.behind:
 			case !w.bodiesReach(asks, m, f.by): // by way of those only who do not hold it any more
-			case w.months > 0 && stale(f.by, m): // no key goes out against a card that is not known to be fresh
+			case stale(f.by, m): // no key goes out against a card that is not fresh, or contradicted
 			case f.late[m] && f.away: // its publisher lost the key that it had not handed out yet
 			case f.by != m && w.ended[[2]int{f.by.index, m.index}]:
 			case !ok:

@@ -45,11 +45,9 @@ func (w *scheduled) lookAnew(m *member) {
 	w.do(m.name+" looks at its state anew", func() error { return m.n.change(func(*store.Tx) error { return nil }) })
 }
 
-// stale reports whether a node knows no fresh card of another.
-func stale(m, of *member) bool {
-	c := m.n.Card(of.keys.Org)
-	return c == nil || !c.Fresh(uint64(nowMillis()))
-}
+// stale reports whether a node grants nothing to another: it knows no fresh card of it, or two
+// cards of one order, as of one that was restored and signed again.
+func stale(m, of *member) bool { return !m.n.snap.Load().grantable(of.keys.Org, uint64(nowMillis())) }
 
 // handOut appends the keys that have become due.
 func (w *scheduled) handOut(m *member) error {
