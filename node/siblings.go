@@ -478,7 +478,8 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		if err := protocol.Decode(joined.Signed, maxDocument, &signed); err != nil {
 			return false, err
 		}
-		joined.Signed = protocol.Encode(joinSignatures(&signed, &a.Signed))
+		all := joinSignatures(&signed, &a.Signed)
+		joined.Signed = protocol.Encode(all)
 		if item.Proposer.Compare(joined.Proposer) < 0 {
 			joined.Proposer = item.Proposer // whom it came from first is seen differently by each
 		}
@@ -487,7 +488,7 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		if held && bytes.Equal(was, protocol.Encode(&joined)) {
 			return false, nil
 		}
-		return true, putDoc(tx, kindAgreement, a.ID[:], &joined)
+		return true, errors.Join(n.markIfComplete(tx, all, before), putDoc(tx, kindAgreement, a.ID[:], &joined))
 	}); err != nil {
 		return err
 	}
@@ -574,7 +575,7 @@ func (t *siblingTaker) joinKey(tx *store.Tx, k *protocol.SiblingKey) error {
 		return err
 	case e == nil:
 		t.feeds[k.Feed] = true // it may be held already; if not, it opens when it comes
-		return tx.PutEpoch(k.Feed, &store.Epoch{Number: k.Number, Key: k.Key, Audience: k.Audience, Created: uint64(nowMillis()), Retired: true})
+		return errors.Join(markAgain(tx, k.Feed), tx.PutEpoch(k.Feed, &store.Epoch{Number: k.Number, Key: k.Key, Audience: k.Audience, Created: uint64(nowMillis()), Retired: true}))
 	case e.Key == k.Key && len(e.Audience) == 0 && len(k.Audience) > 0:
 		e.Audience = k.Audience
 		return tx.PutEpoch(k.Feed, e)

@@ -287,6 +287,14 @@ func TestCardChangesDoNotOverwriteEachOther(t *testing.T) {
 // siblingOnDisk makes a sibling whose power can be cut.
 func siblingOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
 	t.Helper()
+	n, d, c := enrolOnDisk(t, of)
+	compareWith(t, n, of)
+	return n, d, c
+}
+
+// enrolOnDisk makes one that did not compare yet.
+func enrolOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
+	t.Helper()
 	keys, req, err := NewNode(of.Org(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +312,6 @@ func siblingOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareWith(t, n, of)
 	return n, d, c
 }
 
@@ -539,6 +546,56 @@ func TestI1RestoredNodeGetsItsKeysFromSiblings(t *testing.T) {
 		compareWith(t, n, first)
 		if !sameSiblings(t, n, first) {
 			t.Error("a restored node stays different from its sibling")
+		}
+	}
+}
+
+// TestI1SiblingKeysOutliveACrash cuts the power at every step at which a new node takes what
+// its sibling holds: it reads all that its organisation may read in the end.
+func TestI1SiblingKeysOutliveACrash(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	publishList(t, partner, "198.51.100.1\n", amber())
+	publishList(t, first, "203.0.113.1\n", amber())
+	carryNew(t, partner, first)
+	n, disks, c := enrolOnDisk(t, first)
+	if err := n.JoinTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, partner, n)
+	carryNew(t, first, n)
+	carryNew(t, partner, n)
+	if reads(t, n, "198.51.100.1") || reads(t, n, "203.0.113.1") {
+		t.Fatal("it reads without keys")
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for cut := 1; ; cut++ {
+		d := new(disk.Disk)
+		for _, dir := range []string{simData, simAnchor} {
+			d.Restore(disks, dir)
+		}
+		c.Disk = d
+		n, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.CutAfter(cut)
+		crashed := cutIn(func() { compareWith(t, n, first) })
+		d.Restart()
+		if n, err = Open(c); err != nil {
+			t.Fatal(err)
+		}
+		compareWith(t, n, first)
+		if !reads(t, n, "198.51.100.1") || !reads(t, n, "203.0.113.1") {
+			t.Errorf("cut at step %d, it does not read all", cut)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !crashed {
+			t.Logf("%d steps", cut-1)
+			return
 		}
 	}
 }
