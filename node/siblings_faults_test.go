@@ -599,3 +599,32 @@ func TestI1SiblingKeysOutliveACrash(t *testing.T) {
 		}
 	}
 }
+
+// TestRemovalSaysWhatACardCannot: of more feeds than a card names, those that would count
+// nowhere are not given up without a word.
+func TestRemovalSaysWhatACardCannot(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	network := first.snap.Load().network
+	if err := first.st.Update(func(tx *store.Tx) error {
+		for i := range protocol.MaxFinalHeads + 1 {
+			o := second.origin(protocol.NewTopicID(network, "c2"), uint64(i))
+			env, err := crypto.SignEnvelope(network, o, protocol.EntryRecords, 1, protocol.Hash{}, []byte{1}, second.keys.Signing)
+			if err == nil {
+				err = tx.PutFeed(&store.Feed{ID: env.Header.Feed, Origin: o})
+			}
+			if err == nil {
+				_, err = tx.Append(env)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before := first.OwnCard().Hash
+	if _, err := first.RemoveNode(second.ID(), false); err == nil || !strings.Contains(err.Error(), "reseal") || first.OwnCard().Hash != before {
+		t.Errorf("a node with more feeds than a card names is removed: %v", err)
+	}
+}
