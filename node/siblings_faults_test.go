@@ -628,3 +628,33 @@ func TestRemovalSaysWhatACardCannot(t *testing.T) {
 		t.Errorf("a node with more feeds than a card names is removed: %v", err)
 	}
 }
+
+// TestI5ResealBringsNothingErasedBack: what the organisation erased is not published again
+// with the rest of what a removed node wrote.
+func TestI5ResealBringsNothingErasedBack(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.2\n203.0.113.3\n", amber())
+	carryNew(t, second, first)
+	meet(t, first, second)
+	id := theRecord(t, first, "203.0.113.2").ID
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	card := first.OwnCard().Card
+	card.Serial++
+	card.Removed = append([]protocol.RemovedNode{}, card.Removed...)
+	card.Removed[0].Heads = nil
+	resign(t, first, &card)
+	takes(t, first, protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal, At: 1})
+	if count, err := first.ResealRemoved(second.ID()); err != nil || count != 1 {
+		t.Fatalf("%d entries sealed anew, %v; want 1", count, err)
+	}
+	shareSets(t, first, partner)
+	carryNew(t, first, partner)
+	if reads(t, first, "203.0.113.2") || reads(t, partner, "203.0.113.2") {
+		t.Error("a record that the organisation erased comes back")
+	}
+	if !reads(t, first, "203.0.113.3") || !reads(t, partner, "203.0.113.3") {
+		t.Error("what was with it is lost")
+	}
+}
