@@ -192,6 +192,9 @@ func (n *Node) keepAgreement(signed *protocol.SignedAgreement, proposer protocol
 			signed = joinSignatures(&held, signed)
 		}
 		doc.Signed = protocol.Encode(signed)
+		if err := n.markIfComplete(tx, signed, before); err != nil {
+			return err
+		}
 		return errors.Join(putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
 	})
 	if err != nil {
@@ -206,9 +209,22 @@ func (n *Node) countersigned(id protocol.AgreementID, before *agreement) error {
 	after := n.snap.Load().agreements[id]
 	if after != nil && len(after.Missing) == 0 && (before == nil || len(before.Missing) > 0) {
 		n.log.Info("agreement countersigned by all", "agreement", id)
-		return n.gate.reopen(after.Parties)
+		return n.gate.reopenMarked()
 	}
 	return nil
+}
+
+// markIfComplete marks the feeds of the parties if an agreement has all signatures now and had
+// not before.
+func (n *Node) markIfComplete(tx *store.Tx, signed *protocol.SignedAgreement, before *agreement) error {
+	var a protocol.Agreement
+	if err := protocol.Decode(signed.Statement, maxDocument, &a); err != nil {
+		return err
+	}
+	if len(signed.Sigs) < len(a.Parties) || before != nil && len(before.Missing) == 0 {
+		return nil
+	}
+	return n.markParties(tx, a.Parties)
 }
 
 func joinSignatures(a, b *protocol.SignedAgreement) *protocol.SignedAgreement {

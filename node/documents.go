@@ -32,6 +32,7 @@ const (
 	kindHandout    = "n/handout/"  // what left this node in files and streams
 	kindAddrs      = "n/addrs/"    // where nodes of this organisation say that they listen
 	kindLetter     = "n/letter/"
+	kindAgain      = "n/again/" // feeds to be gone through again: something came that may open entries of them
 )
 
 const maxDocument = 8 << 20

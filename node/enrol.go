@@ -262,7 +262,10 @@ func (n *Node) RemoveNode(id protocol.NodeID, now bool) (*RemovedNodeReport, err
 		return nil, err
 	}
 	slices.SortFunc(rep.Heads, func(a, b protocol.FeedHead) int { return cmp.Compare(b.Seq, a.Seq) })
-	if len(rep.Heads) > protocol.MaxFinalHeads {
+	if more := len(rep.Heads) - protocol.MaxFinalHeads; more > 0 {
+		if !now {
+			return nil, fmt.Errorf("that node has %d feeds, and a card says of %d where they end: what it published in the %d others would count nowhere until 'entente node reseal' seals it anew; give --now to do that", len(rep.Heads), protocol.MaxFinalHeads, more)
+		}
 		rep.Heads = rep.Heads[:protocol.MaxFinalHeads]
 	}
 	return rep, n.amendCard(func(c *protocol.Card) error {

@@ -376,7 +376,7 @@ func (g *gate) openAll() error {
 		})
 	})
 	if err == nil {
-		err = g.reopenEarly()
+		err = errors.Join(g.reopenEarly(), g.reopenMarked())
 	}
 	if err != nil {
 		return err
@@ -391,18 +391,49 @@ func (g *gate) openFeed(feed protocol.FeedID, seq uint64) error {
 	return g.drain()
 }
 
-// reopen marks the feeds of organisations to be gone through again: a new agreement may
-// open grants that meant nothing before. The caller drains.
-func (g *gate) reopen(orgs []protocol.OrgID) error {
-	s := g.n.snap.Load()
+// markAgain marks a feed to be gone through again in the transaction that keeps what may open
+// entries of it: a crash before that is done must not forget it. reopenMarked makes it due.
+func markAgain(tx *store.Tx, feed protocol.FeedID) error {
+	return tx.Set(append([]byte(kindAgain), feed[:]...), nil)
+}
+
+// markParties marks the feeds of organisations: an agreement that is signed by all now may
+// open grants that meant nothing before.
+func (n *Node) markParties(tx *store.Tx, orgs []protocol.OrgID) error {
+	s := n.snap.Load()
+	return tx.Feeds(func(f *store.Feed) error {
+		if sg, ok := s.signers[f.Origin.Signing]; ok && sg.org != n.org && slices.Contains(orgs, sg.org) {
+			return markAgain(tx, f.ID)
+		}
+		return nil
+	})
+}
+
+// reopenMarked makes the marked feeds due. The caller drains.
+func (g *gate) reopenMarked() error {
 	return g.n.st.View(func(tx *store.Tx) error {
-		return tx.Feeds(func(f *store.Feed) error {
-			if sg, ok := s.signers[f.Origin.Signing]; ok && sg.org != g.n.org && slices.Contains(orgs, sg.org) {
-				g.reopenFeed(f.ID)
+		return tx.Scan([]byte(kindAgain), nil, false, func(k, _ []byte) (bool, error) {
+			if id := k[len(kindAgain):]; len(id) == len(protocol.FeedID{}) {
+				g.reopenFeed(protocol.FeedID(id))
 			}
-			return nil
+			return true, nil
 		})
 	})
+}
+
+// goneThrough takes the mark off a feed.
+func (g *gate) goneThrough(feed protocol.FeedID) error {
+	key := append([]byte(kindAgain), feed[:]...)
+	marked := false
+	err := g.n.st.View(func(tx *store.Tx) error {
+		v, err := tx.Get(key)
+		marked = v != nil
+		return err
+	})
+	if err != nil || !marked {
+		return err
+	}
+	return g.n.st.Update(func(tx *store.Tx) error { return tx.Delete(key) })
 }
 
 // reopenEarly marks the feeds with entries that could not be judged when they came.
@@ -455,7 +486,14 @@ func (g *gate) drainLocked() error {
 			break
 		}
 		opened = true
-		if err := g.open(feed, again); err != nil {
+		err := g.open(feed, again)
+		if err == nil && again {
+			err = g.goneThrough(feed)
+		}
+		if err != nil {
+			if again {
+				g.reopenFeed(feed)
+			}
 			g.enqueue(feed) // it stays due
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -353,6 +354,8 @@ func (n *Node) resealForked(ctx context.Context) error {
 	return nil
 }
 
+// resealEntry seals anew what an entry of this organisation holds, but for what was erased
+// since: it is gone from the corpus, and not from the body of an entry that counts nowhere.
 func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error {
 	body, doc, _, err := n.ownBody(feed, seq)
 	if err != nil {
@@ -361,8 +364,12 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 	if doc.RetentionDays > 0 && doc.end() <= uint64(nowMillis()) {
 		return nil // it is about to be erased
 	}
-	rest, records, err := n.without(body, func(protocol.RecordID) bool { return false })
-	if err != nil || rest == nil {
+	var failed error
+	rest, records, err := n.without(body, func(id protocol.RecordID) (gone bool) {
+		failed = errors.Join(failed, n.st.View(func(tx *store.Tx) (err error) { gone, err = corpus.Erased(tx, id, n.org); return err }))
+		return gone
+	})
+	if err = errors.Join(err, failed); err != nil || rest == nil {
 		return err
 	}
 	place := entryKey(feed, seq)

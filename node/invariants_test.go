@@ -408,7 +408,7 @@ func TestI5ErasedRecordIsGoneEverywhere(t *testing.T) {
 		if _, err := n.gate.admit(stale); err != nil {
 			t.Fatal(err)
 		}
-		if err := n.gate.reopen([]protocol.OrgID{author.Org()}); err != nil {
+		if err := errors.Join(n.st.Update(func(tx *store.Tx) error { return n.markParties(tx, []protocol.OrgID{author.Org()}) }), n.gate.reopenMarked()); err != nil {
 			t.Fatal(err)
 		}
 		if err := n.gate.drain(); err != nil {

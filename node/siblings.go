@@ -39,17 +39,7 @@ const siblingParts = 256
 func (n *Node) siblingSet() (*siblingSet, error) {
 	set := &siblingSet{refs: map[protocol.Hash]siblingRef{}}
 	err := n.st.View(func(tx *store.Tx) error {
-		refs, err := siblingRefs(tx)
-		for _, ref := range refs {
-			if err != nil {
-				return err
-			}
-			var item *protocol.SiblingItem
-			if item, err = siblingItem(tx, ref); err == nil && item != nil {
-				set.refs[item.Hash()] = ref
-			}
-		}
-		return err
+		return eachSiblingItem(tx, func(ref siblingRef, item *protocol.SiblingItem) { set.refs[item.Hash()] = ref })
 	})
 	byPart := make([][]protocol.Hash, siblingParts)
 	for h := range set.refs {
@@ -71,8 +61,9 @@ func (n *Node) siblingSet() (*siblingSet, error) {
 	return set, err
 }
 
-// siblingRefs lists the names of all items.
-func siblingRefs(tx *store.Tx) (out []siblingRef, err error) {
+// eachSiblingItem calls fn with every item. Publications and keys, of which there are many,
+// are made of what the scan reads anyway.
+func eachSiblingItem(tx *store.Tx, fn func(ref siblingRef, item *protocol.SiblingItem)) error {
 	for _, from := range []struct {
 		prefix string
 		kind   protocol.SiblingKind
@@ -81,18 +72,43 @@ func siblingRefs(tx *store.Tx) (out []siblingRef, err error) {
 		{kindTopic, protocol.SiblingTopicItem}, {kindGone + "topic/", protocol.SiblingTopicItem}, {kindSecret, protocol.SiblingSecretItem},
 		{kindErasure, protocol.SiblingErasureItem}, {kindPublished, protocol.SiblingPublicationItem}, {kindAddrs, protocol.SiblingAddrsItem},
 	} {
-		if err := tx.Scan([]byte(from.prefix), nil, false, func(k, _ []byte) (bool, error) {
-			out = append(out, siblingRef{from.kind, string(k[len(from.prefix):])})
-			return true, nil
+		if err := tx.Scan([]byte(from.prefix), nil, false, func(k, v []byte) (bool, error) {
+			ref := siblingRef{from.kind, string(k[len(from.prefix):])}
+			var item *protocol.SiblingItem
+			var err error
+			if from.kind == protocol.SiblingPublicationItem {
+				var d publishedDoc
+				if err = protocol.DecodeOwn(v, &d); err == nil {
+					item = publicationItem(k[len(from.prefix):], &d)
+				}
+			} else {
+				item, err = siblingItem(tx, ref)
+			}
+			if err == nil && item != nil {
+				fn(ref, item)
+			}
+			return true, err
 		}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	err = tx.EachEpoch(func(feed protocol.FeedID, e *store.Epoch) error {
-		out = append(out, siblingRef{protocol.SiblingKeyItem, string(entryKey(feed, e.Number))})
+	return tx.EachEpoch(func(feed protocol.FeedID, e *store.Epoch) error {
+		fn(siblingRef{protocol.SiblingKeyItem, string(entryKey(feed, e.Number))}, keyItem(feed, e))
 		return nil
 	})
-	return out, err
+}
+
+func publicationItem(id []byte, d *publishedDoc) *protocol.SiblingItem {
+	if len(id) != 40 {
+		return nil
+	}
+	feed, seq := splitEntryKey(id)
+	return &protocol.SiblingItem{Kind: protocol.SiblingPublicationItem, Content: protocol.Encode(&protocol.SiblingPublication{Feed: feed, Seq: seq,
+		Orgs: d.Orgs, Topic: d.Topic, At: d.At, RetentionDays: d.RetentionDays, Moved: d.Moved})}
+}
+
+func keyItem(feed protocol.FeedID, e *store.Epoch) *protocol.SiblingItem {
+	return &protocol.SiblingItem{Kind: protocol.SiblingKeyItem, Content: protocol.Encode(&protocol.SiblingKey{Feed: feed, Number: e.Number, Key: e.Key, Audience: e.Audience})}
 }
 
 // siblingItem reads an item; nil if it is not there any more.
@@ -140,11 +156,10 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 	case protocol.SiblingPublicationItem:
 		var d publishedDoc
 		ok, err := getDoc(tx, kindPublished, id, &d)
-		if err != nil || !ok || len(id) != 40 {
+		if err != nil || !ok {
 			return nil, err
 		}
-		feed, seq := splitEntryKey(id)
-		return wrap(&protocol.SiblingPublication{Feed: feed, Seq: seq, Orgs: d.Orgs, Topic: d.Topic, At: d.At, RetentionDays: d.RetentionDays, Moved: d.Moved}, true, nil)
+		return publicationItem(id, &d), nil
 	case protocol.SiblingAddrsItem:
 		var d addrsDoc
 		ok, err := getDoc(tx, kindAddrs, id, &d)
@@ -155,7 +170,7 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 		if err != nil || e == nil {
 			return nil, err
 		}
-		return wrap(&protocol.SiblingKey{Feed: feed, Number: number, Key: e.Key, Audience: e.Audience}, true, nil)
+		return keyItem(feed, e), nil
 	}
 	return nil, nil
 }
@@ -479,7 +494,8 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		if err := protocol.Decode(joined.Signed, maxDocument, &signed); err != nil {
 			return false, err
 		}
-		joined.Signed = protocol.Encode(joinSignatures(&signed, &a.Signed))
+		all := joinSignatures(&signed, &a.Signed)
+		joined.Signed = protocol.Encode(all)
 		if item.Proposer.Compare(joined.Proposer) < 0 {
 			joined.Proposer = item.Proposer // whom it came from first is seen differently by each
 		}
@@ -488,7 +504,7 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		if held && bytes.Equal(was, protocol.Encode(&joined)) {
 			return false, nil
 		}
-		return true, putDoc(tx, kindAgreement, a.ID[:], &joined)
+		return true, errors.Join(n.markIfComplete(tx, all, before), putDoc(tx, kindAgreement, a.ID[:], &joined))
 	}); err != nil {
 		return err
 	}
@@ -575,7 +591,7 @@ func (t *siblingTaker) joinKey(tx *store.Tx, k *protocol.SiblingKey) error {
 		return err
 	case e == nil:
 		t.feeds[k.Feed] = true // it may be held already; if not, it opens when it comes
-		return tx.PutEpoch(k.Feed, &store.Epoch{Number: k.Number, Key: k.Key, Audience: k.Audience, Created: uint64(nowMillis()), Retired: true})
+		return errors.Join(markAgain(tx, k.Feed), tx.PutEpoch(k.Feed, &store.Epoch{Number: k.Number, Key: k.Key, Audience: k.Audience, Created: uint64(nowMillis()), Retired: true}))
 	case e.Key == k.Key && len(e.Audience) == 0 && len(k.Audience) > 0:
 		e.Audience = k.Audience
 		return tx.PutEpoch(k.Feed, e)

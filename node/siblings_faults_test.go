@@ -287,6 +287,14 @@ func TestCardChangesDoNotOverwriteEachOther(t *testing.T) {
 // siblingOnDisk makes a sibling whose power can be cut.
 func siblingOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
 	t.Helper()
+	n, d, c := enrolOnDisk(t, of)
+	compareWith(t, n, of)
+	return n, d, c
+}
+
+// enrolOnDisk makes one that did not compare yet.
+func enrolOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
+	t.Helper()
 	keys, req, err := NewNode(of.Org(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +312,6 @@ func siblingOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareWith(t, n, of)
 	return n, d, c
 }
 
@@ -540,5 +547,114 @@ func TestI1RestoredNodeGetsItsKeysFromSiblings(t *testing.T) {
 		if !sameSiblings(t, n, first) {
 			t.Error("a restored node stays different from its sibling")
 		}
+	}
+}
+
+// TestI1SiblingKeysOutliveACrash cuts the power at every step at which a new node takes what
+// its sibling holds: it reads all that its organisation may read in the end.
+func TestI1SiblingKeysOutliveACrash(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	publishList(t, partner, "198.51.100.1\n", amber())
+	publishList(t, first, "203.0.113.1\n", amber())
+	carryNew(t, partner, first)
+	n, disks, c := enrolOnDisk(t, first)
+	if err := n.JoinTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, partner, n)
+	carryNew(t, first, n)
+	carryNew(t, partner, n)
+	if reads(t, n, "198.51.100.1") || reads(t, n, "203.0.113.1") {
+		t.Fatal("it reads without keys")
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for cut := 1; ; cut++ {
+		d := new(disk.Disk)
+		for _, dir := range []string{simData, simAnchor} {
+			d.Restore(disks, dir)
+		}
+		c.Disk = d
+		n, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.CutAfter(cut)
+		crashed := cutIn(func() { compareWith(t, n, first) })
+		d.Restart()
+		if n, err = Open(c); err != nil {
+			t.Fatal(err)
+		}
+		compareWith(t, n, first)
+		if !reads(t, n, "198.51.100.1") || !reads(t, n, "203.0.113.1") {
+			t.Errorf("cut at step %d, it does not read all", cut)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !crashed {
+			t.Logf("%d steps", cut-1)
+			return
+		}
+	}
+}
+
+// TestRemovalSaysWhatACardCannot: of more feeds than a card names, those that would count
+// nowhere are not given up without a word.
+func TestRemovalSaysWhatACardCannot(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	network := first.snap.Load().network
+	if err := first.st.Update(func(tx *store.Tx) error {
+		for i := range protocol.MaxFinalHeads + 1 {
+			o := second.origin(protocol.NewTopicID(network, "c2"), uint64(i))
+			env, err := crypto.SignEnvelope(network, o, protocol.EntryRecords, 1, protocol.Hash{}, []byte{1}, second.keys.Signing)
+			if err == nil {
+				err = tx.PutFeed(&store.Feed{ID: env.Header.Feed, Origin: o})
+			}
+			if err == nil {
+				_, err = tx.Append(env)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before := first.OwnCard().Hash
+	if _, err := first.RemoveNode(second.ID(), false); err == nil || !strings.Contains(err.Error(), "reseal") || first.OwnCard().Hash != before {
+		t.Errorf("a node with more feeds than a card names is removed: %v", err)
+	}
+}
+
+// TestI5ResealBringsNothingErasedBack: what the organisation erased is not published again
+// with the rest of what a removed node wrote.
+func TestI5ResealBringsNothingErasedBack(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.2\n203.0.113.3\n", amber())
+	carryNew(t, second, first)
+	meet(t, first, second)
+	id := theRecord(t, first, "203.0.113.2").ID
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	card := first.OwnCard().Card
+	card.Serial++
+	card.Removed = append([]protocol.RemovedNode{}, card.Removed...)
+	card.Removed[0].Heads = nil
+	resign(t, first, &card)
+	takes(t, first, protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal, At: 1})
+	if count, err := first.ResealRemoved(second.ID()); err != nil || count != 1 {
+		t.Fatalf("%d entries sealed anew, %v; want 1", count, err)
+	}
+	shareSets(t, first, partner)
+	carryNew(t, first, partner)
+	if reads(t, first, "203.0.113.2") || reads(t, partner, "203.0.113.2") {
+		t.Error("a record that the organisation erased comes back")
+	}
+	if !reads(t, first, "203.0.113.3") || !reads(t, partner, "203.0.113.3") {
+		t.Error("what was with it is lost")
 	}
 }

@@ -214,7 +214,7 @@ func (a *app) nodeRemoveCommand() *cobra.Command {
 		Long: "From now on nobody admits the node, and it gets no new key. The card says where its feeds end: what it\n" +
 			"published before stays good, what comes after counts nowhere. While entries of it are known to be\n" +
 			"missing here it is refused, because they would be lost; --now does it all the same, for a stolen node.",
-		Example: "  entente node remove 12D3KooWAbCdEf", Args: cobra.ExactArgs(1),
+		Example: "  entente node remove xYbCdEfGh  # the end of its id will do", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var r node.RemovedNodeReport
 			if err := a.ask(cmd.Context(), "POST", "nodes/remove", nil, map[string]any{"node": args[0], "now": now}, &r); err != nil {
@@ -291,7 +291,7 @@ func (a *app) nodeResealCommand() *cobra.Command {
 		Use: "reseal NODE", Short: "Publish again what a removed node published after its last entry that counts",
 		Long: "For what was genuine: run it at a node that holds those entries, after people decided that the removed\n" +
 			"node wrote them and not whoever stole it. Records keep their ids and go to the same readers.",
-		Example: "  entente node reseal 12D3KooWAbCdEf", Args: cobra.ExactArgs(1),
+		Example: "  entente node reseal xYbCdEfGh", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var r struct {
 				Node    string `json:"node"`
