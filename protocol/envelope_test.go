@@ -3,6 +3,9 @@ package protocol
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -136,4 +139,22 @@ func TestMerkle(t *testing.T) {
 			t.Fatal("a cut path verifies")
 		}
 	})
+}
+
+// TestGossipID is the vector of SPEC 25: the id covers topic and bytes.
+func TestGossipID(t *testing.T) {
+	const topic = "/entente/t/1/abcdefghijklmnopqrstuvwxyz234567"
+	data := []byte{1, 2, 3, 4, 5}
+	id := fmt.Sprintf("%x", GossipID(topic, data))
+	spec, err := os.ReadFile("../SPEC.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(id) != 40 || !strings.Contains(string(spec), "is `"+id+"`") {
+		t.Errorf("SPEC.md does not state %s", id)
+	}
+	if GossipID(topic+"x", data) == GossipID(topic, data) || GossipID(topic, data[:4]) == GossipID(topic, data) ||
+		GossipID(topic[:len(topic)-1], append([]byte(topic[len(topic)-1:]), data...)) == GossipID(topic, data) {
+		t.Error("the id does not cover everything, or two places look the same")
+	}
 }

@@ -72,6 +72,13 @@ func (a *app) peersCommand() *cobra.Command {
 						fmt.Sprintf("%d of %d", up, len(p.Nodes)), p.Org.ID.String()})
 				}
 				table(w, rows...)
+				for _, p := range peers {
+					for _, n := range p.Nodes {
+						if n.Problem != "" {
+							fmt.Fprintf(w, "%s of %s: %s\n", n.Node, printable(p.Org.Name), printable(n.Problem))
+						}
+					}
+				}
 			})
 		},
 	}

@@ -54,14 +54,36 @@ var kinds = []struct {
 	{"while erasing", func(w *world, rng *rand.Rand) round { return w.writing(writes[1], rng) }},
 	{"while catching up", (*world).catchingUp},
 	{"while admitting", (*world).admitting},
-	// {"while backing up", (*world).backingUp}: a backup that was acknowledged verifies, and one
-	// that was not is refused or is not there.
+	{"while backing up", (*world).backingUp},
 }
 
 func (w *world) writing(kind work, rng *rand.Rand) round {
 	return round{victim: w.anybody(rng), within: 250 * time.Millisecond, do: func(rng *rand.Rand, stop <-chan struct{}) {
 		for range 3 {
 			kind.do(w.pub, w.ledger, rng)
+		}
+	}}
+}
+
+// backingUp kills the node that is backed up: a backup that was acknowledged is there and
+// verifies, and what else is there verifies too. TestKilledBackup kills restores.
+func (w *world) backingUp(rng *rand.Rand) round {
+	dir := w.t.TempDir()
+	key, file := filepath.Join(dir, "key"), filepath.Join(dir, "node.backup")
+	var made struct{ Recipient string }
+	w.pub.json(&made, "backup", "keygen", "-o", key)
+	acked := false
+	return round{victim: w.pub, within: 150 * time.Millisecond, do: func(_ *rand.Rand, stop <-chan struct{}) {
+		_, err := w.pub.try("backup", "create", "--recipient", made.Recipient, "-o", file)
+		acked = err == nil
+	}, settle: func() {
+		w.t.Helper()
+		_, err := os.Stat(file)
+		if acked && err != nil {
+			w.t.Errorf("a backup that was acknowledged is not there: %v", err)
+		}
+		if err == nil {
+			w.pub.must("backup", "verify", file, "--identity", key)
 		}
 	}}
 }
