@@ -128,7 +128,7 @@ func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
 	switch {
 	case s.network == protocol.NoNetwork:
 		return protocol.AgreementID{}, ErrNoNetwork
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return protocol.AgreementID{}, ErrNoOperationalKey
 	case !slices.Contains(draft.Parties, n.org):
 		return protocol.AgreementID{}, errors.New("this organisation is not a party of the draft")
@@ -144,7 +144,7 @@ func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
 		return protocol.AgreementID{}, err
 	}
 	canonical := protocol.Encode(&draft)
-	sig, err := crypto.SignAgreement(canonical, s.network, n.org, n.keys.Op)
+	sig, err := crypto.SignAgreement(canonical, s.network, n.org, n.op())
 	if err != nil {
 		return protocol.AgreementID{}, err
 	}
@@ -245,7 +245,7 @@ func (n *Node) Countersign(id protocol.AgreementID) error {
 	switch {
 	case a == nil:
 		return fmt.Errorf("no agreement %s was proposed; 'entente agreement inbox' shows those that were", id.Short())
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return ErrNoOperationalKey
 	case !slices.Contains(a.Parties, n.org):
 		return errors.New("this organisation is not a party of the agreement")
@@ -259,7 +259,7 @@ func (n *Node) Countersign(id protocol.AgreementID) error {
 			return err
 		}
 	}
-	sig, err := crypto.SignAgreement(a.Signed.Statement, s.network, n.org, n.keys.Op)
+	sig, err := crypto.SignAgreement(a.Signed.Statement, s.network, n.org, n.op())
 	if err != nil {
 		return err
 	}
@@ -278,7 +278,7 @@ func (n *Node) Reject(id protocol.AgreementID, reason string) error {
 	switch {
 	case a == nil:
 		return fmt.Errorf("no agreement %s was proposed", id.Short())
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return ErrNoOperationalKey
 	case len(a.Missing) == 0:
 		return errors.New("the agreement is countersigned by all; terminate it instead")
@@ -287,7 +287,7 @@ func (n *Node) Reject(id protocol.AgreementID, reason string) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	signed, err := crypto.SignRejection(r, n.keys.Op)
+	signed, err := crypto.SignRejection(r, n.op())
 	if err != nil {
 		return err
 	}
@@ -307,7 +307,7 @@ func (n *Node) Terminate(id protocol.AgreementID, reason string) error {
 	switch {
 	case a == nil:
 		return fmt.Errorf("no agreement %s is known here", id.Short())
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return ErrNoOperationalKey
 	case len(a.terminations) > 0:
 		return errors.New("the agreement is terminated already")
@@ -328,7 +328,7 @@ func (n *Node) Terminate(id protocol.AgreementID, reason string) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	signed, err := crypto.SignTermination(t, n.keys.Op)
+	signed, err := crypto.SignTermination(t, n.op())
 	if err != nil {
 		return err
 	}

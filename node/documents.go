@@ -117,6 +117,11 @@ type publishedDoc struct {
 	Moved []protocol.EntryRef
 }
 
+// end is when the retention of its records ends, Unix milliseconds, if they state one.
+func (d *publishedDoc) end() uint64 { return d.At + uint64(d.RetentionDays)*dayMillis }
+
+const dayMillis = 24 * 3600 * 1000
+
 // withheldDoc is what a publisher answered about keys that this node lacks.
 type withheldDoc struct {
 	_         struct{} `cbor:",toarray"`

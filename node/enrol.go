@@ -99,7 +99,7 @@ func makeLock(dir string, passphrase []byte) (crypto.Lock, error) {
 // that the new machine shows: whoever approves compares them, since a request comes by any
 // way. Approving twice is harmless.
 func (n *Node) ApproveNode(signed *protocol.Signed, words string) (*protocol.Invite, error) {
-	if n.keys.Op == nil {
+	if n.op() == nil {
 		return nil, ErrNoOperationalKey
 	}
 	r, err := crypto.VerifyNodeRequest(signed)
@@ -138,7 +138,7 @@ func (n *Node) ApproveNode(signed *protocol.Signed, words string) (*protocol.Inv
 
 // amendCard signs the next version of the own card.
 func (n *Node) amendCard(change func(c *protocol.Card) error) error {
-	if n.keys.Op == nil {
+	if n.op() == nil {
 		return ErrNoOperationalKey
 	}
 	n.cardMu.Lock()
@@ -157,7 +157,7 @@ func (n *Node) amendCard(change func(c *protocol.Card) error) error {
 	if len(protocol.Encode(&c)) > protocol.MaxCardSize {
 		return protocol.Errorf(protocol.ErrOversize, "the card would have more than %d bytes; remove nodes, or addresses of nodes", protocol.MaxCardSize)
 	}
-	signed, err := crypto.SignCard(&c, n.keys.Op)
+	signed, err := crypto.SignCard(&c, n.op())
 	if err != nil {
 		return fmt.Errorf("signing card: %w", err)
 	}
@@ -228,12 +228,12 @@ func (n *Node) RemoveNode(id protocol.NodeID, now bool) (*RemovedNodeReport, err
 	own := n.OwnCard()
 	e := own.Node(id)
 	switch {
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return nil, ErrNoOperationalKey
 	case e == nil:
 		return nil, fmt.Errorf("node %s is not on the card; 'entente node list' shows those that are: %w", id, ErrNotFound)
 	case id == n.ID():
-		return nil, errors.New("a node does not remove itself: give another node the operational key, and run this there")
+		return nil, errors.New("a node does not remove itself: give another node the operational key with 'entente node promote', and run this there")
 	}
 	feeds, err := n.Feeds()
 	if err != nil {
@@ -271,6 +271,23 @@ func (n *Node) RemoveNode(id protocol.NodeID, now bool) (*RemovedNodeReport, err
 	return rep, n.amendCard(func(c *protocol.Card) error {
 		c.Nodes = slices.DeleteFunc(slices.Clone(c.Nodes), func(x protocol.NodeEntry) bool { return x.Node == id })
 		c.Removed = append(slices.Clone(c.Removed), protocol.RemovedNode{Node: id, Signing: e.Signing, At: uint64(nowMillis()), Heads: rep.Heads, Binding: e.Binding})
+		return nil
+	})
+}
+
+// RenewNode gives a node on the card another year, also one whose time has passed: after a
+// restore, people say so of the nodes that live (SPEC 26).
+func (n *Node) RenewNode(id protocol.NodeID) error {
+	if n.OwnCard().Node(id) == nil {
+		return fmt.Errorf("node %s is not on the card; 'entente node list' shows those that are: %w", id, ErrNotFound)
+	}
+	return n.amendCard(func(c *protocol.Card) error {
+		c.Nodes = slices.Clone(c.Nodes)
+		for i := range c.Nodes {
+			if c.Nodes[i].Node == id {
+				c.Nodes[i].NotAfter = uint64(nowMillis()) + nodeLife
+			}
+		}
 		return nil
 	})
 }

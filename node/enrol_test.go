@@ -230,3 +230,81 @@ func TestI2TwoCardsOfOneOrder(t *testing.T) {
 		t.Error("a later card does not end what two of one order began")
 	}
 }
+
+// TestPromote: where the node with the operational key is lost, the root key gives it to
+// another node; the key so far is worth nothing more, wherever it is.
+func TestPromote(t *testing.T) {
+	ident, err := NewIdentity(InitRequest{Name: "Police", Kind: "police"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := Open(Config{Keys: ident.Keys, Card: &ident.Card})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	partner := testNode(t, "Partner")
+	intoOneNetwork(t, []*Node{first, partner})
+	agree(t, partner, first, protocol.TLPAmber, "*")
+	second := testSibling(t, first)
+	shareSets(t, first, second, partner)
+	shareSets(t, partner, second)
+	compareWith(t, second, first)
+
+	dir := t.TempDir()
+	lock, err := makeLock(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := second.OwnCard().Order
+	if err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: []crypto.RootPrivate{crypto.GenerateRoot()}}); !errors.Is(err, protocol.ErrBadSignature) {
+		t.Errorf("another root key: %v", err)
+	}
+	if _, err := ParseRootFile("next: entente-root-secret:00\n"); err == nil {
+		t.Error("a file without a root key is read")
+	}
+	keys, err := ParseRootFile(string(rootFileText(InitRequest{Name: "Police"}, ident)))
+	if err != nil || second.OwnCard().Order != before || second.op() != nil {
+		t.Fatalf("a refused promotion changed something: %v", err)
+	}
+	if err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: keys}); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, second, first, partner)
+	if first.op() != nil || second.op() == nil {
+		t.Fatal("the operational key is not where it was given to")
+	}
+	if err := first.renewCard(func(*protocol.Card) bool { return true }); err != nil || first.OwnCard().Order != second.OwnCard().Order {
+		t.Errorf("the node that had the key still signs cards: %v", err)
+	}
+	if a := partner.Agreements(); len(a) != 1 || a[0].State != AgreementInForce {
+		t.Error("an agreement that the key so far signed does not stand any more")
+	}
+	if _, err := second.RemoveNode(first.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, second, first, partner)
+	publishList(t, partner, "198.51.100.1\n", amber())
+	carryNew(t, partner, second)
+	carryNew(t, partner, first)
+	if !reads(t, second, "198.51.100.1") || reads(t, first, "198.51.100.1") {
+		t.Error("the organisation does not go on with its other node, and with it alone")
+	}
+	written := Keys{Org: second.org, Host: second.keys.Host, Signing: second.keys.Signing, Identities: second.keys.Identities, Store: second.keys.Store}
+	if err := writeKeys(dir, lock, &written); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := LoadKeys(dir, lock); err != nil || k.Op == nil || k.Op.Public() != second.op().Public() {
+		t.Errorf("the new key is not on disk: %v", err)
+	}
+	signedByIt := agree(t, partner, second, protocol.TLPGreen, "*")
+	if err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: keys, Compromised: true}); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, second, partner)
+	for _, a := range partner.Agreements() {
+		if a.State == AgreementInForce && a.ID == signedByIt {
+			t.Error("what a compromised key signed stands")
+		}
+	}
+}

@@ -171,10 +171,13 @@ func (a *appender) secretWith(org protocol.OrgID) ([32]byte, bool) {
 // card gets none: its nodes get theirs when a fresh one has come. The other nodes of this
 // organisation are always due it.
 func (a *appender) grant(ep *store.Epoch) error {
-	return a.grantTo(ep, append(slices.Clone(ep.Audience), a.n.org))
+	return a.grantTo(ep, append(slices.Clone(ep.Audience), a.n.org), anyNode)
 }
 
-func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID) error {
+func anyNode(protocol.NodeID) bool { return true }
+
+// grantTo is grant for those nodes of orgs that pass.
+func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID, pass func(protocol.NodeID) bool) error {
 	var to []crypto.GrantTo
 	now := uint64(nowMillis())
 	for _, org := range orgs {
@@ -184,7 +187,7 @@ func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID) error {
 			continue
 		}
 		for _, e := range card.Nodes {
-			if e.Node == a.n.ID() || now >= e.NotAfter || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
+			if e.Node == a.n.ID() || now >= e.NotAfter || !pass(e.Node) || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
 				continue
 			}
 			to = append(to, crypto.GrantTo{Secret: secret, Node: e.Node, Recipient: e.Recipient, First: ep.First})

@@ -482,6 +482,10 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 		return err
 	}
 	body.SealedAt = a.sealedAt
+	if doc.RetentionDays > 0 { // what is left of it: a reader counts from when this was sealed
+		left := (max(doc.end(), now+1) - now + dayMillis - 1) / dayMillis
+		body.RetentionDays = min(body.RetentionDays, uint32(left))
+	}
 	h := a.header(protocol.EntryRecords)
 	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
 	if err != nil {
@@ -573,6 +577,11 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	}
 	if err == nil {
 		err = n.st.Update(func(tx *store.Tx) error {
+			if by == n.org {
+				if err := followSurvivors(tx, feed, &e); err != nil {
+					return err
+				}
+			}
 			return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed, Applied: true})
 		})
 	}
@@ -869,7 +878,7 @@ func (n *Node) expireOwn(now uint64) error {
 	s := n.snap.Load()
 	err := n.st.View(func(tx *store.Tx) error {
 		return scanDocs(tx, kindPublished, func(id []byte, d *publishedDoc) error {
-			if d.RetentionDays == 0 || d.Expired || d.At+uint64(d.RetentionDays)*24*3600*1000 > now || len(id) != 40 {
+			if d.RetentionDays == 0 || d.Expired || d.end() > now || len(id) != 40 {
 				return nil
 			}
 			feed, seq := protocol.FeedID(id[:32]), binary.BigEndian.Uint64(id[32:])

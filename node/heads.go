@@ -124,7 +124,7 @@ func (t *headTable) stale(network protocol.NetworkID, signed *protocol.Signed) b
 		return false
 	}
 	old := t.get(h.Origin.FeedID(network))
-	return old != nil && !h.Newer(&old.Head)
+	return old != nil && !h.Newer(&old.Head) && h.Seq <= old.most
 }
 
 func (t *headTable) take(feed protocol.FeedID, h *protocol.Head, signed *protocol.Signed) bool {
@@ -132,7 +132,15 @@ func (t *headTable) take(feed protocol.FeedID, h *protocol.Head, signed *protoco
 	defer t.mu.Unlock()
 	old := t.known[feed]
 	if old != nil && !h.Newer(&old.Head) {
-		return false
+		if h.Seq <= old.most {
+			return false
+		}
+		// It came after a head that counts before it, of a feed that was closed below it: what
+		// it tells of was there all the same.
+		k := *old
+		k.most = h.Seq
+		t.known[feed] = &k
+		return true
 	}
 	if old == nil {
 		same := 0

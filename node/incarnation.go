@@ -125,7 +125,13 @@ func (n *Node) openAnchor(dir string) error {
 			_, err = n.closeFeed(tx, topic, incs[i], why)
 		}
 		if err == nil && len(closed) > 0 {
-			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0], Anchored: a.State() == anchor.Good})
+			var before restoredDoc
+			if _, err := getDoc(tx, kindSetting, []byte("restored"), &before); err != nil {
+				return err
+			}
+			// A journal that was not complete before is not by what happens later.
+			waits := before.At != 0 && !before.Done && !before.Anchored
+			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0], Anchored: a.State() == anchor.Good && !waits})
 		}
 		return err
 	})
@@ -354,6 +360,9 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 	body, doc, _, err := n.ownBody(feed, seq)
 	if err != nil {
 		return err
+	}
+	if doc.RetentionDays > 0 && doc.end() <= uint64(nowMillis()) {
+		return nil // it is about to be erased
 	}
 	var failed error
 	rest, records, err := n.without(body, func(id protocol.RecordID) (gone bool) {

@@ -88,6 +88,9 @@ func Init(r InitRequest) (*Identity, error) {
 			return nil, fmt.Errorf("%s exists already; an organisation is founded once, choose another --dir", path)
 		}
 	}
+	if err := CheckRestored(r.Dir); err != nil {
+		return nil, err
+	}
 	ident, err := NewIdentity(r)
 	if err != nil {
 		return nil, err

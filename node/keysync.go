@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/entente-mesh/entente/node/store"
@@ -27,8 +29,15 @@ func (n *Node) grantLate() error {
 		err := n.append(topic, func(a *appender) error {
 			for _, ep := range a.epochs.all {
 				if orgs := a.dueLate(ep); len(orgs) > 0 {
-					if err := a.grantTo(ep, orgs); err != nil {
+					if err := a.grantTo(ep, orgs, anyNode); err != nil {
 						return err
+					}
+				}
+				for _, q := range n.asked.of(a.feed.ID) {
+					if a.dueAsked(ep, q.node, q.org) {
+						if err := a.grantTo(ep, []protocol.OrgID{q.org}, func(id protocol.NodeID) bool { return id == q.node }); err != nil {
+							return err
+						}
 					}
 				}
 			}
@@ -40,6 +49,59 @@ func (n *Node) grantLate() error {
 	}
 	return nil
 }
+
+// keyRequests are the nodes that asked for the keys of own feeds, in memory: who does not get
+// an answer asks again.
+type keyRequests struct {
+	mu    sync.Mutex
+	feeds map[protocol.FeedID]map[protocol.NodeID]protocol.OrgID
+}
+
+// add notes that a node asked. It is called for nodes on the cards of members alone, and for
+// own feeds, so there are not many.
+func (k *keyRequests) add(feed protocol.FeedID, node protocol.NodeID, org protocol.OrgID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.feeds == nil {
+		k.feeds = map[protocol.FeedID]map[protocol.NodeID]protocol.OrgID{}
+	}
+	if k.feeds[feed] == nil {
+		k.feeds[feed] = map[protocol.NodeID]protocol.OrgID{}
+	}
+	k.feeds[feed][node] = org
+}
+
+type keyRequest struct {
+	node protocol.NodeID
+	org  protocol.OrgID
+}
+
+// of returns the nodes that asked about a feed, in one order.
+func (k *keyRequests) of(feed protocol.FeedID) (out []keyRequest) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for node, org := range k.feeds[feed] {
+		out = append(out, keyRequest{node, org})
+	}
+	slices.SortFunc(out, func(a, b keyRequest) int { return bytes.Compare(a.node[:], b.node[:]) })
+	return out
+}
+
+// maxAskedGrants is how many nodes, for each organisation of its audience, an epoch that is
+// not used any more is handed out to on request: an organisation that puts one node after the
+// other on its card must not make a feed grow without end.
+const maxAskedGrants = 2 * protocol.MaxNodes
+
+// dueAsked reports whether a node that asked for it is due the key of an epoch that holds
+// something and goes to nobody by itself any more: its organisation was in the audience, and
+// may have given it to other nodes than this one. A node that was restored from a backup, or
+// is the only one left, has no sibling to ask.
+func (a *appender) dueAsked(ep *store.Epoch, node protocol.NodeID, org protocol.OrgID) bool {
+	card := a.snap.cards[org]
+	return ep.Used > 0 && (ep.Retired || a.overGranted(ep)) && slices.Contains(ep.Audience, org) && card != nil && card.Node(node) != nil && roomToAsk(ep)
+}
+
+func roomToAsk(ep *store.Epoch) bool { return len(ep.Granted) < maxAskedGrants*len(ep.Audience) }
 
 // hasFeed reports whether this node appended anything in a topic.
 func (n *Node) hasFeed(s *snapshot, topic string) (has bool) {
@@ -53,21 +115,22 @@ func (n *Node) hasFeed(s *snapshot, topic string) (has bool) {
 
 // dueLate lists the organisations that are due the key of an epoch that holds something. A
 // key that is not used any more goes to those that never got it; what a node added later
-// needs of old keys, its siblings give it.
+// needs of old keys, its siblings give it, or it asks for it (dueAsked).
 func (a *appender) dueLate(ep *store.Epoch) (orgs []protocol.OrgID) {
-	if ep.Used == 0 || !ep.Retired && a.overGranted(ep) {
+	if ep.Used == 0 {
 		return nil
 	}
+	retired := ep.Retired || a.overGranted(ep) // as it will be before it is used again
 	for _, org := range append(slices.Clone(ep.Audience), a.n.org) {
 		card := a.snap.cards[org]
 		if card == nil {
 			continue
 		}
-		if org == a.n.org && (ep.Retired || len(card.Nodes) < 2) {
+		if org == a.n.org && (retired || len(card.Nodes) < 2) {
 			continue // siblings have it from the comparison with this node
 		}
 		got := slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return card.Node(g.Node) != nil })
-		if !ep.Retired || !got {
+		if !retired || !got {
 			orgs = append(orgs, org)
 		}
 	}
@@ -80,12 +143,17 @@ func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed proto
 	s := n.snap.Load()
 	var set *epochSet
 	var own bool
+	var origin protocol.Origin
+	var inUse incarnationDoc
 	err := n.st.View(func(tx *store.Tx) error {
 		f, err := tx.Feed(feed)
 		if err != nil || f == nil {
 			return err
 		}
-		own = f.Origin.Signing == n.keys.Signing.Public()
+		own, origin = f.Origin.Signing == n.keys.Signing.Public(), f.Origin
+		if _, err := getDoc(tx, kindFeedNumber, origin.Topic[:], &inUse); err != nil {
+			return err
+		}
 		set, err = loadEpochs(tx, feed)
 		return err
 	})
@@ -99,15 +167,19 @@ func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed proto
 			continue
 		}
 		reason := protocol.WithheldSoon
-		if _, ok := a.secretWith(org); !ok {
+		if inUse.Incarnation != origin.Incarnation {
+			reason = protocol.WithheldClosed
+		} else if _, ok := a.secretWith(org); !ok {
 			reason = protocol.WithheldNoAgreement
 		} else if !s.grantable(org, uint64(nowMillis())) {
 			reason = protocol.WithheldStaleCard
+		} else if ep.Retired && !roomToAsk(ep) {
+			reason = protocol.WithheldNodes
 		}
 		count[reason] += ep.Used
 	}
 	var out []protocol.Withheld
-	for _, reason := range []string{protocol.WithheldNoAgreement, protocol.WithheldSoon, protocol.WithheldStaleCard} {
+	for _, reason := range []string{protocol.WithheldClosed, protocol.WithheldNodes, protocol.WithheldNoAgreement, protocol.WithheldSoon, protocol.WithheldStaleCard} {
 		if c := count[reason]; c > 0 {
 			out = append(out, protocol.Withheld{Envelopes: c, Reason: reason})
 		}
@@ -127,6 +199,7 @@ func (n *Node) serveKeys(remote protocol.NodeID, org protocol.OrgID, m *protocol
 	}
 	for _, w := range list {
 		if w.Reason == protocol.WithheldSoon {
+			n.asked.add(protocol.FeedID(m.Hashes[0]), remote, org)
 			if net := n.net.Load(); net != nil {
 				net.wake() // grants what is due
 			}

@@ -21,7 +21,7 @@ var ErrNoNetwork = errors.New("this node is in no network yet; run 'entente netw
 
 // CreateNetwork founds a network of which this organisation is founder and steward.
 func (n *Node) CreateNetwork(name string) (protocol.NetworkID, error) {
-	if n.keys.Op == nil {
+	if n.op() == nil {
 		return protocol.NoNetwork, ErrNoOperationalKey
 	}
 	if id := n.snap.Load().network; id != protocol.NoNetwork {
@@ -33,7 +33,7 @@ func (n *Node) CreateNetwork(name string) (protocol.NetworkID, error) {
 		return protocol.NoNetwork, err
 	}
 	id := g.ID()
-	genesis, err := crypto.SignStatement(protocol.StatementGenesis, protocol.Encode(g), protocol.NoNetwork, n.org, n.keys.Op)
+	genesis, err := crypto.SignStatement(protocol.StatementGenesis, protocol.Encode(g), protocol.NoNetwork, n.org, n.op())
 	if err != nil {
 		return id, err
 	}
@@ -62,7 +62,7 @@ func (n *Node) shareSecret(network protocol.NetworkID, period uint32, secret [32
 		}
 		ts.Shares = append(ts.Shares, protocol.SecretShare{Node: e.Node, Sealed: sealed})
 	}
-	st, err := crypto.SignStatement(protocol.StatementTopicSecret, protocol.Encode(ts), network, n.org, n.keys.Op)
+	st, err := crypto.SignStatement(protocol.StatementTopicSecret, protocol.Encode(ts), network, n.org, n.op())
 	return &st, err
 }
 
@@ -85,7 +85,7 @@ func (n *Node) Invite(signed *protocol.SignedCard, validFor time.Duration) (*pro
 	switch {
 	case s.genesis == nil:
 		return nil, ErrNoNetwork
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return nil, ErrNoOperationalKey
 	}
 	card, err := crypto.VerifyCard(signed)
@@ -105,7 +105,7 @@ func (n *Node) Invite(signed *protocol.SignedCard, validFor time.Duration) (*pro
 	if err := sp.Validate(); err != nil {
 		return nil, err
 	}
-	sponsorship, err := crypto.SignStatement(protocol.StatementSponsorship, protocol.Encode(sp), s.network, n.org, n.keys.Op)
+	sponsorship, err := crypto.SignStatement(protocol.StatementSponsorship, protocol.Encode(sp), s.network, n.org, n.op())
 	if err != nil {
 		return nil, err
 	}
@@ -390,7 +390,7 @@ func (n *Node) RemoveMember(org protocol.OrgID, reason string) error {
 	switch {
 	case s.genesis == nil:
 		return ErrNoNetwork
-	case n.keys.Op == nil:
+	case n.op() == nil:
 		return ErrNoOperationalKey
 	case !slices.Contains(s.genesis.Stewards, n.org):
 		return errors.New("only a steward of the network may remove a member")
@@ -403,7 +403,7 @@ func (n *Node) RemoveMember(org protocol.OrgID, reason string) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	st, err := crypto.SignStatement(protocol.StatementRemoval, protocol.Encode(r), s.network, n.org, n.keys.Op)
+	st, err := crypto.SignStatement(protocol.StatementRemoval, protocol.Encode(r), s.network, n.org, n.op())
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ type Metrics struct {
 	Connected  int
 	Members    int
 	Agreements int
+	OwnNodes   int       // other nodes of this organisation
+	OwnUp      int       // of them, connected now
+	OwnSame    int       // of them, held nothing that is lacking here when they were last compared with
 	CardEnds   time.Time // when the own card ceases to be fresh; zero if there is none
 	Records    uint64    // readable
 	OnlyHere   uint64    // own entries of which nobody else signed to hold a copy
@@ -48,6 +51,18 @@ func (n *Node) Metrics() (Metrics, error) {
 	}
 	if net := n.net.Load(); net != nil {
 		m.Connected = len(net.mesh.Peers())
+	}
+	for _, o := range n.OwnNodes() {
+		if o.This || o.Removed != nil {
+			continue
+		}
+		m.OwnNodes++
+		if o.Connected {
+			m.OwnUp++
+		}
+		if o.Same {
+			m.OwnSame++
+		}
 	}
 	if card := s.cards[n.org]; card != nil {
 		m.CardEnds = time.UnixMilli(int64(card.FreshUntil))
@@ -83,7 +98,7 @@ func (n *Node) Metrics() (Metrics, error) {
 		t.Feeds++
 		t.Held += f.Held
 		t.Missing += f.Missing
-		t.Awaiting += uint64(f.Awaiting)
+		t.Awaiting += uint64(f.Awaiting + f.Unjudged)
 		t.Pending = pending[name]
 		if f.Missing > 0 {
 			t.Gaps++
@@ -113,6 +128,9 @@ func (n *Node) Ready() []string {
 		reasons = append(reasons, ErrNoNetwork.Error())
 	} else if !n.Online() {
 		reasons = append(reasons, "the node is not on the network")
+	}
+	if err := n.Enrolled(); err != nil {
+		reasons = append(reasons, err.Error())
 	}
 	if err := n.usable(); err != nil {
 		reasons = append(reasons, err.Error())

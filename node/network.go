@@ -335,7 +335,7 @@ func (net *network) keepState(ctx context.Context) {
 		if err := net.renewCard(); err != nil {
 			net.n.log.Error("renewing the own card failed", "err", err)
 		}
-		if err := errors.Join(net.n.sendLetters(), net.n.grantLate(), net.n.resealForked(ctx)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(net.n.sendLetters(), net.n.grantLate(), net.n.moveLate(ctx), net.n.resealForked(ctx)); err != nil && ctx.Err() == nil {
 			net.n.log.Error("sending letters, handing out keys, or sealing anew what a fork made void, failed", "err", err)
 		}
 		select {
@@ -400,7 +400,7 @@ func (net *network) renewCard() error {
 	if len(addrs) > protocol.MaxAddrs {
 		addrs = addrs[:protocol.MaxAddrs]
 	}
-	if net.n.keys.Op == nil {
+	if net.n.op() == nil {
 		return net.n.noteAddrs(addrs)
 	}
 	now := uint64(nowMillis())
@@ -416,12 +416,21 @@ func (net *network) renewCard() error {
 			if a, ok := listens[e.Node]; ok && !slices.Equal(e.Addrs, a) {
 				e.Addrs, changed = a, true
 			}
-			if e.NotAfter < now+nodeLife/2 {
-				e.NotAfter, changed = now+nodeLife, true
-			}
+			changed = prolong(e, net.n.ID(), now) || changed
 		}
 		return changed
 	})
+}
+
+// prolong gives a node on the card another year when half of its time is over. One whose time
+// has passed stays as it is: it was ended, when a node was restored in its place, and is not to
+// come back by itself.
+func prolong(e *protocol.NodeEntry, self protocol.NodeID, now uint64) bool {
+	if e.NotAfter >= now+nodeLife/2 || e.NotAfter <= now && e.Node != self {
+		return false
+	}
+	e.NotAfter = now + nodeLife
+	return true
 }
 
 // noteAddrs tells the sibling that signs the card where this node listens.

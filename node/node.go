@@ -33,9 +33,10 @@ type Config struct {
 	HeadEvery   time.Duration        // 0: DefaultHeadEvery
 	// Anchor is the directory that must not go back in time with Dir (see package anchor);
 	// empty: Dir with ".anchor" added, or none if Dir is empty.
-	Anchor    string
-	DiskLimit int64 // bytes that the data directory may take; 0: no limit
-	OrgQuota  int64 // bytes of entries held of one organisation with which no agreement was signed; 0: DefaultOrgQuota
+	Anchor       string
+	DiskLimit    int64 // bytes that the data directory may take; 0: no limit
+	OrgQuota     int64 // bytes of entries held of one organisation with which no agreement was signed; 0: DefaultOrgQuota
+	PartnerQuota int64 // bytes of entries held of one organisation with which one was signed; 0: DefaultPartnerQuota
 	// Disk, in a simulation, is what Dir and Anchor are on; without Anchor there is none then.
 	Disk *disk.Disk
 	// AcceptRestored shows and serves a store that went back in time although it is not known
@@ -89,6 +90,8 @@ type Node struct {
 
 	cache *policy.Cache
 
+	asked keyRequests
+
 	// gate is the gate in; run while the node is online, or called directly.
 	gate *gate
 
@@ -114,12 +117,18 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.OrgQuota == 0 {
 		cfg.OrgQuota = DefaultOrgQuota
 	}
+	if cfg.PartnerQuota == 0 {
+		cfg.PartnerQuota = DefaultPartnerQuota
+	}
 	if cfg.HeadEvery == 0 {
 		cfg.HeadEvery = DefaultHeadEvery
 	}
 	dir := cfg.Dir
 	if dir != "" {
-		dir = filepath.Join(dir, "store")
+		if err := CheckRestored(dir); err != nil && cfg.Disk == nil {
+			return nil, err
+		}
+		dir = filepath.Join(dir, storeDir)
 	}
 	st, err := store.Open(store.Config{Dir: dir, Key: cfg.Keys.Store, Log: cfg.Log, Disk: cfg.Disk})
 	if err != nil {
@@ -142,7 +151,7 @@ func Open(cfg Config) (*Node, error) {
 		err = n.putOwnCard(cfg.Card)
 	}
 	if cfg.Anchor == "" && cfg.Dir != "" && cfg.Disk == nil {
-		cfg.Anchor = strings.TrimRight(cfg.Dir, string(filepath.Separator)) + ".anchor"
+		cfg.Anchor = anchorOf(cfg.Dir)
 	}
 	for _, step := range []func() error{
 		func() error {
@@ -162,6 +171,14 @@ func Open(cfg Config) (*Node, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// storeDir is where the store is in a data directory.
+const storeDir = "store"
+
+// anchorOf returns where the anchor of a data directory is, if nobody says otherwise.
+func anchorOf(dir string) string {
+	return strings.TrimRight(dir, string(filepath.Separator)) + ".anchor"
 }
 
 // Close closes the store and the anchor. Run must have returned.
@@ -238,7 +255,7 @@ func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	n.cardMu.Lock()
 	defer n.cardMu.Unlock()
 	own := n.OwnCard()
-	if own == nil || n.keys.Op == nil {
+	if own == nil || n.op() == nil {
 		return nil
 	}
 	c := own.Card
@@ -248,7 +265,7 @@ func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	}
 	c.Serial++
 	c.Issued, c.FreshUntil = now, now+CardLife
-	signed, err := crypto.SignCard(&c, n.keys.Op)
+	signed, err := crypto.SignCard(&c, n.op())
 	if err != nil {
 		return fmt.Errorf("signing card: %w", err)
 	}

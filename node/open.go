@@ -42,6 +42,7 @@ type outcome struct {
 	block       *corpus.Block
 	quarantined []quarantineDoc
 	withdraw    *protocol.WithdrawBody
+	published   *publishedDoc // of an entry that another node of this organisation published
 }
 
 // open goes on with a feed from where it was opened to. With again it first goes through
@@ -388,6 +389,9 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 			Expires: expiresAt(body.SealedAt, body.RetentionDays, rec.Handling.RetentionDays, d.Retention)})
 	}
 	r.records += len(o.block.Records)
+	if r.publisher == r.n.org && !r.own && r.n.answersFor(r.s, &r.feed.Origin) {
+		o.published = r.adopt(env, topic, &body)
+	}
 	return nil
 }
 
@@ -470,6 +474,9 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 					return err
 				}
 			}
+		}
+		if err := keepAdopted(tx, place, o.published); err != nil {
+			return err
 		}
 		for _, q := range o.quarantined {
 			if err := putDoc(tx, kindQuarantine, append(place, be64(uint64(q.Index))...), &q); err != nil {

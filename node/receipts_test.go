@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -143,7 +144,7 @@ func TestI6QuotaCountsOverAllFeeds(t *testing.T) {
 					t.Errorf("the validator says %v", err)
 				}
 			}
-			// A partner's share is not bounded like a stranger's.
+			// A partner's share is another than a stranger's.
 			if a, err := reader.gate.admit([]*crypto.VerifiedEnvelope{e}); err != nil || a.Refused != nil {
 				t.Fatalf("%+v, %v", a, err)
 			}
@@ -154,6 +155,20 @@ func TestI6QuotaCountsOverAllFeeds(t *testing.T) {
 	}
 	if st, err := relay.Status(); err != nil || st.Disk.OverQuota != 10 {
 		t.Errorf("status is %+v, %v", st.Disk, err)
+	}
+	// It has one, too: a partner may be taken over. Nobody is told that it holds everything.
+	reader.cfg.PartnerQuota = 20 << 10
+	o := protocol.Origin{Signing: author.keys.Signing.Public(), Incarnation: 9, Topic: protocol.NewTopicID(network, "c2")}
+	e, err := crypto.SignEnvelope(network, o, protocol.EntryRecords, 1, protocol.Hash{}, make([]byte, 9000), author.keys.Signing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := reader.gate.admit([]*crypto.VerifiedEnvelope{e}); err != nil || !errors.Is(a.Refused, errQuota) {
+		t.Errorf("a partner beyond its share: %+v, %v", a, err)
+	}
+	st, err := reader.Status()
+	if err != nil || !slices.ContainsFunc(st.Problems, func(p Problem) bool { return strings.Contains(p.Text, "Author has used") }) {
+		t.Errorf("nobody is told of a partner's share: %+v, %v", st.Problems, err)
 	}
 }
 

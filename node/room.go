@@ -21,6 +21,10 @@ import (
 // and nodes if no agreement was ever signed with it: what is held of it is held for others.
 const DefaultOrgQuota = 8 << 30
 
+// DefaultPartnerQuota is the same for organisations with which one was signed: what they send
+// may be for this organisation, and a partner may be taken over all the same.
+const DefaultPartnerQuota = 64 << 30
+
 // room keeps disk and shares within their bounds.
 type room struct {
 	mu    sync.RWMutex
@@ -72,16 +76,37 @@ func (n *Node) diskStatus() DiskStatus {
 // inQuota checks that an organisation has room for more bytes. Quotas count over all its
 // feeds: a feed costs its author nothing.
 func (n *Node) inQuota(s *snapshot, org protocol.OrgID, more int64) error {
-	if org == n.org || s.agreed(n.org, org) {
+	if org == n.org {
 		return nil
 	}
 	n.room.mu.RLock()
 	used := n.room.bytes[org]
 	n.room.mu.RUnlock()
-	if used+more > n.cfg.OrgQuota {
-		return fmt.Errorf("%w: %s has used up its share of %d MiB here", errQuota, s.name(org), n.cfg.OrgQuota>>20)
+	if quota := n.quota(s, org); used+more > quota {
+		return fmt.Errorf("%w: %s has used up its share of %d MiB here", errQuota, s.name(org), quota>>20)
 	}
 	return nil
+}
+
+// quota returns the bytes of entries that are held of another organisation.
+func (n *Node) quota(s *snapshot, org protocol.OrgID) int64 {
+	if s.agreed(n.org, org) {
+		return n.cfg.PartnerQuota
+	}
+	return n.cfg.OrgQuota
+}
+
+// shares lists the organisations that have used most of their share, in words.
+func (n *Node) shares(s *snapshot) (out []string) {
+	n.room.mu.RLock()
+	defer n.room.mu.RUnlock()
+	for org, used := range n.room.bytes {
+		if quota := n.quota(s, org); org != n.org && used > quota/10*9 {
+			out = append(out, fmt.Sprintf("%s has used %d of its %d MiB", s.name(org), used>>20, quota>>20))
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // errQuota is nobody's fault who passes an entry on.

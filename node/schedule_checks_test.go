@@ -126,7 +126,7 @@ func (w *scheduled) checkComplete(m *member) {
 				if err != nil || has {
 					continue
 				}
-				if tomb, err := tx.Erased(f.Feed, seq); err == nil && tomb == nil {
+				if tomb, err := tx.Erased(f.Feed, seq); err == nil && tomb == nil && !m.gaveUp(tx, f.Feed, w.byNode(f.Node), seq) {
 					w.fail("I3: %s calls a feed of %s complete and has no body of entry %d", m.name, f.Org.Name, seq)
 				}
 			}
@@ -160,6 +160,18 @@ func (w *scheduled) heal() {
 			if i != j && a.n != nil && b.n != nil {
 				asks[[2]int{i, j}] = !oneWay || w.rng.IntN(3) > 0
 			}
+		}
+	}
+	if oneWay {
+		w.did["networks healed in one direction"]++
+	}
+	if !hostileUp {
+		w.did["networks healed without the liar"]++
+	}
+	for _, m := range w.members {
+		if m.n != nil {
+			w.renew(m)
+			w.lookAnew(m)
 		}
 	}
 	w.logf("the faults stop; in one direction for ever: %v, the hostile one runs: %v", oneWay, hostileUp)
@@ -206,6 +218,61 @@ func (w *scheduled) heal() {
 		last = now
 	}
 	w.checkArrived(asks)
+	for _, m := range w.members {
+		if m.n != nil {
+			w.countFeeds(m)
+			w.letExpire(m)
+		}
+	}
+}
+
+// countFeeds counts what became of feeds.
+func (w *scheduled) countFeeds(m *member) {
+	m.n.st.View(func(tx *store.Tx) error {
+		err := tx.Feeds(func(f *store.Feed) error {
+			if f.Frozen != 0 {
+				w.did["feeds frozen by a proof"]++
+			}
+			return nil
+		})
+		return errors.Join(err, scanDocs(tx, kindFeedNumber, func(_ []byte, inc *incarnationDoc) error {
+			w.did["own feeds closed"] += len(inc.Closed)
+			return nil
+		}))
+	})
+}
+
+// byNode finds a member by its node.
+func (w *scheduled) byNode(id protocol.NodeID) *member {
+	for _, m := range w.members {
+		if m.keys.Host.Public() == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// bodiesReach reports whether a node can learn of what another published from nodes that
+// gave none of it up.
+func (w *scheduled) bodiesReach(asks map[[2]int]bool, from, author *member) bool {
+	seen := map[*member]bool{from: true}
+	for list := []*member{from}; len(list) > 0; {
+		m := list[0]
+		list = list[1:]
+		if m == author {
+			return true
+		}
+		if m != from && m.evicted[author] {
+			continue
+		}
+		for _, o := range w.members {
+			if !seen[o] && o.n != nil && asks[[2]int{m.index, o.index}] && !shownNothing(o) {
+				seen[o] = true
+				list = append(list, o)
+			}
+		}
+	}
+	return false
 }
 
 // state is where everybody stands.
@@ -261,6 +328,9 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 				w.fail("I5: %s shows %s at the end, which %s erased", m.name, v, f.by.name)
 			case f.erased > 0 || w.expired(f) || !f.acked || f.lost || m.gone[v] || m.perhaps[v] || !f.to[m] || f.by.rolled:
 			case f.by == m && m.behind:
+			case !w.bodiesReach(asks, m, f.by): // by way of those only who do not hold it any more
+			case stale(f.by, m): // no key goes out against a card that is not fresh, or contradicted
+			case f.late[m] && f.away: // its publisher lost the key that it had not handed out yet
 			case f.by != m && w.ended[[2]int{f.by.index, m.index}]:
 			case !ok:
 				w.fail("I1: %s does not show %s, which %s published for it%s", m.name, v, f.by.name, w.states(m, f))

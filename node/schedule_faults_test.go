@@ -27,8 +27,10 @@ const (
 func (w *scheduled) send(p *packet) {
 	switch w.rng.IntN(6) {
 	case 0, 1: // lost
+		w.did["messages lost"]++
 	case 2:
 		w.packets = append(w.packets, p, p)
+		w.did["messages doubled"]++
 	default:
 		w.packets = append(w.packets, p)
 	}
@@ -94,6 +96,7 @@ func (w *scheduled) powerFails(m *member) {
 
 func (w *scheduled) kill(m *member) {
 	w.logf("kill %s", m.name)
+	w.did["kills"]++
 	w.down(m)
 }
 
@@ -132,6 +135,11 @@ func (w *scheduled) restore(m *member) {
 				f.erased = 1 // whether the others heard of it in time is not known here
 			}
 		}
+	}
+	if m.rolled {
+		w.did["restores of data and anchor"]++
+	} else {
+		w.did["restores"]++
 	}
 	w.logf("restore %s to step %d, anchor too: %v", m.name, b.at, m.rolled)
 	for _, f := range w.facts {
@@ -174,10 +182,12 @@ func (w *scheduled) spoil(a *protocol.SyncMessage) {
 	}
 	switch which {
 	case 0: // claims heads that it does not have
+		w.did["heads claimed by a liar"]++
 		for i := range a.Frontier {
 			a.Frontier[i].Seq += uint64(1 + w.rng.IntN(3))
 		}
 	case 1: // serves headers instead of bodies
+		w.did["bodies left out by a liar"]++
 		for i, raw := range a.Envelopes {
 			if env, err := crypto.VerifyEntry(w.members[0].network(), raw); err == nil {
 				a.Envelopes[i] = env.Stripped().Raw
@@ -197,6 +207,7 @@ func (w *scheduled) lie(*member) {
 		var e protocol.Envelope
 		if protocol.Decode(raw, protocol.MaxEnvelopeSize, &e) == nil {
 			w.packets = append(w.packets, &packet{to: w.members[w.rng.IntN(len(w.members))], topic: e.Origin.Topic, raw: raw})
+			w.did["old messages again"]++
 		}
 		return
 	}
@@ -225,6 +236,7 @@ func (w *scheduled) lie(*member) {
 			}
 		}
 	}
+	w.did["histories forked by a liar"]++
 	w.logf("%s signs two entries %d", m.name, f.Seq+1)
 }
 
@@ -265,5 +277,13 @@ func (w *scheduled) deleteKeys(m *member, which func(k string) bool) {
 	}
 }
 
-// exercises is what a run of many schedules must have exercised.
-var exercises = []string{}
+// exercises is what a run of many schedules must have done.
+var exercises = []string{"records published", "records withdrawn", "records erased", "records erased by a reader", "records past their retention",
+	"agreements ended", "cards renewed", "messages of gossip", "messages lost", "messages doubled", "old messages again",
+	"comparisons", "comparisons cut off", "kills", "restores", "restores of data and anchor",
+	"power cuts while it starts", "power cuts while it publishes", "power cuts while it erases", "power cuts while it withdraws", "power cuts while it takes",
+	"power cuts while it hears", "power cuts while it lets", "power cuts while it ends", "power cuts while it makes",
+	"bodies left out by a liar", "heads claimed by a liar", "histories forked by a liar", "feeds frozen by a proof", "own feeds closed",
+	"records not for who has no fresh card", "records whose keys wait for a fresh card", "keys handed out late",
+	"keys withheld: stale-card", "bodies evicted",
+	"networks healed in one direction", "networks healed without the liar"}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/reconcile"
@@ -66,7 +65,7 @@ func (w *scheduled) publish(m *member) {
 		w.values++
 		v := fmt.Sprintf("203.%d.%d.%d", m.index, w.values/200, 1+w.values%200)
 		fmt.Fprintln(&list, v)
-		fa := &fact{value: v, by: m, to: map[*member]bool{m: true}, at: w.step, days: int(f.RetentionDays), sealed: nowMillis()}
+		fa := &fact{value: v, by: m, to: map[*member]bool{m: true}, late: map[*member]bool{}, at: w.step, days: int(f.RetentionDays), sealed: nowMillis()}
 		for _, i := range readers {
 			if i != narrow {
 				fa.to[w.members[i]] = true
@@ -74,6 +73,12 @@ func (w *scheduled) publish(m *member) {
 		}
 		w.facts[v] = fa
 		facts = append(facts, fa)
+	}
+	var doubtful []int // no fresh card of them is known: they may have to wait, or not be meant
+	for _, i := range readers {
+		if i != narrow && stale(m, w.members[i]) {
+			doubtful = append(doubtful, i)
+		}
 	}
 	items := readList(w.t, list.String())
 	w.do(fmt.Sprintf("%s publishes %s", m.name, strings.Join(strings.Fields(list.String()), " ")), func() error {
@@ -84,6 +89,17 @@ func (w *scheduled) publish(m *member) {
 		for i, fa := range facts {
 			fa.acked, fa.id = true, rec.Records[i]
 			fa.feed, fa.seq = rec.Feed, rec.To
+			for _, i := range doubtful {
+				meant := slices.ContainsFunc(rec.Plan.Orgs, func(o PlanOrg) bool { return o.Org == w.members[i].keys.Org && o.Records > 0 })
+				if !meant {
+					delete(fa.to, w.members[i])
+					w.did["records not for who has no fresh card"]++
+				} else {
+					fa.late[w.members[i]] = true
+					w.did["records whose keys wait for a fresh card"]++
+				}
+			}
+			w.did["records published"]++
 		}
 		return nil
 	})
@@ -112,7 +128,9 @@ func (w *scheduled) withdraw(m *member) {
 	}
 	w.do(m.name+" withdraws "+f.value, func() error {
 		err := m.n.Withdraw(context.Background(), []protocol.RecordID{f.id}, "wrong")
-		f.retract = err == nil
+		if f.retract = err == nil; f.retract {
+			w.did["records withdrawn"]++
+		}
 		return err
 	})
 }
@@ -137,6 +155,7 @@ func (w *scheduled) erase(m *member) {
 		return err
 	}) {
 		f.erased = 2
+		w.did["records erased"]++
 		m.gone[f.value] = true
 		w.noteErase(m, f, before)
 		w.moveSurvivors(m, f, true)
@@ -153,6 +172,7 @@ func (w *scheduled) moveSurvivors(m *member, gone *fact, done bool) {
 			continue
 		}
 		f.at = w.step
+		f.resealed = true
 		if done {
 			for _, h := range m.ownHeads() {
 				if h.Origin.Topic == protocol.NewTopicID(m.network(), "c2") && h.Seq > 0 && m.appendsTo(h) {
@@ -185,13 +205,13 @@ func (w *scheduled) eraseLocally(m *member) {
 		return err
 	}) {
 		m.gone[f.value] = true
+		w.did["records erased by a reader"]++
+		for _, o := range w.facts { // the body that it shared with others went with it
+			if o.by == f.by && o.feed == f.feed && o.seq == f.seq && o.away && !w.held(o) {
+				o.lost = true
+			}
+		}
 	}
-}
-
-// pass lets time go by, and a node erase what is past its retention.
-func (w *scheduled) pass(m *member) {
-	time.Sleep(time.Duration(w.rng.IntN(12*60)) * time.Minute)
-	w.do(m.name+" lets records expire", func() error { return m.n.expire() })
 }
 
 // keep does what a running node does from time to time.
@@ -199,7 +219,7 @@ func (w *scheduled) keep(m *member) { w.keepState(m) }
 
 func (w *scheduled) keepState(m *member) bool {
 	return w.do(m.name+" looks after its state", func() error {
-		err := errors.Join(m.n.sendLetters(), m.n.grantLate(), m.n.resealForked(context.Background()))
+		err := errors.Join(m.n.sendLetters(), w.handOut(m), m.n.moveLate(context.Background()), m.n.resealForked(context.Background()))
 		if err == nil {
 			err = errors.Join(m.n.gate.reopenEarly(), m.n.gate.drain())
 		}
@@ -215,6 +235,7 @@ func (w *scheduled) endAgreement(m *member) {
 			continue
 		}
 		w.ended[e] = true
+		w.did["agreements ended"]++
 		w.over[e] = w.do(fmt.Sprintf("%s ends its agreement with %s", m.name, w.members[i].name), func() error { return m.n.Terminate(id, "test") })
 		return
 	}
@@ -272,6 +293,7 @@ func (w *scheduled) deliver(*member) {
 	if p.to.n == nil {
 		return
 	}
+	w.did["messages of gossip"]++
 	n := p.to.n
 	if p.notice {
 		m, err := n.readNotice(p.raw)
@@ -367,14 +389,17 @@ func (w *scheduled) advance(c *comparison, faults bool) (over, done bool) {
 	if f.Err != nil || f.Done != nil {
 		if f.Err != nil {
 			w.logf("%s and %s: %v", c.a.name, c.b.name, f.Err)
+			w.did["comparisons refused"]++
 			return true, false
 		}
+		w.did["comparisons"]++
 		w.do(fmt.Sprintf("%s has compared with %s", c.a.name, c.b.name), func() error { return c.a.n.heardErasures(c.b.keys.Org) })
 		return true, true
 	}
 	if f.Ask != nil && c.answer == nil {
 		if c.b.n == nil || faults && w.rng.IntN(25) == 0 {
 			w.logf("%s does not hear from %s", c.a.name, c.b.name)
+			w.did["comparisons cut off"]++
 			return true, false
 		}
 		times := 1

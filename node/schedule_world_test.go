@@ -33,6 +33,7 @@ type member struct {
 	out     map[protocol.FeedID]uint64 // entries announced
 	seen    map[protocol.FeedID]uint64 // what signed heads of honest authors told it
 	gone    map[string]bool            // erased here, whatever happens
+	evicted map[*member]bool           // authors of whose bodies it gave up some
 	perhaps map[string]bool            // erased here or not: the power failed meanwhile
 	told    int                        // steps of its disk when its news were announced
 	checked int                        // and when it was looked at
@@ -45,22 +46,24 @@ type backup struct {
 
 // fact is a record as its publisher meant it.
 type fact struct {
-	value   string
-	id      protocol.RecordID
-	by      *member
-	to      map[*member]bool
-	acked   bool
-	at      int // step
-	sealed  int64
-	days    int
-	erased  int // 0, 1: perhaps, 2: acknowledged
-	by2     []protocol.Hash
-	retract bool
-	feed    protocol.FeedID
-	seq     uint64
-	moved   bool // sealed anew, there
-	away    bool // its publisher was restored from before it
-	lost    bool // and nobody else had it
+	value    string
+	id       protocol.RecordID
+	by       *member
+	to       map[*member]bool
+	acked    bool
+	at       int // step
+	sealed   int64
+	days     int
+	erased   int // 0, 1: perhaps, 2: acknowledged
+	by2      []protocol.Hash
+	retract  bool
+	feed     protocol.FeedID
+	seq      uint64
+	late     map[*member]bool // whose key waited for a fresh card
+	moved    bool             // sealed anew, there
+	resealed bool             // or perhaps sealed anew
+	away     bool             // its publisher was restored from before it
+	lost     bool             // and nobody else had it
 }
 
 // packet is a message of gossip on its way.
@@ -101,6 +104,7 @@ type scheduled struct {
 	old        [][]byte // entries seen, for replaying
 	equivocals int
 	values     int
+	months     int // that passed
 	did        tally
 }
 
@@ -184,7 +188,11 @@ func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
 		}
 		intoOneNetwork(t, nodes)
 		for _, e := range top.edges {
-			tp.edges[e] = agree(t, nodes[e[0]], nodes[e[1]], protocol.TLPAmber, "*")
+			from, to := nodes[e[0]], nodes[e[1]]
+			trustEachOther(t, from, to)
+			doc := testAgreement(from, to, protocol.TLPAmber, "*")
+			doc.NotAfter += 1000 * 24 * 3600 * 1000 // months pass
+			tp.edges[e] = agreeOn(t, from, to, doc)
 		}
 		if !fresh {
 			for _, n := range nodes {
@@ -211,7 +219,7 @@ func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled
 		d.Torn = bug == torn
 		d.Lazy = bug == unsynced
 		d.Flush()
-		m := &member{w: w, name: tp.names[i], index: i, keys: tp.keys[i], disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{}, gone: map[string]bool{}, perhaps: map[string]bool{}}
+		m := &member{w: w, name: tp.names[i], index: i, keys: tp.keys[i], disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{}, gone: map[string]bool{}, evicted: map[*member]bool{}, perhaps: map[string]bool{}}
 		m.hostile = i == len(tp.names)-1
 		w.members = append(w.members, m)
 		w.signers[m.keys.Signing.Public()] = m
@@ -235,6 +243,7 @@ func (w *scheduled) do(what string, fn func() error) (ok bool) {
 		for _, m := range w.members {
 			if m.disk.Dead() {
 				w.logf("%s: %s crashed %s", what, m.name, c.Step)
+				w.did["power cuts while it "+verb(what, m)]++
 				w.down(m)
 			}
 		}
@@ -254,6 +263,18 @@ func (w *scheduled) do(what string, fn func() error) (ok bool) {
 		w.fail("%s: %v", what, err)
 	}
 	return false
+}
+
+// verb is what a node did, for counting: the word after its name.
+func verb(what string, m *member) string {
+	words := strings.Fields(strings.TrimSuffix(what, ":"))
+	if len(words) > 1 && words[0] == m.name {
+		return words[1]
+	}
+	if words[0] == "start" {
+		return "starts"
+	}
+	return "hears" // what another sends
 }
 
 // down ends a node without a word.
@@ -329,6 +350,7 @@ func (w *scheduled) oneStep() {
 	moves := []move{
 		{14, w.publish}, {4, w.withdraw}, {5, w.erase}, {2, w.eraseLocally}, {3, w.pass}, {12, w.beginComparison}, {40, w.goOn}, {30, w.deliver},
 		{6, w.stateHeads}, {4, w.gossipSets}, {5, w.keep}, {7, w.powerFails}, {3, w.kill}, {8, w.startOne}, {4, w.backUp}, {2, w.restore}, {8, w.lie}, {1, w.endAgreement}, {1, w.newCard},
+		{2, w.monthPasses}, {2, w.askWhy}, {4, w.evict},
 	}
 	if w.defect == noAnchor { // what brings it to light comes more often
 		moves = append(moves, move{15, w.backUp}, move{15, w.restore})

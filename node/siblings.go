@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -472,7 +473,7 @@ func (n *Node) changeIf(fn func(tx *store.Tx) (bool, error)) error {
 // joinAgreement joins an agreement of a sibling: signatures, rejections and terminations.
 func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 	doc := &agreementDoc{Signed: item.Signed, Rejections: item.Rejections, Terminations: item.Terminations}
-	a, err := n.readAgreement(n.snap.Load(), doc)
+	a, err := readAgreement(n.snap.Load(), doc)
 	if err != nil {
 		n.log.Debug("leaving out an agreement of a sibling", "err", err)
 		return nil // a card of a party is missing, perhaps
@@ -652,8 +653,14 @@ func (n *Node) joinPublication(tx *store.Tx, p *protocol.SiblingPublication) err
 	if own, err := n.appendsTo(tx, f); err != nil || own || held && f != nil && f.Origin.Signing == n.keys.Signing.Public() {
 		return err // it says itself for whom it published, and where that stands
 	}
-	if held && bytes.Compare(protocol.Encode(p.Moved), protocol.Encode(d.Moved)) <= 0 {
-		return nil
+	if held {
+		// Of two accounts of one entry, all siblings keep the same: the one that knows where its
+		// records went, then the older one. A restored node may have found another than its publisher
+		// wrote (adopt).
+		moved := bytes.Compare(protocol.Encode(p.Moved), protocol.Encode(d.Moved))
+		if order := cmp.Or(moved, cmp.Compare(d.At, p.At), bytes.Compare(protocol.Encode(p.Orgs), protocol.Encode(d.Orgs))); order <= 0 {
+			return nil
+		}
 	}
 	d.Orgs, d.Topic, d.At, d.RetentionDays, d.Moved = p.Orgs, p.Topic, p.At, p.RetentionDays, p.Moved
 	return putDoc(tx, kindPublished, place, &d)
@@ -691,10 +698,21 @@ func splitEntryKey(b []byte) (feed protocol.FeedID, at uint64) {
 }
 
 // answersFor reports whether this node says what becomes of the entries of a feed: it does of
-// its own, and, where it has the operational key, of those of siblings that were removed.
+// its own, and, where it has the operational key, of those of siblings that were removed, or
+// whose time on the card is over, as that of a node that was lost and restored as another.
 func (n *Node) answersFor(s *snapshot, o *protocol.Origin) bool {
 	sg := s.signers[o.Signing]
-	return o.Signing == n.keys.Signing.Public() || sg.org == n.org && sg.removed && n.keys.Op != nil
+	return o.Signing == n.keys.Signing.Public() || sg.org == n.org && (sg.removed || s.over(sg)) && n.op() != nil
+}
+
+// over reports whether the time of a node on its organisation's card has passed.
+func (s *snapshot) over(sg signer) bool {
+	c := s.cards[sg.org]
+	if c == nil {
+		return false
+	}
+	e := c.Node(sg.node)
+	return e != nil && uint64(nowMillis()) >= e.NotAfter
 }
 
 // signEraseFor signs an erase of entries for which this node answers.
@@ -702,8 +720,8 @@ func (n *Node) signEraseFor(e *protocol.Erase) (protocol.SignedErase, error) {
 	if e.Origin.Signing == n.keys.Signing.Public() {
 		return crypto.SignErase(e, n.keys.Signing)
 	}
-	if n.keys.Op == nil {
+	if n.op() == nil {
 		return protocol.SignedErase{}, ErrNoOperationalKey
 	}
-	return crypto.SignEraseByOrg(e, n.keys.Op)
+	return crypto.SignEraseByOrg(e, n.op())
 }

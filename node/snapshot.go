@@ -294,7 +294,7 @@ func (n *Node) loadTopics(tx *store.Tx, s *snapshot) error {
 
 func (n *Node) loadAgreements(tx *store.Tx, s *snapshot) error {
 	return scanDocs(tx, kindAgreement, func(id []byte, d *agreementDoc) error {
-		a, err := n.readAgreement(s, d)
+		a, err := readAgreement(s, d)
 		if err != nil {
 			n.log.Warn("leaving an agreement out", "agreement", protocol.AgreementID(id), "err", err)
 			return nil
@@ -304,7 +304,7 @@ func (n *Node) loadAgreements(tx *store.Tx, s *snapshot) error {
 	})
 }
 
-func (n *Node) readAgreement(s *snapshot, d *agreementDoc) (*agreement, error) {
+func readAgreement(s *snapshot, d *agreementDoc) (*agreement, error) {
 	var signed protocol.SignedAgreement
 	if err := protocol.Decode(d.Signed, maxDocument, &signed); err != nil {
 		return nil, err

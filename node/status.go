@@ -49,28 +49,29 @@ type Status struct {
 	CardFresh   time.Time          `json:"card_fresh_until"`
 	Members     int                `json:"members"`
 	Connected   int                `json:"connected"`
+	Topics      int                `json:"topics"`
+	Envelopes   uint64             `json:"envelopes"` // of topics, control entries left out
+	Control     uint64             `json:"control_entries"`
+	Pending     uint64             `json:"pending"` // entries stored and not gone through yet
+	Waiting     int                `json:"waiting"` // entries that cannot be judged yet: a card, an agreement or their time is missing
+	Records     uint64             `json:"records"`
+	Quarantined int                `json:"quarantined"`
+	Agreements  int                `json:"agreements_in_force"`
+	Inbox       int                `json:"proposals_waiting"`
+	Gossip      GossipStatus       `json:"gossip"`
+	Missing     uint64             `json:"missing"` // entries and bodies that there are, and that are not held
+	Gaps        int                `json:"gaps"`    // feeds that lack something
+	Silent      int                `json:"silent"`  // feeds whose authors did not state their heads when they said that they would
+	Forked      int                `json:"forked"`  // feeds that their authors forked
+	Awaiting    int                `json:"awaiting_key"`
+	OnlyHere    uint64             `json:"only_here"` // own entries of which no other node has signed that it holds a copy
+	Disk        DiskStatus         `json:"disk"`
+	Nodes       []OwnNode          `json:"nodes"`              // of this organisation
+	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
+	Problems    []Problem          `json:"problems"`
+
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
-	Incompatible int          `json:"incompatible,omitempty"`
-	Topics       int          `json:"topics"`
-	Envelopes    uint64       `json:"envelopes"` // of topics, control entries left out
-	Control      uint64       `json:"control_entries"`
-	Pending      uint64       `json:"pending"` // entries stored and not gone through yet
-	Waiting      int          `json:"waiting"` // entries that cannot be judged yet: a card, an agreement or their time is missing
-	Records      uint64       `json:"records"`
-	Quarantined  int          `json:"quarantined"`
-	Agreements   int          `json:"agreements_in_force"`
-	Inbox        int          `json:"proposals_waiting"`
-	Gossip       GossipStatus `json:"gossip"`
-	Missing      uint64       `json:"missing"` // entries and bodies that there are, and that are not held
-	Gaps         int          `json:"gaps"`    // feeds that lack something
-	Silent       int          `json:"silent"`  // feeds whose authors did not state their heads when they said that they would
-	Forked       int          `json:"forked"`  // feeds that their authors forked
-	Awaiting     int          `json:"awaiting_key"`
-	OnlyHere     uint64       `json:"only_here"` // own entries of which no other node has signed that it holds a copy
-	Disk         DiskStatus   `json:"disk"`
-	Nodes        []OwnNode    `json:"nodes"`              // of this organisation
-	Restored     string       `json:"restored,omitempty"` // why nothing is shown or served
-	Problems     []Problem    `json:"problems"`
+	Incompatible int `json:"incompatible,omitempty"`
 
 	awaiting int // of Waiting: those whose keys are missing
 }
@@ -104,6 +105,9 @@ func (n *Node) Status() (*Status, error) {
 	if net := n.net.Load(); net != nil {
 		st.Online, st.Addrs, st.Connected = true, net.mesh.Addrs(), len(net.mesh.Peers())
 		for node, why := range net.mesh.Incompatible() {
+			if _, ok := s.nodes[node]; !ok {
+				continue // removed since
+			}
 			st.Incompatible++
 			st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("a node of %s cannot be talked to: %s", s.name(s.nodes[node]), why),
 				Do: "bring the older of the two up to date"})
@@ -210,6 +214,10 @@ func withheldAdvice(reason string) string {
 		return "no agreement with them is in force any more; propose a new one if it should be"
 	case protocol.WithheldSoon:
 		return "nothing: the key is on its way"
+	case protocol.WithheldClosed:
+		return "ask them to publish again what still matters: keys of a feed that was closed are granted to nobody any more"
+	case protocol.WithheldNodes:
+		return "ask them: this organisation listed too many nodes one after the other, and keys of the past go to no more of them"
 	}
 	return "ask them"
 }
@@ -225,7 +233,7 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if c := s.cards[n.org]; c != nil && !c.Fresh(now) {
 		add("error", "run 'entente up' where the operational key is, so that the card is renewed", "the own card is no longer fresh; partners grant nothing against it")
 	}
-	if n.keys.Op == nil && len(s.siblings(n.org, n.ID())) == 0 {
+	if n.op() == nil && len(s.siblings(n.org, n.ID())) == 0 {
 		add("warning", "renew the card and sign agreements on the machine that has the key", "the operational key is not on this machine")
 	}
 	if c := s.cards[n.org]; c != nil && c.Node(n.ID()) == nil {
@@ -270,6 +278,9 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	}
 	if st.Disk.Full {
 		add("error", "make room, or raise --disk-limit; until then nothing can be published, and nothing is taken from peers", "the disk limit of %d MiB is reached, and nothing that may go can go", st.Disk.Limit>>20)
+	}
+	for _, share := range n.shares(s) {
+		add("warning", "ask them what they publish so much ('entente peers' has their contact), or raise --quota or --partner-quota; what does not fit is not taken, and is shown as missing", "%s", share)
 	}
 	if st.Disk.OverQuota > 0 {
 		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)

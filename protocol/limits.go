@@ -144,6 +144,18 @@ const (
 	// MaxCarryFeeds bounds the feeds of which a reader of a carried file keeps account.
 	MaxCarryFeeds = 1 << 16
 
+	// MaxBackupRecipients bounds the offline keys to which a backup is sealed.
+	MaxBackupRecipients = 16
+	// MaxBackupFrame bounds a frame of a backup: an entry with all records opened of it is the
+	// largest, about 2.5 MiB at worst. MaxBackupHeadSize and MaxBackupTrailerSize bound the first
+	// and the last one.
+	MaxBackupFrame       = 4 << 20
+	MaxBackupHeadSize    = 4 << 10
+	MaxBackupTrailerSize = 256
+	// MaxBackupFeeds bounds the feeds in a backup, MaxBackupItems the documents, epochs or marks
+	// in one frame.
+	MaxBackupFeeds = 1 << 20
+	MaxBackupItems = 4096
 	// MaxSiblingItem bounds one item that nodes of an organisation hold in common: an agreement
 	// with the statements that ended it.
 	MaxSiblingItem = 256 << 10

@@ -66,6 +66,8 @@ const (
 	WithheldStaleCard   = "stale-card"   // the reader's card is not fresh
 	WithheldNoAgreement = "no-agreement" // no agreement with the reader is in force any more
 	WithheldSoon        = "soon"         // it was granted, or is being granted now: it comes with the feed
+	WithheldClosed      = "closed-feed"  // its feed was closed, and nothing is appended to it, grants neither
+	WithheldNodes       = "many-nodes"   // it went to too many nodes that this organisation listed one after the other
 )
 
 // FrontierEntry is the applied head of one feed.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -96,56 +95,19 @@ func (a *app) carryRequestCommand() *cobra.Command {
 }
 
 // carryOut asks the node for a file and keeps it only if it came whole.
-func (a *app) carryOut(ctx context.Context, path string, q url.Values, body io.Reader, out string, text func(io.Writer, *node.Carried)) (err error) {
-	w, said := a.out, a.err // what is said goes beside the file, not into it
-	var file *os.File
-	if out != "" {
-		// Whoever pulls the stick out too early finds no file rather than half of one.
-		if file, err = os.CreateTemp(filepath.Dir(out), ".carry-"); err != nil {
-			return err
-		}
-		defer os.Remove(file.Name())
-		defer file.Close()
-		_ = file.Chmod(0o644) // it is sealed, and meant for others; some sticks have no modes
-		w, said = file, a.out
-	} else if o, ok := a.out.(interface{ Fd() uintptr }); ok && term.IsTerminal(int(o.Fd())) {
-		return errors.New("the file is not for a screen; give --out FILE, or redirect it")
-	}
-	c, err := a.client(ctx)
-	if err != nil {
-		return err
-	}
-	info, err := c.receive(ctx, path, q, body, io.MultiWriter(w, a.bytesBar(-1, "packing")))
-	if err = errors.Join(err, c.close()); err != nil {
-		return err
-	}
-	if file != nil {
-		if err := errors.Join(file.Sync(), file.Close(), os.Rename(file.Name(), out)); err != nil {
-			return fmt.Errorf("writing %s: %w", out, err)
-		}
-		if a.json {
-			return a.print(info, nil)
-		}
-	}
-	text(said, info)
-	return nil
-}
-
-// receive copies the answer to w and returns what it says at its end.
-func (c *client) receive(ctx context.Context, path string, q url.Values, body io.Reader, w io.Writer) (*node.Carried, error) {
-	resp, err := c.do(ctx, "POST", path, q, body)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(w, resp.Body); err != nil {
-		return nil, fmt.Errorf("reading the node's answer: %w", err)
-	}
+func (a *app) carryOut(ctx context.Context, path string, q url.Values, body io.Reader, out string, text func(io.Writer, *node.Carried)) error {
 	var info node.Carried
-	if err := json.Unmarshal([]byte(resp.Trailer.Get(api.CarriedTrailer)), &info); err != nil {
-		return nil, errors.New("the node's answer broke off; the file is not whole, make it again")
+	// It is sealed, and meant for others; some sticks have no modes.
+	f := fetch{path: path, query: q, body: body, out: out, mode: 0o644, trailer: api.CarriedTrailer, doing: "packing", tmp: ".carry-"}
+	said, err := a.fetchFile(ctx, f, &info)
+	if err != nil {
+		return err
 	}
-	return &info, nil
+	if out != "" && a.json {
+		return a.print(&info, nil)
+	}
+	text(said, &info)
+	return nil
 }
 
 func (a *app) carryInspectCommand() *cobra.Command {

@@ -88,6 +88,9 @@ func (a *app) open(ctx context.Context, cfg node.Config, enough func() bool) (*n
 }
 
 func (a *app) keys() (*node.Keys, error) {
+	if err := node.CheckRestored(a.dir); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(a.dir, "keys")); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("there is no organisation in %s; run 'entente init', or say where it is with --dir", a.dir)
 	}

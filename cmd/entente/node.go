@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +31,7 @@ func (a *app) nodeCommand() *cobra.Command {
 			"  where the key is:     entente node approve request.pem --words \"...\" -o enrolment.pem\n" +
 			"  new machine:          entente node enrol enrolment.pem && entente up",
 	}
-	cmd.AddCommand(a.nodeRequestCommand(), a.nodeApproveCommand(), a.nodeEnrolCommand(), a.nodeListCommand(), a.nodeRemoveCommand(), a.nodeResealCommand())
+	cmd.AddCommand(a.nodeRequestCommand(), a.nodeApproveCommand(), a.nodeEnrolCommand(), a.nodeListCommand(), a.nodeRenewCommand(), a.nodeRemoveCommand(), a.nodeResealCommand(), a.nodePromoteCommand())
 	return cmd
 }
 
@@ -167,6 +169,8 @@ func nodeState(o *node.OwnNode) string {
 	switch {
 	case o.Removed != nil:
 		return "removed " + o.Removed.Format("2006-01-02 15:04")
+	case o.NotAfter.Before(time.Now()):
+		return "let in no more: renew or remove it"
 	case o.This:
 		return "this node"
 	case o.Connected:
@@ -183,6 +187,24 @@ func nodeCompared(o *node.OwnNode) string {
 		return o.Compared.Format("15:04:05") + ", holds the same"
 	}
 	return o.Compared.Format("15:04:05") + ", was taken from"
+}
+
+func (a *app) nodeRenewCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "renew NODE", Short: "Give a node another year on the card (where the operational key is)",
+		Long: "Nodes in use are renewed by themselves. After a restore with the operational key all others are still\n" +
+			"listed, and let in no more, since any of them may have been removed after the backup: say so of those that live.",
+		Example: "  entente node renew 12D3KooWAbCdEf", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var r struct {
+				Node string `json:"node"`
+			}
+			if err := a.ask(cmd.Context(), "POST", "nodes/renew", nil, map[string]any{"node": args[0]}, &r); err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "Renewed node %s for a year\n", r.Node) })
+		},
+	}
 }
 
 func (a *app) nodeRemoveCommand() *cobra.Command {
@@ -207,6 +229,60 @@ func (a *app) nodeRemoveCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&now, "now", false, "also while entries of it are missing here")
+	return cmd
+}
+
+func (a *app) nodePromoteCommand() *cobra.Command {
+	var files []string
+	var compromised bool
+	cmd := &cobra.Command{
+		Use: "promote --root-file FILE", Short: "Give this node the operational key, with the root key: where the node that had it is lost",
+		Long: "Makes a new operational key on this node, which must be enrolled and stopped, and a card that puts it in\n" +
+			"force. The key so far ends wherever it is; remove the node that had it with 'entente node remove'.\n" +
+			"With --compromised what the old key signed does not stand any more: agreements have to be made anew.\n" +
+			"Bring the root key to this machine for this, and take it away again.",
+		Example: "  entente node promote --root-file /media/safe/vendor-root-key.txt", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			req := node.PromoteRequest{Dir: a.dir, Compromised: compromised}
+			for _, f := range files {
+				b, err := a.readFile(f, 64<<10)
+				if err != nil {
+					return err
+				}
+				keys, err := node.ParseRootFile(string(b))
+				if err != nil {
+					return err
+				}
+				req.Root = append(req.Root, keys...)
+			}
+			var pass []byte
+			var err error
+			if node.NeedsPassphrase(a.dir) {
+				if pass, err = passphrase("Passphrase: "); err != nil {
+					return err
+				}
+			}
+			if req.Lock, err = node.OpenLock(a.dir, pass); err != nil {
+				return err
+			}
+			if a.dial() != nil {
+				return errors.New("the node is running; stop it first, since it has its keys in memory")
+			}
+			n, err := a.open(cmd.Context(), node.Config{}, func() bool { return false })
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(n.Promote(req), n.Close()); err != nil {
+				return err
+			}
+			return a.print(map[string]any{"node": n.ID()}, func(w io.Writer) {
+				fmt.Fprintf(w, "This node, %s, has the operational key. Take the root key away from this machine.\n", n.ID())
+			})
+		},
+	}
+	cmd.Flags().StringSliceVar(&files, "root-file", nil, "file with a root key; one for each key that has to sign")
+	cmd.Flags().BoolVar(&compromised, "compromised", false, "somebody else may have the key so far: what it signed does not stand any more")
+	_ = cmd.MarkFlagRequired("root-file")
 	return cmd
 }
 

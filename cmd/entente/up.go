@@ -20,7 +20,7 @@ func (a *app) upCommand() *cobra.Command {
 	var listen, announce []string
 	var metrics, format string
 	var verbose, acceptRestored bool
-	var diskLimit int64
+	var diskLimit, quota, partnerQuota int64
 	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Run the node until it is interrupted",
@@ -35,7 +35,8 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.up(cmd.Context(), metrics, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20}, func(addrs []string) {
+			return a.up(cmd.Context(), metrics, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
+				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20}, func(addrs []string) {
 				if len(addrs) == 0 {
 					fmt.Fprintln(a.out, "up, and on no network yet: 'entente network create' or 'entente network join'; a new node of an organisation waits for 'entente node enrol'")
 					return
@@ -53,6 +54,8 @@ func (a *app) upCommand() *cobra.Command {
 	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	f.Int64Var(&diskLimit, "disk-limit", 0, "how many MiB the data may take; 0: no limit")
+	f.Int64Var(&quota, "quota", node.DefaultOrgQuota>>20, "how many MiB are held of one organisation with which no agreement was ever signed")
+	f.Int64Var(&partnerQuota, "partner-quota", node.DefaultPartnerQuota>>20, "how many MiB are held of one organisation with which one was signed")
 	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd

@@ -78,6 +78,7 @@ type Anchor struct {
 	fs      disk.Files
 	lock    io.Closer
 	journal disk.File
+	of      protocol.NodeID // whose it was; zero: nobody's
 
 	mu    sync.Mutex
 	marks marks
@@ -120,6 +121,9 @@ func load(a *Anchor, node protocol.NodeID, place protocol.Hash) (*Anchor, error)
 			a.state = Foreign
 		}
 	}
+	if a.state != Missing {
+		a.of = a.marks.Node
+	}
 	a.marks.Version, a.marks.Place, a.marks.Node = 1, place, node
 	if a.state != Good {
 		a.marks.Feeds = nil
@@ -129,6 +133,9 @@ func load(a *Anchor, node protocol.NodeID, place protocol.Hash) (*Anchor, error)
 
 // State tells whether what stood in the anchor can be relied on.
 func (a *Anchor) State() State { return a.state }
+
+// Of returns whose anchor it was when it was opened; ok is false if it was nobody's.
+func (a *Anchor) Of() (node protocol.NodeID, ok bool) { return a.of, a.of != protocol.NodeID{} }
 
 // Begin makes the anchor good, with no marks: for a node that has no feeds yet, or whose
 // feeds begin anew.

@@ -52,21 +52,33 @@ func (s *Server) carryRequest(w http.ResponseWriter, r *http.Request) {
 // lateWriter begins the answer with the first byte, so that what fails before it is told as
 // an error.
 type lateWriter struct {
-	w     http.ResponseWriter
-	begun bool
+	w       http.ResponseWriter
+	trailer string // name of the one that the answer ends with
+	begun   bool
 }
 
 func (l *lateWriter) Write(b []byte) (int, error) {
 	if !l.begun {
 		l.begun = true
-		l.w.Header().Set("Trailer", CarriedTrailer)
+		l.w.Header().Set("Trailer", l.trailer)
 		l.w.Header().Set("Content-Type", "application/octet-stream")
 	}
 	return l.w.Write(b)
 }
 
 func sendFile(w http.ResponseWriter, r *http.Request, write func(io.Writer) (*node.Carried, error)) {
-	out := &lateWriter{w: w}
+	sendWith(w, r, CarriedTrailer, func(w io.Writer) (any, error) {
+		info, err := write(w)
+		if err == nil {
+			info.Feeds = nil
+		}
+		return info, err
+	})
+}
+
+// sendWith streams a file, and says as JSON in a trailer what it holds.
+func sendWith(w http.ResponseWriter, r *http.Request, trailer string, write func(io.Writer) (any, error)) {
+	out := &lateWriter{w: w, trailer: trailer}
 	info, err := write(out)
 	switch {
 	case err != nil && !out.begun:
@@ -76,12 +88,11 @@ func sendFile(w http.ResponseWriter, r *http.Request, write func(io.Writer) (*no
 		// The status is gone already: a file that ends without its trailer is not whole.
 		panic(http.ErrAbortHandler)
 	default:
-		info.Feeds = nil
 		b, err := json.Marshal(info)
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
-		w.Header().Set(CarriedTrailer, string(b))
+		w.Header().Set(trailer, string(b))
 	}
 }
 

@@ -13,6 +13,7 @@ func (s *Server) nodeRoutes() {
 		"POST /v1/nodes/approve": s.nodeApprove,
 		"POST /v1/nodes/enrol":   s.nodeEnrol,
 		"POST /v1/nodes/remove":  s.nodeRemove,
+		"POST /v1/nodes/renew":   s.nodeRenew,
 		"POST /v1/nodes/reseal":  s.nodeReseal,
 	} {
 		s.mux.HandleFunc(pattern, call(fn))
@@ -91,6 +92,15 @@ func (s *Server) nodeRemove(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.node.RemoveNode(id, now)
+}
+
+// nodeRenew takes {node}.
+func (s *Server) nodeRenew(r *http.Request) (any, error) {
+	id, _, err := s.nodeNamed(r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"node": id}, s.node.RenewNode(id)
 }
 
 // nodeReseal takes {node} and answers with how many entries were sealed anew.

@@ -78,15 +78,9 @@ func (a *adder) add(i int) error {
 		}
 	}
 	o := rec.Object
-	p := place{cursor: a.next, index: uint16(len(a.stored.Records))}
-	at := binary.BigEndian.AppendUint64(nil, p.cursor)
-	index := binary.BigEndian.AppendUint16(nil, p.index)
-	modified := nanos(o.Modified)
-	if err := a.kv.Set(key, append(at, index...)); err != nil {
-		return err
-	}
-	version := append(binary.BigEndian.AppendUint64(nil, modified), index...)
-	if err := a.kv.Set(indexKey(kStix, hash16(o.ID), p.cursor), version); err != nil {
+	stored := storedRecord{Record: rec.Record, Index: uint32(i), Class: a.class(rec),
+		StixID: o.ID, Type: o.Type, Modified: nanos(o.Modified), Revoked: o.Revoked, Object: o.Raw}
+	if err := setIndexes(a.kv, o, &stored, a.next, uint16(len(a.stored.Records))); err != nil {
 		return err
 	}
 	if rec.Expires != 0 {
@@ -94,19 +88,32 @@ func (a *adder) add(i int) error {
 			return err
 		}
 	}
-	for _, ob := range searchable(o) {
-		if err := a.kv.Set(indexKey(kObservable, hash16(observableName(ob)), p.cursor), index); err != nil {
-			return err
-		}
-		if err := noteLength(a.kv, ob); err != nil {
-			return err
-		}
-	}
-	a.stored.Records = append(a.stored.Records, storedRecord{Record: rec.Record, Index: uint32(i), Class: a.class(rec),
-		StixID: o.ID, Type: o.Type, Modified: modified, Revoked: o.Revoked, Object: o.Raw})
+	a.stored.Records = append(a.stored.Records, stored)
 	a.size += len(o.Raw)
 	a.types[o.Type]++
 	a.next++
+	return nil
+}
+
+// setIndexes sets what a record is found by, but for what it has in common with its block.
+func setIndexes(kv KV, o *stix.Object, rec *storedRecord, cursor uint64, inBlock uint16) error {
+	at := binary.BigEndian.AppendUint64(nil, cursor)
+	index := binary.BigEndian.AppendUint16(nil, inBlock)
+	if err := kv.Set(append([]byte(kRecord), rec.Record[:]...), append(at, index...)); err != nil {
+		return err
+	}
+	version := append(binary.BigEndian.AppendUint64(nil, rec.Modified), index...)
+	if err := kv.Set(indexKey(kStix, hash16(o.ID), cursor), version); err != nil {
+		return err
+	}
+	for _, ob := range searchable(o) {
+		if err := kv.Set(indexKey(kObservable, hash16(observableName(ob)), cursor), index); err != nil {
+			return err
+		}
+		if err := noteLength(kv, ob); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -163,17 +163,26 @@ func (h *host) json(v any, args ...string) {
 // start brings the node up and waits until it answers.
 func (h *host) start() {
 	h.t.Helper()
+	h.launch()
+	h.until("is up", func() bool { return h.status().Online })
+}
+
+// launch starts the node and does not wait for it.
+func (h *host) launch() {
+	h.t.Helper()
 	h.proc = h.command(context.Background(), "up", "--listen", fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", h.ip, h.port))
 	h.proc.Stdout, h.proc.Stderr = h.log, h.log
 	h.proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := h.proc.Start(); err != nil {
 		h.t.Fatal(err)
 	}
-	h.until("is up", func() bool { return h.status().Online })
 }
 
 // kill ends the process as a power failure of the process would: SIGKILL.
 func (h *host) kill() {
+	if h.proc == nil {
+		return
+	}
 	_ = syscall.Kill(-h.proc.Process.Pid, syscall.SIGKILL)
 	_ = h.proc.Wait()
 	h.proc = nil

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,7 +42,8 @@ type work struct {
 	do   func(h *host, l *ledger, rng *rand.Rand)
 }
 
-var kinds = []work{
+// writes are what a publisher does that has to be durable when it is acknowledged.
+var writes = []work{
 	{"publish", func(h *host, l *ledger, rng *rand.Rand) {
 		var list []string
 		text := ""
@@ -95,54 +97,63 @@ func between(s, from, to string) string {
 	return ""
 }
 
-// TestKilledAtRandom: nodes are killed in the middle of publishing, erasing, admitting and
-// syncing; after each restart what was acknowledged is there, what was erased is not, and
-// no feed has forked. ENTENTE_KILL_ROUNDS says how often, ENTENTE_KILL_SEED which.
+// TestKilledAtRandom: nodes are killed in the middle of publishing, erasing, catching up and
+// admitting a newcomer; after each restart what was acknowledged is there, what was erased is
+// not, and no feed has forked. ENTENTE_KILL_ROUNDS says how often, ENTENTE_KILL_SEED which.
 func TestKilledAtRandom(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes take their time; go test without -short runs it")
 	}
-	rounds := number("ENTENTE_KILL_ROUNDS", 4)
+	rounds := number("ENTENTE_KILL_ROUNDS", 8)
 	seed := number("ENTENTE_KILL_SEED", int(time.Now().UnixNano()%1e9))
 	t.Logf("ENTENTE_KILL_SEED=%d ENTENTE_KILL_ROUNDS=%d", seed, rounds)
 	rng := rand.New(rand.NewPCG(uint64(seed), 7))
-	pub := newHost(t, "Publisher", "vendor", "127.0.0.1")
-	readers := []*host{newHost(t, "Reader One", "police", "127.0.0.1"), newHost(t, "Reader Two", "cert", "127.0.0.1")}
-	all := append([]*host{pub}, readers...)
-	network(t, all...)
-	for _, r := range readers {
-		agree(t, pub, r)
-	}
-	l := newLedger()
-	kinds[0].do(pub, l, rng)
+	w := newWorld(t)
+	writes[0].do(w.pub, w.ledger, rng)
+	count := map[string]int{}
+	inTime, ran := 0, 0
 	for round := range rounds {
-		victim := all[0]
-		if rng.IntN(3) == 0 {
-			victim = all[rng.IntN(len(all))]
+		if end, ok := t.Deadline(); ok && time.Until(end) < time.Minute {
+			t.Logf("the time that -timeout gives is up after %d of %d rounds", ran, rounds)
+			break
 		}
-		kind := kinds[rng.IntN(len(kinds))]
-		after := time.Duration(rng.IntN(250)) * time.Millisecond
-		done := make(chan struct{})
+		kind := kinds[round%len(kinds)]
+		r := kind.prepare(w, rng)
+		after := time.Duration(rng.Int64N(int64(r.within)))
+		stop, done := make(chan struct{}), make(chan struct{})
+		own := rand.New(rand.NewPCG(uint64(seed), uint64(round)))
 		go func() {
 			defer close(done)
-			for range 3 {
-				kind.do(pub, l, rng)
-			}
+			r.do(own, stop)
 		}()
 		time.Sleep(after) // the moment of the kill, and nothing else, depends on the clock
-		victim.kill()
-		if victim == pub {
-			<-done
+		middle := false
+		select {
+		case <-done:
+		default:
+			middle = true
+			inTime++
 		}
-		victim.start()
-		<-done
-		t.Logf("round %d: killed %s in the middle of %s after %v; %d acknowledged, %d erased", round, victim.name, kind.name, after, len(l.acked), len(l.erased))
-		l.check(t, pub, readers)
+		r.victim.kill()
+		close(stop)
+		<-done // nobody asks a node that is not there for long
+		r.victim.start()
+		if r.settle != nil {
+			r.settle()
+		}
+		count[kind.name]++
+		ran++
+		t.Logf("round %d: killed %s %s after %v, in the middle: %v; %d acknowledged, %d erased", round, r.victim.name, kind.name, after.Round(time.Millisecond), middle, len(w.ledger.acked), len(w.ledger.erased))
+		w.ledger.check(t, w.pub, w.readers)
 		if t.Failed() {
 			t.FailNow()
 		}
 	}
-	summary("RAN kill %d", rounds)
+	var list []string
+	for _, k := range kinds {
+		list = append(list, fmt.Sprintf("%d %s", count[k.name], k.name))
+	}
+	summary("RAN %d kills: %s; %d of them before the work was done", ran, strings.Join(list, ", "), inTime)
 }
 
 // check holds what the nodes show against what was acknowledged.

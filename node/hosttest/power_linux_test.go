@@ -227,13 +227,13 @@ func TestPowerCut(t *testing.T) {
 		agree(t, pub, r)
 	}
 	l := newLedger()
-	kinds[0].do(pub, l, rng)
+	writes[0].do(pub, l, rng)
 	for round := range rounds {
 		i := 0
 		if rng.IntN(3) == 0 {
 			i = rng.IntN(len(all))
 		}
-		kind := kinds[rng.IntN(len(kinds))]
+		kind := writes[rng.IntN(len(writes))]
 		after := time.Duration(rng.IntN(250)) * time.Millisecond
 		diskFirst := rng.IntN(2) == 0
 		work := rand.New(rand.NewPCG(rng.Uint64(), 0))

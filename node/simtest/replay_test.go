@@ -1,7 +1,6 @@
 package simtest
 
 import (
-	"bytes"
 	"context"
 	"testing"
 	"testing/synctest"
@@ -66,8 +65,8 @@ func (p *Puppet) capture(nodes []*Node) (c captured) {
 	return c
 }
 
-// replay says all of it again, by gossip and to whoever compares.
-func (p *Puppet) replay(c captured, nodes []*Node) {
+// serveOld makes the puppet answer whoever compares with what it kept.
+func (p *Puppet) serveOld(c captured) {
 	p.w.T.Helper()
 	var front []protocol.FrontierEntry
 	byFeed := map[protocol.FeedID][]*crypto.VerifiedEnvelope{}
@@ -82,9 +81,10 @@ func (p *Puppet) replay(c captured, nodes []*Node) {
 		last := list[len(list)-1]
 		front = append(front, protocol.FrontierEntry{Origin: last.Origin, Seq: last.Header.Seq, Hash: last.Hash})
 	}
-	all := &protocol.SyncMessage{Version: 1, Kind: protocol.SyncItems}
+	var cards []protocol.SignedCard
+	var roster []protocol.RosterStatement
 	for _, m := range c.items {
-		all.Cards, all.Roster = append(all.Cards, m.Cards...), append(all.Roster, m.Roster...)
+		cards, roster = append(cards, m.Cards...), append(roster, m.Roster...)
 	}
 	p.Answer = func(from *Node, m *protocol.SyncMessage) *protocol.SyncMessage {
 		a := p.AnswerHonestly(from, m)
@@ -92,16 +92,18 @@ func (p *Puppet) replay(c captured, nodes []*Node) {
 		case protocol.SyncDigest:
 			a.Sets = protocol.Hash{1} // so that they are listed
 		case protocol.SyncList:
-			if len(m.Hashes) == 0 {
-				a.Hashes = []protocol.Hash{{1}} // one that nobody has: what it is fetched with is for the puppet to say
+			// Names that nobody holds, as many as there are things to say: they are asked for, and
+			// what comes in answer is not what they name.
+			for i := len(m.Hashes); len(m.Hashes) == 0 && i < len(cards)+len(roster); i++ {
+				a.Hashes = append(a.Hashes, protocol.Hash{1, byte(i >> 8), byte(i)})
 			}
 		case protocol.SyncFetch:
-			// One at a time, for a peer takes no more than it asked for.
-			k := p.Asked(protocol.SyncFetch)
-			if n := len(all.Cards); k%2 == 0 {
-				a.Cards = all.Cards[k/2%n : k/2%n+1]
-			} else {
-				a.Roster = all.Roster[k/2%len(all.Roster) : k/2%len(all.Roster)+1]
+			for _, h := range m.Hashes {
+				if i := int(h[1])<<8 | int(h[2]); h[0] == 1 && i < len(cards) {
+					a.Cards = append(a.Cards, cards[i])
+				} else if h[0] == 1 && i < len(cards)+len(roster) {
+					a.Roster = append(a.Roster, roster[i-len(cards)])
+				}
 			}
 		case protocol.SyncFrontier:
 			a.Frontier = front
@@ -118,6 +120,11 @@ func (p *Puppet) replay(c captured, nodes []*Node) {
 		}
 		return a
 	}
+}
+
+// replay gossips all of it again.
+func (p *Puppet) replay(c captured, nodes []*Node) {
+	p.w.T.Helper()
 	for _, n := range nodes {
 		p.Gossip(n, "c2", c.entries...)
 		p.Gossip(n, protocol.ControlTopic, c.entries...)
@@ -174,46 +181,59 @@ func TestI5ReplayedMonthsLater(t *testing.T) {
 		})
 		newCard := author.OwnCard().Order
 		p = w.Puppet(w.Nodes[21])
-		p.DialAll(honest)
-		w.Ended(honest)
+		p.serveOld(kept)
 		heads := map[*Node]uint64{}
 		for _, n := range honest {
 			heads[n] = envelopes(t, n)
 		}
+		p.DialAll(honest)
+		w.Ended(honest)
 		p.replay(kept, honest)
 		j.note("%d messages of 60 days ago said again to each of 20", len(kept.entries)+len(kept.heads)+len(kept.notices))
-		time.Sleep(5 * time.Minute)
-		if p.Asked(protocol.SyncFetch) == 0 || p.Asked(protocol.SyncPull)+p.Asked(protocol.SyncHeads) == 0 {
-			t.Error("nobody compared with the one who replays, so sync was not tried")
+		for range 300 {
+			time.Sleep(time.Second)
+			for _, n := range honest {
+				if c := n.Card(author.Org()); c == nil || c.Order != newCard {
+					t.Fatalf("%s went back to an older card", n.Name)
+				}
+			}
+		}
+		if p.Asked(protocol.SyncFetch) < len(honest) || p.Asked(protocol.SyncHeads) == 0 {
+			t.Errorf("old things were asked for %d times and heads %d times: sync was not tried", p.Asked(protocol.SyncFetch), p.Asked(protocol.SyncHeads))
 		}
 		if !gone() {
 			t.Error("something came back")
 		}
 		for _, n := range honest {
-			if c := n.Card(author.Org()); c == nil || c.Order != newCard {
-				t.Errorf("%s went back to an older card", n.Name)
-			}
 			if got := envelopes(t, n); got != heads[n] {
 				t.Errorf("%s holds %d entries, and held %d before the replay", n.Name, got, heads[n])
 			}
-			// The body of the erased entry is handed out by nobody.
-			a, err := p.Ask(n, &protocol.SyncMessage{Kind: protocol.SyncPull, Pull: []protocol.PullRange{{Feed: rec.Feed, From: 1, Count: 100}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, raw := range a.Envelopes {
-				e, err := crypto.VerifyEntry(p.Network, raw)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, old := range kept.entries {
-					o, err := crypto.VerifyEntry(p.Network, old)
-					if err == nil && o.Hash == e.Hash && e.Header.Seq == rec.To && bytes.Equal(old, raw) {
-						t.Errorf("%s hands out the body that was erased", n.Name)
-					}
-				}
+			if handsOut(p, n, rec.Feed, rec.To) {
+				t.Errorf("%s hands out the body that was erased", n.Name)
 			}
 		}
+		// A newcomer is told of the erasure, and then, for a while, of entries by nobody but the
+		// one who still has the bodies.
+		late := w.Add("Late", "police", "TH")
+		w.Invite(late)
+		late.Up()
+		w.Until("the newcomer knows everybody", func() bool { return author.Card(late.Org()) != nil })
+		time.Sleep(2 * time.Minute)
+		w.Cut(func(from, to int) bool {
+			return from == late.index && to != p.index || to == late.index && from != p.index
+		})
+		time.Sleep(time.Minute)
+		if err := p.Dial(late); err != nil {
+			t.Fatal(err)
+		}
+		if err := late.JoinTopic("c2"); err != nil {
+			t.Fatal(err)
+		}
+		w.Until("the newcomer has the old entries", func() bool { return of(t, late, rec.Feed).Held >= rec.To })
+		if handsOut(p, late, rec.Feed, rec.To) {
+			t.Error("the newcomer hands out the body that was erased")
+		}
+		w.Cut(nil)
 		if n := w.Ended(honest); n > 0 {
 			t.Errorf("%d connections among honest nodes ended", n)
 		}
@@ -225,6 +245,23 @@ func TestI5ReplayedMonthsLater(t *testing.T) {
 			t.Error("the former partner reads what came after the end")
 		}
 	})
+}
+
+// handsOut reports whether a node serves the body of an entry.
+func handsOut(p *Puppet, n *Node, feed protocol.FeedID, seq uint64) bool {
+	p.w.T.Helper()
+	a, err := p.Ask(n, &protocol.SyncMessage{Kind: protocol.SyncPull, Pull: []protocol.PullRange{{Feed: feed, From: seq, Count: 1}}})
+	if err != nil {
+		p.w.T.Fatal(err)
+	}
+	if len(a.Envelopes) != 1 {
+		p.w.T.Fatalf("%s hands out %d entries where one was asked for", n.Name, len(a.Envelopes))
+	}
+	e, err := crypto.VerifyEntry(p.Network, a.Envelopes[0])
+	if err != nil {
+		p.w.T.Fatal(err)
+	}
+	return !e.Skeleton()
 }
 
 func memberOf(n, other *Node) bool {

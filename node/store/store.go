@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
@@ -35,6 +36,12 @@ type Store struct {
 	// mutex stops the clock of a synctest bubble.
 	turn   chan struct{}
 	closed atomic.Bool
+
+	// views counts those who read; idle is closed when the last of them ends after closing. A
+	// long one, as of a backup, must not read what is not mapped any more.
+	viewMu sync.Mutex
+	views  int
+	idle   chan struct{}
 }
 
 // ErrInUse is returned by Open where another process has the store open.
@@ -137,11 +144,20 @@ func (s *Store) checkFormat() error {
 	})
 }
 
-// Close ends the update under way, writes what is in memory and closes the store.
+// Close ends the update under way, waits for those who read, writes what is in memory and
+// closes the store. A View that begins meanwhile, also in another View, is ErrClosed.
 func (s *Store) Close() error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
+	s.viewMu.Lock()
 	s.closed.Store(true)
+	idle := make(chan struct{})
+	if s.idle = idle; s.views == 0 {
+		s.idle = nil
+		close(idle)
+	}
+	s.viewMu.Unlock()
+	<-idle
 	if err := s.db.close(); err != nil {
 		return fmt.Errorf("closing store: %w", err)
 	}
@@ -153,10 +169,24 @@ var ErrClosed = errors.New("the store is closed")
 
 // View runs fn on the state as of the last Update. tx is not to be kept, nor to be written.
 func (s *Store) View(fn func(tx *Tx) error) error {
+	s.viewMu.Lock()
 	if s.closed.Load() {
+		s.viewMu.Unlock()
 		return ErrClosed
 	}
+	s.views++
+	s.viewMu.Unlock()
+	defer s.viewed()
 	return s.db.view(func(r state) error { return fn(&Tx{read: r, ring: s.ring}) })
+}
+
+func (s *Store) viewed() {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	if s.views--; s.views == 0 && s.idle != nil {
+		close(s.idle)
+		s.idle = nil
+	}
 }
 
 // Update runs fn and writes what it changed: durably, all or nothing, when it returns. If
