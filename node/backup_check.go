@@ -140,6 +140,11 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 			return protocol.Errorf(protocol.ErrMalformed, "it holds something")
 		}
 		return idOf(id, 40)
+	case kindAgain:
+		if len(value) != 0 {
+			return protocol.Errorf(protocol.ErrMalformed, "it holds something")
+		}
+		return idOf(id, 32)
 	case kindPin:
 		return read(32, new(pinDoc))
 	case kindPublished:

@@ -368,7 +368,8 @@ func (n *Node) Trust(signed *protocol.SignedCard, words string) (*crypto.Card, e
 		if err := n.keepCard(tx, c); err != nil {
 			return err
 		}
-		return setPin(tx, c.Org, uint64(nowMillis()), true)
+		at, err := nowAfter(tx, kindPin, c.Org[:])
+		return errors.Join(err, setPin(tx, c.Org, at, true))
 	})
 }
 
@@ -377,7 +378,10 @@ func (n *Node) Untrust(org protocol.OrgID) error {
 	if _, ok := n.snap.Load().pins[org]; !ok {
 		return fmt.Errorf("%s is not trusted", org.Short())
 	}
-	return n.change(func(tx *store.Tx) error { return setPin(tx, org, uint64(nowMillis()), false) })
+	return n.change(func(tx *store.Tx) error {
+		at, err := nowAfter(tx, kindPin, org[:])
+		return errors.Join(err, setPin(tx, org, at, false))
+	})
 }
 
 // RemoveMember takes a member out of the network. Only a steward can.

@@ -512,6 +512,9 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 }
 
 func joinPin(tx *store.Tx, p *protocol.SiblingPin) (bool, error) {
+	if tooLate(p.At) {
+		return false, nil
+	}
 	var held pinDoc
 	var gone goneDoc
 	has, err := getDoc(tx, kindPin, p.Org[:], &held)
@@ -529,6 +532,31 @@ func joinPin(tx *store.Tx, p *protocol.SiblingPin) (bool, error) {
 	return true, setPin(tx, p.Org, p.At, p.Trusted)
 }
 
+// tooLate reports whether a time is one that nobody's clock can say: what was said then could
+// never be taken back.
+func tooLate(at uint64) bool { return at > uint64(nowMillis())+protocol.MaxClockSkew }
+
+// nowAfter is the time of what a person says now: after what was said of it before, whoever's
+// clock that was by.
+func nowAfter(tx *store.Tx, kind string, id []byte) (uint64, error) {
+	var gone goneDoc
+	at := uint64(nowMillis())
+	if ok, err := getDoc(tx, kindGone, append([]byte(kind[len("n/"):]), id...), &gone); err != nil {
+		return 0, err
+	} else if ok {
+		at = max(at, gone.At+1)
+	}
+	var pin pinDoc
+	var topic topicDoc
+	var err error
+	if kind == kindPin {
+		_, err = getDoc(tx, kind, id, &pin)
+	} else {
+		_, err = getDoc(tx, kind, id, &topic)
+	}
+	return max(at, max(pin.At, topic.At)+1), err
+}
+
 // setPin notes trust, or that it was taken back.
 func setPin(tx *store.Tx, org protocol.OrgID, at uint64, trusted bool) error {
 	name := append([]byte("pin/"), org[:]...)
@@ -539,7 +567,7 @@ func setPin(tx *store.Tx, org protocol.OrgID, at uint64, trusted bool) error {
 }
 
 func joinTopic(tx *store.Tx, network protocol.NetworkID, t *protocol.SiblingTopic) (bool, error) {
-	if network == protocol.NoNetwork || !topicPattern.MatchString(t.Name) || t.Name == protocol.ControlTopic {
+	if tooLate(t.At) || network == protocol.NoNetwork || !topicPattern.MatchString(t.Name) || t.Name == protocol.ControlTopic {
 		return false, nil
 	}
 	id := protocol.NewTopicID(network, t.Name)
@@ -641,7 +669,7 @@ func (n *Node) joinPublication(tx *store.Tx, p *protocol.SiblingPublication) err
 func joinAddrs(tx *store.Tx, a *protocol.SiblingAddrs) error {
 	var d addrsDoc
 	held, err := getDoc(tx, kindAddrs, a.Node[:], &d)
-	if err != nil || held && d.At >= a.At {
+	if err != nil || held && d.At >= a.At || tooLate(a.At) {
 		return err
 	}
 	return putDoc(tx, kindAddrs, a.Node[:], &addrsDoc{At: a.At, Addrs: a.Addrs})

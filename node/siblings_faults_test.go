@@ -658,3 +658,32 @@ func TestI5ResealBringsNothingErasedBack(t *testing.T) {
 		t.Error("what was with it is lost")
 	}
 }
+
+// TestWhatASiblingSaysCanBeTakenBack: whatever its clock says; and what no clock says is left
+// out.
+func TestWhatASiblingSaysCanBeTakenBack(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	org := protocol.OrgID{7}
+	ahead := uint64(nowMillis()) + protocol.MaxClockSkew/2
+	takes(t, second, protocol.SiblingPinItem, &protocol.SiblingPin{Org: org, At: ahead, Trusted: true})
+	takes(t, second, protocol.SiblingTopicItem, &protocol.SiblingTopic{Name: "more", At: ahead, In: true})
+	compareWith(t, first, second)
+	if err := errors.Join(first.Untrust(org), first.LeaveTopic("more")); err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, first, second)
+	compareWith(t, second, first)
+	for _, n := range []*Node{first, second} {
+		s := n.snap.Load()
+		if _, ok := s.pins[org]; ok || len(s.topics) != 2 {
+			t.Errorf("what was taken back stands again: %v, %v", s.pins, s.topics)
+		}
+	}
+	for _, n := range []*Node{first, second} {
+		takes(t, n, protocol.SiblingPinItem, &protocol.SiblingPin{Org: protocol.OrgID{8}, At: 1 << 62, Trusted: true})
+		takes(t, n, protocol.SiblingTopicItem, &protocol.SiblingTopic{Name: "ever", At: 1 << 62, In: true})
+		if s := n.snap.Load(); len(s.topics) != 2 || s.pins[protocol.OrgID{8}] != 0 {
+			t.Error("what could never be taken back is taken")
+		}
+	}
+}

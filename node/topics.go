@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -27,7 +28,8 @@ func (n *Node) JoinTopic(name string) error {
 		return nil
 	}
 	return n.change(func(tx *store.Tx) error {
-		return setTopic(tx, id, name, uint64(nowMillis()), true)
+		at, err := nowAfter(tx, kindTopic, id[:])
+		return errors.Join(err, setTopic(tx, id, name, at, true))
 	})
 }
 
@@ -38,7 +40,10 @@ func (n *Node) LeaveTopic(name string) error {
 	if _, ok := s.topics[id]; !ok || name == protocol.ControlTopic {
 		return fmt.Errorf("this node is not in topic %q", name)
 	}
-	return n.change(func(tx *store.Tx) error { return setTopic(tx, id, name, uint64(nowMillis()), false) })
+	return n.change(func(tx *store.Tx) error {
+		at, err := nowAfter(tx, kindTopic, id[:])
+		return errors.Join(err, setTopic(tx, id, name, at, false))
+	})
 }
 
 // TopicInfo is a topic that this node is in.
