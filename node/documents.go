@@ -69,6 +69,18 @@ type erasureDoc struct {
 	_    struct{} `cbor:",toarray"`
 	Item []byte   // encoded protocol.SiblingErasure
 	Done bool     // carried out here
+	// Gone says that its records are out of the corpus and in the journal.
+	Gone bool
+	// Places is where records stand that a sibling published, and that nobody erased for
+	// everybody yet: the sibling does, or, once it is removed, whoever answers for it then.
+	Places []pendingPlace
+}
+
+// pendingPlace is where a record stands that is still to be erased for everybody.
+type pendingPlace struct {
+	_      struct{} `cbor:",toarray"`
+	Record protocol.RecordID
+	Place  protocol.EntryRef
 }
 
 // addrsDoc is where a node says that it listens.

@@ -268,11 +268,15 @@ func (n *Node) RemoveNode(id protocol.NodeID, now bool) (*RemovedNodeReport, err
 		}
 		rep.Heads = rep.Heads[:protocol.MaxFinalHeads]
 	}
-	return rep, n.amendCard(func(c *protocol.Card) error {
+	err = n.amendCard(func(c *protocol.Card) error {
 		c.Nodes = slices.DeleteFunc(slices.Clone(c.Nodes), func(x protocol.NodeEntry) bool { return x.Node == id })
 		c.Removed = append(slices.Clone(c.Removed), protocol.RemovedNode{Node: id, Signing: e.Signing, At: uint64(nowMillis()), Heads: rep.Heads, Binding: e.Binding})
 		return nil
 	})
+	if err == nil {
+		n.tryErasures() // what waited for that node is this one's to do now
+	}
+	return rep, err
 }
 
 // RenewNode gives a node on the card another year, also one whose time has passed: after a

@@ -108,8 +108,11 @@ func (n *Node) beyond(rep *EraseReport) {
 	add := func(what, do string) { rep.Beyond = append(rep.Beyond, BeyondRow{what, do}) }
 	add("copies of this node's disk or data directory that other tools made before now", "a node that is started on them applies this erasure before it shows anything; destroy them where the law asks for it")
 	add("what people copied by hand from 'entente search' and 'entente show'", "ask those who work with it")
+	if len(n.snap.Load().siblings(n.org, n.ID())) > 0 {
+		add("exports, streams and files that other nodes of this organisation handed out", "'entente handouts' lists them there")
+	}
 	if rep.Siblings > 0 {
-		add("copies of records that another node of this organisation published", "that node destroys them everywhere as soon as it has compared with this one; keep both up")
+		add("copies of records that another node of this organisation published", "that node destroys them everywhere as soon as it has compared with this one; if it never comes back, 'entente node remove' it where the operational key is: that node does it then")
 	}
 	if rep.Local > 0 {
 		add("copies of records of others, at their publishers and at every other reader", "ask the publisher to erase them: only it can for everybody")
@@ -647,8 +650,8 @@ func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.O
 		if err != nil {
 			return err
 		}
-		if f != nil && f.Origin.Signing == n.keys.Signing.Public() {
-			continue // its publisher erases it by a statement
+		if f != nil && (f.Origin.Signing == n.keys.Signing.Public() || by == corpus.Locally && reason != protocol.EraseExpired && n.snap.Load().signers[f.Origin.Signing].org == n.org) {
+			continue // its publisher, or who answers for it, erases it by a statement
 		}
 		if _, err := tx.Erase(gone[i].Feed, gone[i].Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())}); err != nil {
 			return err
@@ -728,13 +731,7 @@ func (n *Node) carryOutErasures() error {
 		})
 	})
 	for i := range list {
-		one := n.carryOut(&list[i].item)
-		if one == nil {
-			one = n.st.Update(func(tx *store.Tx) error {
-				return putDoc(tx, kindErasure, list[i].id, &erasureDoc{Item: list[i].doc.Item, Done: true})
-			})
-		}
-		err = errors.Join(err, one) // the others are not kept waiting
+		err = errors.Join(err, n.carryOut(list[i].id, &list[i].doc, &list[i].item)) // the others are not kept waiting
 	}
 	if len(list) > 0 {
 		n.changes.notify()
@@ -751,23 +748,19 @@ func (n *Node) tryErasures() {
 	}
 }
 
-func (n *Node) carryOut(e *protocol.SiblingErasure) error {
-	var held []protocol.RecordID
-	if err := n.st.View(func(tx *store.Tx) error {
-		for _, id := range e.Records {
-			if x, err := corpus.Get(tx, id); err != nil {
-				return err
-			} else if x != nil {
-				held = append(held, id)
-			}
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	own, _, err := n.erasePlaces(held)
+// carryOut does what one erasure says. What a sibling published is taken out of the corpus, and
+// its sealed body stays until it is erased for everybody: whoever answers for the sibling, once
+// it was removed, seals the survivors anew from it.
+func (n *Node) carryOut(id []byte, doc *erasureDoc, e *protocol.SiblingErasure) error {
+	own, pending, err := n.toErase(e.Records, doc.Places)
 	if err != nil {
 		return err
+	}
+	if !slices.Equal(pending, doc.Places) {
+		doc.Places = pending
+		if err := n.keepErasure(id, doc); err != nil {
+			return err
+		}
 	}
 	var rep EraseReport
 	for _, p := range own {
@@ -776,19 +769,106 @@ func (n *Node) carryOut(e *protocol.SiblingErasure) error {
 			return err
 		}
 	}
-	// The journal comes after what only this node can do for everybody: at the next start it
-	// takes the records out of the corpus, and nobody could tell then where they stand.
-	if n.anchor != nil {
-		if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: e.Records, Reason: e.Reason, At: e.At}}}); err != nil {
-			return err
+	if !doc.Gone {
+		// The journal comes after what only this node can do for everybody: at the next start it
+		// takes the records out of the corpus, and nobody could tell then where they stand.
+		if n.anchor != nil {
+			if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: e.Records, Reason: e.Reason, At: e.At}}}); err != nil {
+				return err
+			}
+		}
+		for part := range slices.Chunk(e.Records, 64) {
+			if err := n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, e.Reason) }); err != nil {
+				return err
+			}
 		}
 	}
-	for part := range slices.Chunk(e.Records, 64) {
-		if err := n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, e.Reason) }); err != nil {
-			return err
-		}
+	// What was answered for a moment ago is not pending any more.
+	if _, pending, err = n.toErase(nil, doc.Places); err != nil {
+		return err
+	}
+	if done := len(pending) == 0; done != doc.Done || !doc.Gone || len(pending) != len(doc.Places) {
+		doc.Done, doc.Gone, doc.Places = done, true, pending
+		return n.keepErasure(id, doc)
 	}
 	return nil
+}
+
+// pendingErasures counts the records that were erased here, and wait for a sibling to erase
+// them everywhere.
+func (n *Node) pendingErasures() (count int, err error) {
+	err = n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindErasure, func(_ []byte, d *erasureDoc) error { count += len(d.Places); return nil })
+	})
+	return count, err
+}
+
+func (n *Node) keepErasure(id []byte, doc *erasureDoc) error {
+	return n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErasure, id, doc) })
+}
+
+// toErase tells of records that are here, and of places where records stood that are out of
+// the corpus, which this node erases for everybody, and which wait for another to do so.
+func (n *Node) toErase(records []protocol.RecordID, places []pendingPlace) (own []*erasePlace, pending []pendingPlace, err error) {
+	s := n.snap.Load()
+	at := map[string]*erasePlace{}
+	seen := map[protocol.RecordID]bool{}
+	take := func(tx *store.Tx, id protocol.RecordID, ref protocol.EntryRef) error {
+		f, err := tx.Feed(ref.Feed)
+		if err != nil || f == nil || seen[id] || s.signers[f.Origin.Signing].org != n.org {
+			return err // of others: erased here, and that is all
+		}
+		seen[id] = true
+		place, ok, err := n.standsAt(tx, id, ref, false)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			place = ref // what a node says of where its records went may not be true
+		}
+		tomb, err := tx.Erased(place.Feed, place.Seq)
+		if err != nil || tomb != nil && !tomb.Local() {
+			return err // its publisher did it
+		}
+		if f, err = tx.Feed(place.Feed); err != nil || f == nil {
+			return err
+		}
+		has, err := tx.Has(place.Feed, place.Seq)
+		if err != nil {
+			return err
+		}
+		if !n.answersFor(s, &f.Origin) || !has {
+			pending = append(pending, pendingPlace{Record: id, Place: place})
+			return nil
+		}
+		key := string(entryKey(place.Feed, place.Seq))
+		if at[key] == nil {
+			at[key] = &erasePlace{origin: f.Origin, feed: place.Feed, seq: place.Seq, topic: s.topics[f.Origin.Topic]}
+			own = append(own, at[key])
+		}
+		at[key].records = append(at[key].records, id)
+		return nil
+	}
+	err = n.st.View(func(tx *store.Tx) error {
+		for _, id := range records {
+			e, err := corpus.Get(tx, id)
+			if err != nil {
+				return err
+			}
+			if e != nil {
+				if err := take(tx, id, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}); err != nil {
+					return err
+				}
+			}
+		}
+		for _, p := range places {
+			if err := take(tx, p.Record, p.Place); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return own, pending, err
 }
 
 // replayJournal applies those erasures of the journal beside the data directory that the

@@ -464,8 +464,16 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 			}
 		}
 		if o.block != nil && len(o.block.Records) > 0 {
-			if _, err := corpus.Add(tx, *o.block); err != nil {
+			_, erased, err := corpus.AddKnowing(tx, *o.block)
+			if err != nil {
 				return err
+			}
+			if erased && r.publisher != r.n.org {
+				// It was erased before it came: its sealed copy goes too. What shares the entry with
+				// it was taken over.
+				if _, err := tx.Erase(r.feed.ID, o.seq, &store.Tomb{Reason: protocol.EraseRequest, At: uint64(nowMillis())}); err != nil {
+					return err
+				}
 			}
 		}
 		if o.withdraw != nil {

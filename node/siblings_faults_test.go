@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -685,5 +686,78 @@ func TestWhatASiblingSaysCanBeTakenBack(t *testing.T) {
 		if s := n.snap.Load(); len(s.topics) != 2 || s.pins[protocol.OrgID{8}] != 0 {
 			t.Error("what could never be taken back is taken")
 		}
+	}
+}
+
+// TestI5ErasureOutlivesItsPublisher: what a node published that never comes back, and a sibling
+// erased, is erased everywhere once that node was removed; what shared its envelope is kept.
+func TestI5ErasureOutlivesItsPublisher(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, second, first)
+	carryNew(t, second, partner)
+	meet(t, first, second)
+	// From here on the second node is lost.
+	rep, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{theRecord(t, first, "203.0.113.1").ID}, Reason: protocol.EraseLegal})
+	if err != nil || rep.Siblings != 1 || reads(t, first, "203.0.113.1") {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	waiting := func() bool {
+		st, err := first.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(st.Problems, func(p Problem) bool { return strings.Contains(p.Text, "not yet everywhere") })
+	}
+	if !waiting() {
+		t.Error("nobody is told that the record is not erased everywhere")
+	}
+	for range 2 { // trying again changes nothing while the node is on the card
+		if err := first.carryOutErasures(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(first.evidence.hashes()) != 0 {
+		t.Fatal("a node erased for everybody what another one, that may live, published")
+	}
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, first, partner)
+	shareErases(t, first, partner)
+	carryNew(t, first, partner)
+	for _, n := range []*Node{first, partner} {
+		if reads(t, n, "203.0.113.1") || !reads(t, n, "203.0.113.2") {
+			t.Error("the record is not erased everywhere, or another was lost with it")
+		}
+	}
+	if waiting() {
+		t.Error("the record is told to be somewhere after it was erased everywhere")
+	}
+}
+
+// TestI5ErasedBeforeItCame: an entry that comes after a record in it was erased here leaves no
+// sealed copy of it; what shares the entry is read.
+func TestI5ErasedBeforeItCame(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	rec := publishList(t, partner, "198.51.100.1\n198.51.100.2\n", amber())
+	carryNew(t, partner, first)
+	if _, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{theRecord(t, first, "198.51.100.1").ID}, Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, second, first) // the erasure comes to the second node before the entry
+	carryNew(t, partner, second)
+	if reads(t, second, "198.51.100.1") || !reads(t, second, "198.51.100.2") {
+		t.Error("the second node shows what was erased, or lacks what was not")
+	}
+	if err := second.st.View(func(tx *store.Tx) error {
+		for seq := rec.From; seq <= rec.To; seq++ {
+			if has, err := tx.Has(rec.Feed, seq); err != nil || has && seq == rec.To {
+				t.Errorf("entry %d is held with its body: %v, %v", seq, has, err)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

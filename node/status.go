@@ -273,6 +273,9 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 			add("warning", "if this node was removed from its organisation's card, set up a new one; if it was enrolled a moment ago, wait until they know the new card", "%d peers do not let this node in: %s", count, said)
 		}
 	}
+	if waiting, err := n.pendingErasures(); err == nil && waiting > 0 {
+		add("warning", "bring the node up that published them; if it never comes back, 'entente node remove' it where the operational key is", "%d records that another node of this organisation published are erased here, and not yet everywhere", waiting)
+	}
 	if st.OnlyHere > 0 && len(s.members) > 1 {
 		add("warning", "they are copied as soon as a peer is connected; until then this disk is the only one that has them", "%d own entries are only on this disk", st.OnlyHere)
 	}

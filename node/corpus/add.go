@@ -16,30 +16,37 @@ import (
 // returns how many those were. It reads by Get only, so its cost does not grow with what
 // the transaction wrote before. Nothing of the block is kept.
 func Add(kv KV, block Block) (added int, err error) {
+	added, _, err = AddKnowing(kv, block)
+	return added, err
+}
+
+// AddKnowing is Add; erased says that a record of the block was left out because it was
+// erased before it came.
+func AddKnowing(kv KV, block Block) (added int, erased bool, err error) {
 	c, err := readCounters(kv)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	a := &adder{kv: kv, block: &block, next: c.Next, types: map[string]uint64{}}
 	a.start()
 	for i := range block.Records {
 		if err := a.add(i); err != nil {
-			return 0, fmt.Errorf("adding record %s: %w", block.Records[i].Record.Short(), err)
+			return 0, false, fmt.Errorf("adding record %s: %w", block.Records[i].Record.Short(), err)
 		}
 	}
 	if err := a.flush(); err != nil {
-		return 0, fmt.Errorf("adding block: %w", err)
+		return 0, false, fmt.Errorf("adding block: %w", err)
 	}
 	added = int(a.next - c.Next)
 	if added == 0 {
-		return 0, nil
+		return 0, a.erased, nil
 	}
 	for t, n := range a.types {
 		if err := countType(kv, t, int64(n)); err != nil {
-			return 0, fmt.Errorf("counting records: %w", err)
+			return 0, false, fmt.Errorf("counting records: %w", err)
 		}
 	}
-	return added, counters{Next: a.next, Records: c.Records + uint64(added)}.write(kv)
+	return added, a.erased, counters{Next: a.next, Records: c.Records + uint64(added)}.write(kv)
 }
 
 // adder gathers records into blocks.
@@ -52,6 +59,7 @@ type adder struct {
 	stored  storedBlock
 	classes map[string]uint16
 	types   map[string]uint64
+	erased  bool // a record was left out because it was erased before it came
 }
 
 func (a *adder) start() {
@@ -67,6 +75,7 @@ func (a *adder) add(i int) error {
 		return err
 	}
 	if gone, err := Erased(a.kv, rec.Record, rec.Originator, a.block.Publisher); err != nil || gone {
+		a.erased = a.erased || gone
 		return err
 	}
 	if n := len(rec.Object.Raw); n > protocol.MaxObjectSize {
