@@ -213,6 +213,9 @@ func (p *packer) subtract(r io.Reader, header *protocol.CarryHeader) error {
 		return protocol.Errorf(protocol.ErrWrongContext, "the request is from %s, and the pack would be for %s; leave out '--to', or the request", s.name(f.header.From), s.name(header.To))
 	}
 	header.To, header.Answers, header.Topics = f.header.From, f.header.Made, f.header.Topics
+	if header.To == p.n.org {
+		header.Topics = nil // a new node of this organisation does not know its topics yet
+	}
 	lacking := make(map[protocol.Hash]bool, len(p.hashes))
 	for _, h := range p.hashes {
 		lacking[h] = true

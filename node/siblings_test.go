@@ -18,6 +18,14 @@ import (
 // testSibling makes another node of an organisation, enrolled and in its topics.
 func testSibling(t testing.TB, of *Node) *Node {
 	t.Helper()
+	n := enrolledNode(t, of)
+	compareWith(t, n, of)
+	return n
+}
+
+// enrolledNode makes another node of an organisation, which heard nothing of it yet.
+func enrolledNode(t testing.TB, of *Node) *Node {
+	t.Helper()
 	keys, req, err := NewNode(of.Org(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +42,6 @@ func testSibling(t testing.TB, of *Node) *Node {
 	if _, err := n.Enrol(inv); err != nil {
 		t.Fatal(err)
 	}
-	compareWith(t, n, of)
 	return n
 }
 
@@ -78,22 +85,7 @@ func TestI1SiblingByHand(t *testing.T) {
 	publishList(t, partner, "198.51.100.1\n", amber())
 	publishList(t, first, "203.0.113.1\n", amber())
 	carryNew(t, partner, first)
-	keys, req, err := NewNode(first.Org(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	inv, err := first.ApproveNode(&req.Signed, strings.Join(req.Words(), " "))
-	if err != nil {
-		t.Fatal(err)
-	}
-	third, err := Open(Config{Keys: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer third.Close()
-	if _, err := third.Enrol(inv); err != nil {
-		t.Fatal(err)
-	}
+	third := enrolledNode(t, first)
 	var file bytes.Buffer
 	packed, err := first.Pack(context.Background(), &file, PackRequest{To: first.Org()})
 	if err != nil || packed.Siblings == 0 {
@@ -109,6 +101,19 @@ func TestI1SiblingByHand(t *testing.T) {
 	}
 	if !reads(t, third, "198.51.100.1") || !reads(t, third, "203.0.113.1") || !sameSiblings(t, first, third) {
 		t.Error("a file from its sibling does not give a new node what the organisation may read")
+	}
+
+	// A node that asks first, and knows no topic yet, gets all of them.
+	fourth := enrolledNode(t, first)
+	var ask, answer bytes.Buffer
+	if _, err := fourth.RequestPack(context.Background(), &ask, first.Org()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Pack(context.Background(), &answer, PackRequest{Request: &ask}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := fourth.Apply(context.Background(), &answer); err != nil || got.Partial() || !reads(t, fourth, "198.51.100.1") {
+		t.Errorf("the answer to a new node's request brings %+v, %v", got, err)
 	}
 
 	// What a partner says of what siblings hold is refused: here it packs for the organisation
