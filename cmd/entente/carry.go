@@ -264,9 +264,10 @@ func (a *app) openFile(path string) (io.ReadCloser, error) {
 func (a *app) bytesBar(total int64, what string) *progressbar.ProgressBar {
 	out, ok := a.err.(interface{ Fd() uintptr })
 	if a.json || !ok || !term.IsTerminal(int(out.Fd())) {
-		return progressbar.DefaultBytesSilent(total)
+		return progressbar.NewOptions64(total, progressbar.OptionSetVisibility(false), progressbar.OptionSetSpinnerChangeInterval(0))
 	}
-	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what),
+	// Without a total the library turns a spinner in a goroutine that reads what Write writes.
+	return progressbar.NewOptions64(total, progressbar.OptionSetSpinnerChangeInterval(0), progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
 }
 
