@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/anchor"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -192,6 +193,7 @@ func (n *Node) keepAgreement(signed *protocol.SignedAgreement, proposer protocol
 			signed = joinSignatures(&held, signed)
 		}
 		doc.Signed = protocol.Encode(signed)
+		doc.Terminations = joinEnds(doc.Terminations, n.ended[id])
 		if err := n.markIfComplete(tx, signed, before); err != nil {
 			return err
 		}
@@ -342,6 +344,11 @@ func (n *Node) Terminate(id protocol.AgreementID, reason string) error {
 // keepEnd stores a termination or a rejection of an agreement that is known, and with it the
 // letter to those who have to be told, if any.
 func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind protocol.LetterKind, tell []protocol.OrgID) error {
+	if kind == protocol.LetterTermination {
+		if err := n.journalEnds(id, [][]byte{protocol.Encode(signed)}); err != nil {
+			return err
+		}
+	}
 	return n.change(func(tx *store.Tx) error {
 		var doc agreementDoc
 		ok, err := getDoc(tx, kindAgreement, id[:], &doc)
@@ -359,6 +366,71 @@ func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind
 			letter = &pendingLetter{Parties: tell, Kind: kind, Content: raw}
 		}
 		return errors.Join(putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
+	})
+}
+
+// journalEnds writes terminations that are not held yet beside the data directory, before the
+// store: data that is put back from an earlier state must not go on under an agreement that was
+// ended since (I2).
+func (n *Node) journalEnds(id protocol.AgreementID, raws [][]byte) error {
+	if n.anchor == nil {
+		return nil
+	}
+	var doc agreementDoc
+	if err := n.st.View(func(tx *store.Tx) error { _, err := getDoc(tx, kindAgreement, id[:], &doc); return err }); err != nil {
+		return err
+	}
+	for _, raw := range raws {
+		if slices.ContainsFunc(doc.Terminations, func(b []byte) bool { return slices.Equal(b, raw) }) {
+			continue
+		}
+		var o protocol.OrgSigned
+		if err := protocol.Decode(raw, maxDocument, &o); err != nil {
+			return err
+		}
+		if err := n.anchor.Append(anchor.Erasure{Ended: []protocol.OrgSigned{o}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replayEnd ends an agreement again that the journal says was ended, or remembers that for when
+// the agreement comes back.
+func (n *Node) replayEnd(o *protocol.OrgSigned) error {
+	s := n.snap.Load()
+	var t protocol.Termination
+	if err := protocol.Decode(o.Statement, protocol.MaxStatementSize, &t); err != nil {
+		return err
+	}
+	raw := protocol.Encode(o)
+	if n.ended == nil {
+		n.ended = map[protocol.AgreementID][][]byte{}
+	}
+	n.ended[t.Agreement] = append(n.ended[t.Agreement], raw)
+	if s.agreements[t.Agreement] == nil {
+		return nil
+	}
+	if _, err := crypto.VerifyTermination(o, s.network, func(org protocol.OrgID) *crypto.Card { return s.cards[org] }); err != nil {
+		n.log.Warn("leaving out a termination of the journal", "agreement", t.Agreement, "err", err)
+		return nil
+	}
+	return n.changeIf(func(tx *store.Tx) (bool, error) {
+		var doc agreementDoc
+		ok, err := getDoc(tx, kindAgreement, t.Agreement[:], &doc)
+		if err != nil || !ok {
+			return false, err
+		}
+		was := protocol.Encode(&doc)
+		doc.Terminations = joinEnds(doc.Terminations, [][]byte{raw})
+		if slices.Equal(was, protocol.Encode(&doc)) {
+			return false, nil
+		}
+		var letter *pendingLetter
+		if t.Org == n.org { // whoever has to be told may not have been, before the process ended
+			letter = &pendingLetter{Parties: s.agreements[t.Agreement].Parties, Kind: protocol.LetterTermination, Content: raw}
+		}
+		return true, errors.Join(putDoc(tx, kindAgreement, t.Agreement[:], &doc), keepLetter(tx, letter))
 	})
 }
 

@@ -877,6 +877,11 @@ func (n *Node) replayJournal() (bool, error) {
 	var list []anchor.Erasure
 	had, err := n.anchor.Erasures(func(e *anchor.Erasure) error { list = append(list, *e); return nil })
 	for i := range list {
+		for j := range list[i].Ended {
+			if err == nil {
+				err = n.replayEnd(&list[i].Ended[j])
+			}
+		}
 		for j := range list[i].Signed {
 			signed := &list[i].Signed[j]
 			if err == nil && !n.evidence.holds(signed.Hash()) {

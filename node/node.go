@@ -76,6 +76,10 @@ type Node struct {
 	// cardMu serialises what signs the own card: each makes the version after the one it read.
 	cardMu sync.Mutex
 
+	// ended holds the terminations of the journal, by agreement: one that comes back after a
+	// restore comes back ended. It does not change after Open.
+	ended map[protocol.AgreementID][][]byte
+
 	// erasing serialises the carrying out of erasures by this organisation.
 	erasing sync.Mutex
 

@@ -483,6 +483,9 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		return nil
 	}
 	before := n.snap.Load().agreements[a.ID]
+	if err := n.journalEnds(a.ID, item.Terminations); err != nil {
+		return err
+	}
 	if err := n.changeIf(func(tx *store.Tx) (bool, error) {
 		joined := agreementDoc{FirstSeen: uint64(nowMillis()), Proposer: item.Proposer, Signed: item.Signed}
 		held, err := getDoc(tx, kindAgreement, a.ID[:], &joined)
@@ -500,7 +503,7 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 			joined.Proposer = item.Proposer // whom it came from first is seen differently by each
 		}
 		joined.Rejections = joinEnds(joined.Rejections, item.Rejections)
-		joined.Terminations = joinEnds(joined.Terminations, item.Terminations)
+		joined.Terminations = joinEnds(joinEnds(joined.Terminations, item.Terminations), n.ended[a.ID])
 		if held && bytes.Equal(was, protocol.Encode(&joined)) {
 			return false, nil
 		}

@@ -14,12 +14,14 @@ import (
 	"github.com/entente-mesh/entente/protocol"
 )
 
-// Erasure is one line of the journal of erasures: what an author erased, or what this
-// organisation erased for itself. It holds ids and hashes only.
+// Erasure is one line of the journal: what an author erased, what this organisation erased for
+// itself, or that an agreement was ended. It holds ids, hashes and statements only, nothing of a
+// record.
 type Erasure struct {
 	_      struct{}               `cbor:",toarray"`
 	Signed []protocol.SignedErase // one; none if it is local
 	Local  []LocalErase           // one; none if it is an author's
+	Ended  []protocol.OrgSigned   // one termination of an agreement; none if something was erased
 }
 
 // LocalErase is what an organisation erased for itself.
