@@ -147,8 +147,8 @@ func journalBeside(dir string, m *protocol.BackupManifest, heads []protocol.Feed
 			known++
 		}
 	}
-	if len(heads) > 0 && known == 0 {
-		return false, nil
+	if known == 0 {
+		return false, nil // nothing says that it was there before the backup
 	}
 	return a.Erasures(func(*anchor.Erasure) error { return nil })
 }
