@@ -742,6 +742,9 @@ func (n *Node) carryOutErasures() error {
 // tryErasures is carryOutErasures where nobody waits for it: what cannot be done now, as while
 // the disk is full, is tried again, and keeps a node neither from starting nor from comparing.
 func (n *Node) tryErasures() {
+	if n.usable() != nil {
+		return // it seals survivors anew, and which of them were erased since is not known yet
+	}
 	if err := n.carryOutErasures(); err != nil {
 		n.log.Error("carrying out an erasure by this organisation failed; it is tried again", "err", err)
 		n.counters.failed.Add(1)

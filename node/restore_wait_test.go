@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 
 	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/reconcile"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -58,5 +60,156 @@ func TestI5JournalThatNothingConfirms(t *testing.T) {
 	}
 	if n, out := restoreInto(t, dir, data, key); out.Journal || n.usable() == nil {
 		t.Errorf("a journal that may be younger than the backup counts as complete: %v", out.Journal)
+	}
+}
+
+// TestI5SiblingsThatWaitTeachNothing: two nodes restored from one backup do not end each
+// other's wait, nor does a node that came to the card afterwards.
+func TestI5SiblingsThatWaitTeachNothing(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader", "Relay")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	publishList(t, author, "198.51.100.1\n", green)
+	syncBoth(t, nodes...)
+	live := testSibling(t, reader)
+	key := newOffline(t)
+	data := backupOf(t, reader, key)
+	eraseValue(t, author, "198.51.100.1")
+	carryNew(t, author, live)
+
+	first, _ := restoreInto(t, filepath.Join(t.TempDir(), "d"), data, key)
+	second := inMemory(t, data, key)
+	second.restored.Store(&restoredDoc{At: uint64(nowMillis())})
+	entry := entryOf(t, second.keys)
+	if err := first.amendCard(func(c *protocol.Card) error { c.Nodes = append(c.Nodes, entry); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.putOwnCard(&first.OwnCard().Signed); err != nil {
+		t.Fatal(err)
+	}
+	ask := &protocol.SyncMessage{Version: 1, Kind: protocol.SyncSiblings, Hashes: make([]protocol.Hash, siblingParts)}
+	if _, _, err := second.serveSiblings(first.ID(), ask); !errors.Is(err, ErrRestored) {
+		t.Errorf("a node that waits answers a sibling: %v", err)
+	}
+	// A node that came later and waits for nothing: it has what it was given here.
+	second.restored.Store(nil)
+	if err := first.heardFrom(second.ID(), first.Org()); err != nil {
+		t.Fatal(err)
+	}
+	if first.usable() == nil {
+		t.Error("a sibling that came to the card after the restore ends the wait")
+	}
+	// One that stood on the card before, and lives, does.
+	if err := first.heardFrom(live.ID(), first.Org()); err != nil {
+		t.Fatal(err)
+	}
+	if first.usable() != nil {
+		t.Error("a sibling that lived all the time does not end the wait")
+	}
+}
+
+// TestI5EraseAheadOfItsCard: an erase that comes before the card whose key signed it was heard
+// only when it was taken: a lost node's successor erases what that one published.
+func TestI5EraseAheadOfItsCard(t *testing.T) {
+	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := Open(Config{Keys: ident.Keys, Card: &ident.Card})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lost.Close()
+	reader := testNode(t, "Reader")
+	intoOneNetwork(t, []*Node{lost, reader})
+	agree(t, lost, reader, protocol.TLPGreen, "*")
+	author := testSibling(t, lost)
+	shareSets(t, lost, author, reader)
+	compareWith(t, author, lost)
+	list := ""
+	for i := range 40 {
+		list += fmt.Sprintf("198.51.100.%d\n", i)
+	}
+	publishList(t, lost, list, green)
+	carryNew(t, lost, author)
+	carryNew(t, lost, reader)
+	compareWith(t, author, lost)
+	key := newOffline(t)
+	n, _ := restoreInto(t, filepath.Join(t.TempDir(), "d"), backupOf(t, reader, key), key)
+
+	root, err := ParseRootFile(string(rootFileText(InitRequest{Name: "Author"}, ident)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	lock, err := makeLock(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := author.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: root}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := author.RemoveNode(lost.ID(), true); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		eraseValue(t, author, fmt.Sprintf("198.51.100.%d", i))
+	}
+	for author.OwnCard().Hash[0] < 0xf8 { // so that it comes on the last page
+		if err := author.amendCard(func(c *protocol.Card) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := n.compare(context.Background(), author.ID(), true, func(_ context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+		return reconcile.Answer(&view{n: author}, m)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.heardErasures(author.Org()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		if reads(t, n, fmt.Sprintf("198.51.100.%d", i)) {
+			t.Fatalf("198.51.100.%d was erased before the restore, and is shown", i)
+		}
+	}
+}
+
+// TestI5NothingIsSealedAnewBeforeErasuresAreHeard: a restored node answers for the lost one, and
+// carries out an erasure that waited for it only when it knows which of the survivors were
+// erased since.
+func TestI5NothingIsSealedAnewBeforeErasuresAreHeard(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, first, "198.51.100.1\n198.51.100.2\n198.51.100.3\n", amber())
+	carryNew(t, first, second)
+	carryNew(t, first, partner)
+	compareWith(t, second, first)
+	eraseValue(t, second, "198.51.100.1") // waits for the first, which published it
+	second.keys.Op = first.keys.Op
+	key := newOffline(t)
+	data := backupOf(t, second, key)
+	eraseValue(t, first, "198.51.100.2") // after the backup
+	syncFrom(t, partner, first)
+	n, _ := restoreInto(t, filepath.Join(t.TempDir(), "d"), data, key)
+	if _, err := n.ResealRemoved(first.ID()); !errors.Is(err, ErrRestored) {
+		t.Errorf("what a removed node published is sealed anew: %v", err)
+	}
+	own := func() (count uint64) {
+		for _, e := range entries(t, n) {
+			if e.Signing == n.keys.Signing.Public() {
+				count++
+			}
+		}
+		return count
+	}
+	if count := own(); count > 0 {
+		t.Errorf("%d entries were appended before it is known what was erased", count)
+	}
+	hear(t, n, partner)
+	if one, two, three := reads(t, n, "198.51.100.1"), reads(t, n, "198.51.100.2"), reads(t, n, "198.51.100.3"); one || two || !three {
+		t.Errorf("of three records two were erased, and are shown: %v %v %v", one, two, three)
+	}
+	if count, err := n.pendingErasures(); err != nil || count > 0 {
+		t.Errorf("%d erasures wait, and nobody else carries them out, %v", count, err)
 	}
 }
