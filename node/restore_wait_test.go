@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/entente-mesh/entente/node/anchor"
@@ -211,5 +212,26 @@ func TestI5NothingIsSealedAnewBeforeErasuresAreHeard(t *testing.T) {
 	}
 	if count, err := n.pendingErasures(); err != nil || count > 0 {
 		t.Errorf("%d erasures wait, and nobody else carries them out, %v", count, err)
+	}
+}
+
+// TestReportSaysWhoKnowsOfALocalErasure: no partner tells a restored node of what its
+// organisation erased for itself; the report of the erasure promises nothing else.
+func TestReportSaysWhoKnowsOfALocalErasure(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	agree(t, nodes[0], nodes[1], protocol.TLPGreen, "*")
+	publishList(t, nodes[0], "198.51.100.1\n198.51.100.2\n", green)
+	syncBoth(t, nodes...)
+	for _, n := range nodes {
+		backupOf(t, n, newOffline(t))
+		rep, err := n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{recordOf(t, n, "198.51.100.1")}, Reason: protocol.EraseRequest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rep.Beyond[:2] { // the backup, and copies of the disk
+			if local := strings.Contains(r.Do, "shows records of others again"); local != (n == nodes[1]) || !strings.Contains(r.Do, "applies this erasure before it shows anything") {
+				t.Errorf("%s: %s", r.What, r.Do)
+			}
+		}
 	}
 }
