@@ -235,3 +235,25 @@ func TestReportSaysWhoKnowsOfALocalErasure(t *testing.T) {
 		}
 	}
 }
+
+// TestI2EndedNodesGetNothingNew: once an organisation was restored, what others publish for it
+// is sealed under keys that its lost node was not given.
+func TestI2EndedNodesGetNothingNew(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, lost := nodes[0], nodes[1]
+	agree(t, author, lost, protocol.TLPGreen, "*")
+	publishList(t, author, "198.51.100.1\n", green)
+	syncBoth(t, nodes...)
+	key := newOffline(t)
+	n, _ := restoreInto(t, filepath.Join(t.TempDir(), "d"), backupOf(t, lost, key), key)
+	shareSets(t, n, author)
+	publishList(t, author, "198.51.100.2\n", green)
+	carryNew(t, author, lost) // by whatever way
+	if reads(t, lost, "198.51.100.2") {
+		t.Error("a node that is let in no more opens what was published afterwards")
+	}
+	hear(t, n, author)
+	if !reads(t, n, "198.51.100.1") || !reads(t, n, "198.51.100.2") {
+		t.Error("the restored node does not read what its organisation may read")
+	}
+}
