@@ -257,3 +257,33 @@ func TestI2EndedNodesGetNothingNew(t *testing.T) {
 		t.Error("the restored node does not read what its organisation may read")
 	}
 }
+
+// TestOneRestoreAtATime: a second restore into a directory does not clear away what the first
+// one writes.
+func TestOneRestoreAtATime(t *testing.T) {
+	author := testNetwork(t, "Author")[0]
+	publishList(t, author, hashes(1, 8000), green)
+	key := newOffline(t)
+	data := backupOf(t, author, key)
+	dir := filepath.Join(t.TempDir(), "d")
+	in := bytes.NewReader(data)
+	var second error
+	out, err := Restore(context.Background(), readerFunc(func(b []byte) (int, error) {
+		if in.Len() < len(data)/2 && second == nil {
+			if _, second = Restore(context.Background(), bytes.NewReader(data), RestoreRequest{Dir: dir, Identities: key.ids}); second == nil {
+				second = errors.New("it went through")
+			}
+		}
+		return in.Read(b)
+	}), RestoreRequest{Dir: dir, Identities: key.ids})
+	if err != nil || second == nil || !strings.Contains(second.Error(), "another restore into") {
+		t.Fatalf("two restores at once: %v, %v", err, second)
+	}
+	if n := openDir(t, dir, true); n.ID() != out.NewNode {
+		t.Error("the directory is not that of the node that was restored")
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
