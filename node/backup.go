@@ -79,6 +79,11 @@ const (
 // not live on it. The node goes on working meanwhile; memory does not grow with the backup. A
 // file of which Backup returned an error has no end, and its reader says so.
 func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*BackupInfo, error) {
+	// What is not known to be erased is not handed on: whoever restores the copy would take the
+	// journal beside this node, which says nothing of the time before it, for the whole of it.
+	if err := n.usable(); err != nil {
+		return nil, err
+	}
 	recipients, err := n.backupRecipients(q.Recipients)
 	if err != nil {
 		return nil, err

@@ -307,6 +307,9 @@ type RemovedNodeReport struct {
 // the last entry that counts, as far as it is held here: after people decided that it was
 // genuine. It returns how many entries it sealed anew.
 func (n *Node) ResealRemoved(id protocol.NodeID) (count int, err error) {
+	if err := n.usable(); err != nil {
+		return 0, err
+	}
 	s := n.snap.Load()
 	type place struct {
 		feed  protocol.FeedID

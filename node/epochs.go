@@ -115,6 +115,7 @@ func (a *appender) overGranted(ep *store.Epoch) bool {
 			return true
 		}
 	}
+	now := uint64(nowMillis())
 	for _, g := range ep.Granted {
 		if !slices.ContainsFunc(append(slices.Clone(ep.Audience), a.n.org), func(org protocol.OrgID) bool {
 			c := a.snap.cards[org]
@@ -122,7 +123,8 @@ func (a *appender) overGranted(ep *store.Epoch) bool {
 				return false
 			}
 			e := c.Node(g.Node)
-			return e != nil && recipientHash(e.Recipient) == g.Recipient
+			// One whose time is over is let in no more, and may be lost or stolen.
+			return e != nil && now < e.NotAfter && recipientHash(e.Recipient) == g.Recipient
 		}) {
 			return true
 		}

@@ -96,7 +96,7 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 		rep.Told = append(rep.Told, s.ref(org))
 	}
 	slices.SortFunc(rep.Told, func(a, b OrgRef) int { return a.ID.Compare(b.ID) })
-	if rep.Beyond, err = taken.find(n); err != nil {
+	if rep.Beyond, err = taken.find(n, rep.Local > 0); err != nil {
 		return rep, err
 	}
 	n.beyond(rep)
@@ -106,7 +106,7 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 // beyond lists what no statement reaches.
 func (n *Node) beyond(rep *EraseReport) {
 	add := func(what, do string) { rep.Beyond = append(rep.Beyond, BeyondRow{what, do}) }
-	add("copies of this node's disk or data directory that other tools made before now", "a node that is started on them applies this erasure before it shows anything; destroy them where the law asks for it")
+	add("copies of this node's disk or data directory that other tools made before now", "a node that is started on them applies this erasure before it shows anything"+whereKnown(rep.Local > 0)+"; destroy them where the law asks for it")
 	add("what people copied by hand from 'entente search' and 'entente show'", "ask those who work with it")
 	if len(n.snap.Load().siblings(n.org, n.ID())) > 0 {
 		add("exports, streams and files that other nodes of this organisation handed out", "'entente handouts' lists them there")
@@ -742,6 +742,9 @@ func (n *Node) carryOutErasures() error {
 // tryErasures is carryOutErasures where nobody waits for it: what cannot be done now, as while
 // the disk is full, is tried again, and keeps a node neither from starting nor from comparing.
 func (n *Node) tryErasures() {
+	if n.usable() != nil {
+		return // it seals survivors anew, and which of them were erased since is not known yet
+	}
 	if err := n.carryOutErasures(); err != nil {
 		n.log.Error("carrying out an erasure by this organisation failed; it is tried again", "err", err)
 		n.counters.failed.Add(1)

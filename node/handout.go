@@ -168,8 +168,9 @@ func (c *copies) in(d *handoutDoc) bool {
 // maxCopies bounds the handouts that one report names.
 const maxCopies = 100
 
-// find lists them as rows of a report of erasure.
-func (c *copies) find(n *Node) (rows []BeyondRow, err error) {
+// find lists them as rows of a report of erasure; local says that it is of records of others,
+// of which nobody else is told.
+func (c *copies) find(n *Node, local bool) (rows []BeyondRow, err error) {
 	slices.Sort(c.cursors)
 	var found []handoutDoc
 	err = n.st.View(func(tx *store.Tx) error {
@@ -186,12 +187,12 @@ func (c *copies) find(n *Node) (rows []BeyondRow, err error) {
 			rows = append(rows, BeyondRow{fmt.Sprintf("%d more exports, streams, carried files and backups, made before these", len(found)-i), "'entente handouts' lists them"})
 			break
 		}
-		rows = append(rows, d.row())
+		rows = append(rows, d.row(local))
 	}
 	return rows, err
 }
 
-func (d *handoutDoc) row() BeyondRow {
+func (d *handoutDoc) row(local bool) BeyondRow {
 	when := millis(d.At).Format("2006-01-02 15:04 MST")
 	switch d.Kind {
 	case handoutExport:
@@ -201,7 +202,15 @@ func (d *handoutDoc) row() BeyondRow {
 	case handoutCarry:
 		return BeyondRow{fmt.Sprintf("sealed copies in the file that was packed for %s at %s", d.Detail, when), "who applies it applies this erasure too, once it has compared with anybody; destroy the file"}
 	}
-	return BeyondRow{fmt.Sprintf("the %s of %s, %s", d.Kind, when, d.Detail), "a restore of it applies this erasure before it shows anything; destroy it where the law asks for it"}
+	return BeyondRow{fmt.Sprintf("the %s of %s, %s", d.Kind, when, d.Detail), "a restore of it applies this erasure before it shows anything" + whereKnown(local) + "; destroy it where the law asks for it"}
+}
+
+// whereKnown says of what went back in time where it is told of an erasure.
+func whereKnown(local bool) string {
+	if local {
+		return " where the anchor is still beside it or another node of this organisation tells of it, and else shows records of others again: erase them again then"
+	}
+	return ""
 }
 
 // Stream gives send all records after a cursor, in the order of their arrival, and, with

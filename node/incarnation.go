@@ -272,7 +272,18 @@ func (n *Node) endRestored() error {
 	return nil
 }
 
-// heardErasures is told that the sets were compared with a peer to the end.
+// heardFrom is told that the sets were compared with a peer to the end. A sibling that came to
+// the card after the store went back in time may know no more than it got from here.
+func (n *Node) heardFrom(peer protocol.NodeID, org protocol.OrgID) error {
+	if d := n.restored.Load(); d != nil && org == n.org {
+		if own := n.OwnCard(); own == nil || own.Node(peer) == nil || own.Node(peer).NotBefore >= d.At {
+			return nil
+		}
+	}
+	return n.heardErasures(org)
+}
+
+// heardErasures is told that the sets were compared with a node of an organisation.
 func (n *Node) heardErasures(org protocol.OrgID) error {
 	d := n.restored.Load()
 	if d == nil || slices.Contains(d.Heard, org) {
@@ -287,9 +298,23 @@ func (n *Node) heardErasures(org protocol.OrgID) error {
 	}
 	n.restored.Store(&next)
 	if org == n.org || len(next.Heard) >= min(2, others) {
-		return n.endRestored()
+		return n.endWait()
 	}
 	return n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindSetting, []byte("restored"), &next) })
+}
+
+// endWait ends the wait of a running node. What its organisation erased is carried out before
+// anything is shown; what waits to be sealed anew is done now.
+func (n *Node) endWait() error {
+	if err := n.carryOutErasures(); err != nil {
+		n.log.Error("carrying out an erasure by this organisation failed; it is tried again", "err", err)
+		n.counters.failed.Add(1)
+	}
+	err := n.endRestored()
+	if net := n.net.Load(); err == nil && net != nil {
+		net.wake()
+	}
+	return err
 }
 
 // usable refuses to show anything of a store that went back in time.
@@ -303,6 +328,9 @@ func (n *Node) usable() error {
 // resealForked seals anew, in the feed in use, what this node acknowledged in a feed after a
 // place at which it turned out to be forked: readers set those entries aside (I1).
 func (n *Node) resealForked(ctx context.Context) error {
+	if n.usable() != nil {
+		return nil // what was erased since must not be sealed anew
+	}
 	s := n.snap.Load()
 	for _, fork := range n.evidence.allForks() {
 		if fork.Origin.Signing != n.keys.Signing.Public() {

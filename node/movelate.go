@@ -16,6 +16,9 @@ import (
 // the feed in use the key waits for what it waited for, a fresh card as a rule. Readers
 // recognise what they have.
 func (n *Node) moveLate(ctx context.Context) error {
+	if n.usable() != nil {
+		return nil // what was erased since must not be sealed anew
+	}
 	s := n.snap.Load()
 	for id, topic := range s.topics {
 		if topic == protocol.ControlTopic || !n.hasFeed(s, topic) {

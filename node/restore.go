@@ -76,7 +76,11 @@ func Restore(ctx context.Context, r io.Reader, q RestoreRequest) (*Restored, err
 	out := &Restored{Dir: q.Dir, Ended: []protocol.NodeID{}}
 	b, err := openBackup(ctx, r, q.Identities)
 	if err == nil {
-		err = clearForRestore(q.Dir)
+		var held io.Closer // two at once would each clear away what the other writes
+		if held, err = takeForRestore(q.Dir); err == nil {
+			defer held.Close()
+			err = clearForRestore(q.Dir)
+		}
 	}
 	if err == nil {
 		_, err = journalBeside(q.Dir, &b.manifest, nil) // before the work rather than after it
@@ -89,12 +93,17 @@ func Restore(ctx context.Context, r io.Reader, q RestoreRequest) (*Restored, err
 	return out, err
 }
 
-// clearForRestore makes an empty directory with the mark of an unfinished restore. Nothing is
+// takeForRestore makes a directory, and keeps other restores out of it.
+func takeForRestore(dir string) (io.Closer, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making data directory: %w", err)
+	}
+	return lockDir(dir)
+}
+
+// clearForRestore puts the mark of an unfinished restore into an empty directory. Nothing is
 // removed but what an unfinished one left.
 func clearForRestore(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making data directory: %w", err)
-	}
 	mark := filepath.Join(dir, unfinishedFile)
 	if _, err := os.Stat(mark); err == nil {
 		for _, name := range []string{keyDir, storeDir, requestFile} {
@@ -147,8 +156,8 @@ func journalBeside(dir string, m *protocol.BackupManifest, heads []protocol.Feed
 			known++
 		}
 	}
-	if len(heads) > 0 && known == 0 {
-		return false, nil
+	if known == 0 {
+		return false, nil // nothing says that it was there before the backup
 	}
 	return a.Erasures(func(*anchor.Erasure) error { return nil })
 }

@@ -203,6 +203,9 @@ func (n *Node) serveSiblings(remote protocol.NodeID, m *protocol.SyncMessage) (a
 	if !n.isSibling(remote) {
 		return nil, differ, protocol.Errorf(protocol.ErrUnknownAuthor, "only a node of this organisation is answered that; its card has to list both")
 	}
+	if err := n.usable(); err != nil {
+		return nil, differ, err // two that wait would each take the other's set for all there is
+	}
 	if m.Kind == protocol.SyncSiblingFetch {
 		set, err := n.siblingSetAgain(remote)
 		if err != nil {

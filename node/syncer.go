@@ -152,7 +152,7 @@ func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bo
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	net.n.counters.syncs.Add(1)
-	done, err := reconcile.Run(ctx, &view{n: net.n, peer: peer}, heads, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+	done, err := net.n.compare(ctx, peer, heads, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 		a, err := net.mesh.Ask(ctx, peer, m)
 		if err == nil {
 			net.noteClaims(peer, a.Frontier)
@@ -171,7 +171,25 @@ func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bo
 			return err
 		}
 	}
-	return errors.Join(net.n.heardErasures(org), net.askKeys(ctx, peer), net.askReceipts(ctx, peer))
+	return errors.Join(net.n.heardFrom(peer, org), net.askKeys(ctx, peer), net.askReceipts(ctx, peer))
+}
+
+// compareAgain is how often a node that waits to hear of erasures compares with a peer to take
+// what it left out: a newer card comes after what it verifies, or before.
+const compareAgain = 3
+
+// compare compares with a peer. What is left out of the sets, as an erase that the key of a
+// card on its way signed, the next comparison brings; a node that waits to hear of erasures
+// counts none as heard before.
+func (n *Node) compare(ctx context.Context, peer protocol.NodeID, heads bool, ask reconcile.Asker) (done *reconcile.Done, err error) {
+	for range compareAgain {
+		v := &view{n: n, peer: peer}
+		done, err = reconcile.Run(ctx, v, heads, ask)
+		if err != nil || n.usable() == nil || v.got.kept == 0 || v.got.left == 0 {
+			break
+		}
+	}
+	return done, err
 }
 
 // noteClaims remembers what a peer says that it holds and this node does not.
@@ -209,6 +227,7 @@ type view struct {
 	n       *Node
 	peer    protocol.NodeID // that is compared with
 	serving bool
+	got     taken // of the sets, in this comparison
 }
 
 // SetHashes lists the cards, roster statements, fork proofs and erases that are held.
@@ -281,6 +300,7 @@ func (v *view) TakeItems(m *protocol.SyncMessage) error {
 		more, terr := take()
 		got.kept, got.left, err = got.kept+more.kept, got.left+more.left, terr
 	}
+	v.got.kept, v.got.left = v.got.kept+got.kept, v.got.left+got.left
 	if err == nil && got.kept > 0 {
 		if err = v.n.gate.reopenEarly(); err == nil {
 			err = v.n.gate.drain()

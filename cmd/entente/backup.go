@@ -211,7 +211,8 @@ func (a *app) backupRestoreCommand() *cobra.Command {
 			"backup from two other organisations ('entente up --accept-restored' ends the wait by your decision).\n\n" +
 			"If the operational key is in the backup, the new node goes onto the organisation's card at once. The card\n" +
 			"goes on from that in the backup, or from a newer one given with --card: give it if anything was changed\n" +
-			"after the backup, above all if a node was removed, for a card that does not know of it lists it again.\n" +
+			"after the backup, above all if a node was removed or added, for a card that does not know of it lists it\n" +
+			"again, or no more; a restore of this backup adds one, so give it when the same backup is restored again.\n" +
 			"Nodes that were listed stay listed, so that their entries stay valid, and connect no more.",
 		Example: "  entente --dir /var/lib/entente backup restore node.backup --identity backup-key.txt", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -268,6 +269,8 @@ func showRestored(w io.Writer, out *node.Restored) {
 		fmt.Fprintf(w, "still listed, and let in no more: %s\n", strings.Join(ended, ", "))
 		fmt.Fprintf(w, "  -> when this node has caught up ('entente feeds'), and the lost one will not come back: entente node remove %s\n", out.Node)
 		fmt.Fprintln(w, "  -> a node that was removed after the backup is listed again: remove it again; of one that lives say so: entente node renew NODE")
+		fmt.Fprintln(w, "  -> a node that came to the card after the backup, also by an earlier restore of it, is on it no more, and what it publishes\n"+
+			"     counts nowhere: before 'entente up', restore into another directory with the newest card, --card")
 	} else {
 		fmt.Fprintf(w, "It is on no card yet: the operational key is not in the backup, or is not in force any more.\n"+
 			"  -> where the operational key is:  entente node approve %s --words \"%s\" -o enrolment.pem\n"+
@@ -277,7 +280,8 @@ func showRestored(w io.Writer, out *node.Restored) {
 		fmt.Fprintln(w, "The journal of erasures beside the directory is complete: nothing that was erased since is shown.")
 	} else {
 		fmt.Fprintln(w, "No complete journal of erasures stands beside the directory: it shows and serves nothing until it has\n"+
-			"compared with two other organisations, or you run 'entente up --accept-restored'.")
+			"compared with two other organisations, or you run 'entente up --accept-restored'. What this organisation erased\n"+
+			"since of records of others only its other nodes know: where none lives, erase it again.")
 	}
 	fmt.Fprintln(w, "Agreements are as they were when the backup was made: end again, before you publish, what was ended since ('entente agreement list').")
 	fmt.Fprintln(w, "Next: 'entente up'.")

@@ -54,15 +54,20 @@ func (s *Server) carryRequest(w http.ResponseWriter, r *http.Request) {
 type lateWriter struct {
 	w       http.ResponseWriter
 	trailer string // name of the one that the answer ends with
+	media   string // type of what is sent
 	begun   bool
 }
 
-func (l *lateWriter) Write(b []byte) (int, error) {
+func (l *lateWriter) begin() {
 	if !l.begun {
 		l.begun = true
 		l.w.Header().Set("Trailer", l.trailer)
-		l.w.Header().Set("Content-Type", "application/octet-stream")
+		l.w.Header().Set("Content-Type", l.media)
 	}
+}
+
+func (l *lateWriter) Write(b []byte) (int, error) {
+	l.begin()
 	return l.w.Write(b)
 }
 
@@ -78,7 +83,7 @@ func sendFile(w http.ResponseWriter, r *http.Request, write func(io.Writer) (*no
 
 // sendWith streams a file, and says as JSON in a trailer what it holds.
 func sendWith(w http.ResponseWriter, r *http.Request, trailer string, write func(io.Writer) (any, error)) {
-	out := &lateWriter{w: w, trailer: trailer}
+	out := &lateWriter{w: w, trailer: trailer, media: "application/octet-stream"}
 	info, err := write(out)
 	switch {
 	case err != nil && !out.begun:

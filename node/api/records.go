@@ -137,9 +137,13 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 		fail(w, protocol.Errorf(protocol.ErrMalformed, "format %q is not known", format))
 		return
 	}
-	w.Header().Set("Trailer", CursorTrailer)
-	w.Header().Set("Content-Type", format.MediaType())
-	next, err := s.node.Export(w, format, from)
+	out := &lateWriter{w: w, trailer: CursorTrailer, media: format.MediaType()}
+	next, err := s.node.Export(out, format, from)
+	if err != nil && !out.begun {
+		fail(w, err)
+		return
+	}
+	out.begin() // also where there is nothing to export
 	if err != nil {
 		// The status is gone already: an export that ends without its trailer is not whole.
 		panic(http.ErrAbortHandler)
