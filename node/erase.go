@@ -568,14 +568,20 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 		}
 	}
 	err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed}) })
-	for _, x := range e.Entries {
-		if err == nil {
-			err = n.eraseEntry(feed, x, h, by, &e)
-		}
-	}
 	for part := range slices.Chunk(e.Records, 64) {
 		if err == nil {
 			err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, by, e.Reason) })
+		}
+	}
+	if err == nil {
+		var later bool
+		if later, err = n.saveSurvivors(s, feed, &e); later {
+			return err
+		}
+	}
+	for _, x := range e.Entries {
+		if err == nil {
+			err = n.eraseEntry(feed, x, h, by, &e)
 		}
 	}
 	if err == nil {
@@ -594,6 +600,78 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	n.counters.erased.Add(1)
 	n.changes.notify()
 	return nil
+}
+
+// saveSurvivors seals the survivors of an erasure anew if this node, which answers for them,
+// does not hold the entries in which they stood: its store went back in time after it erased,
+// and what it erased comes back to it from others before what it sealed anew, if anybody has
+// that. later says that this has to wait, and the destroying of the body with it: nothing is
+// sealed before it is known what was erased since, nor while the node is being opened, and
+// nothing is shown or served meanwhile.
+func (n *Node) saveSurvivors(s *snapshot, feed protocol.FeedID, e *protocol.Erase) (later bool, err error) {
+	if len(e.Survivors) == 0 || !n.answersFor(s, &e.Origin) {
+		return false, nil
+	}
+	var due []uint64
+	err = n.st.View(func(tx *store.Tx) error {
+		lost := false
+		for _, ref := range e.Survivors {
+			skeleton, err := tx.Skeleton(ref.Feed, ref.Seq)
+			if err != nil {
+				return err
+			}
+			lost = lost || skeleton == nil
+		}
+		for _, x := range e.Entries {
+			has, err := tx.Has(feed, x.Seq)
+			if err != nil {
+				return err
+			}
+			if hash, err := n.hashAt(tx, feed, x.Seq); err != nil {
+				return err
+			} else if lost && has && hash == x.Hash {
+				due = append(due, x.Seq)
+			}
+		}
+		return nil
+	})
+	topic, in := s.topics[e.Origin.Topic]
+	if err != nil || len(due) == 0 || !in {
+		return false, err
+	}
+	if !n.opened.Load() || n.usable() != nil && !n.waited.Load() {
+		return true, nil
+	}
+	for _, seq := range due {
+		if err := n.resealEntry(feed, seq, topic); err != nil && !errors.Is(err, ErrNotEnrolled) {
+			n.log.Error("sealing anew what an erasure leaves failed; it is tried again", "err", err)
+			n.counters.failed.Add(1)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// applyLater applies the erasures that had to wait.
+func (n *Node) applyLater() error {
+	if n.usable() != nil && !n.waited.Load() {
+		return nil
+	}
+	var list []protocol.SignedErase
+	err := n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindErase, func(_ []byte, d *eraseDoc) error {
+			if !d.Applied {
+				list = append(list, d.Signed)
+			}
+			return nil
+		})
+	})
+	for i := range list {
+		if err == nil {
+			err = n.applyErase(&list[i])
+		}
+	}
+	return err
 }
 
 func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statement protocol.Hash, by protocol.OrgID, e *protocol.Erase) error {

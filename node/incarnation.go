@@ -310,7 +310,12 @@ func (n *Node) endWait() error {
 		n.log.Error("carrying out an erasure by this organisation failed; it is tried again", "err", err)
 		n.counters.failed.Add(1)
 	}
-	err := n.endRestored()
+	n.waited.Store(true)
+	err := n.applyLater()
+	if err == nil {
+		err = n.endRestored()
+	}
+	n.waited.Store(false)
 	if net := n.net.Load(); err == nil && net != nil {
 		net.wake()
 	}

@@ -347,7 +347,7 @@ func (net *network) keepState(ctx context.Context) {
 				net.n.log.Error("looking at the state anew failed", "err", err)
 			}
 			net.n.tryErasures()
-			if err := net.n.expire(); err != nil {
+			if err := errors.Join(net.n.applyLater(), net.n.expire()); err != nil {
 				net.n.log.Error("erasing what is past its retention failed", "err", err)
 			}
 			if err := errors.Join(net.n.gate.reopenEarly(), net.n.gate.drain()); err != nil {

@@ -80,6 +80,9 @@ type Node struct {
 	// restore comes back ended. It does not change after Open.
 	ended map[protocol.AgreementID][][]byte
 
+	opened atomic.Bool // Open is done
+	waited atomic.Bool // it is known what was erased since the store went back in time; it is about to be shown
+
 	// erasing serialises the carrying out of erasures by this organisation.
 	erasing sync.Mutex
 
@@ -165,7 +168,7 @@ func Open(cfg Config) (*Node, error) {
 			return n.openAnchor(cfg.Anchor)
 		},
 		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
-		func() error { n.tryErasures(); return nil },
+		func() error { n.tryErasures(); n.opened.Store(true); return n.applyLater() },
 	} {
 		if err == nil {
 			err = step()

@@ -146,7 +146,8 @@ func (w *scheduled) evict(m *member) {
 			w.did["bodies evicted"]++
 			count := 0
 			for _, o := range holders {
-				if w.bodies(o, f)[seq] {
+				// What its author erased nobody has to hold: the one who gave it up had not heard yet.
+				if w.bodies(o, f)[seq] || w.erasedByAuthor(o, f, seq) {
 					count++
 				}
 			}
@@ -214,4 +215,14 @@ func (w *scheduled) letExpire(m *member) {
 			w.fail("I5: %s shows %s after its retention of %d days", m.name, v, f.days)
 		}
 	}
+}
+
+// erasedByAuthor reports whether a member knows that an entry was erased by its author.
+func (w *scheduled) erasedByAuthor(m *member, f *store.Feed, seq uint64) (yes bool) {
+	m.n.st.View(func(tx *store.Tx) error {
+		tomb, err := tx.Erased(f.ID, seq)
+		yes = err == nil && tomb != nil && !tomb.Local()
+		return err
+	})
+	return yes
 }
