@@ -277,7 +277,7 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 		if !added {
 			out.Held++
 			if !env.Skeleton() {
-				g.reopenBody(tx, env)
+				return g.reopenBody(tx, env)
 			}
 			return nil
 		}
@@ -302,11 +302,13 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 }
 
 // reopenBody marks a feed to be gone through again if a body came that was awaited.
-func (g *gate) reopenBody(tx *store.Tx, env *crypto.VerifiedEnvelope) {
+func (g *gate) reopenBody(tx *store.Tx, env *crypto.VerifiedEnvelope) error {
 	state, _, err := tx.EntryState(env.Header.Feed, env.Header.Seq)
-	if err == nil && state == store.AwaitingBody {
-		g.reopenFeed(env.Header.Feed)
+	if err != nil || state != store.AwaitingBody {
+		return err
 	}
+	g.reopenFeed(env.Header.Feed)
+	return markAgain(tx, env.Header.Feed)
 }
 
 // reopenFeed marks a feed to be gone through again.

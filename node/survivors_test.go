@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/disk"
+	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -82,5 +85,74 @@ func TestI1SurvivorsOutliveARestore(t *testing.T) {
 				t.Error("the reader shows what was erased, or was not given what was not")
 			}
 		})
+	}
+}
+
+// TestI1LateBodyOutlivesACrash cuts the power at every step at which a body comes that was
+// lacking: once it is held nobody brings it again, and what it says is read all the same.
+func TestI1LateBodyOutlivesACrash(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	rec := publishList(t, partner, "198.51.100.1\n", amber())
+	n, disks, c := enrolOnDisk(t, first)
+	if err := n.JoinTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, partner, n, first)
+	carryNew(t, partner, first)
+	compareWith(t, n, first) // it has the keys from its sibling
+	var whole [][]byte
+	for _, e := range entries(t, partner) {
+		whole = append(whole, e.Raw)
+		if e.Header.Kind == protocol.EntryRecords {
+			e = e.Stripped()
+		}
+		if _, err := n.gate.admit([]*crypto.VerifiedEnvelope{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reads(t, n, "198.51.100.1") {
+		t.Fatal("it reads what it does not hold")
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for cut := 1; ; cut++ {
+		d := new(disk.Disk)
+		for _, dir := range []string{simData, simAnchor} {
+			d.Restore(disks, dir)
+		}
+		c.Disk = d
+		n, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.CutAfter(cut)
+		crashed := cutIn(func() {
+			if _, err := (&view{n: n}).TakeEntries(whole); err != nil {
+				panic(err)
+			}
+		})
+		d.Restart()
+		if n, err = Open(c); err != nil {
+			t.Fatal(err)
+		}
+		var has bool
+		if err := n.st.View(func(tx *store.Tx) (err error) { has, err = tx.Has(rec.Feed, rec.To); return err }); err != nil {
+			t.Fatal(err)
+		}
+		if !has {
+			if _, err := (&view{n: n}).TakeEntries(whole); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !reads(t, n, "198.51.100.1") {
+			t.Errorf("cut at step %d (the body was held: %v), it does not read what it holds", cut, has)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !crashed {
+			return
+		}
 	}
 }
