@@ -761,3 +761,26 @@ func TestI5ErasedBeforeItCame(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestI4SurvivorsOfAnErasureEndWithTheirFeed: where a feed ends before an entry of which some
+// records were erased, the others are not shown any more either.
+func TestI4SurvivorsOfAnErasureEndWithTheirFeed(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	rec := publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, second, partner) // the first node does not see it in time
+	if _, err := second.Erase(context.Background(), EraseRequest{Records: rec.Records[:1], Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	shareErases(t, second, partner)
+	carryNew(t, second, partner)
+	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.2") {
+		t.Fatal("the partner does not read what survived, and only that")
+	}
+	if rep, err := first.RemoveNode(second.ID(), false); err != nil || len(rep.Heads) != 0 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	shareSets(t, first, partner)
+	if reads(t, partner, "203.0.113.2") {
+		t.Error("the partner shows a record that counts nowhere, from an entry of which another was erased")
+	}
+}
