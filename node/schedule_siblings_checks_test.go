@@ -189,8 +189,8 @@ func (w *scheduled) checkSiblings(shown map[*member]map[string]Record) {
 		}
 		for _, v := range slices.Sorted(maps.Keys(w.facts)) {
 			f := w.facts[v]
-			if w.ended[[2]int{f.by.org, a.org}] || f.lost || w.expired(f) {
-				continue // one read it before it heard of the end, or before all sealed copies went
+			if w.ended[[2]int{f.by.org, a.org}] || f.lost || w.expired(f) || f.by.hostile || a.evicted[f.by] || f.resealed && f.by.org != a.org {
+				continue // one read it before it heard of the end, or before all sealed copies for it went
 			}
 			r, ok := shown[a][v]
 			o, has := shown[b][v]

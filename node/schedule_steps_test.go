@@ -199,6 +199,11 @@ func (w *scheduled) eraseLocally(m *member) {
 		return
 	}
 	m.perhaps[f.value] = true
+	for _, o := range w.members {
+		if o.org == m.org { // the sealed body goes, at each of them: others do not get it from there
+			o.evicted[f.by] = true
+		}
+	}
 	if w.do(m.name+" erases for itself "+f.value, func() error {
 		_, err := m.n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{f.id}, Reason: protocol.EraseError})
 		return err
