@@ -62,13 +62,19 @@ func (a *appender) cover(orgs []protocol.OrgID) ([]*store.Epoch, error) {
 		use = append(use, ep)
 	}
 	for _, ep := range use {
-		ep.Used++
-		if ep.First == 0 {
-			ep.First = a.nextSeq() // of the envelope, or of a grant ahead of it
-		}
-		a.epochs.dirty[ep.Number] = true
+		a.use(ep)
 	}
 	return use, nil
+}
+
+// use counts an envelope of an epoch. The first is noted for those who get the key later: they
+// go through what they hold from there on again.
+func (a *appender) use(ep *store.Epoch) {
+	ep.Used++
+	if ep.First == 0 {
+		ep.First = a.nextSeq() // of the envelope, or of a grant ahead of it
+	}
+	a.epochs.dirty[ep.Number] = true
 }
 
 // epochFor returns the live epoch of exactly this set, granted to every node that it is due

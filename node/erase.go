@@ -221,11 +221,13 @@ func (n *Node) follow(tx *store.Tx, id protocol.RecordID, place protocol.EntryRe
 }
 
 // moved notes in the transaction of an append that what stood at a place stands elsewhere.
-func (a *appender) moved(feed protocol.FeedID, seq uint64, to []protocol.EntryRef) {
+func (a *appender) moved(feed protocol.FeedID, seq uint64, to []protocol.EntryRef, known publishedDoc) {
 	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
 		var doc publishedDoc
-		if _, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
+		if held, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
 			return err
+		} else if !held {
+			doc = known
 		}
 		doc.Moved = to
 		return putDoc(tx, kindPublished, entryKey(feed, seq), &doc)
@@ -351,7 +353,7 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 		if err != nil {
 			return err
 		}
-		a.moved(p.feed, p.seq, refs)
+		a.moved(p.feed, p.seq, refs, doc)
 		if err := sign(refs...); err != nil {
 			return err
 		}
@@ -401,7 +403,16 @@ func (n *Node) ownBody(feed protocol.FeedID, seq uint64) (*protocol.Body, publis
 		return nil, doc, env.Hash, err
 	}
 	var body protocol.Body
-	return &body, doc, env.Hash, protocol.Decode(plain, protocol.MaxPlainSize, &body)
+	err = protocol.Decode(plain, protocol.MaxPlainSize, &body)
+	if err == nil && doc.Topic == "" { // a sibling that was removed never told for whom it published
+		r := &reader{s: s, feed: &store.Feed{ID: feed}, epochs: epochs}
+		doc.Topic = s.topics[env.Origin.Topic]
+		if found := r.adopt(env, doc.Topic, &body); found != nil {
+			found.Moved = doc.Moved
+			doc = *found
+		}
+	}
+	return &body, doc, env.Hash, err
 }
 
 // record in a body that is sealed anew.
@@ -903,6 +914,18 @@ func (n *Node) toErase(records []protocol.RecordID, places []pendingPlace) (own 
 		place, ok, err := n.standsAt(tx, id, ref, false)
 		if err != nil {
 			return err
+		}
+		if ok && place != ref {
+			// It went there with what shared its entry, or was the one erased then.
+			has, err := tx.Has(place.Feed, place.Seq)
+			if err != nil {
+				return err
+			}
+			if has {
+				if place, ok, err = n.standsAt(tx, id, place, true); err != nil {
+					return err
+				}
+			}
 		}
 		if !ok {
 			place = ref // what a node says of where its records went may not be true

@@ -196,7 +196,7 @@ const forkReason = "forked"
 // setAside takes what an entry held out of the corpus, and says why.
 func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, text string) error {
 	state, was, err := tx.EntryState(feed, seq)
-	if err != nil || state == store.Quarantined && was == reason || state == store.Erased {
+	if err != nil || state == store.Quarantined && was == reason {
 		return err
 	}
 	f, err := tx.Feed(feed)
@@ -204,8 +204,8 @@ func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, 
 		return err
 	}
 	gone, err := corpus.TakeOut(tx, feed, seq)
-	if err != nil {
-		return err
+	if err != nil || state == store.Erased {
+		return err // there is no body to set aside; what survived an erasure was still shown
 	}
 	s := n.snap.Load()
 	place := entryKey(feed, seq)

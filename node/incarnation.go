@@ -412,7 +412,7 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 		if err != nil {
 			return err
 		}
-		a.moved(feed, seq, refs)
+		a.moved(feed, seq, refs, doc)
 		return nil
 	})
 }

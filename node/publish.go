@@ -302,10 +302,11 @@ func (a *appender) keysFor(orgs []protocol.OrgID) ([]crypto.EpochKey, error) {
 		return nil, err
 	}
 	if len(epochs) == 0 {
-		ep, err := a.epochFor(nil)
+		ep, err := a.epochFor(nil) // for nobody but the nodes of this organisation
 		if err != nil {
 			return nil, err
 		}
+		a.use(ep)
 		epochs = append(epochs, ep)
 	}
 	var keys []crypto.EpochKey

@@ -40,16 +40,21 @@ func (w *scheduled) check(m *member) {
 	if m.checked == m.disk.Steps() {
 		return
 	}
-	w.spoilState(m)
+	if w.spoilState(m); m.n == nil {
+		return
+	}
 	m.checked = m.disk.Steps()
+	w.learn(m)
 	shown := w.readable(m)
 	for v, r := range shown {
 		f := w.facts[v]
 		switch {
 		case f == nil:
 			w.fail("%s shows %s, which nobody published", m.name, v)
-		case !f.to[m]:
+		case !f.to[m.org]:
 			w.fail("I2: %s shows %s, which was not for it", m.name, v)
+		case f.not[m] && !m.excused:
+			w.fail("I2: %s shows %s, which %s published when it knew that it was removed", m.name, v, f.by.name)
 		case m.gone[v]:
 			w.fail("I5: %s shows %s, which was erased there", m.name, v)
 		}
@@ -58,17 +63,13 @@ func (w *scheduled) check(m *member) {
 		}
 	}
 	for v, f := range w.facts {
-		for _, h := range f.by2 {
-			if m.n.evidence.holds(h) {
-				m.gone[v] = true
-			}
-		}
-		if _, ok := shown[v]; !ok && shown != nil && f.by == m && f.acked && f.erased == 0 && !f.away && !m.rolled && !m.hostile && !w.expired(f) {
+		if _, ok := shown[v]; !ok && shown != nil && f.by == m && f.acked && f.erased == 0 && !f.away && !m.rolled && !m.hostile && m.place == onCard && !w.expired(f) {
 			w.fail("I1: %s does not show %s, which it acknowledged", m.name, v)
 		}
 	}
 	w.checkServed(m)
 	w.checkComplete(m)
+	w.checkRemoved(m, shown)
 }
 
 // checkServed looks for bodies of entries that were erased.
@@ -118,7 +119,7 @@ func (w *scheduled) checkComplete(m *member) {
 			if !f.Complete {
 				continue
 			}
-			if f.Held < m.seen[f.Feed] && f.Forked == 0 {
+			if f.Held < m.seen[f.Feed] && f.Forked == 0 && !f.Removed {
 				w.fail("I3: %s calls a feed of %s complete at %d and was told of %d", m.name, f.Org.Name, f.Held, m.seen[f.Feed])
 			}
 			for seq := uint64(1); seq <= f.Held; seq++ {
@@ -153,12 +154,13 @@ func (w *scheduled) heal() {
 			w.down(m)
 		}
 	}
+	w.settleNodes()
 	asks := map[[2]int]bool{}
 	oneWay := w.rng.IntN(3) == 0
 	for i, a := range w.members {
 		for j, b := range w.members {
-			if i != j && a.n != nil && b.n != nil {
-				asks[[2]int{i, j}] = !oneWay || w.rng.IntN(3) > 0
+			if i != j && a.n != nil && b.n != nil && a.place == onCard && b.place == onCard {
+				asks[[2]int{i, j}] = !oneWay || a.org == b.org || w.rng.IntN(3) > 0
 			}
 		}
 	}
@@ -184,7 +186,7 @@ func (w *scheduled) heal() {
 		time.Sleep(time.Minute)
 		for i, a := range w.members {
 			for j, b := range w.members {
-				if !asks[[2]int{i, j}] {
+				if !asks[[2]int{i, j}] || !know(a, b) {
 					continue
 				}
 				// Nothing comes of comparing again what has not changed since.
@@ -206,7 +208,7 @@ func (w *scheduled) heal() {
 					compared[[2]int{i, j}] = at
 				}
 			}
-			if a.n != nil {
+			if a.n != nil && a.place == onCard {
 				w.keepState(a)
 				w.check(a)
 			}
@@ -216,6 +218,9 @@ func (w *scheduled) heal() {
 			break
 		}
 		last = now
+	}
+	for e := range asks {
+		asks[e] = asks[e] && know(w.members[e[0]], w.members[e[1]]) // a card does not come by every way
 	}
 	w.checkArrived(asks)
 	for _, m := range w.members {
@@ -254,12 +259,12 @@ func (w *scheduled) byNode(id protocol.NodeID) *member {
 
 // bodiesReach reports whether a node can learn of what another published from nodes that
 // gave none of it up.
-func (w *scheduled) bodiesReach(asks map[[2]int]bool, from, author *member) bool {
+func (w *scheduled) bodiesReach(asks map[[2]int]bool, from, to, author *member) bool {
 	seen := map[*member]bool{from: true}
 	for list := []*member{from}; len(list) > 0; {
 		m := list[0]
 		list = list[1:]
-		if m == author {
+		if m == to {
 			return true
 		}
 		if m != from && m.evicted[author] {
@@ -279,7 +284,7 @@ func (w *scheduled) bodiesReach(asks map[[2]int]bool, from, author *member) bool
 func (w *scheduled) state() string {
 	var b strings.Builder
 	for _, m := range w.members {
-		if m.n == nil {
+		if m.n == nil || m.place != onCard {
 			continue
 		}
 		front, err := (&view{n: m.n}).Frontier()
@@ -290,7 +295,11 @@ func (w *scheduled) state() string {
 		if err != nil {
 			w.fail("%v", err)
 		}
-		fmt.Fprintf(&b, "%s %x %x %v %v\n", m.name, reconcile.DigestFeeds(reconcile.PartDigests(&view{n: m.n}, front)), reconcile.DigestSets(hashes), len(w.readable(m)), m.n.restored.Load() != nil)
+		set, err := m.n.siblingSet()
+		if err != nil {
+			w.fail("%v", err)
+		}
+		fmt.Fprintf(&b, "%s %x %x %x %v %v\n", m.name, reconcile.DigestSets(set.parts), reconcile.DigestFeeds(reconcile.PartDigests(&view{n: m.n}, front)), reconcile.DigestSets(hashes), len(w.readable(m)), m.n.restored.Load() != nil)
 	}
 	return b.String()
 }
@@ -314,7 +323,7 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 	}
 	shown := map[*member]map[string]Record{}
 	for _, m := range w.members {
-		if m.n != nil {
+		if m.n != nil && m.place == onCard {
 			shown[m] = w.readable(m)
 		}
 	}
@@ -322,31 +331,35 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 		f := w.facts[v]
 		for _, m := range w.members {
 			r, ok := shown[m][v]
+			src := w.source(f)
 			switch {
-			case m.n == nil || f.by.hostile || shown[m] == nil || !reach[[2]int{m.index, f.by.index}]:
+			case m.n == nil || f.by.hostile || shown[m] == nil || !reach[[2]int{m.index, src.index}]:
 			case f.erased == 2 && ok:
 				w.fail("I5: %s shows %s at the end, which %s erased", m.name, v, f.by.name)
-			case f.erased > 0 || w.expired(f) || !f.acked || f.lost || m.gone[v] || m.perhaps[v] || !f.to[m] || f.by.rolled:
+			case ok && f.locally[m.org] != nil && f.locally[m.org].place == onCard:
+				w.fail("I5: %s shows %s at the end, which %s erased for the organisation", m.name, v, f.locally[m.org].name)
+			case f.erased > 0 || w.expired(f) || !f.acked || f.lost || w.maybeGone(m, v) || !f.to[m.org] || f.by.rolled:
 			case f.by == m && m.behind:
-			case !w.bodiesReach(asks, m, f.by): // by way of those only who do not hold it any more
-			case stale(f.by, m): // no key goes out against a card that is not fresh, or contradicted
-			case f.late[m] && f.away: // its publisher lost the key that it had not handed out yet
-			case f.by != m && w.ended[[2]int{f.by.index, m.index}]:
+			case !w.bodiesReach(asks, m, src, f.by): // by way of those only who do not hold it any more
+			case stale(src, m): // no key goes out against a card that is not fresh, or contradicted
+			case f.late[m.org] && f.away: // its publisher lost the key that it had not handed out yet
+			case f.by != m && w.ended[[2]int{f.by.org, m.org}]:
 			case !ok:
-				w.fail("I1: %s does not show %s, which %s published for it%s", m.name, v, f.by.name, w.states(m, f))
+				w.fail("I1: %s does not show %s, which %s published for it%s%s", m.name, v, f.by.name, w.states(m, f), w.states(src, f))
 			case f.retract && !r.Withdrawn:
 				w.fail("I1: %s shows %s as good, which %s withdrew", m.name, v, f.by.name)
 			}
 		}
 	}
 	w.checkEqual(reach)
+	w.checkSiblings(shown)
 }
 
 // checkEqual compares nodes that can learn from each other.
 func (w *scheduled) checkEqual(reach map[[2]int]bool) {
 	for _, a := range w.members {
 		for _, b := range w.members {
-			if a.index >= b.index || a.n == nil || b.n == nil || shownNothing(a) || shownNothing(b) || !reach[[2]int{a.index, b.index}] || !reach[[2]int{b.index, a.index}] {
+			if a.index >= b.index || a.n == nil || b.n == nil || a.place != onCard || b.place != onCard || shownNothing(a) || shownNothing(b) || !reach[[2]int{a.index, b.index}] || !reach[[2]int{b.index, a.index}] {
 				continue
 			}
 			fa, err := (&view{n: a.n}).Frontier()
@@ -379,9 +392,18 @@ func (w *scheduled) states(m *member, f *fact) string {
 		for seq := uint64(1); seq <= fd.Seq; seq++ {
 			state, reason, _ := tx.EntryState(f.feed, seq)
 			has, _ := tx.Has(f.feed, seq)
-			fmt.Fprintf(&b, " %d %s %v %s;", seq, state, has, reason)
+			kind, _ := entryKind(tx, f.feed, seq)
+			fmt.Fprintf(&b, " %d kind %d %s %v %s;", seq, kind, state, has, reason)
 		}
 		fmt.Fprintf(&b, " frozen %d", fd.Frozen)
+		eps, _ := tx.Epochs(f.feed)
+		for _, e := range eps {
+			fmt.Fprintf(&b, "; epoch %d %x first %d used %d retired %v granted %d audience %d", e.Number, e.Key[:2], e.First, e.Used, e.Retired, len(e.Granted), len(e.Audience))
+		}
+		q, _ := m.n.Quarantine("")
+		for _, x := range q {
+			fmt.Fprintf(&b, "; %s %s %s", x.ID, x.Reason, x.Text)
+		}
 		return nil
 	})
 	return b.String() + ")"

@@ -13,14 +13,16 @@ import (
 type defect int
 
 const (
-	none         defect = iota
-	noAnchor            // nothing beside the data directory knows where the feeds stood
-	unsynced            // what was acknowledged is not durable
-	torn                // marks become durable before what they mark
-	forgetsTombs        // what was erased is taken in again
-	eraseFirst          // bodies are erased before what shares them is sealed anew
-	forgetsLacks        // a missing body is not noted
-	ignoresForks        // fork proofs are thrown away
+	none          defect = iota
+	noAnchor             // nothing beside the data directory knows where the feeds stood
+	unsynced             // what was acknowledged is not durable
+	torn                 // marks become durable before what they mark
+	forgetsTombs         // what was erased is taken in again
+	eraseFirst           // bodies are erased before what shares them is sealed anew
+	forgetsLacks         // a missing body is not noted
+	ignoresForks         // fork proofs are thrown away
+	keepsEpochs          // a removed node goes on with the keys that it has
+	keepsErasures        // siblings do not tell what they erased
 )
 
 // send loses, doubles, or keeps a packet; which one arrives first is drawn later.
@@ -120,9 +122,13 @@ func (w *scheduled) restore(m *member) {
 		return
 	}
 	b := m.backups[w.rng.IntN(len(m.backups))]
+	if m.opener && b.at < w.cardAt[m.org] {
+		return // a card is signed anew then that people have to mend
+	}
 	w.down(m)
 	m.disk.Restore(b.data, simData)
 	m.behind = true
+	w.goBack(m, b.at)
 	clear(m.seen)
 	if w.rng.IntN(5) == 0 || w.defect == noAnchor {
 		m.disk.Restore(b.anchor, simAnchor)
@@ -131,7 +137,10 @@ func (w *scheduled) restore(m *member) {
 		}
 		clear(m.gone)
 		for _, f := range w.facts {
-			if f.by == m && f.erased == 2 && f.at <= w.step {
+			if f.locally[m.org] == m {
+				delete(f.locally, m.org)
+			}
+			if (f.by == m || f.asked == m) && f.erased == 2 && f.at <= w.step {
 				f.erased = 1 // whether the others heard of it in time is not known here
 			}
 		}
@@ -143,12 +152,12 @@ func (w *scheduled) restore(m *member) {
 	}
 	w.logf("restore %s to step %d, anchor too: %v", m.name, b.at, m.rolled)
 	for _, f := range w.facts {
-		if f.by == m && f.at > b.at {
+		if f.by == m && f.at > b.at || f.touched && f.by.org == m.org {
 			f.away = true
 		}
 	}
 	for _, f := range w.facts {
-		if f.away && !w.held(f) {
+		if f.away && (f.resealed && !f.moved || !w.held(f)) { // where it stands now is not known
 			f.lost = true
 		}
 		if f.by == m && f.retract {
@@ -161,7 +170,7 @@ func (w *scheduled) restore(m *member) {
 // held reports whether any other node has the body of a record's entry, durably.
 func (w *scheduled) held(f *fact) (yes bool) {
 	for _, m := range w.members {
-		if m == f.by || m.n == nil || m.hostile {
+		if m == f.by || m.n == nil || m.hostile || m.place != onCard {
 			continue
 		}
 		m.n.st.View(func(tx *store.Tx) error {
@@ -201,7 +210,7 @@ func (w *scheduled) spoil(a *protocol.SyncMessage) {
 
 // lie makes the hostile member sign two entries of one seq, or send old ones again.
 func (w *scheduled) lie(*member) {
-	m := w.members[len(w.members)-1]
+	m := w.members[w.orgs-1]
 	if w.rng.IntN(2) == 0 && len(w.old) > 0 {
 		raw := w.old[w.rng.IntN(len(w.old))]
 		var e protocol.Envelope
@@ -247,6 +256,8 @@ func (w *scheduled) spoilState(m *member) {
 		w.deleteKeys(m, func(k string) bool { return k[0] == 'x' || strings.HasPrefix(k, "u"+string(erasedPrefix)) })
 	case forgetsLacks:
 		w.deleteKeys(m, func(k string) bool { return k[0] == 'm' })
+	case keepsEpochs:
+		w.keepEpochs(m)
 	case ignoresForks:
 		m.n.evidence.mu.Lock()
 		clear(m.n.evidence.forks)
@@ -286,4 +297,7 @@ var exercises = []string{"records published", "records withdrawn", "records eras
 	"bodies left out by a liar", "heads claimed by a liar", "histories forked by a liar", "feeds frozen by a proof", "own feeds closed",
 	"records not for who has no fresh card", "records whose keys wait for a fresh card", "keys handed out late",
 	"keys withheld: stale-card", "bodies evicted",
+	"nodes enrolled", "nodes removed", "siblings compared", "siblings cut off", "old answers of siblings", "what happened between two messages of siblings",
+	"records erased by a sibling", "records that do not count, of removed nodes",
+	"files of siblings applied", "words of people of topics and trust", "siblings that hold the same at the end", "power cuts while it compares",
 	"networks healed in one direction", "networks healed without the liar"}

@@ -67,7 +67,7 @@ func (w *scheduled) handOut(m *member) error {
 
 // askWhy asks a publisher why what it published does not open, and notes the answer.
 func (w *scheduled) askWhy(m *member) {
-	b := w.any(func(o *member) bool { return o != m && o.n != nil })
+	b := w.any(func(o *member) bool { return o != m && o.n != nil && know(o, m) })
 	if b == nil {
 		return
 	}
@@ -91,7 +91,7 @@ func (w *scheduled) askWhy(m *member) {
 
 // evict gives up bodies of others, for others, of one feed; witnesses are whoever runs.
 func (w *scheduled) evict(m *member) {
-	if m.hostile || m.n.usable() != nil {
+	if m.hostile || m.place != onCard || m.n.usable() != nil {
 		return
 	}
 	network := m.network()
@@ -110,7 +110,7 @@ func (w *scheduled) evict(m *member) {
 		var held []*protocol.Receipt
 		var holders []*member
 		for _, o := range w.members {
-			if o == m || o == author || o.n == nil {
+			if o == m || o == author || o.n == nil || o.place != onCard {
 				continue
 			}
 			signed, err := o.n.receipt(f.ID, 1, false)
@@ -146,8 +146,7 @@ func (w *scheduled) evict(m *member) {
 			w.did["bodies evicted"]++
 			count := 0
 			for _, o := range holders {
-				// What its author erased nobody has to hold: the one who gave it up had not heard yet.
-				if w.bodies(o, f)[seq] || w.erasedByAuthor(o, f, seq) {
+				if w.bodies(o, f)[seq] || erasedAt(o, f, seq) { // for everybody: nobody needs it any more
 					count++
 				}
 			}
@@ -179,6 +178,16 @@ func (w *scheduled) bodies(m *member, f *store.Feed) map[uint64]bool {
 		return nil
 	})
 	return out
+}
+
+// erasedAt reports whether a node erased an entry.
+func erasedAt(m *member, f *store.Feed, seq uint64) (yes bool) {
+	m.n.st.View(func(tx *store.Tx) error {
+		tomb, err := tx.Erased(f.ID, seq)
+		yes = tomb != nil
+		return err
+	})
+	return yes
 }
 
 // gaveUp reports whether a body that is not held went to make room: nobody here reads it,
@@ -215,14 +224,4 @@ func (w *scheduled) letExpire(m *member) {
 			w.fail("I5: %s shows %s after its retention of %d days", m.name, v, f.days)
 		}
 	}
-}
-
-// erasedByAuthor reports whether a member knows that an entry was erased by its author.
-func (w *scheduled) erasedByAuthor(m *member, f *store.Feed, seq uint64) (yes bool) {
-	m.n.st.View(func(tx *store.Tx) error {
-		tomb, err := tx.Erased(f.ID, seq)
-		yes = err == nil && tomb != nil && !tomb.Local()
-		return err
-	})
-	return yes
 }

@@ -39,14 +39,14 @@ func (w *scheduled) announce(m *member) {
 }
 
 func (w *scheduled) publish(m *member) {
-	if m.hostile && w.rng.IntN(2) == 0 {
+	if m.hostile && w.rng.IntN(2) == 0 || !m.inTopic("c2") {
 		return
 	}
 	f := policy.Flags{TLP: protocol.TLPGreen}
 	narrow := -1
 	var readers []int
-	for i := range w.members {
-		if id, ok := w.edges[[2]int{m.index, i}]; ok && (m.behind || !w.over[[2]int{m.index, i}]) { // a restored node does not know that it ended one
+	for i := range w.orgs {
+		if id, ok := w.edges[[2]int{m.org, i}]; ok && (m.behind || w.over[[2]int{m.org, i}] != m) { // a restored node does not know that it ended one
 			if a, err := m.n.Agreement(id); err == nil && a.State == AgreementInForce {
 				readers = append(readers, i)
 			}
@@ -65,10 +65,10 @@ func (w *scheduled) publish(m *member) {
 		w.values++
 		v := fmt.Sprintf("203.%d.%d.%d", m.index, w.values/200, 1+w.values%200)
 		fmt.Fprintln(&list, v)
-		fa := &fact{value: v, by: m, to: map[*member]bool{m: true}, late: map[*member]bool{}, at: w.step, days: int(f.RetentionDays), sealed: nowMillis()}
+		fa := &fact{value: v, by: m, to: map[int]bool{m.org: true}, not: w.removedFor(m), late: map[int]bool{}, locally: map[int]*member{}, at: w.step, days: int(f.RetentionDays), sealed: nowMillis()}
 		for _, i := range readers {
 			if i != narrow {
-				fa.to[w.members[i]] = true
+				fa.to[i] = true
 			}
 		}
 		w.facts[v] = fa
@@ -80,6 +80,11 @@ func (w *scheduled) publish(m *member) {
 			doubtful = append(doubtful, i)
 		}
 	}
+	if stale(m, m) { // a sibling gets no key against a card that is not fresh either
+		for _, fa := range facts {
+			fa.late[m.org] = true
+		}
+	}
 	items := readList(w.t, list.String())
 	w.do(fmt.Sprintf("%s publishes %s", m.name, strings.Join(strings.Fields(list.String()), " ")), func() error {
 		rec, err := m.n.Publish(context.Background(), PublishRequest{Topic: "c2", Items: items, Flags: f})
@@ -89,13 +94,17 @@ func (w *scheduled) publish(m *member) {
 		for i, fa := range facts {
 			fa.acked, fa.id = true, rec.Records[i]
 			fa.feed, fa.seq = rec.Feed, rec.To
+			w.byID[fa.id] = fa
+			if m.place == removedNode { // it counts nowhere
+				fa.away, fa.lost = true, true
+			}
 			for _, i := range doubtful {
 				meant := slices.ContainsFunc(rec.Plan.Orgs, func(o PlanOrg) bool { return o.Org == w.members[i].keys.Org && o.Records > 0 })
 				if !meant {
-					delete(fa.to, w.members[i])
+					delete(fa.to, i)
 					w.did["records not for who has no fresh card"]++
 				} else {
-					fa.late[w.members[i]] = true
+					fa.late[i] = true
 					w.did["records whose keys wait for a fresh card"]++
 				}
 			}
@@ -141,10 +150,9 @@ func (w *scheduled) expired(f *fact) bool {
 
 func (w *scheduled) erase(m *member) {
 	f := w.someFact(func(f *fact) bool { return f.by == m && f.acked && f.erased < 2 && !f.away && !w.expired(f) })
-	if f == nil || m.behind || m.hostile {
+	if f == nil || m.behind || m.hostile || m.place == removedNode {
 		return
 	}
-	before := m.n.evidence.hashes()
 	f.erased = 1
 	if w.defect == eraseFirst {
 		w.eraseFirst(m, f)
@@ -157,7 +165,6 @@ func (w *scheduled) erase(m *member) {
 		f.erased = 2
 		w.did["records erased"]++
 		m.gone[f.value] = true
-		w.noteErase(m, f, before)
 		w.moveSurvivors(m, f, true)
 	} else {
 		w.moveSurvivors(m, f, false)
@@ -183,28 +190,26 @@ func (w *scheduled) moveSurvivors(m *member, gone *fact, done bool) {
 	}
 }
 
-func (w *scheduled) noteErase(m *member, f *fact, before []protocol.Hash) {
-	for _, h := range m.n.evidence.hashes() {
-		if !slices.Contains(before, h) {
-			f.by2 = append(f.by2, h)
-		}
-	}
-}
-
 func (w *scheduled) eraseLocally(m *member) {
-	f := w.someFact(func(f *fact) bool { return f.acked && f.by != m && f.to[m] && !m.gone[f.value] })
-	if f == nil || m.hostile {
+	f := w.someFact(func(f *fact) bool { return f.acked && f.by.org != m.org && f.to[m.org] && !m.gone[f.value] })
+	if f == nil || m.hostile || m.place == removedNode {
 		return
 	}
 	if recs, _, err := m.n.Search(Query{Value: f.value, Withdrawn: true}); err != nil || len(recs) == 0 {
 		return
 	}
 	m.perhaps[f.value] = true
+	for _, o := range w.members {
+		if o.org == m.org { // the sealed body goes, at each of them: others do not get it from there
+			o.evicted[f.by] = true
+		}
+	}
 	if w.do(m.name+" erases for itself "+f.value, func() error {
 		_, err := m.n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{f.id}, Reason: protocol.EraseError})
 		return err
 	}) {
 		m.gone[f.value] = true
+		f.locally[m.org] = m
 		w.did["records erased by a reader"]++
 		for _, o := range w.facts { // the body that it shared with others went with it
 			if o.by == f.by && o.feed == f.feed && o.seq == f.seq && o.away && !w.held(o) {
@@ -228,15 +233,17 @@ func (w *scheduled) keepState(m *member) bool {
 }
 
 func (w *scheduled) endAgreement(m *member) {
-	for i := range w.members {
-		e := [2]int{m.index, i}
+	for i := range w.orgs {
+		e := [2]int{m.org, i}
 		id, ok := w.edges[e]
-		if !ok || w.ended[e] {
+		if !ok || w.ended[e] || !m.opener {
 			continue
 		}
 		w.ended[e] = true
 		w.did["agreements ended"]++
-		w.over[e] = w.do(fmt.Sprintf("%s ends its agreement with %s", m.name, w.members[i].name), func() error { return m.n.Terminate(id, "test") })
+		if w.do(fmt.Sprintf("%s ends its agreement with %s", m.name, w.members[i].name), func() error { return m.n.Terminate(id, "test") }) {
+			w.over[e] = m
+		}
 		return
 	}
 }
@@ -290,7 +297,7 @@ func (w *scheduled) deliver(*member) {
 	i := w.rng.IntN(len(w.packets))
 	p := w.packets[i]
 	w.packets = slices.Delete(w.packets, i, i+1)
-	if p.to.n == nil {
+	if p.to.n == nil || p.to.place < onCard {
 		return
 	}
 	w.did["messages of gossip"]++
@@ -344,7 +351,7 @@ func (w *scheduled) sawHeads(m *member, list []protocol.Signed) {
 }
 
 func (w *scheduled) beginComparison(a *member) {
-	b := w.any(func(m *member) bool { return m != a && m.n != nil })
+	b := w.any(func(m *member) bool { return m != a && m.n != nil && know(a, m) })
 	if b == nil || len(w.compares) > 8 {
 		return
 	}
@@ -382,7 +389,7 @@ func (w *scheduled) goOn(*member) {
 
 // advance brings one effect about: an answer is made in one step, and arrives in another.
 func (w *scheduled) advance(c *comparison, faults bool) (over, done bool) {
-	if c.a.n == nil || c.a.n != c.an {
+	if c.a.n == nil || c.a.n != c.an || c.b.n != nil && !know(c.a, c.b) {
 		return true, false
 	}
 	f := c.next
@@ -393,6 +400,9 @@ func (w *scheduled) advance(c *comparison, faults bool) (over, done bool) {
 			return true, false
 		}
 		w.did["comparisons"]++
+		if c.b.n == nil || c.a.org == c.b.org && !w.askSibling(c.a, c.b, faults) {
+			return true, false
+		}
 		w.do(fmt.Sprintf("%s has compared with %s", c.a.name, c.b.name), func() error { return c.a.n.heardErasures(c.b.keys.Org) })
 		return true, true
 	}

@@ -56,11 +56,17 @@ func schedule(t *testing.T, seed uint64, bug defect) (wrong string, log []string
 func scheduleCounted(t *testing.T, seed uint64, bug defect) (wrong string, log []string, counts tally) {
 	keepVerified()
 	rng := rand.New(rand.NewPCG(seed, 3))
-	tp := templateOf(t, shapes[rng.IntN(len(shapes))], rng.IntN(8) == 0, bug)
+	siblings := rng.IntN(4) == 0 || bug == keepsEpochs || bug == keepsErasures
+	which := shapes[rng.IntN(len(shapes))]
+	if siblings {
+		which = rng.IntN(6) / 5 // there will be more nodes
+	}
+	tp := templateOf(t, which, rng.IntN(8) == 0, bug)
 	cryptotest.SetGlobalRandom(t, seed)
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(simEpoch)
 		w := newWorld(t, tp, rng, bug)
+		w.siblings = siblings
 		counts = w.did
 		defer func() {
 			log = w.log
@@ -85,6 +91,9 @@ func scheduleCounted(t *testing.T, seed uint64, bug defect) (wrong string, log [
 			w.start(m)
 		}
 		steps := stepsOf(rng)
+		if siblings {
+			steps += w.beginSiblings()
+		}
 		for w.step = 1; w.step <= steps; w.step++ {
 			w.oneStep()
 			if bug == unsynced && w.rng.IntN(4) == 0 {
@@ -257,9 +266,10 @@ func TestSchedules(t *testing.T) {
 // TestSchedulesFindDefects: for each defect some schedule goes wrong, soon.
 func TestSchedulesFindDefects(t *testing.T) {
 	for bug, name := range map[defect]string{noAnchor: "no anchor", unsynced: "commits are not synced", torn: "marks are durable before what they mark",
-		forgetsTombs: "tombs are forgotten", eraseFirst: "erased before the survivors are sealed anew", forgetsLacks: "missing bodies are not noted", ignoresForks: "fork proofs are thrown away"} {
+		forgetsTombs: "tombs are forgotten", eraseFirst: "erased before the survivors are sealed anew", forgetsLacks: "missing bodies are not noted", ignoresForks: "fork proofs are thrown away",
+		keepsEpochs: "an epoch goes on after a node was removed that has its key", keepsErasures: "siblings do not tell what they erased"} {
 		t.Run(name, func(t *testing.T) {
-			const most = 300
+			const most = 1000
 			for seed := uint64(1); seed <= most; seed++ {
 				if wrong, _ := schedule(t, seed, bug); wrong != "" {
 					t.Logf("seed %d: %s", seed, wrong)

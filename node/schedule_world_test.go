@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/node/reconcile"
 	"github.com/entente-mesh/entente/node/store"
@@ -23,11 +25,19 @@ type member struct {
 	w       *scheduled
 	name    string
 	index   int
+	org     int // the first nodes of organisations have the same number
 	keys    *Keys
 	disk    *disk.Disk
 	n       *Node // nil: not running
 	hostile bool
 	rolled  bool // its anchor went back too: nobody can know that its feeds did
+	place   place
+	entry   *crypto.NodeRequest
+	card    *protocol.SignedCard // that it began with
+	invite  *protocol.Invite
+	since   int  // step at which it was enrolled
+	excused bool // a sibling gave it keys that did not know that it was removed
+	opener  bool // it holds its organisation's operational key
 	behind  bool // it was restored, and may lack what it had
 	backups []backup
 	out     map[protocol.FeedID]uint64 // entries announced
@@ -49,21 +59,24 @@ type fact struct {
 	value    string
 	id       protocol.RecordID
 	by       *member
-	to       map[*member]bool
+	to       map[int]bool     // organisations
+	not      map[*member]bool // nodes of these that were removed, as far as its publisher knew
+	locally  map[int]*member  // the reader of an organisation who erased it there
+	asked    *member          // the sibling who erased it
+	touched  bool             // what it shares an entry with may be erased by others than its publisher
 	acked    bool
 	at       int // step
 	sealed   int64
 	days     int
 	erased   int // 0, 1: perhaps, 2: acknowledged
-	by2      []protocol.Hash
 	retract  bool
 	feed     protocol.FeedID
 	seq      uint64
-	late     map[*member]bool // whose key waited for a fresh card
-	moved    bool             // sealed anew, there
-	resealed bool             // or perhaps sealed anew
-	away     bool             // its publisher was restored from before it
-	lost     bool             // and nobody else had it
+	late     map[int]bool // organisations whose key waited for a fresh card
+	moved    bool         // sealed anew, there
+	resealed bool         // or perhaps sealed anew
+	away     bool         // its publisher was restored from before it
+	lost     bool         // and nobody else had it
 }
 
 // packet is a message of gossip on its way.
@@ -97,8 +110,18 @@ type scheduled struct {
 	packets    []*packet
 	compares   []*comparison
 	edges      map[[2]int]protocol.AgreementID
-	ended      map[[2]int]bool // an end was begun
-	over       map[[2]int]bool // and acknowledged
+	ended      map[[2]int]bool    // an end was begun
+	over       map[[2]int]*member // and acknowledged, there
+	orgs       int
+	siblings   bool                       // organisations get more nodes
+	ends       map[protocol.FeedID]uint64 // where feeds of removed nodes end
+	cardAt     map[int]int                // step at which the nodes of an organisation changed
+	byID       map[protocol.RecordID]*fact
+	files      []carried
+	late       []lateItems
+	busy       *member                    // it waits for an answer
+	told       map[protocol.Hash][]string // values that erases name
+	said       map[saying]*said
 	published  map[protocol.FeedID]map[uint64]protocol.Hash
 	signers    map[protocol.SigningKey]*member
 	old        [][]byte // entries seen, for replaying
@@ -209,7 +232,8 @@ func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
 
 // newWorld makes a network of which nobody runs yet.
 func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled {
-	w := &scheduled{t: t, rng: rng, defect: bug, facts: map[string]*fact{}, edges: tp.edges, ended: map[[2]int]bool{}, over: map[[2]int]bool{},
+	w := &scheduled{t: t, rng: rng, defect: bug, facts: map[string]*fact{}, edges: tp.edges, ended: map[[2]int]bool{}, over: map[[2]int]*member{},
+		orgs: len(tp.names), ends: map[protocol.FeedID]uint64{}, cardAt: map[int]int{}, told: map[protocol.Hash][]string{}, byID: map[protocol.RecordID]*fact{}, said: map[saying]*said{},
 		published: map[protocol.FeedID]map[uint64]protocol.Hash{}, signers: map[protocol.SigningKey]*member{}, did: tally{}}
 	for i := range tp.names {
 		d := new(disk.Disk)
@@ -219,12 +243,20 @@ func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled
 		d.Torn = bug == torn
 		d.Lazy = bug == unsynced
 		d.Flush()
-		m := &member{w: w, name: tp.names[i], index: i, keys: tp.keys[i], disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{}, gone: map[string]bool{}, evicted: map[*member]bool{}, perhaps: map[string]bool{}}
+		m := w.addMember(tp.names[i], i, tp.keys[i], d)
+		m.place, m.opener = onCard, true
 		m.hostile = i == len(tp.names)-1
-		w.members = append(w.members, m)
-		w.signers[m.keys.Signing.Public()] = m
 	}
 	return w
+}
+
+// addMember adds a node of an organisation that does not run yet.
+func (w *scheduled) addMember(name string, org int, keys *Keys, d *disk.Disk) *member {
+	m := &member{w: w, name: name, index: len(w.members), org: org, keys: keys, disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{},
+		gone: map[string]bool{}, evicted: map[*member]bool{}, perhaps: map[string]bool{}}
+	w.members = append(w.members, m)
+	w.signers[keys.Signing.Public()] = m
+	return m
 }
 
 // do runs fn, and takes a node down whose power was cut in it. It reports whether fn ended,
@@ -255,7 +287,7 @@ func (w *scheduled) do(what string, fn func() error) (ok bool) {
 		return true
 	case errors.Is(err, ErrRestored):
 		w.logf("%s: restored, waiting", what)
-	case strings.Contains(err.Error(), "not found"), strings.Contains(err.Error(), "terminated"), strings.Contains(err.Error(), "no record"), errors.Is(err, ErrRefused):
+	case strings.Contains(err.Error(), "not found"), strings.Contains(err.Error(), "terminated"), strings.Contains(err.Error(), "no record"), errors.Is(err, ErrRefused), errors.Is(err, ErrNotEnrolled):
 		w.logf("%s: %v", what, err)
 	case w.defect != none:
 		w.logf("%s: %v", what, err)
@@ -287,7 +319,9 @@ func (w *scheduled) down(m *member) {
 // start opens a node on what is durable.
 func (w *scheduled) start(m *member) {
 	w.do("start "+m.name, func() error {
-		n, err := Open(simConfig(m.keys, m.disk, w.defect))
+		c := simConfig(m.keys, m.disk, w.defect)
+		c.Card = m.card
+		n, err := Open(c)
 		if err != nil {
 			w.fail("%s does not start: %v", m.name, err)
 		}
@@ -337,10 +371,17 @@ func (m *member) up() bool { return m.n != nil }
 func (w *scheduled) oneStep() {
 	time.Sleep(time.Duration(1+w.rng.IntN(600)) * time.Second)
 	m := w.any((*member).up)
+	if m != nil && w.siblings && w.rng.IntN(2) == 0 {
+		m = cmp.Or(w.any(func(m *member) bool { return m.up() && m.org == 0 }), m)
+	}
 	if m == nil {
 		for _, m := range w.members {
 			w.start(m)
 		}
+		return
+	}
+	if m.place != onCard && w.newNode(m) {
+		w.check(m)
 		return
 	}
 	type move struct {
@@ -351,6 +392,10 @@ func (w *scheduled) oneStep() {
 		{14, w.publish}, {4, w.withdraw}, {5, w.erase}, {2, w.eraseLocally}, {3, w.pass}, {12, w.beginComparison}, {40, w.goOn}, {30, w.deliver},
 		{6, w.stateHeads}, {4, w.gossipSets}, {5, w.keep}, {7, w.powerFails}, {3, w.kill}, {8, w.startOne}, {4, w.backUp}, {2, w.restore}, {8, w.lie}, {1, w.endAgreement}, {1, w.newCard},
 		{2, w.monthPasses}, {2, w.askWhy}, {4, w.evict},
+	}
+	if w.siblings {
+		moves = append(moves, move{20, w.requestNode}, move{25, w.meet}, move{6, w.removeNode}, move{8, w.resealRemoved}, move{4, w.packFile}, move{8, w.applyFile},
+			move{4, w.lateAnswer}, move{6, w.say}, move{8, w.eraseOfSibling})
 	}
 	if w.defect == noAnchor { // what brings it to light comes more often
 		moves = append(moves, move{15, w.backUp}, move{15, w.restore})
@@ -389,7 +434,7 @@ func (m *member) appendsTo(f *store.Feed) (yes bool) {
 // network is the network that all members are in.
 func (m *member) network() protocol.NetworkID {
 	for _, o := range m.w.members {
-		if o.n != nil {
+		if o.n != nil && o.n.snap.Load().network != protocol.NoNetwork {
 			return o.n.snap.Load().network
 		}
 	}

@@ -761,3 +761,92 @@ func TestI5ErasedBeforeItCame(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestI4SurvivorsOfAnErasureEndWithTheirFeed: where a feed ends before an entry of which some
+// records were erased, the others are not shown any more either.
+func TestI4SurvivorsOfAnErasureEndWithTheirFeed(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	rec := publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, second, partner) // the first node does not see it in time
+	if _, err := second.Erase(context.Background(), EraseRequest{Records: rec.Records[:1], Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	shareErases(t, second, partner)
+	carryNew(t, second, partner)
+	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.2") {
+		t.Fatal("the partner does not read what survived, and only that")
+	}
+	if rep, err := first.RemoveNode(second.ID(), false); err != nil || len(rep.Heads) != 0 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	shareSets(t, first, partner)
+	if reads(t, partner, "203.0.113.2") {
+		t.Error("the partner shows a record that counts nowhere, from an entry of which another was erased")
+	}
+}
+
+// TestI1RemovalErasesNothingTwice: what a sibling erased for everybody before it was removed is
+// not erased again from the entry where the survivors stand: partners keep those.
+func TestI1RemovalErasesNothingTwice(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, second, first)
+	carryNew(t, second, partner)
+	meet(t, first, second)
+	if _, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{theRecord(t, first, "203.0.113.1").ID}, Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, second, first)
+	for _, n := range []*Node{first, partner} {
+		shareErases(t, second, n)
+		carryNew(t, second, n)
+	}
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(first.evidence.hashes()); got != 1 {
+		t.Errorf("after the removal there are %d erases, want the one of the removed node", got)
+	}
+	if _, err := first.siblingSet(); err != nil {
+		t.Error(err)
+	}
+	third := testSibling(t, first)
+	shareSets(t, first, partner)
+	shareErases(t, first, partner)
+	shareErases(t, first, third)
+	carryNew(t, first, partner)
+	carryNew(t, first, third)
+	for _, n := range []*Node{first, partner, third} {
+		carryNew(t, partner, n)
+		if reads(t, n, "203.0.113.1") || !reads(t, n, "203.0.113.2") {
+			t.Error("a node does not read what survived the erasure, and only that")
+		}
+	}
+}
+
+// TestI1SurvivorsOfWhatNobodyToldOf: a sibling was removed that never told for whom it had sealed
+// an entry; what shares that with an erased record still goes to those readers.
+func TestI1SurvivorsOfWhatNobodyToldOf(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.1\n", amber())
+	carryNew(t, second, first)
+	meet(t, first, second) // its key, and for whom that is
+	publishList(t, second, "203.0.113.2\n203.0.113.3\n", amber())
+	carryNew(t, second, first)
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{theRecord(t, first, "203.0.113.2").ID}, Reason: protocol.EraseLegal}); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, first, partner)
+	shareErases(t, first, partner)
+	carryNew(t, first, partner)
+	if reads(t, partner, "203.0.113.2") || !reads(t, partner, "203.0.113.3") {
+		t.Error("the partner does not read what survived the erasure, and only that")
+	}
+	meetNew := testSibling(t, first) // the account can be told to a sibling
+	if !sameSiblings(t, first, meetNew) {
+		t.Error("a new sibling does not hold the same")
+	}
+}

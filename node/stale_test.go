@@ -170,3 +170,31 @@ func TestKeyComesAfterAnotherPartyLeft(t *testing.T) {
 		}
 	})
 }
+
+// TestI1LateKeyOfWhatIsForNobodyElse: what was published for no other organisation while the
+// own card was not fresh is read by a sibling that had it before it was given the key.
+func TestI1LateKeyOfWhatIsForNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := testNetwork(t, "Police", "Other")[0]
+		second := testSibling(t, first)
+		time.Sleep(31 * 24 * time.Hour)
+		if err := first.change(func(*store.Tx) error { return nil }); err != nil { // as it does every hour
+			t.Fatal(err)
+		}
+		publishList(t, first, "203.0.113.1\n", policy.Flags{TLP: protocol.TLPGreen})
+		carryNew(t, first, second)
+		if reads(t, second, "203.0.113.1") {
+			t.Fatal("a key went out against a card that is not fresh")
+		}
+		if err := first.renewCard(func(*protocol.Card) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.grantLate(); err != nil {
+			t.Fatal(err)
+		}
+		carryNew(t, first, second)
+		if !reads(t, second, "203.0.113.1") {
+			t.Error("the sibling was given the key, and does not read what it had before")
+		}
+	})
+}
