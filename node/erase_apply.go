@@ -1,0 +1,253 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Erases of authors, own and received, are applied here.
+
+// takeErases keeps and applies erases that a peer sent.
+func (n *Node) takeErases(list []protocol.SignedErase) (out taken, err error) {
+	for i := range list {
+		if n.evidence.holds(list[i].Hash()) {
+			continue
+		}
+		if _, err := n.verifyErase(&list[i]); err != nil {
+			n.log.Debug("leaving out an erase", "err", err)
+			out.left++
+			continue
+		}
+		if err := n.applyErase(&list[i]); err != nil {
+			return out, err
+		}
+		out.kept++
+	}
+	return out, nil
+}
+
+// verifyErase checks that an erase is signed by the node whose feed it is, or by its
+// organisation.
+func (n *Node) verifyErase(signed *protocol.SignedErase) (*protocol.Erase, error) {
+	s := n.snap.Load()
+	e, err := crypto.VerifyErase(s.network, signed, func(signing protocol.SigningKey, key protocol.OpKey) bool {
+		c := s.cards[s.signers[signing].org]
+		return c != nil && c.OpKeyValid(key)
+	})
+	if err != nil {
+		return nil, err
+	}
+	sg, ok := s.signers[e.Origin.Signing]
+	if !ok || !s.rostered(sg.org) {
+		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "no card known here lists the node whose entries this erases")
+	}
+	return e, nil
+}
+
+// applyErase destroys what an erase names. It is safe to do it again, and goes on at the next
+// start if the process ends before it is done.
+func (n *Node) applyErase(signed *protocol.SignedErase) error { return n.applyOnce(signed, false) }
+
+// applyOnce is applyErase; again says that the process ended before it was done.
+func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
+	var e protocol.Erase
+	if err := protocol.Decode(signed.Statement, protocol.MaxStatementSize, &e); err != nil {
+		return err
+	}
+	s := n.snap.Load()
+	h, feed := signed.Hash(), e.Origin.FeedID(s.network)
+	by := s.signers[e.Origin.Signing].org
+	n.evidence.mu.Lock()
+	_, held := n.evidence.erases[h]
+	full := !held && n.evidence.count[feed] >= protocol.MaxErasesPerFeed
+	if !held && !full {
+		n.evidence.erases[h] = feed
+		n.evidence.count[feed]++
+	}
+	n.evidence.mu.Unlock()
+	if full {
+		n.log.Warn("leaving out an erase: its feed has too many", "feed", feed)
+		return nil
+	}
+	if n.anchor != nil && (!held || again) {
+		if err := n.anchor.Append(anchor.Erasure{Signed: []protocol.SignedErase{*signed}}); err != nil {
+			return err
+		}
+	}
+	err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed}) })
+	for part := range slices.Chunk(e.Records, 64) {
+		if err == nil {
+			err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, by, e.Reason) })
+		}
+	}
+	if err == nil {
+		var later bool
+		if later, err = n.saveSurvivors(s, feed, &e); later {
+			return err
+		}
+	}
+	for _, x := range e.Entries {
+		if err == nil {
+			err = n.eraseEntry(feed, x, h, by, &e)
+		}
+	}
+	if err == nil {
+		err = n.st.Update(func(tx *store.Tx) error {
+			if by == n.org {
+				if err := followSurvivors(tx, feed, &e); err != nil {
+					return err
+				}
+			}
+			return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed, Applied: true})
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("applying an erase: %w", err)
+	}
+	n.counters.erased.Add(1)
+	n.changes.notify()
+	return nil
+}
+
+// saveSurvivors seals the survivors of an erasure anew if this node, which answers for them,
+// does not hold the entries in which they stood: its store went back in time after it erased,
+// and what it erased comes back to it from others before what it sealed anew, if anybody has
+// that. later says that this has to wait, and the destroying of the body with it: nothing is
+// sealed before it is known what was erased since, nor while the node is being opened, and
+// nothing is shown or served meanwhile.
+func (n *Node) saveSurvivors(s *snapshot, feed protocol.FeedID, e *protocol.Erase) (later bool, err error) {
+	if len(e.Survivors) == 0 || !n.answersFor(s, &e.Origin) {
+		return false, nil
+	}
+	var due []uint64
+	err = n.st.View(func(tx *store.Tx) error {
+		lost := false
+		for _, ref := range e.Survivors {
+			skeleton, err := tx.Skeleton(ref.Feed, ref.Seq)
+			if err != nil {
+				return err
+			}
+			lost = lost || skeleton == nil
+		}
+		for _, x := range e.Entries {
+			has, err := tx.Has(feed, x.Seq)
+			if err != nil {
+				return err
+			}
+			if hash, err := n.hashAt(tx, feed, x.Seq); err != nil {
+				return err
+			} else if lost && has && hash == x.Hash {
+				due = append(due, x.Seq)
+			}
+		}
+		return nil
+	})
+	topic, in := s.topics[e.Origin.Topic]
+	if err != nil || len(due) == 0 || !in {
+		return false, err
+	}
+	if !n.opened.Load() || n.usable() != nil && !n.waited.Load() {
+		return true, nil
+	}
+	for _, seq := range due {
+		if err := n.resealEntry(feed, seq, topic); err != nil && !errors.Is(err, ErrNotEnrolled) {
+			n.log.Error("sealing anew what an erasure leaves failed; it is tried again", "err", err)
+			n.counters.failed.Add(1)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// applyLater applies the erasures that had to wait.
+func (n *Node) applyLater() error {
+	if n.usable() != nil && !n.waited.Load() {
+		return nil
+	}
+	var list []protocol.SignedErase
+	err := n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindErase, func(_ []byte, d *eraseDoc) error {
+			if !d.Applied {
+				list = append(list, d.Signed)
+			}
+			return nil
+		})
+	})
+	for i := range list {
+		if err == nil {
+			err = n.applyErase(&list[i])
+		}
+	}
+	return err
+}
+
+func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statement protocol.Hash, by protocol.OrgID, e *protocol.Erase) error {
+	return n.st.Update(func(tx *store.Tx) error {
+		skeleton, err := tx.Skeleton(feed, x.Seq)
+		if err != nil {
+			return err
+		}
+		if skeleton != nil {
+			var env protocol.Envelope
+			if err := protocol.Decode(skeleton, protocol.MaxEnvelopeSize, &env); err != nil {
+				return err
+			}
+			if protocol.EntryHash(env.Header) != x.Hash {
+				return nil // another entry of a feed that was forked
+			}
+		}
+		if _, err := tx.Erase(feed, x.Seq, &store.Tomb{Statement: statement, Reason: e.Reason, At: uint64(nowMillis())}); err != nil {
+			return err
+		}
+		if err := clearQuarantine(tx, entryKey(feed, x.Seq)); err != nil {
+			return err
+		}
+		if skeleton != nil {
+			if err := tx.SetEntryState(feed, x.Seq, store.Erased, e.Reason.String()); err != nil {
+				return err
+			}
+		}
+		if len(e.Records) > 0 {
+			return nil
+		}
+		// The whole entry goes, without naming what was in it.
+		in, err := corpus.InEnvelope(tx, feed, x.Seq)
+		if err != nil {
+			return err
+		}
+		var ids []protocol.RecordID
+		for i := range in {
+			ids = append(ids, in[i].Record)
+		}
+		return n.eraseRecords(tx, ids, by, e.Reason)
+	})
+}
+
+// eraseRecords takes records out of the corpus for ever. Where one came with another entry
+// than the one erased, that entry's body goes too: the record must not be opened from it.
+func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason) error {
+	gone, err := corpus.Erase(tx, ids, by, reason, uint64(nowMillis()))
+	if err != nil {
+		return err
+	}
+	for i := range gone {
+		f, err := tx.Feed(gone[i].Feed)
+		if err != nil {
+			return err
+		}
+		if f != nil && (f.Origin.Signing == n.keys.Signing.Public() || by == corpus.Locally && reason != protocol.EraseExpired && n.snap.Load().signers[f.Origin.Signing].org == n.org) {
+			continue // its publisher, or who answers for it, erases it by a statement
+		}
+		if _, err := tx.Erase(gone[i].Feed, gone[i].Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

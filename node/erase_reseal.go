@@ -1,0 +1,277 @@
+package node
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
+)
+
+// What shares an envelope with erased records is sealed anew, with the same ids and proofs, before
+// the envelope goes.
+
+// standsAt follows a record of an own entry to where it stands now: its entry may have been
+// sealed anew, in several parts. With look it opens the entry to see; ok is false if the
+// record is not there.
+func (n *Node) standsAt(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, look bool) (at protocol.EntryRef, ok bool, err error) {
+	return n.follow(tx, id, place, look, map[protocol.EntryRef]bool{})
+}
+
+// moved notes in the transaction of an append that what stood at a place stands elsewhere.
+func (a *appender) moved(feed protocol.FeedID, seq uint64, to []protocol.EntryRef, known publishedDoc) {
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
+		var doc publishedDoc
+		if held, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
+			return err
+		} else if !held {
+			doc = known
+		}
+		doc.Moved = to
+		return putDoc(tx, kindPublished, entryKey(feed, seq), &doc)
+	})
+}
+
+// resealAll is resealBody in as many entries as it takes: records that travel without the
+// rest of their batch have paths of their own, and take more room.
+func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []resealed) ([]protocol.EntryRef, error) {
+	err := a.resealBody(body, doc, records)
+	if err == nil {
+		return []protocol.EntryRef{{Feed: a.feed.ID, Seq: a.nextSeq() - 1}}, nil
+	}
+	if !errors.Is(err, protocol.ErrOversize) || len(records) < 2 {
+		return nil, err
+	}
+	half := len(records) / 2
+	var out []protocol.EntryRef
+	for _, r := range [][2]int{{0, half}, {half, len(records)}} {
+		refs, err := a.resealAll(slice(body, r[0], r[1]), doc, records[r[0]:r[1]])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, refs...)
+	}
+	return out, nil
+}
+
+// slice returns a body of parts with some of its records.
+func slice(body *protocol.Body, from, to int) *protocol.Body {
+	out := &protocol.Body{Version: body.Version, RetentionDays: body.RetentionDays}
+	at := map[uint16]uint16{}
+	next := 0
+	for _, b := range body.Batches {
+		part := protocol.BatchPart{Statement: b.Statement, Sig: b.Sig}
+		for _, it := range b.Items {
+			if next++; next <= from || next > to {
+				continue
+			}
+			if _, ok := at[it.Handling]; !ok {
+				at[it.Handling] = uint16(len(out.Handlings))
+				out.Handlings = append(out.Handlings, body.Handlings[it.Handling])
+			}
+			it.Handling = at[it.Handling]
+			part.Items = append(part.Items, it)
+		}
+		if len(part.Items) > 0 {
+			out.Batches = append(out.Batches, part)
+		}
+	}
+	return out
+}
+
+// reseal seals those records of an own entry anew that are not to be erased: the same ids
+// and proofs, for those of their readers that still may have them. It returns how many those
+// are, and the signed erases of the others, which are still to be applied.
+func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc publishedDoc, survivors int, out []protocol.SignedErase, err error) {
+	body, doc, hash, err := n.ownBody(p.feed, p.seq)
+	if err != nil {
+		return doc, 0, nil, err
+	}
+	gone := map[protocol.RecordID]bool{}
+	for _, id := range p.records {
+		gone[id] = true
+	}
+	rest, kinds, err := n.without(body, func(id protocol.RecordID) bool { return gone[id] })
+	if err != nil {
+		return doc, 0, nil, err
+	}
+	sign := func(refs ...protocol.EntryRef) error {
+		out = nil
+		for part := range slices.Chunk(p.records, protocol.MaxErasedRecords) {
+			signed, err := n.signEraseFor(&protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
+				Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: refs})
+			if err != nil {
+				return err
+			}
+			out = append(out, signed)
+		}
+		return nil
+	}
+	if rest == nil {
+		return doc, 0, out, sign()
+	}
+	err = n.append(p.topic, func(a *appender) error {
+		refs, err := a.resealAll(rest, &doc, kinds)
+		if err != nil {
+			return err
+		}
+		a.moved(p.feed, p.seq, refs, doc)
+		if err := sign(refs...); err != nil {
+			return err
+		}
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
+			for i := range out {
+				h := out[i].Hash()
+				if err := putDoc(tx, kindErase, h[:], &eraseDoc{Signed: out[i]}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return nil
+	})
+	return doc, len(kinds), out, err
+}
+
+// ownBody opens an entry that this node published.
+func (n *Node) ownBody(feed protocol.FeedID, seq uint64) (*protocol.Body, publishedDoc, protocol.Hash, error) {
+	var doc publishedDoc
+	var raw []byte
+	var epochs []*store.Epoch
+	s := n.snap.Load()
+	err := n.st.View(func(tx *store.Tx) (err error) {
+		if raw, err = tx.Envelope(feed, seq); err != nil {
+			return err
+		}
+		if _, err = getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
+			return err
+		}
+		epochs, err = tx.Epochs(feed)
+		return err
+	})
+	if err != nil {
+		return nil, doc, protocol.Hash{}, err
+	}
+	env, err := crypto.VerifyEnvelope(s.network, raw)
+	if err != nil {
+		return nil, doc, protocol.Hash{}, err
+	}
+	keys := make([]crypto.EpochKey, len(epochs))
+	for i, ep := range epochs {
+		keys[i] = crypto.EpochKeyOf(ep.Key)
+	}
+	plain, _, err := crypto.OpenBody(env.Header.SealContext(s.network), feed, seq, keys, env.Body)
+	if err != nil {
+		return nil, doc, env.Hash, err
+	}
+	var body protocol.Body
+	err = protocol.Decode(plain, protocol.MaxPlainSize, &body)
+	if err == nil && doc.Topic == "" { // a sibling that was removed never told for whom it published
+		r := &reader{s: s, feed: &store.Feed{ID: feed}, epochs: epochs}
+		doc.Topic = s.topics[env.Origin.Topic]
+		if found := r.adopt(env, doc.Topic, &body); found != nil {
+			found.Moved = doc.Moved
+			doc = *found
+		}
+	}
+	return &body, doc, env.Hash, err
+}
+
+// record in a body that is sealed anew.
+type resealed struct {
+	record crypto.VerifiedRecord
+}
+
+// without takes records out of a body. It returns nil if none is left.
+func (n *Node) without(body *protocol.Body, gone func(protocol.RecordID) bool) (*protocol.Body, []resealed, error) {
+	s := n.snap.Load()
+	records, err := crypto.VerifyBody(s.network, body, func(o protocol.OrgID) *crypto.Card { return s.cards[o] })
+	if err != nil {
+		return nil, nil, err
+	}
+	out := &protocol.Body{Version: 1, RetentionDays: body.RetentionDays}
+	at := map[uint16]uint16{}
+	var kept []resealed
+	next := 0
+	for b := range body.Batches {
+		var keep []int
+		for i := range body.Batches[b].Items {
+			if rec := &records[next+i]; !gone(rec.ID) {
+				keep = append(keep, i)
+				kept = append(kept, resealed{*rec})
+			}
+		}
+		next += len(body.Batches[b].Items)
+		if len(keep) == 0 {
+			continue
+		}
+		part, err := crypto.PartOf(body, b, keep)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range part.Items {
+			h := part.Items[i].Handling
+			if _, ok := at[h]; !ok {
+				at[h] = uint16(len(out.Handlings))
+				out.Handlings = append(out.Handlings, body.Handlings[h])
+			}
+			part.Items[i].Handling = at[h]
+		}
+		out.Batches = append(out.Batches, part)
+	}
+	if len(kept) == 0 {
+		return nil, nil, nil
+	}
+	return out, kept, nil
+}
+
+// resealBody appends a body of records that were published before. It goes to those of its
+// readers that may have all of it today; one whose card is not fresh is given the key when a
+// fresh one has come, as it would be for what it had before.
+func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []resealed) error {
+	now := uint64(nowMillis())
+	state := a.snap.policy.AsIfFresh()
+	var orgs []protocol.OrgID
+	for _, org := range doc.Orgs {
+		if _, ok := a.secretWith(org); !ok {
+			continue
+		}
+		may := true
+		for i := range records {
+			r := &records[i].record
+			kind := ""
+			if o, err := stix.Parse(r.Object); err == nil {
+				kind = o.Type
+			}
+			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, RecordedAt: doc.At}
+			if !policy.Decide(state, a.n.org, org, subject, now).Allow {
+				may = false
+				break
+			}
+		}
+		if may {
+			orgs = append(orgs, org)
+		}
+	}
+	keys, err := a.keysFor(orgs)
+	if err != nil {
+		return err
+	}
+	body.SealedAt = a.sealedAt
+	if doc.RetentionDays > 0 { // what is left of it: a reader counts from when this was sealed
+		left := (max(doc.end(), now+1) - now + dayMillis - 1) / dayMillis
+		body.RetentionDays = min(body.RetentionDays, uint32(left))
+	}
+	h := a.header(protocol.EntryRecords)
+	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
+	if err != nil {
+		return err
+	}
+	next := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: doc.At, RetentionDays: doc.RetentionDays}
+	place := entryKey(a.feed.ID, a.nextSeq())
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &next) })
+	return a.add(protocol.EntryRecords, sealed)
+}
