@@ -198,8 +198,14 @@ func (n *Node) toErase(records []protocol.RecordID, places []pendingPlace) (own 
 			place = ref // what a node says of where its records went may not be true
 		}
 		tomb, err := tx.Erased(place.Feed, place.Seq)
-		if err != nil || tomb != nil && !tomb.Local() {
-			return err // its publisher did it
+		if err != nil {
+			return err
+		}
+		if tomb != nil && !tomb.Local() {
+			var named bool
+			if place, named, err = n.survived(tx, id, place, tomb); err != nil || named {
+				return err // its publisher did it
+			}
 		}
 		if f, err = tx.Feed(place.Feed); err != nil || f == nil {
 			return err
@@ -240,6 +246,30 @@ func (n *Node) toErase(records []protocol.RecordID, places []pendingPlace) (own 
 		return nil
 	})
 	return own, pending, err
+}
+
+// survived looks for a record in what was sealed anew of an entry that was erased; named says
+// that the record itself was erased with it. It returns the entry's own place if what survived
+// is not held.
+func (n *Node) survived(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, tomb *store.Tomb) (at protocol.EntryRef, named bool, err error) {
+	var d eraseDoc
+	if ok, err := getDoc(tx, kindErase, tomb.Statement[:], &d); err != nil || !ok {
+		return place, err == nil, err
+	}
+	var e protocol.Erase
+	if err := protocol.Decode(d.Signed.Statement, protocol.MaxStatementSize, &e); err != nil {
+		return place, false, err
+	}
+	if len(e.Records) == 0 || len(e.Survivors) == 0 || slices.Contains(e.Records, id) {
+		return place, true, nil
+	}
+	been := map[protocol.EntryRef]bool{}
+	for _, ref := range e.Survivors {
+		if at, ok, err := n.follow(tx, id, ref, true, been); err != nil || ok {
+			return at, false, err
+		}
+	}
+	return place, false, nil
 }
 
 // replayJournal applies those erasures of the journal beside the data directory that the
