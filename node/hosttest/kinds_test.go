@@ -39,10 +39,11 @@ func (w *world) anybody(rng *rand.Rand) *host {
 
 // round is one kill: work that is under way, and who is killed in it.
 type round struct {
-	victim *host
-	within time.Duration // of the beginning of do, the kill comes
-	do     func(rng *rand.Rand, stop <-chan struct{})
-	settle func() // nil, or what carries the work to its end after the restart, and looks at it
+	victim   *host
+	within   time.Duration // of the beginning of do, the kill comes
+	do       func(rng *rand.Rand, stop <-chan struct{})
+	newcomer bool   // the victim is
+	settle   func() // nil, or what carries the work to its end after the restart, and looks at it
 }
 
 // kinds are the kinds of work that nodes are killed in; they take turns.
@@ -213,6 +214,7 @@ func (w *world) admitting(rng *rand.Rand) round {
 	if rng.IntN(2) == 0 {
 		out.victim = w.pub
 	}
+	out.newcomer = out.victim == n
 	out.do = func(_ *rand.Rand, stop <-chan struct{}) { _ = a.goOn(stop) }
 	out.settle = func() {
 		w.t.Helper()
