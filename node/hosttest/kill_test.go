@@ -136,7 +136,7 @@ func TestKilledAtRandom(t *testing.T) {
 		}
 		r.victim.kill()
 		close(stop)
-		<-done // nobody asks a node that is not there for long
+		<-done          // nobody asks a node that is not there for long
 		if r.newcomer { // it may be in no network yet, and is not on line then
 			r.victim.launch()
 			r.victim.until("answers", func() bool { _, err := r.victim.try("id"); return err == nil })
