@@ -689,6 +689,30 @@ func TestWhatASiblingSaysCanBeTakenBack(t *testing.T) {
 	}
 }
 
+// TestJoiningAgainIsTheLastWord: who joins a topic that the node is in says so after a sibling
+// that left it, and had not told yet.
+func TestJoiningAgainIsTheLastWord(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	if err := first.JoinTopic("more"); err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, second, first)
+	if err := second.LeaveTopic("more"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond) // times are in milliseconds
+	if err := first.JoinTopic("more"); err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, first, second)
+	compareWith(t, second, first)
+	for _, n := range []*Node{first, second} {
+		if _, ok := n.snap.Load().topics[protocol.NewTopicID(n.snap.Load().network, "more")]; !ok {
+			t.Errorf("%s left a topic that was joined after that", n.ID())
+		}
+	}
+}
+
 // TestI5ErasureOutlivesItsPublisher: what a node published that never comes back, and a sibling
 // erased, is erased everywhere once that node was removed; what shared its envelope is kept.
 func TestI5ErasureOutlivesItsPublisher(t *testing.T) {

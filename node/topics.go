@@ -24,8 +24,8 @@ func (n *Node) JoinTopic(name string) error {
 		return fmt.Errorf("topic %q cannot be used: 1 to 64 of a-z, 0-9, dot, hyphen and underscore", name)
 	}
 	id := protocol.NewTopicID(s.network, name)
-	if _, ok := s.topics[id]; ok {
-		return nil
+	if _, ok := s.topics[id]; ok && len(s.siblings(n.org, n.ID())) == 0 {
+		return nil // with siblings it is said again: one may have left before now, and not told yet
 	}
 	return n.change(func(tx *store.Tx) error {
 		at, err := nowAfter(tx, kindTopic, id[:])
