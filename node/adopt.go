@@ -41,26 +41,3 @@ func keepAdopted(tx *store.Tx, place []byte, found *publishedDoc) error {
 	}
 	return putDoc(tx, kindPublished, place, found)
 }
-
-// followSurvivors notes where the survivors of an erasure stand, if the node that signed it was
-// another one than this, and this has its account of the erased entry.
-func followSurvivors(tx *store.Tx, feed protocol.FeedID, e *protocol.Erase) error {
-	if len(e.Survivors) == 0 {
-		return nil
-	}
-	for _, x := range e.Entries {
-		var doc publishedDoc
-		ok, err := getDoc(tx, kindPublished, entryKey(feed, x.Seq), &doc)
-		if err != nil {
-			return err
-		}
-		if !ok || len(doc.Moved) > 0 {
-			continue
-		}
-		doc.Moved = e.Survivors
-		if err := putDoc(tx, kindPublished, entryKey(feed, x.Seq), &doc); err != nil {
-			return err
-		}
-	}
-	return nil
-}

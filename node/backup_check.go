@@ -107,6 +107,8 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 			return protocol.Errorf(protocol.ErrWrongContext, "an erasure is another one than it is kept as")
 		}
 		return protocol.Decode(doc.Item, protocol.MaxSiblingItem, new(protocol.SiblingErasure))
+	case kindDue:
+		return read(72, new(dueDoc))
 	case kindGone:
 		return read(0, new(goneDoc))
 	case kindHandout:

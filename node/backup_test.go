@@ -453,6 +453,7 @@ func TestRestoredNodeSpeaksForTheLostOne(t *testing.T) {
 	key := newOffline(t)
 	data := backupOf(t, author, key)
 	publishList(t, author, "198.51.100.4\n198.51.100.5\n198.51.100.6\n", green)
+	publishList(t, author, "198.51.100.7\n", green)
 	eraseValue(t, author, "198.51.100.3") // its survivors stand in an entry that the backup does not have
 	syncBoth(t, nodes...)
 	n, _ := restoreInto(t, filepath.Join(t.TempDir(), "d"), data, key)
@@ -489,9 +490,13 @@ func TestRestoredNodeSpeaksForTheLostOne(t *testing.T) {
 	if err != nil || !x.Own || len(x.Readers) != 1 || x.Readers[0].Org.Name != "Reader" {
 		t.Errorf("a record of the lost node is explained as %+v, %v", x, err)
 	}
-	// Without the operational key it may not: the record is erased here only.
+	// Without the operational key it may not: the record is erased here only. What it sealed anew
+	// itself it may.
 	n.keys.Op = nil
-	if rep, err := n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{recordOf(t, n, "198.51.100.6")}, Reason: protocol.EraseRequest}); err != nil || rep.Signed != 0 || rep.Siblings != 1 {
+	if rep, err := n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{recordOf(t, n, "198.51.100.6")}, Reason: protocol.EraseRequest}); err != nil || rep.Signed != 1 || rep.Siblings != 0 {
+		t.Errorf("without the operational key, what it sealed anew: %+v, %v", rep, err)
+	}
+	if rep, err := n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{recordOf(t, n, "198.51.100.7")}, Reason: protocol.EraseRequest}); err != nil || rep.Signed != 0 || rep.Siblings != 1 {
 		t.Errorf("without the operational key: %+v, %v", rep, err)
 	}
 }

@@ -28,6 +28,7 @@ const (
 	kindReceipt    = "n/receipt/"
 	kindGone       = "n/gone/"     // trust and topics that were taken back, for siblings
 	kindErasure    = "n/erasure/"  // what this organisation erased for itself
+	kindDue        = "n/due/"      // records that entries of this organisation still hold, and that it erased
 	kindConflict   = "n/conflict/" // cards of one order that differ
 	kindHandout    = "n/handout/"  // what left this node in files and streams
 	kindAddrs      = "n/addrs/"    // where nodes of this organisation say that they listen
@@ -68,19 +69,15 @@ type goneDoc struct {
 type erasureDoc struct {
 	_    struct{} `cbor:",toarray"`
 	Item []byte   // encoded protocol.SiblingErasure
-	Done bool     // carried out here
-	// Gone says that its records are out of the corpus and in the journal.
-	Gone bool
-	// Places is where records stand that a sibling published, and that nobody erased for
-	// everybody yet: the sibling does, or, once it is removed, whoever answers for it then.
-	Places []pendingPlace
+	Done bool     // its records are out of the corpus and in the journal
 }
 
-// pendingPlace is where a record stands that is still to be erased for everybody.
-type pendingPlace struct {
+// dueDoc is a record that this organisation erased, in an entry of its own whose sealed body still
+// holds it: its publisher has to erase it for everybody, or, once that was removed, whoever answers
+// for it then. It is kept under the entry and the record.
+type dueDoc struct {
 	_      struct{} `cbor:",toarray"`
-	Record protocol.RecordID
-	Place  protocol.EntryRef
+	Reason protocol.EraseReason
 }
 
 // addrsDoc is where a node says that it listens.
@@ -124,9 +121,6 @@ type publishedDoc struct {
 	// RetentionDays of its records, 0 if they state none; Expired once its erase was signed.
 	RetentionDays uint32
 	Expired       bool
-	// Moved is where its records stand now, but for those erased with its body; none if they
-	// stand here. The corpus goes on naming the entry with which they came first.
-	Moved []protocol.EntryRef
 }
 
 // end is when the retention of its records ends, Unix milliseconds, if they state one.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -62,13 +63,8 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 		return nil, err
 	}
 	told := map[protocol.OrgID]bool{}
-	for _, p := range own {
-		if err := ctx.Err(); err != nil {
-			return rep, err
-		}
-		if err := n.eraseOwn(p, r.Reason, rep, told); err != nil {
-			return rep, err
-		}
+	if err := n.eraseAllOwn(ctx, own, r.Reason, rep, told); err != nil {
+		return rep, err
 	}
 	if len(local) > 0 {
 		siblings, err := n.publishedBySiblings(local)
@@ -91,6 +87,30 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 	}
 	n.beyond(rep)
 	return rep, nil
+}
+
+// eraseAllOwn erases records of own entries for everybody.
+func (n *Node) eraseAllOwn(ctx context.Context, own []*erasePlace, reason protocol.EraseReason, rep *EraseReport, told map[protocol.OrgID]bool) error {
+	if len(own) == 0 {
+		return nil
+	}
+	n.erasing.Lock()
+	defer n.erasing.Unlock()
+	erased := map[protocol.RecordID]bool{}
+	for _, p := range own {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := n.eraseOwn(p, reason, rep, told); err != nil {
+			return err
+		}
+		for _, id := range p.records {
+			erased[id] = true
+		}
+		rep.Erased = len(erased)
+	}
+	// What was sealed anew meanwhile, and what counts nowhere.
+	return n.settleDue(rep, told)
 }
 
 // beyond lists what no statement reaches.
@@ -122,8 +142,12 @@ type erasePlace struct {
 	seq     uint64
 	topic   string
 	records []protocol.RecordID
+	reason  protocol.EraseReason
+	void    bool // the entry counts nowhere: nothing of it is sealed anew
 }
 
+// erasePlaces finds the entries that hold records and that this node answers for. Records that
+// none of these holds are local.
 func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, local []protocol.RecordID, err error) {
 	at := map[string]*erasePlace{}
 	s := n.snap.Load()
@@ -133,74 +157,45 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 			if err != nil {
 				return err
 			}
-			f, err := tx.Feed(e.Feed)
+			copies, err := corpus.Copies(tx, id)
 			if err != nil {
 				return err
 			}
-			if e.Publisher != n.org || f == nil || !n.answersFor(s, &f.Origin) {
-				local = append(local, id)
-				continue
-			}
-			place, ok, err := n.standsAt(tx, id, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, false)
-			if err == nil && !ok && f.Origin.Signing != n.keys.Signing.Public() {
-				// What a removed node said of where it stands is not true.
-				place = protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}
-				if ok, err = tx.Has(e.Feed, e.Seq); err == nil && !ok {
-					local = append(local, id)
+			found := false
+			for _, c := range copies {
+				f, err := tx.Feed(c.Feed)
+				if err != nil {
+					return err
+				}
+				if e.Publisher != n.org || f == nil || c.Seq > f.Good() || !n.answersFor(s, &f.Origin) {
 					continue
 				}
+				has, err := tx.Has(c.Feed, c.Seq)
+				if err != nil {
+					return err
+				}
+				tomb, err := tx.Erased(c.Feed, c.Seq)
+				if err != nil {
+					return err
+				}
+				if !has || tomb != nil {
+					continue
+				}
+				found = true
+				key := string(entryKey(c.Feed, c.Seq))
+				if at[key] == nil {
+					at[key] = &erasePlace{origin: f.Origin, feed: c.Feed, seq: c.Seq, topic: e.Topic}
+					own = append(own, at[key])
+				}
+				at[key].records = append(at[key].records, id)
 			}
-			if err == nil && !ok {
-				err = fmt.Errorf("record %s is in no entry of this node any more", id.Short())
+			if !found {
+				local = append(local, id)
 			}
-			if err != nil {
-				return err
-			}
-			if f, err = tx.Feed(place.Feed); err != nil {
-				return err
-			}
-			if f == nil {
-				return fmt.Errorf("record %s stands in feed %s, which is not held any more", id.Short(), place.Feed.Short())
-			}
-			key := string(entryKey(place.Feed, place.Seq))
-			if at[key] == nil {
-				at[key] = &erasePlace{origin: f.Origin, feed: place.Feed, seq: place.Seq, topic: e.Topic}
-				own = append(own, at[key])
-			}
-			at[key].records = append(at[key].records, id)
 		}
 		return nil
 	})
 	return own, local, err
-}
-
-// follow does it. been holds where it was: what a sibling says of its feed may go in a circle.
-func (n *Node) follow(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, look bool, been map[protocol.EntryRef]bool) (at protocol.EntryRef, ok bool, err error) {
-	if been[place] {
-		return place, false, nil
-	}
-	been[place] = true
-	var doc publishedDoc
-	if _, err := getDoc(tx, kindPublished, entryKey(place.Feed, place.Seq), &doc); err != nil {
-		return place, false, err
-	}
-	for _, part := range doc.Moved {
-		if at, ok, err = n.follow(tx, id, part, look || len(doc.Moved) > 1, been); ok || err != nil {
-			return at, ok, err
-		}
-	}
-	if len(doc.Moved) > 0 || !look {
-		return place, len(doc.Moved) == 0, nil
-	}
-	if has, err := tx.Has(place.Feed, place.Seq); err != nil || !has {
-		return place, false, err
-	}
-	body, _, _, err := n.ownBody(place.Feed, place.Seq)
-	if err != nil {
-		return place, false, err
-	}
-	_, left, err := n.without(body, func(r protocol.RecordID) bool { return r != id })
-	return place, len(left) > 0, err
 }
 
 // eraseOwn seals the survivors of one entry anew and signs the erase. Both are written in one
@@ -218,7 +213,6 @@ func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseRe
 		n.notice(&protocol.Notice{Version: 1, Erases: statements[i : i+1]})
 		rep.Signed++
 	}
-	rep.Erased += len(p.records)
 	rep.Resealed += survivors
 	rep.Entries++
 	for _, org := range doc.Orgs {

@@ -84,7 +84,13 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed}) })
 	for part := range slices.Chunk(e.Records, 64) {
 		if err == nil {
-			err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, by, e.Reason) })
+			err = n.st.Update(func(tx *store.Tx) error {
+				here, err := n.entriesOf(tx, feed, &e)
+				if err != nil {
+					return err
+				}
+				return n.eraseRecords(tx, part, by, e.Reason, here)
+			})
 		}
 	}
 	if err == nil {
@@ -100,11 +106,6 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	}
 	if err == nil {
 		err = n.st.Update(func(tx *store.Tx) error {
-			if by == n.org {
-				if err := followSurvivors(tx, feed, &e); err != nil {
-					return err
-				}
-			}
 			return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed, Applied: true})
 		})
 	}
@@ -113,7 +114,24 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	}
 	n.counters.erased.Add(1)
 	n.changes.notify()
+	n.wakeDue()
 	return nil
+}
+
+// entriesOf returns those entries of an erase that are held as it names them: a feed that was
+// forked may have others there.
+func (n *Node) entriesOf(tx *store.Tx, feed protocol.FeedID, e *protocol.Erase) (map[protocol.EntryRef]bool, error) {
+	out := map[protocol.EntryRef]bool{}
+	for _, x := range e.Entries {
+		hash, err := n.hashAt(tx, feed, x.Seq)
+		if err != nil {
+			return nil, err
+		}
+		if hash == x.Hash {
+			out[protocol.EntryRef{Feed: feed, Seq: x.Seq}] = true
+		}
+	}
+	return out, nil
 }
 
 // saveSurvivors seals the survivors of an erasure anew if this node, which answers for them,
@@ -226,26 +244,44 @@ func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statemen
 		for i := range in {
 			ids = append(ids, in[i].Record)
 		}
-		return n.eraseRecords(tx, ids, by, e.Reason)
+		return n.eraseRecords(tx, ids, by, e.Reason, map[protocol.EntryRef]bool{{Feed: feed, Seq: x.Seq}: true})
 	})
 }
 
-// eraseRecords takes records out of the corpus for ever. Where one came with another entry
-// than the one erased, that entry's body goes too: the record must not be opened from it.
-func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason) error {
-	gone, err := corpus.Erase(tx, ids, by, reason, uint64(nowMillis()))
+// eraseRecords takes records out of the corpus for ever, on the word of an organisation, and
+// destroys the bodies of all entries that hold one of them, so that it is not opened from there;
+// those in done are destroyed by the caller. The bodies of this organisation's own entries stay,
+// and are due: what shares them is sealed anew first.
+func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, done map[protocol.EntryRef]bool) error {
+	copies, err := corpus.Erase(tx, ids, by, reason, uint64(nowMillis()))
 	if err != nil {
 		return err
 	}
-	for i := range gone {
-		f, err := tx.Feed(gone[i].Feed)
+	s := n.snap.Load()
+	for _, c := range copies {
+		f, err := tx.Feed(c.Feed)
 		if err != nil {
 			return err
 		}
-		if f != nil && (f.Origin.Signing == n.keys.Signing.Public() || by == corpus.Locally && reason != protocol.EraseExpired && n.snap.Load().signers[f.Origin.Signing].org == n.org) {
-			continue // its publisher, or who answers for it, erases it by a statement
+		var org protocol.OrgID
+		if f != nil {
+			org = s.signers[f.Origin.Signing].org
 		}
-		if _, err := tx.Erase(gone[i].Feed, gone[i].Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())}); err != nil {
+		switch {
+		case done[protocol.EntryRef{Feed: c.Feed, Seq: c.Seq}]:
+		case !c.Meant && org != by:
+			continue // of others, who say themselves what becomes of it
+		case f != nil && org == n.org && reason != protocol.EraseExpired:
+			err = n.putDue(tx, c.Record, c.Feed, c.Seq, reason)
+		case f != nil && f.Origin.Signing == n.keys.Signing.Public():
+			continue // own entries expire by a statement
+		default:
+			_, err = tx.Erase(c.Feed, c.Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())})
+		}
+		if err == nil {
+			err = corpus.ForgetCopy(tx, c)
+		}
+		if err != nil {
 			return err
 		}
 	}

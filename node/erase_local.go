@@ -67,18 +67,18 @@ func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason
 func (n *Node) carryOutErasures() error {
 	n.erasing.Lock()
 	defer n.erasing.Unlock()
-	type due struct {
+	type open struct {
 		id   []byte
 		item protocol.SiblingErasure
 		doc  erasureDoc
 	}
-	var list []due
+	var list []open
 	err := n.st.View(func(tx *store.Tx) error {
 		return scanDocs(tx, kindErasure, func(id []byte, d *erasureDoc) error {
 			if d.Done {
 				return nil
 			}
-			x := due{id: slices.Clone(id), doc: *d}
+			x := open{id: slices.Clone(id), doc: *d}
 			if err := protocol.Decode(d.Item, protocol.MaxSiblingItem, &x.item); err != nil {
 				return err
 			}
@@ -89,6 +89,7 @@ func (n *Node) carryOutErasures() error {
 	for i := range list {
 		err = errors.Join(err, n.carryOut(list[i].id, &list[i].doc, &list[i].item)) // the others are not kept waiting
 	}
+	err = errors.Join(err, n.settleDue(&EraseReport{}, map[protocol.OrgID]bool{}))
 	if len(list) > 0 {
 		n.changes.notify()
 	}
@@ -107,169 +108,22 @@ func (n *Node) tryErasures() {
 	}
 }
 
-// carryOut does what one erasure says. What a sibling published is taken out of the corpus, and
-// its sealed body stays until it is erased for everybody: whoever answers for the sibling, once
-// it was removed, seals the survivors anew from it.
+// carryOut takes the records of one erasure out of the corpus. Of what this organisation
+// published the sealed bodies stay, and are due, until they are erased for everybody: whoever
+// answers for them seals the survivors anew from them.
 func (n *Node) carryOut(id []byte, doc *erasureDoc, e *protocol.SiblingErasure) error {
-	own, pending, err := n.toErase(e.Records, doc.Places)
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(pending, doc.Places) {
-		doc.Places = pending
-		if err := n.keepErasure(id, doc); err != nil {
+	if n.anchor != nil {
+		if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: e.Records, Reason: e.Reason, At: e.At}}}); err != nil {
 			return err
 		}
 	}
-	var rep EraseReport
-	for _, p := range own {
-		err := n.eraseOwn(p, e.Reason, &rep, map[protocol.OrgID]bool{})
-		if err != nil && !errors.Is(err, ErrNotEnrolled) { // a node that was removed is answered for
+	for part := range slices.Chunk(e.Records, 64) {
+		if err := n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, e.Reason, nil) }); err != nil {
 			return err
 		}
 	}
-	if !doc.Gone {
-		// The journal comes after what only this node can do for everybody: at the next start it
-		// takes the records out of the corpus, and nobody could tell then where they stand.
-		if n.anchor != nil {
-			if err := n.anchor.Append(anchor.Erasure{Local: []anchor.LocalErase{{Records: e.Records, Reason: e.Reason, At: e.At}}}); err != nil {
-				return err
-			}
-		}
-		for part := range slices.Chunk(e.Records, 64) {
-			if err := n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, e.Reason) }); err != nil {
-				return err
-			}
-		}
-	}
-	// What was answered for a moment ago is not pending any more.
-	if _, pending, err = n.toErase(nil, doc.Places); err != nil {
-		return err
-	}
-	if done := len(pending) == 0; done != doc.Done || !doc.Gone || len(pending) != len(doc.Places) {
-		doc.Done, doc.Gone, doc.Places = done, true, pending
-		return n.keepErasure(id, doc)
-	}
-	return nil
-}
-
-// pendingErasures counts the records that were erased here, and wait for a sibling to erase
-// them everywhere.
-func (n *Node) pendingErasures() (count int, err error) {
-	err = n.st.View(func(tx *store.Tx) error {
-		return scanDocs(tx, kindErasure, func(_ []byte, d *erasureDoc) error { count += len(d.Places); return nil })
-	})
-	return count, err
-}
-
-func (n *Node) keepErasure(id []byte, doc *erasureDoc) error {
+	doc.Done = true
 	return n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErasure, id, doc) })
-}
-
-// toErase tells of records that are here, and of places where records stood that are out of
-// the corpus, which this node erases for everybody, and which wait for another to do so.
-func (n *Node) toErase(records []protocol.RecordID, places []pendingPlace) (own []*erasePlace, pending []pendingPlace, err error) {
-	s := n.snap.Load()
-	at := map[string]*erasePlace{}
-	seen := map[protocol.RecordID]bool{}
-	take := func(tx *store.Tx, id protocol.RecordID, ref protocol.EntryRef) error {
-		f, err := tx.Feed(ref.Feed)
-		if err != nil || f == nil || seen[id] || s.signers[f.Origin.Signing].org != n.org {
-			return err // of others: erased here, and that is all
-		}
-		seen[id] = true
-		place, ok, err := n.standsAt(tx, id, ref, false)
-		if err != nil {
-			return err
-		}
-		if ok && place != ref {
-			// It went there with what shared its entry, or was the one erased then.
-			has, err := tx.Has(place.Feed, place.Seq)
-			if err != nil {
-				return err
-			}
-			if has {
-				if place, ok, err = n.standsAt(tx, id, place, true); err != nil {
-					return err
-				}
-			}
-		}
-		if !ok {
-			place = ref // what a node says of where its records went may not be true
-		}
-		tomb, err := tx.Erased(place.Feed, place.Seq)
-		if err != nil {
-			return err
-		}
-		if tomb != nil && !tomb.Local() {
-			var named bool
-			if place, named, err = n.survived(tx, id, place, tomb); err != nil || named {
-				return err // its publisher did it
-			}
-		}
-		if f, err = tx.Feed(place.Feed); err != nil || f == nil {
-			return err
-		}
-		has, err := tx.Has(place.Feed, place.Seq)
-		if err != nil {
-			return err
-		}
-		if !n.answersFor(s, &f.Origin) || !has {
-			pending = append(pending, pendingPlace{Record: id, Place: place})
-			return nil
-		}
-		key := string(entryKey(place.Feed, place.Seq))
-		if at[key] == nil {
-			at[key] = &erasePlace{origin: f.Origin, feed: place.Feed, seq: place.Seq, topic: s.topics[f.Origin.Topic]}
-			own = append(own, at[key])
-		}
-		at[key].records = append(at[key].records, id)
-		return nil
-	}
-	err = n.st.View(func(tx *store.Tx) error {
-		for _, id := range records {
-			e, err := corpus.Get(tx, id)
-			if err != nil {
-				return err
-			}
-			if e != nil {
-				if err := take(tx, id, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}); err != nil {
-					return err
-				}
-			}
-		}
-		for _, p := range places {
-			if err := take(tx, p.Record, p.Place); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return own, pending, err
-}
-
-// survived looks for a record in what was sealed anew of an entry that was erased; named says
-// that the record itself was erased with it. It returns the entry's own place if what survived
-// is not held.
-func (n *Node) survived(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, tomb *store.Tomb) (at protocol.EntryRef, named bool, err error) {
-	var d eraseDoc
-	if ok, err := getDoc(tx, kindErase, tomb.Statement[:], &d); err != nil || !ok {
-		return place, err == nil, err
-	}
-	var e protocol.Erase
-	if err := protocol.Decode(d.Signed.Statement, protocol.MaxStatementSize, &e); err != nil {
-		return place, false, err
-	}
-	if len(e.Records) == 0 || len(e.Survivors) == 0 || slices.Contains(e.Records, id) {
-		return place, true, nil
-	}
-	been := map[protocol.EntryRef]bool{}
-	for _, ref := range e.Survivors {
-		if at, ok, err := n.follow(tx, id, ref, true, been); err != nil || ok {
-			return at, false, err
-		}
-	}
-	return place, false, nil
 }
 
 // replayJournal applies those erasures of the journal beside the data directory that the
@@ -322,7 +176,7 @@ func (n *Node) replayJournal() (bool, error) {
 			}
 			for part := range slices.Chunk(ids, 64) {
 				if err == nil {
-					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, l.Reason) })
+					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, l.Reason, nil) })
 				}
 			}
 		}
@@ -342,7 +196,7 @@ func (n *Node) expire() error {
 			if err != nil || count == 0 {
 				return err
 			}
-			return n.eraseRecords(tx, ids, corpus.Locally, protocol.EraseExpired)
+			return n.eraseRecords(tx, ids, corpus.Locally, protocol.EraseExpired, nil)
 		})
 		if err != nil {
 			return err

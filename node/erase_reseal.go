@@ -14,27 +14,6 @@ import (
 // What shares an envelope with erased records is sealed anew, with the same ids and proofs, before
 // the envelope goes.
 
-// standsAt follows a record of an own entry to where it stands now: its entry may have been
-// sealed anew, in several parts. With look it opens the entry to see; ok is false if the
-// record is not there.
-func (n *Node) standsAt(tx *store.Tx, id protocol.RecordID, place protocol.EntryRef, look bool) (at protocol.EntryRef, ok bool, err error) {
-	return n.follow(tx, id, place, look, map[protocol.EntryRef]bool{})
-}
-
-// moved notes in the transaction of an append that what stood at a place stands elsewhere.
-func (a *appender) moved(feed protocol.FeedID, seq uint64, to []protocol.EntryRef, known publishedDoc) {
-	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
-		var doc publishedDoc
-		if held, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
-			return err
-		} else if !held {
-			doc = known
-		}
-		doc.Moved = to
-		return putDoc(tx, kindPublished, entryKey(feed, seq), &doc)
-	})
-}
-
 // resealAll is resealBody in as many entries as it takes: records that travel without the
 // rest of their batch have paths of their own, and take more room.
 func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []resealed) ([]protocol.EntryRef, error) {
@@ -82,9 +61,9 @@ func slice(body *protocol.Body, from, to int) *protocol.Body {
 	return out
 }
 
-// reseal seals those records of an own entry anew that are not to be erased: the same ids
-// and proofs, for those of their readers that still may have them. It returns how many those
-// are, and the signed erases of the others, which are still to be applied.
+// reseal seals those records of an own entry anew that are not to be erased and stand nowhere
+// else: the same ids and proofs, for those of their readers that still may have them. It returns
+// how many those are, and the signed erases of the others, which are still to be applied.
 func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc publishedDoc, survivors int, out []protocol.SignedErase, err error) {
 	body, doc, hash, err := n.ownBody(p.feed, p.seq)
 	if err != nil {
@@ -94,15 +73,33 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 	for _, id := range p.records {
 		gone[id] = true
 	}
-	rest, kinds, err := n.without(body, func(id protocol.RecordID) bool { return gone[id] })
-	if err != nil {
+	var elsewhere []protocol.EntryRef
+	var failed error
+	rest, kinds, err := n.without(body, func(id protocol.RecordID) bool {
+		if gone[id] || p.void {
+			return true
+		}
+		failed = errors.Join(failed, n.st.View(func(tx *store.Tx) error {
+			at, yes, err := n.standsElsewhere(tx, n.snap.Load(), id, p, &doc)
+			known := slices.Contains(elsewhere, at)
+			if err != nil || !yes || !known && len(elsewhere) >= protocol.MaxSurvivors/2 {
+				return err
+			}
+			if gone[id] = true; !known {
+				elsewhere = append(elsewhere, at)
+			}
+			return nil
+		}))
+		return gone[id]
+	})
+	if err = errors.Join(err, failed); err != nil {
 		return doc, 0, nil, err
 	}
 	sign := func(refs ...protocol.EntryRef) error {
 		out = nil
 		for part := range slices.Chunk(p.records, protocol.MaxErasedRecords) {
 			signed, err := n.signEraseFor(&protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: reason, At: uint64(nowMillis()),
-				Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: refs})
+				Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: slices.Concat(refs, elsewhere)})
 			if err != nil {
 				return err
 			}
@@ -111,14 +108,14 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 		return nil
 	}
 	if rest == nil {
-		return doc, 0, out, sign()
+		err = sign() // not in an operand beside out, which it sets
+		return doc, 0, out, err
 	}
 	err = n.append(p.topic, func(a *appender) error {
 		refs, err := a.resealAll(rest, &doc, kinds)
 		if err != nil {
 			return err
 		}
-		a.moved(p.feed, p.seq, refs, doc)
 		if err := sign(refs...); err != nil {
 			return err
 		}
@@ -173,7 +170,6 @@ func (n *Node) ownBody(feed protocol.FeedID, seq uint64) (*protocol.Body, publis
 		r := &reader{s: s, feed: &store.Feed{ID: feed}, epochs: epochs}
 		doc.Topic = s.topics[env.Origin.Topic]
 		if found := r.adopt(env, doc.Topic, &body); found != nil {
-			found.Moved = doc.Moved
 			doc = *found
 		}
 	}

@@ -203,7 +203,10 @@ func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, 
 	if err != nil || f == nil {
 		return err
 	}
-	gone, err := corpus.TakeOut(tx, feed, seq)
+	gone, others, err := corpus.TakeOut(tx, feed, seq)
+	if err == nil {
+		err = n.takeFrom(tx, others)
+	}
 	if err != nil || state == store.Erased {
 		return err // there is no body to set aside; what survived an erasure was still shown
 	}
@@ -218,6 +221,32 @@ func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, 
 		return err
 	}
 	return tx.SetEntryState(feed, seq, store.Quarantined, reason)
+}
+
+// takeFrom has entries gone through again: they hold what was taken out of the corpus because
+// the entry that it was taken from does not count any more.
+func (n *Node) takeFrom(tx *store.Tx, list []corpus.Copy) error {
+	for _, c := range list {
+		f, err := tx.Feed(c.Feed)
+		if err != nil {
+			return err
+		}
+		state, _, err := tx.EntryState(c.Feed, c.Seq)
+		if err != nil {
+			return err
+		}
+		if f == nil || c.Seq > f.Good() || state != store.Applied {
+			continue
+		}
+		if err := tx.SetEntryState(c.Feed, c.Seq, store.AwaitingKey, "it is opened again"); err != nil {
+			return err
+		}
+		if err := markAgain(tx, c.Feed); err != nil {
+			return err
+		}
+		n.gate.reopenFeed(c.Feed)
+	}
+	return nil
 }
 
 // ownFork closes a feed of this node that was forked: by a copy of its data, or one that was

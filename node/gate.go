@@ -216,15 +216,8 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 		g.n.log.Debug("refusing an entry", "feed", env.Header.Feed, "seq", env.Header.Seq, "err", err)
 		return nil
 	}
-	sg, err := s.authorize(env)
+	sg, err := g.mayEnter(s, env, bytes)
 	if err != nil {
-		return refuse(err)
-	}
-	if _, ok := s.topics[env.Topic]; !ok {
-		return refuse(protocol.Errorf(protocol.ErrNoAgreement, "this node is not in the topic of the entry"))
-	}
-	if err := g.n.inQuota(s, sg.org, bytes[sg.org]+int64(len(env.Raw))); err != nil {
-		g.n.room.over.Add(1)
 		return refuse(err)
 	}
 	if env.Signing == g.n.keys.Signing.Public() {
@@ -291,14 +284,32 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 			env = nil
 		}
 		if env != nil {
-			// What waited for the entry counts like what came by itself.
-			if err := g.n.inQuota(s, sg.org, bytes[sg.org]+int64(len(env.Raw))); err != nil {
-				g.n.room.over.Add(1)
+			// What waited for the entry is judged like what came by itself: its node may have been
+			// removed meanwhile, and with it the entry.
+			if _, err := g.mayEnter(s, env, bytes); err != nil {
 				return refuse(err)
 			}
 		}
 	}
 	return nil
+}
+
+// mayEnter judges an entry by what is known now: by whom it is, whether this node is in its topic,
+// and how much its organisation has here. bytes is what came of each organisation in this
+// transaction.
+func (g *gate) mayEnter(s *snapshot, env *crypto.VerifiedEnvelope, bytes map[protocol.OrgID]int64) (signer, error) {
+	sg, err := s.authorize(env)
+	if err != nil {
+		return sg, err
+	}
+	if _, ok := s.topics[env.Topic]; !ok {
+		return sg, protocol.Errorf(protocol.ErrNoAgreement, "this node is not in the topic of the entry")
+	}
+	if err := g.n.inQuota(s, sg.org, bytes[sg.org]+int64(len(env.Raw))); err != nil {
+		g.n.room.over.Add(1)
+		return sg, err
+	}
+	return sg, nil
 }
 
 // reopenBody marks a feed to be gone through again if a body came that was awaited.

@@ -408,11 +408,7 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 	place := entryKey(feed, seq)
 	return n.append(topic, func(a *appender) error {
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), place...), nil) })
-		refs, err := a.resealAll(rest, &doc, records)
-		if err != nil {
-			return err
-		}
-		a.moved(feed, seq, refs, doc)
-		return nil
+		_, err := a.resealAll(rest, &doc, records)
+		return err
 	})
 }

@@ -81,7 +81,7 @@ func (n *Node) moveLateOf(ctx context.Context, s *snapshot, feed protocol.FeedID
 				return err
 			case kind == protocol.EntryWithdraw:
 				withdrawals = append(withdrawals, seq)
-			case published && !doc.Expired && len(doc.Moved) == 0:
+			case published && !doc.Expired:
 				records = append(records, seq)
 			}
 		}

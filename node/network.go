@@ -338,6 +338,9 @@ func (net *network) keepState(ctx context.Context) {
 		if err := errors.Join(net.n.sendLetters(), net.n.grantLate(), net.n.moveLate(ctx), net.n.resealForked(ctx)); err != nil && ctx.Err() == nil {
 			net.n.log.Error("sending letters, handing out keys, or sealing anew what a fork made void, failed", "err", err)
 		}
+		if net.n.due.Load() {
+			net.n.tryErasures()
+		}
 		select {
 		case <-ctx.Done():
 			return

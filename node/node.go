@@ -83,8 +83,10 @@ type Node struct {
 	opened atomic.Bool // Open is done
 	waited atomic.Bool // it is known what was erased since the store went back in time; it is about to be shown
 
-	// erasing serialises the carrying out of erasures by this organisation.
+	// erasing serialises the carrying out of erasures by this organisation; due says that
+	// something became due since it was looked at.
 	erasing sync.Mutex
+	due     atomic.Bool
 
 	// listed is the set that was last listed to a sibling; nil while there is none.
 	listed atomic.Pointer[siblingListed]

@@ -468,12 +468,8 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 			if err != nil {
 				return err
 			}
-			if erased && r.publisher != r.n.org {
-				// It was erased before it came: its sealed copy goes too. What shares the entry with
-				// it was taken over.
-				if _, err := tx.Erase(r.feed.ID, o.seq, &store.Tomb{Reason: protocol.EraseRequest, At: uint64(nowMillis())}); err != nil {
-					return err
-				}
+			if err := r.erasedBefore(tx, o.seq, erased); err != nil {
+				return err
 			}
 		}
 		if o.withdraw != nil {
@@ -513,6 +509,24 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 	f.Opened = max(f.Opened, min(r.out[len(r.out)-1].seq, good))
 	f.SealedAt = max(f.SealedAt, r.sealedAt)
 	return tx.PutFeed(f)
+}
+
+// erasedBefore has the sealed copies of records go that were erased before they came. What shares
+// the entry with them was taken over. Of an entry of this organisation they are due.
+func (r *reader) erasedBefore(tx *store.Tx, seq uint64, erased []corpus.Gone) error {
+	if len(erased) > 0 && r.publisher != r.n.org {
+		_, err := tx.Erase(r.feed.ID, seq, &store.Tomb{Reason: protocol.EraseRequest, At: uint64(nowMillis())})
+		return err
+	}
+	for _, g := range erased {
+		if g.Reason == protocol.EraseExpired {
+			continue // the entry expires by itself
+		}
+		if err := r.n.putDue(tx, g.Record, r.feed.ID, seq, g.Reason); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func clearQuarantine(tx *store.Tx, place []byte) error {

@@ -335,13 +335,14 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 			switch {
 			case m.n == nil || f.by.hostile || shown[m] == nil || !reach[[2]int{m.index, src.index}]:
 			case f.erased == 2 && ok:
-				w.fail("I5: %s shows %s at the end, which %s erased", m.name, v, f.by.name)
+				w.fail("I5: %s shows %s at the end, which %s erased%s%s%s", m.name, v, f.by.name, w.states(m, f), w.states(src, f), w.erasures(src, f))
 			case ok && f.locally[m.org] != nil && f.locally[m.org].place == onCard:
 				w.fail("I5: %s shows %s at the end, which %s erased for the organisation", m.name, v, f.locally[m.org].name)
 			case f.erased > 0 || w.expired(f) || !f.acked || f.lost || w.maybeGone(m, v) || !f.to[m.org] || f.by.rolled:
 			case f.by == m && m.behind:
 			case !w.bodiesReach(asks, m, src, f.by): // by way of those only who do not hold it any more
 			case stale(src, m): // no key goes out against a card that is not fresh, or contradicted
+			case f.keyless && m.org == f.by.org:
 			case f.late[m.org] && f.away: // its publisher lost the key that it had not handed out yet
 			case f.by != m && w.ended[[2]int{f.by.org, m.org}]:
 			case !ok:
@@ -407,6 +408,48 @@ func (w *scheduled) states(m *member, f *fact) string {
 		return nil
 	})
 	return b.String() + ")"
+}
+
+// erasures tells of what became, at a node, of what people erased.
+func (w *scheduled) erasures(m *member, f *fact) string {
+	var b strings.Builder
+	err := m.n.st.View(func(tx *store.Tx) error {
+		var doc publishedDoc
+		ok, err := getDoc(tx, kindPublished, entryKey(f.feed, f.seq), &doc)
+		fmt.Fprintf(&b, "\naccount of entry %d of %s: %v %+v", f.seq, f.feed.Short(), ok, doc)
+		return errors.Join(err, scanDocs(tx, kindErasure, func(_ []byte, d *erasureDoc) error {
+			var e protocol.SiblingErasure
+			if err := protocol.Decode(d.Item, protocol.MaxSiblingItem, &e); err != nil {
+				return err
+			}
+			if slices.Contains(e.Records, f.id) {
+				fmt.Fprintf(&b, "; erasure, done %v", d.Done)
+			}
+			return nil
+		}), eachDue(tx, func(d due) error {
+			if d.record == f.id {
+				what, err := m.n.judgeDue(tx, m.n.snap.Load(), &d)
+				fmt.Fprintf(&b, "; due in entry %d of %s: %d, %v", d.place.Seq, d.place.Feed.Short(), what, err)
+			}
+			return nil
+		}), scanDocs(tx, kindErase, func(_ []byte, d *eraseDoc) error {
+			var e protocol.Erase
+			if err := protocol.Decode(d.Signed.Statement, protocol.MaxStatementSize, &e); err != nil {
+				return err
+			}
+			if e.Origin.FeedID(e.Network) == f.feed {
+				named := slices.Contains(e.Records, f.id)
+				for _, x := range e.Entries {
+					fmt.Fprintf(&b, "; entry %d is erased, applied %v, survivors %v, named %v", x.Seq, d.Applied, e.Survivors, named)
+				}
+			}
+			return nil
+		}))
+	})
+	if err != nil {
+		w.fail("%v", err)
+	}
+	return b.String()
 }
 
 func shownNothing(m *member) bool { return m.n.usable() != nil }

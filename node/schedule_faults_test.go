@@ -162,6 +162,7 @@ func (w *scheduled) restore(m *member) {
 		if f.away && (f.resealed && !f.moved || !w.held(f)) { // where it stands now is not known
 			f.lost = true
 		}
+		f.keyless = f.keyless || f.away && !w.opened(f, m.org)
 		if f.by == m && f.retract {
 			f.retract = false // perhaps
 		}
@@ -179,6 +180,21 @@ func (w *scheduled) held(f *fact) (yes bool) {
 			if has, err := tx.Has(f.feed, f.seq); err == nil && has {
 				yes = true
 			}
+			return nil
+		})
+	}
+	return yes
+}
+
+// opened reports whether another node of an organisation opened the entry of a record.
+func (w *scheduled) opened(f *fact, org int) (yes bool) {
+	for _, m := range w.members {
+		if m == f.by || m.n == nil || m.org != org || m.place != onCard {
+			continue
+		}
+		m.n.st.View(func(tx *store.Tx) error {
+			state, _, err := tx.EntryState(f.feed, f.seq)
+			yes = yes || err == nil && state == store.Applied
 			return nil
 		})
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -94,6 +95,7 @@ func (w *scheduled) noteRemoval(by, v *member, r *protocol.RemovedNode) {
 		if f.resealed && !f.moved || f.seq > w.ends[f.feed] || !has {
 			f.lost = true
 		}
+		f.keyless = f.keyless || !w.opened(f, v.org)
 		if f.acked && f.seq > w.ends[f.feed] {
 			w.did["records that do not count, of removed nodes"]++
 		}
@@ -209,12 +211,39 @@ func (w *scheduled) differ(a, b *member, x, y *siblingSet) (out []string) {
 	}{{a, x, y}, {b, y, x}} {
 		for h, ref := range p.own.refs {
 			if _, ok := p.not.refs[h]; !ok {
-				out = append(out, p.m.name+" has kind "+string('0'+rune(ref.kind)))
+				out = append(out, p.m.name+" has "+w.itemText(p.m, ref))
 			}
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// itemText tells of an item that siblings compare.
+func (w *scheduled) itemText(m *member, ref siblingRef) (text string) {
+	err := m.n.st.View(func(tx *store.Tx) error {
+		text = fmt.Sprintf("kind %d", ref.kind)
+		if ref.kind != protocol.SiblingPublicationItem {
+			return nil
+		}
+		feed, seq := splitEntryKey([]byte(ref.id))
+		f, err := tx.Feed(feed)
+		if err != nil {
+			return err
+		}
+		var d publishedDoc
+		_, err = getDoc(tx, kindPublished, []byte(ref.id), &d)
+		author := "unknown"
+		if f != nil {
+			author = w.signers[f.Origin.Signing].name
+		}
+		text = fmt.Sprintf("the account of entry %d of a feed %s of %s: %+v", seq, feed.Short(), author, d)
+		return err
+	})
+	if err != nil {
+		w.fail("%v", err)
+	}
+	return text
 }
 
 // keepEpochs is the defect that keys are not changed for a node that was removed.

@@ -204,6 +204,10 @@ func (w *scheduled) eraseLocally(m *member) {
 			o.evicted[f.by] = true
 		}
 	}
+	if w.destroyed[m.org] == nil {
+		w.destroyed[m.org] = map[*member]bool{}
+	}
+	w.destroyed[m.org][f.by] = true // nodes that are added later do not get it there either
 	if w.do(m.name+" erases for itself "+f.value, func() error {
 		_, err := m.n.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{f.id}, Reason: protocol.EraseError})
 		return err
@@ -227,6 +231,9 @@ func (w *scheduled) keepState(m *member) bool {
 		err := errors.Join(m.n.sendLetters(), w.handOut(m), m.n.moveLate(context.Background()), m.n.resealForked(context.Background()))
 		if err == nil {
 			err = errors.Join(m.n.gate.reopenEarly(), m.n.gate.drain())
+		}
+		if m.n.due.Load() {
+			m.n.tryErasures()
 		}
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -77,6 +78,7 @@ type fact struct {
 	resealed bool         // or perhaps sealed anew
 	away     bool         // its publisher was restored from before it
 	lost     bool         // and nobody else had it
+	keyless  bool         // nor did another node of its organisation have the key
 }
 
 // packet is a message of gossip on its way.
@@ -118,6 +120,7 @@ type scheduled struct {
 	cardAt     map[int]int                // step at which the nodes of an organisation changed
 	byID       map[protocol.RecordID]*fact
 	files      []carried
+	destroyed  map[int]map[*member]bool // by organisation: authors of whose bodies it erased some for itself
 	late       []lateItems
 	busy       *member                    // it waits for an answer
 	told       map[protocol.Hash][]string // values that erases name
@@ -233,7 +236,7 @@ func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
 // newWorld makes a network of which nobody runs yet.
 func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled {
 	w := &scheduled{t: t, rng: rng, defect: bug, facts: map[string]*fact{}, edges: tp.edges, ended: map[[2]int]bool{}, over: map[[2]int]*member{},
-		orgs: len(tp.names), ends: map[protocol.FeedID]uint64{}, cardAt: map[int]int{}, told: map[protocol.Hash][]string{}, byID: map[protocol.RecordID]*fact{}, said: map[saying]*said{},
+		orgs: len(tp.names), ends: map[protocol.FeedID]uint64{}, cardAt: map[int]int{}, destroyed: map[int]map[*member]bool{}, told: map[protocol.Hash][]string{}, byID: map[protocol.RecordID]*fact{}, said: map[saying]*said{},
 		published: map[protocol.FeedID]map[uint64]protocol.Hash{}, signers: map[protocol.SigningKey]*member{}, did: tally{}}
 	for i := range tp.names {
 		d := new(disk.Disk)
@@ -254,6 +257,7 @@ func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled
 func (w *scheduled) addMember(name string, org int, keys *Keys, d *disk.Disk) *member {
 	m := &member{w: w, name: name, index: len(w.members), org: org, keys: keys, disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{},
 		gone: map[string]bool{}, evicted: map[*member]bool{}, perhaps: map[string]bool{}}
+	maps.Copy(m.evicted, w.destroyed[org])
 	w.members = append(w.members, m)
 	w.signers[keys.Signing.Public()] = m
 	return m

@@ -102,7 +102,7 @@ func publicationItem(id []byte, d *publishedDoc) *protocol.SiblingItem {
 	}
 	feed, seq := splitEntryKey(id)
 	return &protocol.SiblingItem{Kind: protocol.SiblingPublicationItem, Content: protocol.Encode(&protocol.SiblingPublication{Feed: feed, Seq: seq,
-		Orgs: d.Orgs, Topic: d.Topic, At: d.At, RetentionDays: d.RetentionDays, Moved: d.Moved})}
+		Orgs: d.Orgs, Topic: d.Topic, At: d.At, RetentionDays: d.RetentionDays})}
 }
 
 func keyItem(feed protocol.FeedID, e *store.Epoch) *protocol.SiblingItem {

@@ -297,20 +297,29 @@ func (n *Node) joinPublication(tx *store.Tx, p *protocol.SiblingPublication) err
 	if err != nil {
 		return err
 	}
-	if own, err := n.appendsTo(tx, f); err != nil || own || held && f != nil && f.Origin.Signing == n.keys.Signing.Public() {
-		return err // it says itself for whom it published, and where that stands
+	if own, err := n.appendsTo(tx, f); err != nil || own {
+		return err // it says itself for whom it published
 	}
 	if held {
-		// Of two accounts of one entry, all siblings keep the same: the one that knows where its
-		// records went, then the older one. A restored node may have found another than its publisher
-		// wrote (adopt).
-		moved := bytes.Compare(protocol.Encode(p.Moved), protocol.Encode(d.Moved))
-		if order := cmp.Or(moved, cmp.Compare(d.At, p.At), bytes.Compare(protocol.Encode(p.Orgs), protocol.Encode(d.Orgs))); order <= 0 {
+		// Of two accounts of one entry, all siblings keep the same: the older one. A restored node
+		// may have found another than its publisher wrote (adopt).
+		if order := cmp.Or(cmp.Compare(d.At, p.At), bytes.Compare(protocol.Encode(p.Orgs), protocol.Encode(d.Orgs)),
+			cmp.Compare(p.Topic, d.Topic), cmp.Compare(p.RetentionDays, d.RetentionDays)); order <= 0 {
 			return nil
 		}
+		if mine := f != nil && f.Origin.Signing == n.keys.Signing.Public(); mine && endsEarlier(p, &d) {
+			return nil // no other node has an own entry expire before its time
+		}
 	}
-	d.Orgs, d.Topic, d.At, d.RetentionDays, d.Moved = p.Orgs, p.Topic, p.At, p.RetentionDays, p.Moved
+	d.Orgs, d.Topic, d.At, d.RetentionDays = p.Orgs, p.Topic, p.At, p.RetentionDays
 	return putDoc(tx, kindPublished, place, &d)
+}
+
+// endsEarlier reports whether an account of a publication has it expire more than a day before
+// another: what is left of a retention is rounded up to days when it is sealed anew.
+func endsEarlier(p *protocol.SiblingPublication, d *publishedDoc) bool {
+	other := publishedDoc{At: p.At, RetentionDays: p.RetentionDays}
+	return p.RetentionDays != 0 && (d.RetentionDays == 0 || other.end()+dayMillis < d.end())
 }
 
 func joinAddrs(tx *store.Tx, a *protocol.SiblingAddrs) error {

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
@@ -288,6 +289,39 @@ func TestI4RemovedFeedsEndWhereTheCardSays(t *testing.T) {
 	}
 }
 
+// TestI4WhatWaitedForAnEntryIsJudgedAgain: an entry that came before those that precede it is
+// not let in with them if its node was removed meanwhile.
+func TestI4WhatWaitedForAnEntryIsJudgedAgain(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.1\n", amber())
+	carryNew(t, second, first)
+	publishList(t, second, "203.0.113.2\n", amber())
+	all := entries(t, second)
+	i := slices.IndexFunc(all, func(e *crypto.VerifiedEnvelope) bool { return e.Header.Seq == 3 })
+	if i < 0 {
+		t.Fatal("a grant, a record and a record are three entries")
+	}
+	last := all[i]
+	if a, err := partner.gate.admit([]*crypto.VerifiedEnvelope{last}); err != nil || a.Waiting != 1 {
+		t.Fatalf("the last entry does not wait: %+v, %v", a, err)
+	}
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, first, partner)
+	a, err := partner.gate.admit(slices.DeleteFunc(all, func(e *crypto.VerifiedEnvelope) bool { return e == last }))
+	if err != nil || a.Stored != 2 || a.Refused == nil {
+		t.Errorf("admitting what precedes it: %+v, %v", a, err)
+	}
+	partner.st.View(func(tx *store.Tx) error {
+		f, err := tx.Feed(last.Header.Feed)
+		if err != nil || f.Seq != 2 {
+			t.Errorf("the feed is held up to %d, its organisation counts it up to 2; %v", f.Seq, err)
+		}
+		return nil
+	})
+}
+
 // TestI5SiblingsErase: what one node of an organisation erases is gone at all of them, and,
 // if one of them published it, everywhere; also after the node that published it was removed.
 func TestI5SiblingsErase(t *testing.T) {
@@ -397,10 +431,7 @@ func TestSiblingsAgreeWhateverTheOrder(t *testing.T) {
 			case 4:
 				item = protocol.SiblingItem{Kind: protocol.SiblingErasureItem, Content: protocol.Encode(&protocol.SiblingErasure{Records: []protocol.RecordID{protocol.RecordID(org())}, Reason: protocol.EraseLegal, At: at()})}
 			case 5:
-				p := &protocol.SiblingPublication{Feed: protocol.FeedID(org()), Seq: at(), Orgs: []protocol.OrgID{}, Topic: "a", Moved: []protocol.EntryRef{}}
-				for i := range at() - 1 {
-					p.Moved = append(p.Moved, protocol.EntryRef{Feed: protocol.FeedID{9}, Seq: i + 1})
-				}
+				p := &protocol.SiblingPublication{Feed: protocol.FeedID(org()), Seq: at(), Orgs: []protocol.OrgID{}, Topic: "a", At: at(), RetentionDays: uint32(at() - 1)}
 				item = protocol.SiblingItem{Kind: protocol.SiblingPublicationItem, Content: protocol.Encode(p)}
 			}
 			raws = append(raws, protocol.Encode(&item))

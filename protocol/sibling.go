@@ -217,8 +217,8 @@ func (e *SiblingErasure) Validate() error {
 	return nil
 }
 
-// SiblingPublication says for whom an entry of the organisation was sealed. Of two, the one
-// with the greater encoding of Moved counts.
+// SiblingPublication says for whom an entry of the organisation was sealed. Of two, the older
+// one counts.
 type SiblingPublication struct {
 	_             struct{} `cbor:",toarray"`
 	Feed          FeedID
@@ -227,7 +227,6 @@ type SiblingPublication struct {
 	Topic         string
 	At            uint64 // Unix milliseconds
 	RetentionDays uint32
-	Moved         []EntryRef // where its records stand now; none if they stand here
 }
 
 // Validate checks bounds.
@@ -235,8 +234,8 @@ func (p *SiblingPublication) Validate() error {
 	if p.Seq == 0 || p.Seq > MaxSeq {
 		return malformed("publication of a sibling has seq out of range")
 	}
-	if len(p.Orgs) > MaxSiblingAudience || len(p.Moved) > MaxSurvivors {
-		return oversize("publication of a sibling names too many organisations or entries")
+	if len(p.Orgs) > MaxSiblingAudience {
+		return oversize("publication of a sibling names %d organisations, at most %d are allowed", len(p.Orgs), MaxSiblingAudience)
 	}
 	if !isSortedSet(p.Orgs, OrgID.Compare) {
 		return malformed("readers of a publication must be sorted and free of duplicates")

@@ -20,22 +20,22 @@ func Add(kv KV, block Block) (added int, err error) {
 	return added, err
 }
 
-// AddKnowing is Add; erased says that a record of the block was left out because it was
-// erased before it came.
-func AddKnowing(kv KV, block Block) (added int, erased bool, err error) {
+// AddKnowing is Add; erased lists the records of the block that were left out because they were
+// erased before they came.
+func AddKnowing(kv KV, block Block) (added int, erased []Gone, err error) {
 	c, err := readCounters(kv)
 	if err != nil {
-		return 0, false, err
+		return 0, nil, err
 	}
 	a := &adder{kv: kv, block: &block, next: c.Next, types: map[string]uint64{}}
 	a.start()
 	for i := range block.Records {
 		if err := a.add(i); err != nil {
-			return 0, false, fmt.Errorf("adding record %s: %w", block.Records[i].Record.Short(), err)
+			return 0, nil, fmt.Errorf("adding record %s: %w", block.Records[i].Record.Short(), err)
 		}
 	}
 	if err := a.flush(); err != nil {
-		return 0, false, fmt.Errorf("adding block: %w", err)
+		return 0, nil, fmt.Errorf("adding block: %w", err)
 	}
 	added = int(a.next - c.Next)
 	if added == 0 {
@@ -43,7 +43,7 @@ func AddKnowing(kv KV, block Block) (added int, erased bool, err error) {
 	}
 	for t, n := range a.types {
 		if err := countType(kv, t, int64(n)); err != nil {
-			return 0, false, fmt.Errorf("counting records: %w", err)
+			return 0, nil, fmt.Errorf("counting records: %w", err)
 		}
 	}
 	return added, a.erased, counters{Next: a.next, Records: c.Records + uint64(added)}.write(kv)
@@ -59,7 +59,8 @@ type adder struct {
 	stored  storedBlock
 	classes map[string]uint16
 	types   map[string]uint64
-	erased  bool // a record was left out because it was erased before it came
+	erased  []Gone  // left out because they were erased before they came
+	read    *reader // of blocks that hold what comes again; nil until one is met
 }
 
 func (a *adder) start() {
@@ -71,12 +72,20 @@ func (a *adder) start() {
 func (a *adder) add(i int) error {
 	rec := &a.block.Records[i]
 	key := append([]byte(kRecord), rec.Record[:]...)
-	if held, err := a.kv.Get(key); err != nil || held != nil {
+	held, err := a.kv.Get(key)
+	if err != nil {
 		return err
 	}
-	if gone, err := Erased(a.kv, rec.Record, rec.Originator, a.block.Publisher); err != nil || gone {
-		a.erased = a.erased || gone
+	if held != nil {
+		return a.again(rec.Record, held)
+	}
+	gone, err := tombOf(a.kv, rec.Record, rec.Originator, a.block.Publisher)
+	if err != nil {
 		return err
+	}
+	if gone != nil {
+		a.erased = append(a.erased, Gone{rec.Record, gone.Reason})
+		return nil
 	}
 	if n := len(rec.Object.Raw); n > protocol.MaxObjectSize {
 		return protocol.Errorf(protocol.ErrOversize, "object has %d bytes, at most %d", n, protocol.MaxObjectSize)
@@ -102,6 +111,22 @@ func (a *adder) add(i int) error {
 	a.types[o.Type]++
 	a.next++
 	return nil
+}
+
+// again notes that the block holds a record that is here already, from another envelope.
+func (a *adder) again(record protocol.RecordID, held []byte) error {
+	p, err := placeOf(held)
+	if err != nil || p.cursor >= a.first {
+		return err // it stands twice in the block
+	}
+	if a.read == nil {
+		a.read = newReader(a.kv)
+	}
+	b, err := a.read.block(p.block())
+	if err != nil || b.Feed == a.block.Feed && b.Seq == a.block.Seq {
+		return err
+	}
+	return a.kv.Set(copyKey(record, a.block.Feed, a.block.Seq), nil)
 }
 
 // setIndexes sets what a record is found by, but for what it has in common with its block.

@@ -93,6 +93,7 @@ const (
 	kEnvelope   = "ce"
 	kErased     = "cx"
 	kExpiry     = "cz"
+	kCopy       = "cd"
 )
 
 func damaged(format string, args ...any) error {

@@ -18,11 +18,16 @@
 //	cy type                     how many records of that type there are
 //	ce feed seq cursor          empty; cursor of a block with records of that envelope
 //	cz time record              empty; the record is to be erased then
+//	cd record feed seq          empty; another envelope that holds the record
 //	cx record org               when and why org erased the record; org zero: locally
 //
 // Blocks are wrapped (KV.Wrap), so that what was in them can be destroyed: to erase a record
 // its block is written anew without it, under another key. Its tombstone stays, and is looked
 // at whenever a record is read or added.
+//
+// A record that comes in several envelopes, sealed anew or sent by several, is kept as it came
+// first; of the others it is noted that they hold it, so that all sealed copies of it can be
+// destroyed with it, and so that it is taken from another if the first does not count any more.
 //
 // An indicator of one observable so takes three keys, and one of a URL, which is found by
 // its host too, takes four.

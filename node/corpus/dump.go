@@ -179,10 +179,10 @@ func SetNext(kv KV, next uint64) error {
 }
 
 // The kinds of marks, in the order of EachMark.
-var markKinds = []string{kWithdrawal, kErased, kExpiry}
+var markKinds = []string{kCopy, kWithdrawal, kErased, kExpiry}
 
-// EachMark calls fn with what is noted of records beside them: withdrawals, tombstones, and
-// when they are to be erased. k and v are valid during the call.
+// EachMark calls fn with what is noted of records beside them: other envelopes that hold them,
+// withdrawals, tombstones, and when they are to be erased. k and v are valid during the call.
 func EachMark(kv KV, fn func(k, v []byte) error) error {
 	for _, kind := range markKinds {
 		if err := kv.Scan([]byte(kind), nil, false, func(k, v []byte) (bool, error) { return true, fn(k, v) }); err != nil {
@@ -200,6 +200,7 @@ func CheckMark(k, v []byte) error {
 		err = protocol.Decode(v, 2*protocol.MaxTextSize, new(withdrawalDoc))
 	case kind == kErased && len(k) == len(kErased)+64:
 		err = protocol.Decode(v, 64, new(erasedDoc))
+	case kind == kCopy && len(k) == len(kCopy)+72 && len(v) == 0:
 	case kind == kExpiry && len(k) == len(kExpiry)+40 && len(v) == 0:
 	default:
 		return protocol.Errorf(protocol.ErrMalformed, "what is noted of a record is of no known kind")

@@ -25,44 +25,125 @@ var Locally protocol.OrgID
 // Erased reports whether a record was erased locally or by one of some organisations: it is
 // then neither shown nor added, whichever way it comes.
 func Erased(kv KV, record protocol.RecordID, by ...protocol.OrgID) (bool, error) {
+	d, err := tombOf(kv, record, by...)
+	return d != nil, err
+}
+
+// ErasedBy reports whether an organisation erased a record by its word to everybody.
+func ErasedBy(kv KV, record protocol.RecordID, org protocol.OrgID) (bool, error) {
+	v, err := kv.Get(erasedKey(record, org))
+	if err != nil {
+		return false, fmt.Errorf("reading tombstone: %w", err)
+	}
+	return v != nil, nil
+}
+
+func tombOf(kv KV, record protocol.RecordID, by ...protocol.OrgID) (*erasedDoc, error) {
 	for i, org := range append([]protocol.OrgID{Locally}, by...) {
 		if i == 2 && org == by[0] {
 			continue
 		}
 		v, err := kv.Get(erasedKey(record, org))
 		if err != nil {
-			return false, fmt.Errorf("reading tombstone: %w", err)
+			return nil, fmt.Errorf("reading tombstone: %w", err)
 		}
 		if v != nil {
-			return true, nil
+			d := new(erasedDoc)
+			if err := protocol.Decode(v, 64, d); err != nil {
+				return nil, fmt.Errorf("reading tombstone: %w", err)
+			}
+			return d, nil
 		}
 	}
-	return false, nil
+	return nil, nil
 }
+
+// Gone is a record that was erased, and why.
+type Gone struct {
+	Record protocol.RecordID
+	Reason protocol.EraseReason
+}
+
+// Copy is a record in an envelope.
+type Copy struct {
+	Record protocol.RecordID
+	Feed   protocol.FeedID
+	Seq    uint64
+	// Meant says that it goes on the word of the organisation that erased the record, whoever
+	// sealed it: because that made the record, or erased it Locally. If not, only that organisation's
+	// own envelopes go.
+	Meant bool
+}
+
+func copyKey(record protocol.RecordID, feed protocol.FeedID, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(append([]byte(kCopy), record[:]...), feed[:]...), seq)
+}
+
+// Copies lists the envelopes that hold a record, as far as they were opened here: first the one
+// that it is kept from, if it is here. What of their bodies is left is for the caller to see.
+func Copies(kv KV, record protocol.RecordID) (out []Copy, err error) {
+	e, err := Get(kv, record)
+	if err != nil {
+		return nil, err
+	}
+	return copiesOf(kv, record, e)
+}
+
+func copiesOf(kv KV, record protocol.RecordID, e *Entry) (out []Copy, err error) {
+	if e != nil {
+		out = append(out, Copy{Record: record, Feed: e.Feed, Seq: e.Seq})
+	}
+	prefix := append([]byte(kCopy), record[:]...)
+	err = kv.Scan(prefix, nil, false, func(k, _ []byte) (bool, error) {
+		if len(k) != len(prefix)+40 {
+			return false, damaged("index of copies")
+		}
+		c := Copy{Record: record, Feed: protocol.FeedID(k[len(prefix):]), Seq: binary.BigEndian.Uint64(k[len(k)-8:])}
+		if e == nil || c.Feed != e.Feed || c.Seq != e.Seq {
+			out = append(out, c)
+		}
+		return true, nil
+	})
+	return out, err
+}
+
+// ForgetCopy forgets that an envelope holds a record: its body was destroyed.
+func ForgetCopy(kv KV, c Copy) error { return kv.Delete(copyKey(c.Record, c.Feed, c.Seq)) }
 
 // Erase takes records out for ever, here or still to come, on the word of an organisation,
 // and destroys what they said. It counts for records that the organisation made or sent, and
-// for all if it is Locally. It returns the records that were here
-// and are gone. Those that share their blocks stay, with their cursors.
-func Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, at uint64) (gone []Entry, err error) {
+// for all if it is Locally. It returns the copies of them that are known here, for the caller to
+// destroy. Records that share their blocks stay, with their cursors.
+func Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, at uint64) (copies []Copy, err error) {
 	places := map[uint64]map[protocol.RecordID]bool{}
+	r := newReader(kv)
 	for _, id := range records {
-		e, err := Get(kv, id)
+		e, err := r.get(id)
+		if err != nil {
+			return nil, err
+		}
+		list, err := copiesOf(kv, id, e)
 		if err != nil {
 			return nil, err
 		}
 		if err := kv.Set(erasedKey(id, by), protocol.Encode(&erasedDoc{Reason: reason, At: at})); err != nil {
 			return nil, err
 		}
+		for _, c := range list {
+			c.Meant = by == Locally || e != nil && by == e.Originator
+			copies = append(copies, c)
+		}
 		if e == nil || by != Locally && by != e.Originator && by != e.Publisher {
 			continue
 		}
-		gone = append(gone, *e)
 		v, err := kv.Get(append([]byte(kRecord), id[:]...))
 		if err != nil {
 			return nil, err
 		}
-		p := place{binary.BigEndian.Uint64(v), binary.BigEndian.Uint16(v[8:])}
+		p, err := placeOf(v)
+		if err != nil {
+			return nil, err
+		}
 		if places[p.block()] == nil {
 			places[p.block()] = map[protocol.RecordID]bool{}
 		}
@@ -73,7 +154,7 @@ func Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, reason protoco
 			return nil, fmt.Errorf("erasing records: %w", err)
 		}
 	}
-	return gone, nil
+	return copies, nil
 }
 
 // InEnvelope lists the records that were added of an envelope and are here.
@@ -99,20 +180,41 @@ func InEnvelope(kv KV, feed protocol.FeedID, seq uint64) (out []Entry, err error
 }
 
 // TakeOut takes out the records of an envelope and destroys what is stored of them here.
-// They are not erased: they may be added again, from elsewhere.
-func TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, err error) {
+// They are not erased: they may be added again, from elsewhere. Others lists the envelopes that
+// hold some of them too. That this one does stays noted.
+func TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []Copy, err error) {
+	in, err := InEnvelope(kv, feed, seq)
+	if err != nil {
+		return 0, nil, err
+	}
+	for i := range in {
+		list, err := copiesOf(kv, in[i].Record, &in[i])
+		if err != nil {
+			return 0, nil, err
+		}
+		for _, c := range list {
+			if c.Feed != feed || c.Seq != seq {
+				others = append(others, c)
+			}
+		}
+	}
+	for i := range in { // after all that is scanned: scanning costs more in a transaction that wrote much
+		if err := kv.Set(copyKey(in[i].Record, feed, seq), nil); err != nil {
+			return 0, nil, err
+		}
+	}
 	var cursors []uint64
 	if err := eachBlockOf(kv, feed, seq, func(cursor uint64) error { cursors = append(cursors, cursor); return nil }); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	for _, c := range cursors {
 		n, err := takeOut(kv, c, func(*storedRecord) bool { return true })
 		if err != nil {
-			return gone, fmt.Errorf("taking records out: %w", err)
+			return gone, nil, fmt.Errorf("taking records out: %w", err)
 		}
 		gone += n
 	}
-	return gone, nil
+	return gone, others, nil
 }
 
 func eachBlockOf(kv KV, feed protocol.FeedID, seq uint64, fn func(cursor uint64) error) error {

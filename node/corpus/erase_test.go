@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,7 +91,7 @@ func TestTakeOutMayComeBack(t *testing.T) {
 	if err != nil || len(in) != 300 {
 		t.Fatalf("%d records in the envelope: %v", len(in), err)
 	}
-	if n, err := TakeOut(kv, protocol.FeedID{9}, 1); err != nil || n != 300 {
+	if n, others, err := TakeOut(kv, protocol.FeedID{9}, 1); err != nil || n != 300 || len(others) != 0 {
 		t.Fatalf("took out %d: %v", n, err)
 	}
 	if kv.holds("host-17.example") || !kv.holds("host-302.example") {
@@ -101,6 +102,53 @@ func TestTakeOutMayComeBack(t *testing.T) {
 	}
 	if c, err := Count(kv); err != nil || c.Records != 305 {
 		t.Errorf("counted %+v, %v", c, err)
+	}
+}
+
+// What several envelopes hold is noted, whichever came first, and whichever was set aside.
+func TestCopies(t *testing.T) {
+	kv := memory{}
+	feed := protocol.FeedID{9}
+	seqs := func(list []Copy) (out []uint64) {
+		for _, c := range list {
+			out = append(out, c.Seq)
+		}
+		return out
+	}
+	id := protocol.RecordID{4, 0, 7}
+	for _, seq := range []uint64{5, 2, 5, 7} { // one of them twice
+		if _, err := Add(kv, blockOf(t, seq, 0, 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list, err := Copies(kv, id); err != nil || !slices.Equal(seqs(list), []uint64{5, 2, 7}) {
+		t.Errorf("copies in %v, %v; want where it is kept from, 5, then 2 and 7", seqs(list), err)
+	}
+	n, others, err := TakeOut(kv, feed, 5)
+	if err != nil || n != 10 || len(others) != 20 || others[0].Seq != 2 || others[1].Seq != 7 {
+		t.Fatalf("took out %d, others %v, %v", n, others, err)
+	}
+	if _, err := Add(kv, blockOf(t, 7, 0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := Copies(kv, id); err != nil || !slices.Equal(seqs(list), []uint64{7, 2, 5}) {
+		t.Errorf("copies in %v, %v; want 7, 2 and 5", seqs(list), err)
+	}
+	meant, err := Erase(kv, []protocol.RecordID{id}, Locally, protocol.EraseLegal, 1)
+	if err != nil || !slices.Equal(seqs(meant), []uint64{7, 2, 5}) || !meant[2].Meant {
+		t.Errorf("an erasure goes for %v, %v", meant, err)
+	}
+	for _, c := range meant {
+		if err := ForgetCopy(kv, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list, err := Copies(kv, id); err != nil || len(list) != 0 {
+		t.Errorf("copies in %v, %v after all were destroyed", seqs(list), err)
+	}
+	// One that comes after it was erased is reported, with the reason.
+	if n, gone, err := AddKnowing(kv, blockOf(t, 8, 4, 2)); err != nil || n != 0 || len(gone) != 1 || gone[0] != (Gone{id, protocol.EraseLegal}) {
+		t.Errorf("added %d, erased before %v, %v", n, gone, err)
 	}
 }
 
@@ -154,8 +202,9 @@ func TestEraseByStrangersDoesNotCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids := []protocol.RecordID{{0, 0, 7}, {5, 0, 7}}
-	if gone, err := Erase(kv, ids, bob, protocol.EraseRequest, 1); err != nil || len(gone) != 0 {
-		t.Errorf("bob erased %d of alice's records: %v", len(gone), err)
+	gone, err := Erase(kv, ids, bob, protocol.EraseRequest, 1)
+	if err != nil || slices.ContainsFunc(gone, func(c Copy) bool { return c.Meant }) {
+		t.Errorf("bob erased of alice's records: %v, %v", gone, err)
 	}
 	if n, err := Add(kv, blockOf(t, 2, 5, 1)); err != nil || n != 1 {
 		t.Errorf("bob keeps %v from coming", err)

@@ -10,20 +10,30 @@ import (
 )
 
 // Get returns a record, withdrawn or not; nil if it is not here.
-func Get(kv KV, record protocol.RecordID) (*Entry, error) {
-	v, err := kv.Get(append([]byte(kRecord), record[:]...))
+func Get(kv KV, record protocol.RecordID) (*Entry, error) { return newReader(kv).get(record) }
+
+func (r *reader) get(record protocol.RecordID) (*Entry, error) {
+	v, err := r.kv.Get(append([]byte(kRecord), record[:]...))
 	if err != nil || v == nil {
 		return nil, err
 	}
-	if len(v) != 10 {
-		return nil, damaged("place of record %s has %d bytes", record.Short(), len(v))
+	p, err := placeOf(v)
+	if err != nil {
+		return nil, err
 	}
-	p := place{binary.BigEndian.Uint64(v), binary.BigEndian.Uint16(v[8:])}
-	e, err := newReader(kv).entry(p)
+	e, err := r.entry(p)
 	if err == nil && e != nil && e.Record != record {
 		return nil, damaged("another record stands in the place of %s", record.Short())
 	}
 	return e, err
+}
+
+// placeOf reads where a record stands.
+func placeOf(v []byte) (place, error) {
+	if len(v) != 10 {
+		return place{}, damaged("the place of a record has %d bytes", len(v))
+	}
+	return place{binary.BigEndian.Uint64(v), binary.BigEndian.Uint16(v[8:])}, nil
 }
 
 // ByStixID returns all versions of an object, from all originators, withdrawn ones

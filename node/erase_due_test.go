@@ -1,0 +1,195 @@
+package node
+
+import (
+	"context"
+	"testing"
+
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// bodyHeld reports whether a node holds the sealed body of an entry.
+func bodyHeld(t testing.TB, n *Node, place protocol.EntryRef) (has bool) {
+	t.Helper()
+	if err := n.st.View(func(tx *store.Tx) (err error) { has, err = tx.Has(place.Feed, place.Seq); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return has
+}
+
+// closeTopic has a node begin another feed, as after a fork or a restore.
+func closeTopic(t testing.TB, n *Node) {
+	t.Helper()
+	f := ownTopic(t, n)
+	if err := n.st.Update(func(tx *store.Tx) error {
+		_, err := n.closeFeed(tx, f.Origin.Topic, f.Origin.Incarnation, "test")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestI5EveryCopyIsErased: a record that was sealed anew stands in two entries; its author erases
+// it from both, its readers and relays keep neither body, and what shared them is kept once.
+func TestI5EveryCopyIsErased(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader", "Relay")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n", green)
+	first := protocol.EntryRef{Feed: rec.Feed, Seq: rec.To}
+	closeTopic(t, author)
+	if err := author.resealEntry(rec.Feed, rec.To, "c2"); err != nil {
+		t.Fatal(err)
+	}
+	f := ownTopic(t, author)
+	second := protocol.EntryRef{Feed: f.ID, Seq: f.Seq}
+	syncBoth(t, nodes...)
+	for _, n := range nodes {
+		if !bodyHeld(t, n, first) || !bodyHeld(t, n, second) {
+			t.Fatal("the record does not stand in two entries")
+		}
+	}
+	rep, err := author.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{recordOf(t, author, "198.51.100.1")}, Reason: protocol.EraseLegal})
+	if err != nil || rep.Erased != 1 || rep.Entries != 2 || rep.Signed != 2 || rep.Resealed != 1 || rep.Local != 0 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	syncBoth(t, nodes...)
+	for _, n := range nodes {
+		if bodyHeld(t, n, first) || bodyHeld(t, n, second) {
+			t.Errorf("%s keeps a sealed copy of what was erased", n.snap.Load().name(n.org))
+		}
+	}
+	for _, n := range nodes[:2] {
+		if reads(t, n, "198.51.100.1") || !reads(t, n, "198.51.100.2") {
+			t.Errorf("%s reads what was erased, or lost what shared its entries", n.snap.Load().name(n.org))
+		}
+	}
+	if left, err := author.pendingErasures(); err != nil || left != 0 {
+		t.Errorf("%d records are left to be erased, %v", left, err)
+	}
+}
+
+// TestI5ReaderDestroysEveryCopy: a reader erases for itself, wherever the record came from.
+func TestI5ReaderDestroysEveryCopy(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	rec := publishList(t, author, "198.51.100.1\n", green)
+	closeTopic(t, author)
+	if err := author.resealEntry(rec.Feed, rec.To, "c2"); err != nil {
+		t.Fatal(err)
+	}
+	f := ownTopic(t, author)
+	syncBoth(t, nodes...)
+	eraseValue(t, reader, "198.51.100.1")
+	for _, place := range []protocol.EntryRef{{Feed: rec.Feed, Seq: rec.To}, {Feed: f.ID, Seq: f.Seq}} {
+		if bodyHeld(t, reader, place) {
+			t.Errorf("the reader keeps the sealed body of entry %d", place.Seq)
+		}
+	}
+	if !reads(t, author, "198.51.100.1") {
+		t.Error("the author lost its record")
+	}
+}
+
+// TestI1WhatIsSetAsideIsTakenFromElsewhere: a reader has a record from two entries; the one that
+// it shows it from turns out not to count.
+func TestI1WhatIsSetAsideIsTakenFromElsewhere(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	rec := publishList(t, author, "198.51.100.1\n", green)
+	syncBoth(t, nodes...)
+	closeTopic(t, author)
+	if err := author.resealEntry(rec.Feed, rec.To, "c2"); err != nil {
+		t.Fatal(err)
+	}
+	f := ownTopic(t, author)
+	syncBoth(t, nodes...)
+	if got := theRecord(t, reader, "198.51.100.1"); got.Feed != rec.Feed {
+		t.Fatalf("the record is shown from feed %s", got.Feed)
+	}
+	if err := reader.endFeed(rec.Feed, rec.To, forkReason, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.gate.drain(); err != nil {
+		t.Fatal(err)
+	}
+	if got := theRecord(t, reader, "198.51.100.1"); got.Feed != f.ID || got.Seq != f.Seq {
+		t.Errorf("the record is shown from entry %d of feed %s", got.Seq, got.Feed)
+	}
+	// It is erased from there, and the body that was set aside goes too.
+	eraseValue(t, author, "198.51.100.1")
+	syncBoth(t, nodes...)
+	if reads(t, reader, "198.51.100.1") || bodyHeld(t, reader, protocol.EntryRef{Feed: rec.Feed, Seq: rec.To}) {
+		t.Error("what was erased is read, or its sealed copy was kept where it had been set aside")
+	}
+}
+
+// TestI5WhatComesAfterItWasErased: a node hears from a sibling that a record of a third was erased
+// before it holds the entry. It erases it for everybody once it answers for the entry.
+func TestI5WhatComesAfterItWasErased(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	third := enrolledNode(t, first)
+	shareSets(t, first, partner, second, third)
+	shareSets(t, partner, third)
+	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, second, partner)
+	compareWith(t, third, first)
+	carryNew(t, second, third)
+	compareWith(t, third, second)
+	eraseValue(t, third, "203.0.113.1")
+	compareWith(t, first, third)
+	carryNew(t, second, first)
+	compareWith(t, first, second)
+	if left, err := first.pendingErasures(); err != nil || left != 1 || reads(t, first, "203.0.113.1") {
+		t.Fatalf("%d records are left to be erased, %v", left, err)
+	}
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, first, partner, third)
+	shareErases(t, first, partner)
+	carryNew(t, first, partner)
+	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.2") || !reads(t, first, "203.0.113.2") {
+		t.Error("the partner reads what was erased, or somebody lost what was with it")
+	}
+	if left, err := first.pendingErasures(); err != nil || left != 0 {
+		t.Errorf("%d records are left to be erased, %v", left, err)
+	}
+	shareErases(t, first, third)
+	if err := third.carryOutErasures(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := third.pendingErasures(); err != nil || left != 0 {
+		t.Errorf("%d records are left to be erased at a sibling, %v", left, err)
+	}
+}
+
+// TestI5WhatWasThoughtToSurvive: a node erases one record, and what it sealed anew of the others
+// is lost with it. Another of them, that its organisation erased, is named all the same.
+func TestI5WhatWasThoughtToSurvive(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.1\n203.0.113.2\n203.0.113.3\n", amber())
+	carryNew(t, second, first)
+	carryNew(t, second, partner)
+	meet(t, first, second)
+	eraseValue(t, second, "203.0.113.1")
+	shareErases(t, second, first)
+	shareErases(t, second, partner)
+	eraseValue(t, first, "203.0.113.2")
+	if left, err := first.pendingErasures(); err != nil || left != 1 || !reads(t, partner, "203.0.113.2") {
+		t.Fatalf("%d records are left to be erased, %v", left, err)
+	}
+	if _, err := first.RemoveNode(second.ID(), true); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, first, partner)
+	shareErases(t, first, partner)
+	if reads(t, partner, "203.0.113.2") || !reads(t, partner, "203.0.113.3") {
+		t.Error("the partner reads what was erased, or lost what was with it")
+	}
+	if left, err := first.pendingErasures(); err != nil || left != 0 {
+		t.Errorf("%d records are left to be erased, %v", left, err)
+	}
+}
