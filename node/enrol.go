@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -305,18 +306,18 @@ type RemovedNodeReport struct {
 
 // ResealRemoved publishes again, in this node's feeds, what a removed node published after
 // the last entry that counts, as far as it is held here: after people decided that it was
-// genuine. It returns how many entries it sealed anew.
-func (n *Node) ResealRemoved(id protocol.NodeID) (count int, err error) {
+// genuine. It returns how many entries it sealed anew, withdrawals among them.
+func (n *Node) ResealRemoved(ctx context.Context, id protocol.NodeID) (count int, err error) {
 	if err := n.usable(); err != nil {
 		return 0, err
 	}
 	s := n.snap.Load()
-	type place struct {
-		feed  protocol.FeedID
-		seq   uint64
-		topic string
+	type part struct {
+		feed                 protocol.FeedID
+		topic                string
+		records, withdrawals []uint64
 	}
-	var list []place
+	var list []part
 	found := false
 	err = n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
@@ -329,25 +330,9 @@ func (n *Node) ResealRemoved(id protocol.NodeID) (count int, err error) {
 			if !in || topic == protocol.ControlTopic {
 				return nil
 			}
-			for seq := s.lastOf(&f.Origin, f.ID) + 1; seq <= f.Seq; seq++ {
-				p := entryKey(f.ID, seq)
-				var d publishedDoc
-				if ok, err := getDoc(tx, kindPublished, p, &d); err != nil {
-					return err
-				} else if !ok {
-					continue
-				}
-				done, err := tx.Get(append([]byte(kindLate), p...))
-				if err != nil {
-					return err
-				}
-				if has, err := tx.Has(f.ID, seq); err != nil {
-					return err
-				} else if has && done == nil {
-					list = append(list, place{f.ID, seq, topic})
-				}
-			}
-			return nil
+			records, withdrawals, err := leftOf(tx, f.ID, s.lastOf(&f.Origin, f.ID)+1, f.Seq)
+			list = append(list, part{f.ID, topic, records, withdrawals})
+			return err
 		})
 	})
 	if err == nil && !found {
@@ -357,9 +342,9 @@ func (n *Node) ResealRemoved(id protocol.NodeID) (count int, err error) {
 		if err != nil {
 			return count, err
 		}
-		if err = n.resealEntry(p.feed, p.seq, p.topic); err == nil {
-			count++
-		}
+		var did int
+		did, err = n.sealAnew(ctx, p.feed, p.topic, p.records, p.withdrawals)
+		count += did
 	}
 	return count, err
 }

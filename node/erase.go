@@ -26,6 +26,7 @@ type EraseReport struct {
 	Siblings int         `json:"siblings"` // records that another node of this organisation published, and erases for everybody
 	Told     []OrgRef    `json:"told"`     // organisations for which the records were sealed
 	Beyond   []BeyondRow `json:"beyond"`   // copies that this could not reach
+	unknown  int         // of Resealed those of which nobody here knows for whom they were
 }
 
 // BeyondRow is a copy that an erasure did not reach.
@@ -130,6 +131,9 @@ func (n *Node) beyond(rep *EraseReport) {
 	for _, o := range rep.Told {
 		add(fmt.Sprintf("what people of %s took from their node: exports, reports, backups", o.Name), "ask for a confirmation under the agreement with them")
 	}
+	if rep.unknown > 0 {
+		add(fmt.Sprintf("%d records that shared envelopes with them, of a node that was removed before it told for whom it published them", rep.unknown), "they are sealed anew for this organisation only; who has read them keeps them, and for others publish them again")
+	}
 	if rep.Signed > 0 {
 		add("nodes that are off line now", "they apply it when they come back, before they serve anything of it")
 	}
@@ -215,6 +219,9 @@ func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseRe
 	}
 	rep.Resealed += survivors
 	rep.Entries++
+	if survivors > 0 && doc.At == 0 { // no account of it is held: a removed node never told
+		rep.unknown += survivors
+	}
 	for _, org := range doc.Orgs {
 		told[org] = true
 	}

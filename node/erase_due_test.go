@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -191,5 +194,121 @@ func TestI5WhatWasThoughtToSurvive(t *testing.T) {
 	}
 	if left, err := first.pendingErasures(); err != nil || left != 0 {
 		t.Errorf("%d records are left to be erased, %v", left, err)
+	}
+}
+
+// TestI4WithdrawalsOfARemovedNodeThatDoNotCount: who withdrew with the key of a removed node, after
+// its end, withdrew nothing; what its people meant they say again.
+func TestI4WithdrawalsOfARemovedNodeThatDoNotCount(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, second, first)
+	carryNew(t, second, partner)
+	meet(t, first, second)
+	id := theRecord(t, second, "203.0.113.1").ID
+	withdrawn := func(n *Node) bool {
+		t.Helper()
+		recs, _, err := n.Search(Query{Value: "203.0.113.1", Withdrawn: true})
+		if err != nil || len(recs) != 1 {
+			t.Fatalf("%d records, %v", len(recs), err)
+		}
+		return recs[0].Withdrawn
+	}
+	third := enrolledNode(t, first)
+	shareSets(t, first, partner, second, third)
+	shareSets(t, partner, third)
+	carryNew(t, first, third)
+	carryNew(t, second, third)
+	compareWith(t, third, first)
+	compareWith(t, third, second)
+	if err := second.Withdraw(context.Background(), []protocol.RecordID{id}, "wrong"); err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, second, third) // not to the first, which removes it
+	carryNew(t, second, partner)
+	if !withdrawn(third) || !withdrawn(partner) {
+		t.Fatal("the withdrawal is not known")
+	}
+	if _, err := first.RemoveNode(second.ID(), true); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, first, partner, third)
+	if withdrawn(third) || withdrawn(partner) || withdrawn(first) {
+		t.Error("an entry that does not count withdraws a record")
+	}
+	count, err := third.ResealRemoved(t.Context(), second.ID())
+	if err != nil || count != 1 || !withdrawn(third) {
+		t.Errorf("%d entries were repeated, %v", count, err)
+	}
+	carryNew(t, third, partner)
+	if !withdrawn(partner) {
+		t.Error("the withdrawal was not repeated for the partner")
+	}
+}
+
+// TestI1WithdrawalsOutliveAFork: what an author withdrew after a fork of its feed it withdraws again
+// in the next.
+func TestI1WithdrawalsOutliveAFork(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader", "Other")
+	author, reader, other := nodes[0], nodes[1], nodes[2]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	publishList(t, author, "198.51.100.1\n", green)
+	if err := author.Withdraw(context.Background(), []protocol.RecordID{recordOf(t, author, "198.51.100.1")}, "wrong"); err != nil {
+		t.Fatal(err)
+	}
+	f := ownTopic(t, author)
+	syncBoth(t, author, reader)
+	var prev protocol.Hash
+	if err := author.st.View(func(tx *store.Tx) (err error) { prev, err = author.hashAt(tx, f.ID, f.Seq-1); return err }); err != nil {
+		t.Fatal(err)
+	}
+	env, err := crypto.SignEnvelope(author.snap.Load().network, f.Origin, protocol.EntryRecords, f.Seq, prev, []byte{1}, author.keys.Signing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries(t, author) {
+		if e.Header.Feed != f.ID || e.Header.Seq < f.Seq {
+			if _, err := other.gate.admit([]*crypto.VerifiedEnvelope{e}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if a, err := other.gate.admit([]*crypto.VerifiedEnvelope{env}); err != nil || a.Refused != nil {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	syncBoth(t, nodes...)
+	if fork := author.evidence.fork(f.ID); fork == nil || fork.Seq != f.Seq {
+		t.Fatal("the fork was not found")
+	}
+	if err := author.resealForked(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	syncBoth(t, nodes...)
+	for _, n := range nodes[:2] {
+		if recs, _, err := n.Search(Query{Value: "198.51.100.1", Withdrawn: true}); err != nil || len(recs) != 1 || !recs[0].Withdrawn {
+			t.Errorf("%s does not show the record as withdrawn: %+v, %v", n.snap.Load().name(n.org), recs, err)
+		}
+	}
+}
+
+// TestI5ReadersThatNobodyKnows: a node was removed before it told for whom it published; what
+// shared an entry with an erased record is kept, and the report says for whom.
+func TestI5ReadersThatNobodyKnows(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, second, first)
+	carryNew(t, second, partner)
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	rep, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{theRecord(t, first, "203.0.113.1").ID}, Reason: protocol.EraseLegal})
+	if err != nil || rep.Resealed != 1 || !slices.ContainsFunc(rep.Beyond, func(b BeyondRow) bool { return strings.Contains(b.What, "before it told for whom") }) {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	shareSets(t, first, partner)
+	shareErases(t, first, partner)
+	carryNew(t, first, partner)
+	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.2") || !reads(t, first, "203.0.113.2") {
+		t.Error("what was erased is read, or what was with it is lost by who had it")
 	}
 }

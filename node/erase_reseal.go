@@ -133,40 +133,49 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 	return doc, len(kinds), out, err
 }
 
-// ownBody opens an entry that this node published.
-func (n *Node) ownBody(feed protocol.FeedID, seq uint64) (*protocol.Body, publishedDoc, protocol.Hash, error) {
-	var doc publishedDoc
+// ownPlain opens an entry of this organisation, by the keys that are held of its feed. What it
+// returns besides is set where the error is of class not-in-audience, too.
+func (n *Node) ownPlain(feed protocol.FeedID, seq uint64) (env *crypto.VerifiedEnvelope, plain []byte, epochs []*store.Epoch, err error) {
 	var raw []byte
-	var epochs []*store.Epoch
 	s := n.snap.Load()
-	err := n.st.View(func(tx *store.Tx) (err error) {
+	err = n.st.View(func(tx *store.Tx) (err error) {
 		if raw, err = tx.Envelope(feed, seq); err != nil {
-			return err
-		}
-		if _, err = getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
 			return err
 		}
 		epochs, err = tx.Epochs(feed)
 		return err
 	})
 	if err != nil {
-		return nil, doc, protocol.Hash{}, err
+		return nil, nil, nil, err
 	}
-	env, err := crypto.VerifyEnvelope(s.network, raw)
-	if err != nil {
-		return nil, doc, protocol.Hash{}, err
+	if env, err = crypto.VerifyEnvelope(s.network, raw); err != nil {
+		return nil, nil, nil, err
 	}
 	keys := make([]crypto.EpochKey, len(epochs))
 	for i, ep := range epochs {
 		keys[i] = crypto.EpochKeyOf(ep.Key)
 	}
-	plain, _, err := crypto.OpenBody(env.Header.SealContext(s.network), feed, seq, keys, env.Body)
+	plain, _, err = crypto.OpenBody(env.Header.SealContext(s.network), feed, seq, keys, env.Body)
+	return env, plain, epochs, err
+}
+
+// ownBody opens an entry that this node published.
+func (n *Node) ownBody(feed protocol.FeedID, seq uint64) (*protocol.Body, publishedDoc, protocol.Hash, error) {
+	var doc publishedDoc
+	env, plain, epochs, err := n.ownPlain(feed, seq)
+	if err == nil {
+		err = n.st.View(func(tx *store.Tx) error {
+			_, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc)
+			return err
+		})
+	}
 	if err != nil {
-		return nil, doc, env.Hash, err
+		return nil, doc, protocol.Hash{}, err
 	}
 	var body protocol.Body
 	err = protocol.Decode(plain, protocol.MaxPlainSize, &body)
 	if err == nil && doc.Topic == "" { // a sibling that was removed never told for whom it published
+		s := n.snap.Load()
 		r := &reader{s: s, feed: &store.Feed{ID: feed}, epochs: epochs}
 		doc.Topic = s.topics[env.Origin.Topic]
 		if found := r.adopt(env, doc.Topic, &body); found != nil {

@@ -205,7 +205,7 @@ func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, 
 	}
 	gone, others, err := corpus.TakeOut(tx, feed, seq)
 	if err == nil {
-		err = n.takeFrom(tx, others)
+		err = errors.Join(corpus.TakeBack(tx, feed, seq), n.takeFrom(tx, others))
 	}
 	if err != nil || state == store.Erased {
 		return err // there is no body to set aside; what survived an erasure was still shown

@@ -345,40 +345,17 @@ func (n *Node) resealForked(ctx context.Context) error {
 		if !ok || topic == protocol.ControlTopic {
 			continue // letters are sent again by who wrote them
 		}
-		var seqs []uint64
+		var records, withdrawals []uint64
 		err := n.st.View(func(tx *store.Tx) error {
 			f, err := tx.Feed(fork.Feed)
 			if err != nil || f == nil {
 				return err
 			}
-			for seq := fork.Seq; seq <= f.Seq; seq++ {
-				var doc publishedDoc
-				place := entryKey(fork.Feed, seq)
-				if ok, err := getDoc(tx, kindPublished, place, &doc); err != nil || !ok {
-					if err != nil {
-						return err
-					}
-					continue
-				}
-				has, err := tx.Has(fork.Feed, seq)
-				if err != nil {
-					return err
-				}
-				if done, err := tx.Get(append([]byte(kindLate), place...)); err != nil {
-					return err
-				} else if has && done == nil {
-					seqs = append(seqs, seq)
-				}
-			}
-			return nil
+			records, withdrawals, err = leftOf(tx, fork.Feed, fork.Seq, f.Seq)
+			return err
 		})
-		for _, seq := range seqs {
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err == nil {
-				err = n.resealEntry(fork.Feed, seq, topic)
-			}
+		if err == nil {
+			_, err = n.sealAnew(ctx, fork.Feed, topic, records, withdrawals)
 		}
 		if err != nil {
 			return err

@@ -21,6 +21,38 @@ func cutIn(fn func()) (cut bool) {
 	return false
 }
 
+// copyOf returns a copy of a disk with all that a node keeps on it.
+func copyOf(disks *disk.Disk) *disk.Disk {
+	d := new(disk.Disk)
+	for _, dir := range []string{simData, simAnchor} {
+		d.Restore(disks, dir)
+	}
+	return d
+}
+
+// cutAtEveryStep opens a node on a copy of its disk and does something, while its power fails at
+// the first step, at the second, and so on until it is done; look looks at what started again.
+func cutAtEveryStep(t *testing.T, c Config, disks *disk.Disk, do func(n *Node), look func(n *Node, cut int)) {
+	t.Helper()
+	for cut, crashed := 1, true; crashed; cut++ {
+		c.Disk = copyOf(disks)
+		n, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Disk.CutAfter(cut)
+		crashed = cutIn(func() { do(n) })
+		c.Disk.Restart()
+		if n, err = Open(c); err != nil {
+			t.Fatalf("cut at step %d, it does not start: %v", cut, err)
+		}
+		look(n, cut)
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // onDisk founds an organisation with a node on a disk in memory.
 func onDisk(t *testing.T, name string) (*Node, *disk.Disk, Config) {
 	t.Helper()
@@ -70,11 +102,7 @@ func TestLettersOutliveACrash(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			lost, kept := 0, 0
 			for cut := 1; ; cut++ {
-				da, db := new(disk.Disk), new(disk.Disk)
-				for _, dir := range []string{simData, simAnchor} {
-					da.Restore(disks0, dir)
-					db.Restore(disks1, dir)
-				}
+				da, db := copyOf(disks0), copyOf(disks1)
 				ca.Disk, cb.Disk = da, db
 				n, err := Open(ca)
 				if err != nil {

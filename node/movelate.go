@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -57,47 +56,68 @@ func (n *Node) moveLateOf(ctx context.Context, s *snapshot, feed protocol.FeedID
 		if from == 0 {
 			return nil
 		}
-		for seq := from; seq <= f.Good(); seq++ {
-			place := entryKey(feed, seq)
-			done, err := tx.Get(append([]byte(kindLate), place...))
-			if err != nil {
-				return err
-			}
-			has, err := tx.Has(feed, seq)
-			if err != nil {
-				return err
-			}
-			if done != nil || !has {
-				continue
-			}
-			kind, err := entryKind(tx, feed, seq)
-			if err != nil {
-				return err
-			}
-			var doc publishedDoc
-			published, err := getDoc(tx, kindPublished, place, &doc)
-			switch {
-			case err != nil:
-				return err
-			case kind == protocol.EntryWithdraw:
-				withdrawals = append(withdrawals, seq)
-			case published && !doc.Expired:
-				records = append(records, seq)
-			}
-		}
-		return nil
+		records, withdrawals, err = leftOf(tx, feed, from, f.Good())
+		return err
 	})
+	if err == nil {
+		_, err = n.sealAnew(ctx, feed, topic, records, withdrawals)
+	}
+	return err
+}
+
+// leftOf lists those entries of a feed of this organisation, in a range, that were neither erased
+// nor sealed anew yet: records that it published, and withdrawals.
+func leftOf(tx *store.Tx, feed protocol.FeedID, from, to uint64) (records, withdrawals []uint64, err error) {
+	for seq := from; seq <= to; seq++ {
+		place := entryKey(feed, seq)
+		done, err := tx.Get(append([]byte(kindLate), place...))
+		if err != nil {
+			return nil, nil, err
+		}
+		has, err := tx.Has(feed, seq)
+		if err != nil {
+			return nil, nil, err
+		}
+		if done != nil || !has {
+			continue
+		}
+		kind, err := entryKind(tx, feed, seq)
+		if err != nil {
+			return nil, nil, err
+		}
+		var doc publishedDoc
+		published, err := getDoc(tx, kindPublished, place, &doc)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case kind == protocol.EntryWithdraw:
+			withdrawals = append(withdrawals, seq)
+		case published && !doc.Expired:
+			records = append(records, seq)
+		}
+	}
+	return records, withdrawals, nil
+}
+
+// sealAnew repeats entries of a feed that is not appended to, or that ended before them, in the
+// feed in use: the records first. It returns how many it repeated.
+func (n *Node) sealAnew(ctx context.Context, feed protocol.FeedID, topic string, records, withdrawals []uint64) (count int, err error) {
 	for _, seq := range records {
 		if err = errors.Join(err, ctx.Err()); err == nil {
-			err = n.resealEntry(feed, seq, topic)
+			if err = n.resealEntry(feed, seq, topic); err == nil {
+				count++
+			}
 		}
 	}
 	for _, seq := range withdrawals {
 		if err = errors.Join(err, ctx.Err()); err == nil {
-			err = n.withdrawAgain(ctx, feed, seq)
+			var did bool
+			if did, err = n.withdrawAgain(ctx, feed, seq); did {
+				count++
+			}
 		}
 	}
-	return err
+	return count, err
 }
 
 // neverGranted returns from which entry on a feed holds what is sealed for an organisation
@@ -130,23 +150,19 @@ func entryKind(tx *store.Tx, feed protocol.FeedID, seq uint64) (protocol.EntryKi
 	return h.Kind, err
 }
 
-// withdrawAgain repeats a withdrawal in the feed in use.
-func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint64) error {
-	r, raws, err := n.newReader(feed, []uint64{seq})
-	if err != nil || r == nil {
-		return err
+// withdrawAgain repeats a withdrawal in the feed in use. It reports whether there was anything to
+// be withdrawn.
+func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint64) (bool, error) {
+	env, plain, _, err := n.ownPlain(feed, seq)
+	if errors.Is(err, protocol.ErrNotInAudience) && env.Signing != n.keys.Signing.Public() {
+		return false, nil // its key may come
 	}
-	env, err := crypto.VerifyEntry(r.s.network, raws[0])
-	if err != nil {
-		return err
-	}
-	plain, err := r.plain(env)
 	var body protocol.WithdrawBody
 	if err == nil {
 		err = protocol.Decode(plain, protocol.MaxPlainSize, &body)
 	}
 	if err != nil && !errors.Is(err, protocol.ErrNotInAudience) {
-		return err // otherwise its key was lost with the tail of a store that was restored
+		return false, err // otherwise its key was lost with the tail of a store that was restored
 	}
 	var left []protocol.RecordID // others were erased since
 	err = n.st.View(func(tx *store.Tx) error {
@@ -155,7 +171,7 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 			if err != nil {
 				return err
 			}
-			if e != nil {
+			if e != nil && e.Originator == n.org && e.Publisher == n.org {
 				left = append(left, id)
 			}
 		}
@@ -165,8 +181,8 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 		err = n.Withdraw(ctx, left, body.Reason)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	// A crash in between withdraws twice, which changes nothing.
-	return n.st.Update(func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), entryKey(feed, seq)...), nil) })
+	return len(left) > 0, n.st.Update(func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), entryKey(feed, seq)...), nil) })
 }

@@ -474,7 +474,7 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 		}
 		if o.withdraw != nil {
 			for _, id := range o.withdraw.Records {
-				if err := corpus.Withdraw(tx, id, r.publisher, o.withdraw.Reason, o.withdraw.SealedAt); err != nil {
+				if err := corpus.Withdraw(tx, corpus.Withdrawal{Record: id, By: r.publisher, Reason: o.withdraw.Reason, At: o.withdraw.SealedAt, Feed: r.feed.ID, Seq: o.seq}); err != nil {
 					return err
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
@@ -414,15 +415,15 @@ func (n *Node) ownPlaces(records []protocol.RecordID) (map[string][]*ownPlace, e
 			if e.Originator != n.org || e.Publisher != n.org {
 				return fmt.Errorf("record %s was made by %s; only its originator can withdraw it", id.Short(), n.snap.Load().name(e.Originator))
 			}
-			key := entryKey(e.Feed, e.Seq)
-			pl := at[string(key)]
+			orgs, err := readersOf(tx, id)
+			if err != nil {
+				return err
+			}
+			key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs))
+			pl := at[key]
 			if pl == nil || len(pl.records) >= protocol.MaxWithdrawals {
-				var doc publishedDoc
-				if _, err := getDoc(tx, kindPublished, key, &doc); err != nil {
-					return err
-				}
-				pl = &ownPlace{orgs: doc.Orgs}
-				at[string(key)] = pl
+				pl = &ownPlace{orgs: orgs}
+				at[key] = pl
 				out[e.Topic] = append(out[e.Topic], pl)
 			}
 			pl.records = append(pl.records, id)
@@ -430,4 +431,21 @@ func (n *Node) ownPlaces(records []protocol.RecordID) (map[string][]*ownPlace, e
 		return nil
 	})
 	return out, err
+}
+
+// readersOf lists for whom a record was sealed, in all entries of this organisation that hold it.
+func readersOf(tx *store.Tx, id protocol.RecordID) (orgs []protocol.OrgID, err error) {
+	copies, err := corpus.Copies(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range copies {
+		var doc publishedDoc
+		if _, err := getDoc(tx, kindPublished, entryKey(c.Feed, c.Seq), &doc); err != nil {
+			return nil, err
+		}
+		orgs = append(orgs, doc.Orgs...)
+	}
+	slices.SortFunc(orgs, protocol.OrgID.Compare)
+	return slices.Compact(orgs), nil
 }

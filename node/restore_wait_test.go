@@ -192,7 +192,7 @@ func TestI5NothingIsSealedAnewBeforeErasuresAreHeard(t *testing.T) {
 	eraseValue(t, first, "198.51.100.2") // after the backup
 	syncFrom(t, partner, first)
 	n, _ := restoreInto(t, filepath.Join(t.TempDir(), "d"), data, key)
-	if _, err := n.ResealRemoved(first.ID()); !errors.Is(err, ErrRestored) {
+	if _, err := n.ResealRemoved(t.Context(), first.ID()); !errors.Is(err, ErrRestored) {
 		t.Errorf("what a removed node published is sealed anew: %v", err)
 	}
 	own := func() (count uint64) {

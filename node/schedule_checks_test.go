@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/reconcile"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -334,7 +335,7 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 			src := w.source(f)
 			switch {
 			case m.n == nil || f.by.hostile || shown[m] == nil || !reach[[2]int{m.index, src.index}]:
-			case f.erased == 2 && ok:
+			case f.erased == 2 && ok && !w.expired(f): // what is past its retention is looked for below
 				w.fail("I5: %s shows %s at the end, which %s erased%s%s%s", m.name, v, f.by.name, w.states(m, f), w.states(src, f), w.erasures(src, f))
 			case ok && f.locally[m.org] != nil && f.locally[m.org].place == onCard:
 				w.fail("I5: %s shows %s at the end, which %s erased for the organisation", m.name, v, f.locally[m.org].name)
@@ -343,10 +344,11 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 			case !w.bodiesReach(asks, m, src, f.by): // by way of those only who do not hold it any more
 			case stale(src, m): // no key goes out against a card that is not fresh, or contradicted
 			case f.keyless && m.org == f.by.org:
+			case f.resealed && f.away && m.org != f.by.org && !w.toldReaders(src, f): // nobody knows for whom it was
 			case f.late[m.org] && f.away: // its publisher lost the key that it had not handed out yet
 			case f.by != m && w.ended[[2]int{f.by.org, m.org}]:
 			case !ok:
-				w.fail("I1: %s does not show %s, which %s published for it%s%s", m.name, v, f.by.name, w.states(m, f), w.states(src, f))
+				w.fail("I1: %s does not show %s, which %s published for it%s%s%s%s", m.name, v, f.by.name, w.states(m, f), w.states(src, f), w.erasures(m, f), w.erasures(src, f))
 			case f.retract && !r.Withdrawn:
 				w.fail("I1: %s shows %s as good, which %s withdrew", m.name, v, f.by.name)
 			}
@@ -410,6 +412,15 @@ func (w *scheduled) states(m *member, f *fact) string {
 	return b.String() + ")"
 }
 
+// toldReaders reports whether a node knows for whom a record was published.
+func (w *scheduled) toldReaders(m *member, f *fact) (yes bool) {
+	m.n.st.View(func(tx *store.Tx) (err error) {
+		yes, err = getDoc(tx, kindPublished, entryKey(f.feed, f.seq), new(publishedDoc))
+		return err
+	})
+	return yes
+}
+
 // erasures tells of what became, at a node, of what people erased.
 func (w *scheduled) erasures(m *member, f *fact) string {
 	var b strings.Builder
@@ -417,7 +428,16 @@ func (w *scheduled) erasures(m *member, f *fact) string {
 		var doc publishedDoc
 		ok, err := getDoc(tx, kindPublished, entryKey(f.feed, f.seq), &doc)
 		fmt.Fprintf(&b, "\naccount of entry %d of %s: %v %+v", f.seq, f.feed.Short(), ok, doc)
-		return errors.Join(err, scanDocs(tx, kindErasure, func(_ []byte, d *erasureDoc) error {
+		copies, cerr := corpus.Copies(tx, f.id)
+		for _, c := range copies {
+			has, _ := tx.Has(c.Feed, c.Seq)
+			state, reason, _ := tx.EntryState(c.Feed, c.Seq)
+			fmt.Fprintf(&b, "; a copy in entry %d of %s: %v %s %s", c.Seq, c.Feed.Short(), has, state, reason)
+		}
+		for _, fd := range heldFeeds(tx) {
+			fmt.Fprintf(&b, "; feed %s of %s to %d", fd.ID.Short(), w.signers[fd.Origin.Signing].name, fd.Seq)
+		}
+		return errors.Join(err, cerr, scanDocs(tx, kindErasure, func(_ []byte, d *erasureDoc) error {
 			var e protocol.SiblingErasure
 			if err := protocol.Decode(d.Item, protocol.MaxSiblingItem, &e); err != nil {
 				return err
@@ -450,6 +470,11 @@ func (w *scheduled) erasures(m *member, f *fact) string {
 		w.fail("%v", err)
 	}
 	return b.String()
+}
+
+func heldFeeds(tx *store.Tx) (out []*store.Feed) {
+	tx.Feeds(func(f *store.Feed) error { out = append(out, f); return nil })
+	return out
 }
 
 func shownNothing(m *member) bool { return m.n.usable() != nil }

@@ -295,7 +295,7 @@ func (w *scheduled) resealRemoved(m *member) {
 		return
 	}
 	w.do(fmt.Sprintf("%s reseals what %s published", m.name, v.name), func() error {
-		count, err := m.n.ResealRemoved(v.keys.Host.Public())
+		count, err := m.n.ResealRemoved(context.Background(), v.keys.Host.Public())
 		if count > 0 {
 			w.did["entries of removed nodes sealed anew"] += count
 		}

@@ -40,12 +40,9 @@ var (
 	scheduleCount   = flag.Int("schedules", 2000, "run so many schedules")
 	scheduleFrom    = flag.Uint64("schedules.from", 1, "seed of the first schedule")
 	scheduleWorkers = flag.Int("schedules.workers", min(2, runtime.NumCPU()), "in so many processes; 1: in this one")
-	// Organisations of several nodes are in a quarter of the schedules where this is set. It is not
-	// by default: about one of a thousand such schedules still goes wrong (CONTRIBUTING.md).
-	scheduleSiblings = flag.Bool("schedules.siblings", false, "organisations have several nodes in a quarter of the schedules")
-	scheduleSeed     = flag.Uint64("seed", 0, "run the schedule of this seed only")
-	scheduleStride   = flag.Uint64("schedules.stride", 0, "what a worker adds to a seed for the next; set by the test itself")
-	scheduleResult   = flag.String("schedules.result", "", "where a worker writes what came of them; set by the test itself")
+	scheduleSeed    = flag.Uint64("seed", 0, "run the schedule of this seed only")
+	scheduleStride  = flag.Uint64("schedules.stride", 0, "what a worker adds to a seed for the next; set by the test itself")
+	scheduleResult  = flag.String("schedules.result", "", "where a worker writes what came of them; set by the test itself")
 )
 
 // schedule runs the schedule of a seed. It returns what went wrong, empty for nothing, and
@@ -59,7 +56,7 @@ func schedule(t *testing.T, seed uint64, bug defect) (wrong string, log []string
 func scheduleCounted(t *testing.T, seed uint64, bug defect) (wrong string, log []string, counts tally) {
 	keepVerified()
 	rng := rand.New(rand.NewPCG(seed, 3))
-	siblings := rng.IntN(4) == 0 && *scheduleSiblings || bug == keepsEpochs || bug == keepsErasures
+	siblings := rng.IntN(4) == 0 || bug == keepsEpochs || bug == keepsErasures
 	which := shapes[rng.IntN(len(shapes))]
 	if siblings {
 		which = rng.IntN(6) / 5 // there will be more nodes
@@ -194,7 +191,7 @@ func runWorkers(t *testing.T, from, to uint64, workers int) result {
 		p := &process{file: filepath.Join(dir, fmt.Sprint(i))}
 		p.cmd = exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSchedules$", "-test.timeout=0",
 			fmt.Sprintf("-schedules.from=%d", from+uint64(i)), fmt.Sprintf("-schedules=%d", to-from-uint64(i)),
-			fmt.Sprintf("-schedules.stride=%d", workers), "-schedules.result="+p.file, fmt.Sprintf("-schedules.siblings=%v", *scheduleSiblings))
+			fmt.Sprintf("-schedules.stride=%d", workers), "-schedules.result="+p.file)
 		p.cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
 		p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 		if err := p.cmd.Start(); err != nil {
@@ -257,11 +254,7 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("seed %d: %s\nrun it again: go test ./node -run TestSchedules -seed %d -v\n%s", f.Seed, f.Wrong, f.Seed, strings.Join(f.Log, "\n"))
 	}
 	if !testing.Short() && r.Ran >= 2000 {
-		due := exercises
-		if *scheduleSiblings {
-			due = slices.Concat(exercises, siblingExercises)
-		}
-		for _, k := range due {
+		for _, k := range slices.Concat(exercises, siblingExercises) {
 			if r.Did[k] == 0 {
 				t.Errorf("no schedule exercised: %s", k)
 			}

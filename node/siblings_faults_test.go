@@ -346,22 +346,7 @@ func TestI5SiblingErasureOutlivesACrash(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for cut := 1; ; cut++ {
-		d := new(disk.Disk)
-		for _, dir := range []string{simData, simAnchor} {
-			d.Restore(disks, dir)
-		}
-		c.Disk = d
-		n, err := Open(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.CutAfter(cut)
-		crashed := cutIn(func() { compareWith(t, n, first) })
-		d.Restart()
-		if n, err = Open(c); err != nil {
-			t.Fatal(err)
-		}
+	cutAtEveryStep(t, c, disks, func(n *Node) { compareWith(t, n, first) }, func(n *Node, cut int) {
 		compareWith(t, n, first)
 		if err := n.st.View(func(tx *store.Tx) error {
 			tomb, err := tx.Erased(rec.Feed, rec.To)
@@ -375,14 +360,7 @@ func TestI5SiblingErasureOutlivesACrash(t *testing.T) {
 		if reads(t, n, "203.0.113.1") || !reads(t, n, "203.0.113.2") {
 			t.Errorf("cut at step %d, the node does not show what is left, and only that", cut)
 		}
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if !crashed {
-			t.Logf("%d steps", cut-1)
-			return
-		}
-	}
+	})
 }
 
 // TestErasureThatCannotBeSignedStopsNothing: a node that was removed, or whose disk is full,
@@ -582,34 +560,12 @@ func TestI1SiblingKeysOutliveACrash(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for cut := 1; ; cut++ {
-		d := new(disk.Disk)
-		for _, dir := range []string{simData, simAnchor} {
-			d.Restore(disks, dir)
-		}
-		c.Disk = d
-		n, err := Open(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.CutAfter(cut)
-		crashed := cutIn(func() { compareWith(t, n, first) })
-		d.Restart()
-		if n, err = Open(c); err != nil {
-			t.Fatal(err)
-		}
+	cutAtEveryStep(t, c, disks, func(n *Node) { compareWith(t, n, first) }, func(n *Node, cut int) {
 		compareWith(t, n, first)
 		if !reads(t, n, "198.51.100.1") || !reads(t, n, "203.0.113.1") {
 			t.Errorf("cut at step %d, it does not read all", cut)
 		}
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if !crashed {
-			t.Logf("%d steps", cut-1)
-			return
-		}
-	}
+	})
 }
 
 // TestRemovalSaysWhatACardCannot: of more feeds than a card names, those that would count
@@ -658,7 +614,7 @@ func TestI5ResealBringsNothingErasedBack(t *testing.T) {
 	card.Removed[0].Heads = nil
 	resign(t, first, &card)
 	takes(t, first, protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal, At: 1})
-	if count, err := first.ResealRemoved(second.ID()); err != nil || count != 1 {
+	if count, err := first.ResealRemoved(t.Context(), second.ID()); err != nil || count != 1 {
 		t.Fatalf("%d entries sealed anew, %v; want 1", count, err)
 	}
 	shareSets(t, first, partner)

@@ -274,7 +274,7 @@ func TestI4RemovedFeedsEndWhereTheCardSays(t *testing.T) {
 	if reads(t, third, "203.0.113.2") {
 		t.Fatal("what counts nowhere is shown")
 	}
-	if count, err := third.ResealRemoved(fourth.ID()); err != nil || count != 2 {
+	if count, err := third.ResealRemoved(t.Context(), fourth.ID()); err != nil || count != 2 {
 		t.Fatalf("%d entries sealed anew, %v; want 2", count, err)
 	}
 	shareSets(t, third, other)
@@ -284,7 +284,7 @@ func TestI4RemovedFeedsEndWhereTheCardSays(t *testing.T) {
 			t.Errorf("a record that was sealed anew changed its id")
 		}
 	}
-	if count, err := third.ResealRemoved(fourth.ID()); err != nil || count != 0 {
+	if count, err := third.ResealRemoved(t.Context(), fourth.ID()); err != nil || count != 0 {
 		t.Errorf("sealed anew a second time: %d, %v", count, err)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/entente-mesh/entente/crypto"
-	"github.com/entente-mesh/entente/node/disk"
-	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -116,43 +114,18 @@ func TestI1LateBodyOutlivesACrash(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for cut := 1; ; cut++ {
-		d := new(disk.Disk)
-		for _, dir := range []string{simData, simAnchor} {
-			d.Restore(disks, dir)
+	take := func(n *Node) {
+		if _, err := (&view{n: n}).TakeEntries(whole); err != nil {
+			panic(err)
 		}
-		c.Disk = d
-		n, err := Open(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.CutAfter(cut)
-		crashed := cutIn(func() {
-			if _, err := (&view{n: n}).TakeEntries(whole); err != nil {
-				panic(err)
-			}
-		})
-		d.Restart()
-		if n, err = Open(c); err != nil {
-			t.Fatal(err)
-		}
-		var has bool
-		if err := n.st.View(func(tx *store.Tx) (err error) { has, err = tx.Has(rec.Feed, rec.To); return err }); err != nil {
-			t.Fatal(err)
-		}
+	}
+	cutAtEveryStep(t, c, disks, take, func(n *Node, cut int) {
+		has := bodyHeld(t, n, protocol.EntryRef{Feed: rec.Feed, Seq: rec.To})
 		if !has {
-			if _, err := (&view{n: n}).TakeEntries(whole); err != nil {
-				t.Fatal(err)
-			}
+			take(n)
 		}
 		if !reads(t, n, "198.51.100.1") {
 			t.Errorf("cut at step %d (the body was held: %v), it does not read what it holds", cut, has)
 		}
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if !crashed {
-			return
-		}
-	}
+	})
 }

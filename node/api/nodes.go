@@ -109,6 +109,6 @@ func (s *Server) nodeReseal(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	count, err := s.node.ResealRemoved(id)
+	count, err := s.node.ResealRemoved(r.Context(), id)
 	return map[string]any{"node": id, "entries": count}, err
 }

@@ -94,6 +94,7 @@ const (
 	kErased     = "cx"
 	kExpiry     = "cz"
 	kCopy       = "cd"
+	kWithdraws  = "cv"
 )
 
 func damaged(format string, args ...any) error {

@@ -179,13 +179,13 @@ func TestVersions(t *testing.T) {
 	if got := find(Query{All: true}); len(got) != 3 {
 		t.Errorf("all are %v", got)
 	}
-	if err := Withdraw(kv, v2.Record, bob, "not mine", 9); err != nil {
+	if err := Withdraw(kv, Withdrawal{Record: v2.Record, By: bob, Reason: "not mine", At: 9, Feed: protocol.FeedID{1}, Seq: 9}); err != nil {
 		t.Fatal(err)
 	}
 	if got := find(Query{}); !slices.Contains(got, v2.Record) {
 		t.Error("a stranger withdrew a record")
 	}
-	if err := Withdraw(kv, v2.Record, alice, "false positive", 9); err != nil {
+	if err := Withdraw(kv, Withdrawal{Record: v2.Record, By: alice, Reason: "false positive", At: 9, Feed: protocol.FeedID{1}, Seq: 9}); err != nil {
 		t.Fatal(err)
 	}
 	if got := find(Query{}); !slices.Equal(got, []protocol.RecordID{v1.Record, other.Record}) {
@@ -201,12 +201,67 @@ func TestVersions(t *testing.T) {
 	}
 	// A withdrawal may come before its record.
 	early := record(indicator(t, 2, 1, "[domain-name:value = 'early.example.net']"), alice)
-	if err := Withdraw(kv, early.Record, alice, "early", 5); err != nil {
+	if err := Withdraw(kv, Withdrawal{Record: early.Record, By: alice, Reason: "early", At: 5, Feed: protocol.FeedID{1}, Seq: 5}); err != nil {
 		t.Fatal(err)
 	}
 	add(t, kv, Block{Feed: protocol.FeedID{1}, Seq: 9, Topic: "c2", Publisher: alice, Received: 1, Records: []NewRecord{early}}, 1)
 	if got, _, _ := Search(kv, Query{Value: "early.example.net"}); len(got) != 0 {
 		t.Error("a record that was withdrawn before it came is found")
+	}
+}
+
+// TestTakeBack: what an entry withdrew that does not count any more is as before, unless another
+// entry says so too, whichever came first.
+func TestTakeBack(t *testing.T) {
+	for first := range uint64(2) {
+		kv := memory{}
+		if _, err := Add(kv, blockOf(t, 1, 0, 3)); err != nil {
+			t.Fatal(err)
+		}
+		feed := protocol.FeedID{1}
+		say := func(i byte, seq uint64) {
+			t.Helper()
+			if err := Withdraw(kv, Withdrawal{Record: protocol.RecordID{i, 0, 7}, By: alice, Reason: fmt.Sprint("in ", seq), At: seq, Feed: feed, Seq: seq}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		back := func(seq uint64) {
+			t.Helper()
+			if err := TakeBack(kv, feed, seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reason := func(i byte) string {
+			t.Helper()
+			e, err := Get(kv, protocol.RecordID{i, 0, 7})
+			if err != nil || e == nil || e.Withdrawn != (e.WithdrawReason != "") {
+				t.Fatalf("%+v, %v", e, err)
+			}
+			return e.WithdrawReason
+		}
+		say(0, 5)
+		say(0, 5)
+		say(1, 5+first)
+		say(1, 6-first)
+		say(1, 9)
+		say(2, 6)
+		back(5)
+		if reason(0) != "" || reason(1) == "" || reason(1) == "in 5" || reason(2) != "in 6" {
+			t.Errorf("reasons %q, %q, %q after 5 was taken back", reason(0), reason(1), reason(2))
+		}
+		back(6)
+		if reason(1) != "in 9" || reason(2) != "" {
+			t.Errorf("reasons %q, %q after 6 was taken back", reason(1), reason(2))
+		}
+		back(9)
+		if reason(1) != "" {
+			t.Errorf("reason %q after all were taken back", reason(1))
+		}
+		for k := range kv {
+			if k[:2] == kWithdrawal || k[:2] == kWithdraws {
+				t.Errorf("left: %x", k)
+			}
+		}
 	}
 }
 

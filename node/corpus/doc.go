@@ -13,6 +13,8 @@
 //	cp hash(topic) cursor       empty; cursor of a block
 //	cm received cursor          empty; cursor of a block
 //	cw record org               the withdrawal of record by org
+//	cw record org feed seq      another one, by another entry
+//	cv feed seq record org      empty; that entry withdraws record
 //	cl                          which lengths of CIDR prefixes occur
 //	cn                          counters
 //	cy type                     how many records of that type there are

@@ -179,7 +179,7 @@ func SetNext(kv KV, next uint64) error {
 }
 
 // The kinds of marks, in the order of EachMark.
-var markKinds = []string{kCopy, kWithdrawal, kErased, kExpiry}
+var markKinds = []string{kCopy, kWithdraws, kWithdrawal, kErased, kExpiry}
 
 // EachMark calls fn with what is noted of records beside them: other envelopes that hold them,
 // withdrawals, tombstones, and when they are to be erased. k and v are valid during the call.
@@ -196,7 +196,8 @@ func EachMark(kv KV, fn func(k, v []byte) error) error {
 func CheckMark(k, v []byte) error {
 	var err error
 	switch kind := string(k[:min(2, len(k))]); {
-	case kind == kWithdrawal && len(k) == len(kWithdrawal)+64:
+	case kind == kWithdraws && len(k) == len(kWithdraws)+104 && len(v) == 0:
+	case kind == kWithdrawal && (len(k) == len(kWithdrawal)+64 || len(k) == len(kWithdrawal)+104):
 		err = protocol.Decode(v, 2*protocol.MaxTextSize, new(withdrawalDoc))
 	case kind == kErased && len(k) == len(kErased)+64:
 		err = protocol.Decode(v, 64, new(erasedDoc))

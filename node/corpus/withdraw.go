@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -12,23 +13,114 @@ type withdrawalDoc struct {
 	_      struct{} `cbor:",toarray"`
 	Reason string
 	At     uint64
+	Feed   protocol.FeedID // of the entry that says so
+	Seq    uint64
 }
 
 func withdrawalKey(record protocol.RecordID, by protocol.OrgID) []byte {
 	return append(append([]byte(kWithdrawal), record[:]...), by[:]...)
 }
 
-// Withdraw notes that an organisation withdrew a record, at a time in Unix milliseconds.
+// Withdrawal is what an entry says of a record.
+type Withdrawal struct {
+	Record protocol.RecordID
+	By     protocol.OrgID
+	Reason string
+	At     uint64 // Unix milliseconds
+	Feed   protocol.FeedID
+	Seq    uint64
+}
+
+// Withdraw notes that an organisation withdrew a record.
 // The record need not be here yet; if it is, it stays and is marked. A withdrawal by
 // somebody who neither made the record nor sent it has no effect. The first one of each
-// organisation counts.
-func Withdraw(kv KV, record protocol.RecordID, by protocol.OrgID, reason string, at uint64) error {
-	key := withdrawalKey(record, by)
+// organisation counts; others are noted, in case that is taken back.
+func Withdraw(kv KV, w Withdrawal) error {
+	key := withdrawalKey(w.Record, w.By)
 	held, err := kv.Get(key)
-	if err != nil || held != nil {
+	if err != nil {
 		return err
 	}
-	return kv.Set(key, protocol.Encode(&withdrawalDoc{Reason: reason, At: at}))
+	d := withdrawalDoc{Reason: w.Reason, At: w.At, Feed: w.Feed, Seq: w.Seq}
+	if held != nil {
+		var first withdrawalDoc
+		if err := protocol.Decode(held, 2*protocol.MaxTextSize, &first); err != nil {
+			return fmt.Errorf("reading withdrawal: %w", err)
+		}
+		if first.Feed == w.Feed && first.Seq == w.Seq {
+			return nil
+		}
+		key = binary.BigEndian.AppendUint64(append(key, w.Feed[:]...), w.Seq)
+	}
+	if err := kv.Set(key, protocol.Encode(&d)); err != nil {
+		return err
+	}
+	return kv.Set(withdrawsKey(w.Feed, w.Seq, w.Record, w.By), nil)
+}
+
+func withdrawsKey(feed protocol.FeedID, seq uint64, record protocol.RecordID, by protocol.OrgID) []byte {
+	k := binary.BigEndian.AppendUint64(append([]byte(kWithdraws), feed[:]...), seq)
+	return append(append(k, record[:]...), by[:]...)
+}
+
+// TakeBack forgets what an entry withdrew, because the entry does not count any more. What other
+// entries say of the same records stays.
+func TakeBack(kv KV, feed protocol.FeedID, seq uint64) error {
+	prefix := binary.BigEndian.AppendUint64(append([]byte(kWithdraws), feed[:]...), seq)
+	var keys [][]byte
+	err := kv.Scan(prefix, nil, false, func(k, _ []byte) (bool, error) {
+		if len(k) != len(prefix)+64 {
+			return false, damaged("index of withdrawals")
+		}
+		keys = append(keys, slices.Clone(k))
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := takeBack(kv, k[len(prefix):], k[len(kWithdraws):len(prefix)]); err != nil {
+			return fmt.Errorf("taking a withdrawal back: %w", err)
+		}
+		if err := kv.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeBack forgets what one entry says of one record: name is the record and the organisation,
+// place the feed and the seq.
+func takeBack(kv KV, name, place []byte) error {
+	first := append([]byte(kWithdrawal), name...)
+	if err := kv.Delete(append(slices.Clone(first), place...)); err != nil {
+		return err
+	}
+	held, err := kv.Get(first)
+	if err != nil || held == nil {
+		return err
+	}
+	var d withdrawalDoc
+	if err := protocol.Decode(held, 2*protocol.MaxTextSize, &d); err != nil {
+		return err
+	}
+	if !slices.Equal(place, binary.BigEndian.AppendUint64(slices.Clone(d.Feed[:]), d.Seq)) {
+		return nil
+	}
+	var next, value []byte
+	if err := kv.Scan(first, append(slices.Clone(first), 0), false, func(k, v []byte) (bool, error) {
+		next, value = slices.Clone(k), slices.Clone(v)
+		return false, nil
+	}); err != nil {
+		return err
+	}
+	if next == nil {
+		return kv.Delete(first)
+	}
+	if err := kv.Delete(next); err != nil {
+		return err
+	}
+	return kv.Set(first, value)
 }
 
 // withdrawal marks e if it was withdrawn.
