@@ -253,7 +253,7 @@ func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statemen
 // those in done are destroyed by the caller. The bodies of this organisation's own entries stay,
 // and are due: what shares them is sealed anew first.
 func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, done map[protocol.EntryRef]bool) error {
-	copies, err := corpus.Erase(tx, ids, by, reason, uint64(nowMillis()))
+	copies, err := n.index.Erase(tx, ids, by, reason, uint64(nowMillis()))
 	if err != nil {
 		return err
 	}

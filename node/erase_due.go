@@ -252,7 +252,7 @@ func (n *Node) eraseNamed(p *erasePlace) error {
 // standsElsewhere looks for another entry that holds a record of an own entry as well as this
 // one: for the same readers, as long, and in a feed that this node answers for.
 func (n *Node) standsElsewhere(tx *store.Tx, s *snapshot, id protocol.RecordID, p *erasePlace, doc *publishedDoc) (at protocol.EntryRef, yes bool, err error) {
-	list, err := corpus.Copies(tx, id)
+	list, err := n.index.Copies(tx, id)
 	if err != nil {
 		return at, false, err
 	}

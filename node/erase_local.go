@@ -19,9 +19,10 @@ import (
 // publishedBySiblings counts the records that other nodes of this organisation published.
 func (n *Node) publishedBySiblings(ids []protocol.RecordID) (count int, err error) {
 	s := n.snap.Load()
-	err = n.st.View(func(tx *store.Tx) error {
+	err = n.viewIndex(func(tx *store.Tx) error {
+		count = 0
 		for _, id := range ids {
-			e, err := getEntry(tx, id)
+			e, err := n.getEntry(tx, id)
 			if err != nil {
 				return err
 			}
@@ -189,11 +190,10 @@ func (n *Node) replayJournal() (bool, error) {
 func (n *Node) expire() error {
 	now := uint64(nowMillis())
 	for {
-		count := 0
-		err := n.st.Update(func(tx *store.Tx) error {
-			ids, err := corpus.Expired(tx, now, 64)
-			count = len(ids)
-			if err != nil || count == 0 {
+		done := false
+		err := n.st.Update(func(tx *store.Tx) (err error) {
+			var ids []protocol.RecordID
+			if ids, done, err = corpus.Expired(tx, now, 64); err != nil {
 				return err
 			}
 			return n.eraseRecords(tx, ids, corpus.Locally, protocol.EraseExpired, nil)
@@ -201,7 +201,7 @@ func (n *Node) expire() error {
 		if err != nil {
 			return err
 		}
-		if count == 0 {
+		if done {
 			break
 		}
 	}
