@@ -3,6 +3,7 @@ package corpus
 import (
 	"cmp"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 )
 
@@ -31,8 +32,6 @@ const (
 	hashBits = 48
 	// maxCursor bounds cursors: at 100,000 records a second, for 45 years.
 	maxCursor = 1<<47 - 1
-	// maxEntry bounds the bytes of an entry in a page or an item of the log.
-	maxEntry = 8 + 8 + 1 + 4
 )
 
 func (e *entry) place() place { return place{e.cursor, uint16(e.index)} }
@@ -46,36 +45,51 @@ func compareEntries(a, b entry) int {
 func coarse(nanoseconds uint64) uint32 { return uint32(min(nanoseconds/1e9, 1<<32-1)) }
 
 // sortEntries sorts entries and removes those that stand in it twice. Hashes are spread evenly,
-// so that they are first thrown into as many heaps as leave few to each.
+// so that they are first thrown into as many heaps as leave few to each. The bits that all hashes
+// begin with, as those of a page, tell no heaps apart.
 func sortEntries(list []entry) []entry {
-	bits := 0
-	for len(list)>>bits > 16 && bits < 14 {
-		bits++
-	}
-	if bits > 0 {
-		ends := make([]int32, 1<<bits+1)
-		for i := range list {
-			ends[list[i].hash>>(hashBits-bits)+1]++
-		}
-		for i := range 1 << bits {
-			ends[i+1] += ends[i]
-		}
-		heaped := make([]entry, len(list))
-		for i := range list {
-			at := &ends[list[i].hash>>(hashBits-bits)]
-			heaped[*at] = list[i]
-			*at++
-		}
-		list = heaped
-		start := int32(0)
-		for _, end := range ends[:1<<bits] {
-			slices.SortFunc(list[start:end], compareEntries)
-			start = end
-		}
+	if len(list) > 32 {
+		list = heapEntries(list)
 	} else {
 		slices.SortFunc(list, compareEntries)
 	}
-	return slices.CompactFunc(list, func(a, b entry) bool { return compareEntries(a, b) == 0 })
+	return slices.CompactFunc(list, func(a, b entry) bool { return a.hash == b.hash && compareEntries(a, b) == 0 })
+}
+
+func heapEntries(list []entry) []entry {
+	low, high := list[0].hash, list[0].hash
+	for i := range list {
+		low, high = min(low, list[i].hash), max(high, list[i].hash)
+	}
+	shift := max(0, bits.Len64(high-low)-min(bits.Len(uint(len(list)))-2, 16))
+	ends := make([]int32, (high-low)>>shift+2)
+	for i := range list {
+		ends[(list[i].hash-low)>>shift+1]++
+	}
+	for i := 1; i < len(ends); i++ {
+		ends[i] += ends[i-1]
+	}
+	heaped := make([]entry, len(list))
+	for i := range list {
+		at := &ends[(list[i].hash-low)>>shift]
+		heaped[*at] = list[i]
+		*at++
+	}
+	start := int32(0)
+	for _, end := range ends[:len(ends)-1] {
+		heap := heaped[start:end]
+		start = end
+		if len(heap) > 24 {
+			slices.SortFunc(heap, compareEntries)
+			continue
+		}
+		for i := 1; i < len(heap); i++ {
+			for j := i; j > 0 && (heap[j].hash < heap[j-1].hash || heap[j].hash == heap[j-1].hash && compareEntries(heap[j], heap[j-1]) < 0); j-- {
+				heap[j], heap[j-1] = heap[j-1], heap[j]
+			}
+		}
+	}
+	return heaped
 }
 
 // A page is its version (1 byte) and its entries, rising by hash, cursor and kind, none twice.

@@ -141,14 +141,14 @@ func (x *Index) removeFromLog(kv KV, t *table, m *manifest, part []entry, hashes
 }
 
 func (x *Index) removeFromSegment(kv KV, m *manifest, s *segment, part []entry) (wrote int, err error) {
-	filters := *x.filtersOf(s)
+	filters := x.filtersOf(s)
 	for i := 0; i < len(part); {
 		page := s.page(part[i].hash)
 		here := part[i : i+1]
 		for i++; i < len(part) && s.page(part[i].hash) == page; i++ {
 			here = part[i-len(here) : i+1]
 		}
-		may := filters[page].Load()
+		may := filters.of(page).Load()
 		if !slices.ContainsFunc(here, func(e entry) bool { return m.holds(s, e.hash) && (may == nil || may.mayHold(e.hash)) }) {
 			continue
 		}

@@ -26,7 +26,7 @@ type Index struct {
 
 	mu       sync.Mutex
 	tables   [2]*table // of the log, as it begins now and as it began before; the latest used first
-	segments map[uint64]*filters
+	segments map[uint64]filters
 }
 
 // Limits shape an index. They bound what is done at once, and not what is found; an index that
@@ -54,7 +54,7 @@ func Open(kv KV, limits Limits) (*Index, error) {
 	if limits == (Limits{}) {
 		limits = DefaultLimits
 	}
-	x := &Index{limits: limits, segments: map[uint64]*filters{}}
+	x := &Index{limits: limits, segments: map[uint64]filters{}}
 	v, err := kv.Get([]byte(kSalt))
 	switch {
 	case err != nil:
@@ -151,7 +151,7 @@ type merge struct {
 const (
 	maxManifest    = 1 << 20
 	maxSegments    = 4096
-	maxSegmentBits = 31
+	maxSegmentBits = 24 // beyond that pages become larger
 )
 
 func readManifest(kv KV) (*manifest, error) {
@@ -265,16 +265,30 @@ func putPage(kv KV, key []byte, first, base uint64, list []entry) error {
 	return kv.Set(key, wrapped)
 }
 
-// filters are those of the pages of a segment, as far as they were made.
-type filters []atomic.Pointer[filter]
+// filters are those of the pages of a segment, as far as they were made: in groups, so that a
+// segment that is large, or says so, costs nothing until it is read.
+type filters []atomic.Pointer[filterGroup]
 
-func (x *Index) filtersOf(s *segment) *filters {
+type filterGroup [1 << filterGroupBits]atomic.Pointer[filter]
+
+const filterGroupBits = 8
+
+func (f filters) of(page uint64) *atomic.Pointer[filter] {
+	group := &f[page>>filterGroupBits]
+	g := group.Load()
+	if g == nil {
+		group.CompareAndSwap(nil, new(filterGroup))
+		g = group.Load()
+	}
+	return &g[page%(1<<filterGroupBits)]
+}
+
+func (x *Index) filtersOf(s *segment) filters {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	f := x.segments[s.ID]
-	if f == nil || len(*f) != 1<<s.Bits {
-		made := make(filters, 1<<s.Bits)
-		f = &made
+	if n := (1<<s.Bits-1)>>filterGroupBits + 1; len(f) != n {
+		f = make(filters, n)
 		x.segments[s.ID] = f
 	}
 	return f

@@ -87,23 +87,24 @@ func (f *finder) findOne(hash uint64) ([]found, error) {
 }
 
 func (f *finder) inSegment(list []found, s *segment, hashes []uint64) ([]found, error) {
-	filters := *f.x.filtersOf(s)
+	filters := f.x.filtersOf(s)
 	merging := len(f.m.Merge) > 0
 	for which, hash := range hashes {
 		if merging && !f.m.holds(s, hash) {
 			continue
 		}
 		n := s.page(hash)
-		if have := filters[n].Load(); have != nil && !have.mayHold(hash) {
+		filter := filters.of(n)
+		if have := filter.Load(); have != nil && !have.mayHold(hash) {
 			continue
 		}
 		page, err := f.page(s, n)
 		if err != nil {
 			return nil, err
 		}
-		if filters[n].Load() == nil {
+		if filter.Load() == nil {
 			made := newFilter(page)
-			filters[n].Store(&made)
+			filter.Store(&made)
 		}
 		i := sort.Search(len(page), func(i int) bool { return page[i].hash >= hash })
 		for ; i < len(page) && page[i].hash == hash; i++ {

@@ -95,7 +95,7 @@ func (x *Index) fill(kv KV, s *segment, from, to uint64, list []entry) error {
 	if err != nil {
 		return err
 	}
-	filters := *x.filtersOf(s)
+	filters := x.filtersOf(s)
 	for n := from; n < to; n++ {
 		first, end := s.bounds(n)
 		count := sort.Search(len(list), func(i int) bool { return list[i].hash >= end })
@@ -103,7 +103,7 @@ func (x *Index) fill(kv KV, s *segment, from, to uint64, list []entry) error {
 			return err
 		}
 		made := newFilter(list[:count])
-		filters[n].Store(&made)
+		filters.of(n).Store(&made)
 		list = list[count:]
 	}
 	return nil
