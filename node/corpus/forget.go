@@ -12,9 +12,6 @@ import (
 // erases; what a whole envelope was found by may stand in thousands of pages, and the rest of it
 // is then written down, and removed by Merge.
 
-// forgetAtOnce bounds the pages that are written anew in the transaction that erases: 2 MB.
-const forgetAtOnce = 400
-
 // forgetPart is how many entries are looked for at once.
 const forgetPart = 64
 
@@ -27,7 +24,7 @@ func (x *Index) forget(kv KV, list []entry) error {
 	if err != nil {
 		return err
 	}
-	rest, err := x.remove(kv, m, sortEntries(slices.Clone(list)), forgetAtOnce)
+	rest, err := x.remove(kv, m, sortEntries(slices.Clone(list)), x.limits.Forget)
 	if err != nil {
 		return err
 	}

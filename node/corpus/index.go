@@ -37,14 +37,15 @@ type Limits struct {
 	Page   int // entries of a page on the average, at most
 	Fanout int // segments of about a size that are merged, from 2
 	Heavy  int // entries of one hash that stay in a page, from 1
+	Forget int // pages that are written anew in the transaction that erases, from 1
 }
 
 // DefaultLimits are those for a disk. 100,000 entries are 30,000 records, and take 6 MB of
 // memory; a page of 512 takes 5 KB.
-var DefaultLimits = Limits{Log: 100_000, Items: 1000, Page: 512, Fanout: 8, Heavy: 256}
+var DefaultLimits = Limits{Log: 100_000, Items: 1000, Page: 512, Fanout: 8, Heavy: 256, Forget: 400}
 
 // TinyLimits make much happen with few records, in simulations.
-var TinyLimits = Limits{Log: 60, Items: 8, Page: 6, Fanout: 2, Heavy: 5}
+var TinyLimits = Limits{Log: 60, Items: 8, Page: 6, Fanout: 2, Heavy: 5, Forget: 3}
 
 const saltSize = 16
 
