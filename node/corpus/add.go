@@ -19,14 +19,13 @@ import (
 // and takes most of the time. It does not change, and may be added again if a transaction was
 // not written.
 type Prepared struct {
-	block  Block
-	blocks []preparedBlock
-	// Of the records that stand in it once: which they are, by their hashes, rising; and the hashes of
-	// their ids and of their tombstones.
-	order       []int32
-	hashes      []uint64
-	tombs       []uint64 // by place in the block, as the records
+	block       Block
+	blocks      []preparedBlock
+	ids         []uint64 // hash of the id of each record of block
+	tombs       []uint64 // hash of its tombstone
 	observables [][]stix.Observable
+	order       []int32  // the records of block, each once, by the hashes of their ids, rising
+	hashes      []uint64 // these
 }
 
 // preparedBlock is what is stored as one block, if all records of it are.
@@ -39,8 +38,12 @@ type preparedBlock struct {
 
 // Prepare makes a block ready to be added. It keeps its records until it is done with.
 func (x *Index) Prepare(block Block) (*Prepared, error) {
-	p := &Prepared{block: block, tombs: make([]uint64, len(block.Records)), observables: make([][]stix.Observable, len(block.Records))}
-	p.sortRecords(x)
+	n := len(block.Records)
+	p := &Prepared{block: block, ids: make([]uint64, n), tombs: make([]uint64, n), observables: make([][]stix.Observable, n)}
+	for i := range block.Records {
+		p.ids[i], p.tombs[i] = x.recordHashes(&block.Records[i].Record)
+	}
+	p.sortRecords()
 	twice := make([]bool, len(block.Records))
 	for i := range twice {
 		twice[i] = true
@@ -58,7 +61,6 @@ func (x *Index) Prepare(block Block) (*Prepared, error) {
 			obs = stix.Observables(rec.Object)
 		}
 		p.observables[i] = searchable(obs)
-		p.tombs[i] = x.tombHash(&rec.Record)
 	}
 	for from := 0; from < len(block.Records); {
 		to, size, count := from, 0, 0
@@ -83,21 +85,25 @@ func (x *Index) Prepare(block Block) (*Prepared, error) {
 
 // sortRecords puts the records in the order of their hashes. One that stands in the block twice
 // counts where it stands first.
-func (p *Prepared) sortRecords(x *Index) {
-	hashes := make([]uint64, len(p.block.Records))
-	order := make([]int32, len(hashes))
-	for i := range hashes {
-		hashes[i] = x.recordHash(&p.block.Records[i].Record)
+func (p *Prepared) sortRecords() {
+	order := make([]int32, len(p.ids))
+	for i := range order {
 		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b int32) int { return cmp.Or(cmp.Compare(hashes[a], hashes[b]), cmp.Compare(a, b)) })
+	slices.SortFunc(order, func(a, b int32) int {
+		if p.ids[a] != p.ids[b] {
+			return cmp.Compare(p.ids[a], p.ids[b])
+		}
+		return cmp.Compare(a, b)
+	})
+	p.order, p.hashes = make([]int32, 0, len(order)), make([]uint64, 0, len(order))
 	for _, i := range order {
 		again := false
-		for n := len(p.order) - 1; n >= 0 && p.hashes[n] == hashes[i] && !again; n-- {
+		for n := len(p.order) - 1; n >= 0 && p.hashes[n] == p.ids[i] && !again; n-- {
 			again = p.block.Records[p.order[n]].Record == p.block.Records[i].Record
 		}
 		if !again {
-			p.order, p.hashes = append(p.order, i), append(p.hashes, hashes[i])
+			p.order, p.hashes = append(p.order, i), append(p.hashes, p.ids[i])
 		}
 	}
 }
@@ -106,7 +112,8 @@ func (p *Prepared) sortRecords(x *Index) {
 func (p *Prepared) gather(x *Index, b *preparedBlock, in func(i int) bool) {
 	from := &p.block
 	b.stored = storedBlock{Feed: from.Feed, Seq: from.Seq, Topic: from.Topic, Publisher: from.Publisher, Received: from.Received}
-	b.entries, b.packed = nil, nil
+	b.entries, b.packed = make([]entry, 0, 4*(b.to-b.from)), nil
+	b.stored.Records = make([]storedRecord, 0, b.to-b.from)
 	classes := map[string]uint16{}
 	var last *NewRecord // records beside each other mostly are of one class
 	class := uint16(0)
@@ -123,7 +130,7 @@ func (p *Prepared) gather(x *Index, b *preparedBlock, in func(i int) bool) {
 		b.stored.Records = append(b.stored.Records, storedRecord{Record: rec.Record, Index: uint32(i), Class: class,
 			StixID: o.ID, Type: o.Type, Modified: nanos(o.Modified), Revoked: o.Revoked, Object: o.Raw})
 		n := len(b.stored.Records)
-		b.entries = x.entriesOf(b.entries, &b.stored.Records[n-1], p.observables[i], place{uint64(n), uint16(n - 1)})
+		b.entries = x.entriesOf(b.entries, p.ids[i], &b.stored.Records[n-1], p.observables[i], place{uint64(n), uint16(n - 1)})
 	}
 	if len(b.stored.Records) > 0 {
 		b.packed = packBlock(&b.stored)
@@ -346,9 +353,10 @@ func (a *adder) store(b *preparedBlock, cursor uint64) (int, error) {
 			return 0, err
 		}
 	}
-	for _, e := range b.entries {
-		e.cursor += cursor - 1
-		a.note = append(a.note, e)
+	at := len(a.note)
+	a.note = append(a.note, b.entries...)
+	for i := at; i < len(a.note); i++ {
+		a.note[i].cursor += cursor - 1
 	}
 	return len(b.stored.Records), nil
 }

@@ -125,7 +125,7 @@ func (x *Index) LoadBlock(kv KV, cursor uint64, block []byte) error {
 			return fmt.Errorf("object of record %s: %w", rec.Record.Short(), err)
 		}
 		obs := searchable(stix.Observables(o))
-		note = x.entriesOf(note, rec, obs, place{cursor + uint64(i), uint16(i)})
+		note = x.entriesOf(note, x.recordHash(&rec.Record), rec, obs, place{cursor + uint64(i), uint16(i)})
 		for _, ob := range obs {
 			if err := lengths.note(kv, ob); err != nil {
 				return err

@@ -170,7 +170,8 @@ func (x *Index) noteTombs(kv KV, records []protocol.RecordID) error {
 	}
 	list := make([]entry, len(records))
 	for i := range records {
-		list[i] = entry{hash: x.tombHash(&records[i]), kind: isTomb}
+		_, hash := x.recordHashes(&records[i])
+		list[i] = entry{hash: hash, kind: isTomb}
 	}
 	m.Tombs = true
 	if err := x.note(kv, m, list); err != nil {
@@ -276,7 +277,7 @@ func (x *Index) takeOut(kv KV, cursor uint64, found []entry, which func(*storedR
 		if err != nil {
 			return 0, nil, fmt.Errorf("reading object %s: %w", rec.StixID, err)
 		}
-		found = x.entriesOf(found, rec, searchable(stix.Observables(o)), place{cursor + uint64(i), uint16(i)})
+		found = x.entriesOf(found, x.recordHash(&rec.Record), rec, searchable(stix.Observables(o)), place{cursor + uint64(i), uint16(i)})
 		types[rec.Type]++
 		gone++
 		*rec = storedRecord{Gone: true, Class: rec.Class}

@@ -74,31 +74,48 @@ const (
 	hashRecord = iota + 1
 	hashStix
 	hashObservable
-	hashTomb
 )
 
-// hash returns hashBits of the salted hash of a value. The salt is a secret of this store: who
-// chooses values cannot make them collide, nor fill one page with them.
-func (x *Index) hash(kind byte, value ...string) uint64 {
+// sum returns the salted hash of a value. The salt is a secret of this store: who chooses values
+// cannot make them collide, nor fill one page with them.
+func (x *Index) sum(kind byte, value ...string) [sha256.Size]byte {
 	var space [256]byte
 	b := append(append(space[:0], x.salt[:]...), kind)
 	for _, v := range value {
 		b = append(b, v...)
 	}
-	sum := sha256.Sum256(b)
-	return binary.BigEndian.Uint64(sum[:]) >> (64 - hashBits)
+	return sha256.Sum256(b)
 }
 
-func (x *Index) recordHash(id *protocol.RecordID) uint64 { return x.hash(hashRecord, string(id[:])) }
-func (x *Index) tombHash(id *protocol.RecordID) uint64   { return x.hash(hashTomb, string(id[:])) }
-func (x *Index) stixHash(id string) uint64               { return x.hash(hashStix, id) }
+// cut returns what is kept of eight bytes of a hash.
+func cut(sum []byte) uint64 { return binary.BigEndian.Uint64(sum) >> (64 - hashBits) }
+
+// recordHashes returns the hash of a record's id, and that of its tombstone: other bytes of the
+// same.
+func (x *Index) recordHashes(id *protocol.RecordID) (record, tomb uint64) {
+	sum := x.sum(hashRecord, string(id[:]))
+	return cut(sum[:8]), cut(sum[8:16])
+}
+
+func (x *Index) recordHash(id *protocol.RecordID) uint64 {
+	record, _ := x.recordHashes(id)
+	return record
+}
+
+func (x *Index) stixHash(id string) uint64 {
+	sum := x.sum(hashStix, id)
+	return cut(sum[:8])
+}
+
 func (x *Index) observableHash(o *stix.Observable) uint64 {
-	return x.hash(hashObservable, string(o.Kind), "\x00", o.Value)
+	sum := x.sum(hashObservable, string(o.Kind), "\x00", o.Value)
+	return cut(sum[:8])
 }
 
-// entriesOf appends what a record is found by: first its id. obs are its observables.
-func (x *Index) entriesOf(list []entry, rec *storedRecord, obs []stix.Observable, p place) []entry {
-	e := entry{hash: x.recordHash(&rec.Record), cursor: p.cursor, index: uint8(p.index)}
+// entriesOf appends what a record is found by: its id, of which the hash is given, its STIX id, and
+// its observables.
+func (x *Index) entriesOf(list []entry, id uint64, rec *storedRecord, obs []stix.Observable, p place) []entry {
+	e := entry{hash: id, cursor: p.cursor, index: uint8(p.index)}
 	list = append(list, e)
 	e.hash, e.kind, e.modified = x.stixHash(rec.StixID), isVersion, coarse(rec.Modified)
 	list = append(list, e)
