@@ -197,7 +197,11 @@ func (a *adder) add() (err error) {
 	if err := errors.Join(a.held(), a.erased()); err != nil {
 		return err
 	}
-	first := c.Next
+	first, count := c.Next, 0
+	for i := range a.p.blocks {
+		count += len(a.p.blocks[i].entries)
+	}
+	a.note = make([]entry, 0, count)
 	for i := range a.p.blocks {
 		b := &a.p.blocks[i]
 		if c.Next > maxCursor-maxBlockRecords {

@@ -63,7 +63,7 @@ func (x *Index) logIsFull(m *manifest) bool {
 
 // flush makes the items of the log, or as many of the first ones as may be, a segment.
 func (x *Index) flush(kv KV, m *manifest) error {
-	var list []entry
+	list := make([]entry, 0, min(m.Log.Entries, maxFlush)+1)
 	at := m.Log.From
 	for ; at < m.Log.To && len(list) < maxFlush; at++ {
 		wrapped, it, err := readItem(kv, at)

@@ -1,6 +1,9 @@
 package corpus
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // table holds the entries of the log by their hashes, as far as they were read or written. It
 // is a copy of what stands in the key space, and nothing but that: whoever reads says which
@@ -48,6 +51,9 @@ func (t *table) add(number uint64, it *logItem) {
 	t.ids = append(t.ids, it.id)
 	for len(t.heads) < len(t.entries)+len(it.entries) {
 		t.grow()
+	}
+	if n := len(t.entries) + len(it.entries); n > cap(t.entries) {
+		t.entries = slices.Grow(t.entries, len(it.entries)+n)
 	}
 	for _, e := range it.entries {
 		head := &t.heads[e.hash&uint64(len(t.heads)-1)]
