@@ -29,6 +29,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Short: "measure nodes on this machine, each beside a baseline measured in the same run",
 		Long: "Measures nodes on this machine, on data made for it, each beside a baseline measured in the same run. Without a name all\n" +
 			"scenarios run, one after the other:\n" + about.String() + "\n\nNothing of a node that this machine may run is touched.",
+		Example: "  entente bench flood --on /var/lib/entente\n  entente bench lookup --size 10000000 --json",
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return scenarioNames(), cobra.ShellCompDirectiveNoFileComp
 		},
