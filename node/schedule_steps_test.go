@@ -181,7 +181,7 @@ func (w *scheduled) moveSurvivors(m *member, gone *fact, done bool) {
 		f.at = w.step
 		f.resealed = true
 		for i := range w.orgs {
-			if f.to[i] && stale(m, w.members[i]) {
+			if f.to[i] && (m.n == nil || stale(m, w.members[i])) {
 				f.late[i] = true // the key under which it stands now waits
 			}
 		}
