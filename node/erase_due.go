@@ -132,15 +132,17 @@ func (n *Node) settleDue(rep *EraseReport, told map[protocol.OrgID]bool) (failed
 	tried := map[dueKey]bool{} // so that it ends whatever fails
 	for {
 		reseal, name, settled, err := n.sortDue(tried)
-		if err == nil && len(settled) > 0 {
-			err = n.st.Update(func(tx *store.Tx) error {
-				for _, k := range settled {
-					if err := tx.Delete(append([]byte(kindDue), k...)); err != nil {
-						return err
+		for part := range slices.Chunk(settled, 10_000) { // one transaction does not take any number
+			if err == nil {
+				err = n.st.Update(func(tx *store.Tx) error {
+					for _, k := range part {
+						if err := tx.Delete(append([]byte(kindDue), k...)); err != nil {
+							return err
+						}
 					}
-				}
-				return nil
-			})
+					return nil
+				})
+			}
 		}
 		if err != nil || len(reseal)+len(name) == 0 {
 			return errors.Join(failed, err)
