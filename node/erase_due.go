@@ -190,7 +190,15 @@ func (n *Node) sortDue(tried map[dueKey]bool) (reseal, name []*erasePlace, settl
 				if err != nil {
 					return err
 				}
-				at[key] = &erasePlace{origin: f.Origin, feed: d.place.Feed, seq: d.place.Seq, topic: s.topics[f.Origin.Topic], reason: d.reason, void: d.place.Seq > f.Good()}
+				topic, err := topicOf(tx, s, f, d.place.Seq)
+				if err != nil {
+					return err
+				}
+				void := d.place.Seq > f.Good()
+				if topic == "" && what == dueReseal && !void {
+					return nil // nobody knows where the rest would go; it waits until the topic is joined again
+				}
+				at[key] = &erasePlace{origin: f.Origin, feed: d.place.Feed, seq: d.place.Seq, topic: topic, reason: d.reason, void: void}
 			}
 			at[key].records = append(at[key].records, d.record)
 			return nil
@@ -214,6 +222,20 @@ func (n *Node) sortDue(tried map[dueKey]bool) (reseal, name []*erasePlace, settl
 	slices.SortFunc(reseal, order)
 	slices.SortFunc(name, order)
 	return reseal, name, settled, err
+}
+
+// topicOf returns the topic of an entry of this organisation, which may have left it since: the
+// account of for whom it was published says it too. It returns "" if neither does.
+func topicOf(tx *store.Tx, s *snapshot, f *store.Feed, seq uint64) (string, error) {
+	if topic, in := s.topics[f.Origin.Topic]; in {
+		return topic, nil
+	}
+	var doc publishedDoc
+	_, err := getDoc(tx, kindPublished, entryKey(f.ID, seq), &doc)
+	if err != nil || protocol.NewTopicID(s.network, doc.Topic) != f.Origin.Topic {
+		return "", err
+	}
+	return doc.Topic, nil
 }
 
 // eraseNamed signs the erase of records that another erase of their entry left over, and that
