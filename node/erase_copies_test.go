@@ -1,11 +1,131 @@
 package node
 
 import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
+
+// TestI5ManyCopiesStopNothing: who seals the same records anew hundreds of times, and erases
+// them, keeps no reader from erasing, from comparing, nor from starting.
+func TestI5ManyCopiesStopNothing(t *testing.T) {
+	author := testNode(t, "Author")
+	reader, d, c := onDisk(t, "Reader")
+	intoOneNetwork(t, []*Node{author, reader})
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	var list strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&list, "198.51.%d.%d\n", i/250, 1+i%250)
+	}
+	rec := publishList(t, author, list.String(), green)
+	if rec.Envelopes != 2 { // with the grant
+		t.Fatalf("%d envelopes", rec.Envelopes)
+	}
+	carryNew(t, author, reader)
+	// As if it had opened that many entries: sealing them takes long.
+	f := ownTopic(t, author)
+	o := f.Origin
+	o.Incarnation++
+	other := o.FeedID(author.snap.Load().network)
+	if err := reader.st.Update(func(tx *store.Tx) error { return tx.PutFeed(&store.Feed{ID: other, Origin: o}) }); err != nil {
+		t.Fatal(err)
+	}
+	const copies = 220
+	for seq := range uint64(copies) {
+		if err := reader.st.Update(func(tx *store.Tx) error {
+			for _, id := range rec.Records {
+				if err := tx.Set(slices.Concat([]byte("cd"), id[:], entryKey(other, seq+1)), nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signed, err := crypto.SignErase(&protocol.Erase{Version: 1, Network: author.snap.Load().network, Origin: f.Origin, Reason: protocol.EraseRequest, At: 1,
+		Entries: []protocol.ErasedEntry{{Seq: rec.To, Hash: entryHashAt(t, author, rec.Feed, rec.To)}}}, author.keys.Signing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.takeErases([]protocol.SignedErase{signed}); err != nil {
+		t.Errorf("taking the erase: %v", err)
+	}
+	if reads(t, reader, "198.51.0.1") || bodyHeld(t, reader, protocol.EntryRef{Feed: rec.Feed, Seq: rec.To}) {
+		t.Error("what was erased is read, or its sealed body was kept")
+	}
+	if err := reader.st.View(func(tx *store.Tx) error {
+		for seq := range uint64(copies) {
+			if tomb, err := tx.Erased(other, seq+1); err != nil || tomb == nil {
+				return fmt.Errorf("a sealed copy in entry %d was kept: %w", seq+1, err)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.Disk = d
+	if reader, err = Open(c); err != nil {
+		t.Fatalf("the reader does not start: %v", err)
+	}
+	reader.Close()
+}
+
+func entryHashAt(t testing.TB, n *Node, feed protocol.FeedID, seq uint64) (h protocol.Hash) {
+	t.Helper()
+	if err := n.st.View(func(tx *store.Tx) (err error) { h, err = n.hashAt(tx, feed, seq); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// TestManyDueRecordsAreSettled: a sibling erased for everybody, while this node was off line, more
+// records than one transaction takes.
+func TestManyDueRecordsAreSettled(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	rec := publishList(t, second, "203.0.113.1\n", amber())
+	carryNew(t, second, first)
+	const count = 120_000
+	rng := rand.NewChaCha8([32]byte{1})
+	for range count / 4000 {
+		if err := first.st.Update(func(tx *store.Tx) error {
+			for range 4000 {
+				var id protocol.RecordID
+				rng.Read(id[:])
+				if err := first.putDue(tx, id, rec.Feed, rec.To, protocol.EraseLegal); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signed, err := crypto.SignErase(&protocol.Erase{Version: 1, Network: second.snap.Load().network, Origin: ownTopic(t, second).Origin, Reason: protocol.EraseLegal, At: 1,
+		Entries: []protocol.ErasedEntry{{Seq: rec.To, Hash: entryHashAt(t, second, rec.Feed, rec.To)}}}, second.keys.Signing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.takeErases([]protocol.SignedErase{signed}); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.carryOutErasures(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := first.pendingErasures(); err != nil || left != 0 {
+		t.Errorf("%d records are left, %v", left, err)
+	}
+}
 
 // TestI1DueInATopicThatWasLeft: a node left the topic of an entry out of which a record is due; what
 // shares the entry is sealed anew in that topic, and there for its readers once the node is back.
@@ -40,5 +160,77 @@ func TestI1DueInATopicThatWasLeft(t *testing.T) {
 	}
 	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.2") {
 		t.Error("the partner reads what was erased, or lost what was with it")
+	}
+}
+
+// TestI5VoidEntryOfWhichNothingIsLeft: all records of an entry that counts nowhere were erased
+// before it was sealed anew; it goes too, and nothing stays due.
+func TestI5VoidEntryOfWhichNothingIsLeft(t *testing.T) {
+	_, second, _ := siblingWorld(t)
+	rec := publishList(t, second, "203.0.113.1\n", amber())
+	id := theRecord(t, second, "203.0.113.1").ID
+	if _, err := second.takeForks([]protocol.ForkProof{forkAt(t, second, rec.Feed, rec.To)}); err != nil {
+		t.Fatal(err)
+	}
+	takes(t, second, protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal, At: uint64(nowMillis())})
+	if left, err := second.pendingErasures(); err != nil || left != 1 {
+		t.Fatalf("%d records are due, %v", left, err)
+	}
+	if err := second.resealForked(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.carryOutErasures(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := second.pendingErasures(); err != nil || left != 0 || bodyHeld(t, second, protocol.EntryRef{Feed: rec.Feed, Seq: rec.To}) {
+		t.Errorf("%d records stay due, or the sealed body was kept, %v", left, err)
+	}
+}
+
+// forkAt makes the proof of a fork of an own feed.
+func forkAt(t testing.TB, n *Node, feed protocol.FeedID, seq uint64) protocol.ForkProof {
+	t.Helper()
+	for _, e := range entries(t, n) {
+		if e.Header.Feed == feed && e.Header.Seq == seq {
+			p, err := crypto.ForkOf(n.snap.Load().network, e.Stripped().Raw, forkOf(t, n, e, "other").Stripped().Raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return *p
+		}
+	}
+	t.Fatal("no such entry")
+	return protocol.ForkProof{}
+}
+
+// TestI1WithdrawalInAnotherForkedFeed: two feeds of an author are forked; what it withdrew in one
+// of them of what it published in the other it withdraws again, whichever comes first.
+func TestI1WithdrawalInAnotherForkedFeed(t *testing.T) {
+	for range 6 { // the order of feeds is by their random ids
+		nodes := testNetwork(t, "Author", "Reader")
+		author, reader := nodes[0], nodes[1]
+		agree(t, author, reader, protocol.TLPGreen, "*")
+		rec := publishList(t, author, "198.51.100.1\n", green)
+		closeTopic(t, author)
+		if err := author.Withdraw(context.Background(), rec.Records, "wrong"); err != nil {
+			t.Fatal(err)
+		}
+		f := ownTopic(t, author)
+		proofs := []protocol.ForkProof{forkAt(t, author, rec.Feed, rec.To), forkAt(t, author, f.ID, f.Seq)}
+		if _, err := author.takeForks(proofs); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := reader.takeForks(proofs); err != nil {
+			t.Fatal(err)
+		}
+		if err := author.resealForked(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		syncBoth(t, nodes...)
+		for _, n := range nodes {
+			if recs, _, err := n.Search(Query{Value: "198.51.100.1", Withdrawn: true}); err != nil || len(recs) != 1 || !recs[0].Withdrawn {
+				t.Errorf("%s does not show the record as withdrawn: %+v, %v", n.snap.Load().name(n.org), recs, err)
+			}
+		}
 	}
 }
