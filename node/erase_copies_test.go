@@ -234,3 +234,66 @@ func TestI1WithdrawalInAnotherForkedFeed(t *testing.T) {
 		}
 	}
 }
+
+// TestI1SiblingTakesNoReadersAway: a sibling that was taken over says of an own entry, in a feed that
+// was closed, that it was for nobody; what is withdrawn or sealed anew reaches its readers.
+func TestI1SiblingTakesNoReadersAway(t *testing.T) {
+	first, _, partner := siblingWorld(t)
+	rec := publishList(t, first, "203.0.113.1\n203.0.113.2\n203.0.113.3\n", amber())
+	carryNew(t, first, partner)
+	closeTopic(t, first)
+	takes(t, first, protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: rec.Feed, Seq: rec.To, Orgs: []protocol.OrgID{}, Topic: "c2", At: 1})
+	id := theRecord(t, first, "203.0.113.2").ID
+	if err := first.Withdraw(context.Background(), []protocol.RecordID{id}, "wrong"); err != nil {
+		t.Fatal(err)
+	}
+	eraseValue(t, first, "203.0.113.1")
+	shareErases(t, first, partner)
+	carryNew(t, first, partner)
+	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.3") {
+		t.Error("the partner did not get what was sealed anew")
+	}
+	if recs, _, err := partner.Search(Query{Value: "203.0.113.2", Withdrawn: true}); err != nil || len(recs) != 1 || !recs[0].Withdrawn {
+		t.Errorf("the partner was not told of a withdrawal: %+v, %v", recs, err)
+	}
+}
+
+// TestI1SurvivorsAreNotLeftToARemovedNode: a node that was taken over sealed for nobody what its
+// sibling published, and said that it was for the partner; it is no place for survivors.
+func TestI1SurvivorsAreNotLeftToARemovedNode(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, first, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, first, second)
+	meet(t, first, second)
+	place := theRecord(t, second, "203.0.113.2")
+	body, doc, _, err := second.ownBody(place.Feed, place.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest, kinds, err := second.without(body, func(id protocol.RecordID) bool { return id != place.ID })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.append("c2", func(a *appender) error {
+		nobody := doc
+		nobody.Orgs = nil
+		_, err := a.resealAll(rest, &nobody, kinds)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f := ownTopic(t, second)
+	carryNew(t, second, first)
+	takes(t, first, protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: f.ID, Seq: f.Seq, Orgs: []protocol.OrgID{partner.Org()}, Topic: "c2", At: 1})
+	compareWith(t, first, second)
+	if _, err := first.RemoveNode(second.ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	eraseValue(t, first, "203.0.113.1")
+	shareSets(t, first, partner)
+	shareErases(t, first, partner)
+	carryNew(t, first, partner)
+	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.2") {
+		t.Error("the partner reads what was erased, or lost what was with it")
+	}
+}

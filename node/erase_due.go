@@ -274,8 +274,9 @@ func (n *Node) eraseNamed(p *erasePlace) error {
 }
 
 // standsElsewhere looks for another entry that holds a record of an own entry as well as this
-// one: for the same readers, as long, and in a feed that this node answers for.
-func (n *Node) standsElsewhere(tx *store.Tx, s *snapshot, id protocol.RecordID, p *erasePlace, doc *publishedDoc) (at protocol.EntryRef, yes bool, err error) {
+// one: for the same readers, as long, and in a feed of this node. For whom a node that was removed
+// sealed an entry it may have told wrong, and nobody is given a key of it any more.
+func (n *Node) standsElsewhere(tx *store.Tx, id protocol.RecordID, p *erasePlace, doc *publishedDoc) (at protocol.EntryRef, yes bool, err error) {
 	list, err := corpus.Copies(tx, id)
 	if err != nil {
 		return at, false, err
@@ -288,7 +289,7 @@ func (n *Node) standsElsewhere(tx *store.Tx, s *snapshot, id protocol.RecordID, 
 		if err != nil {
 			return at, false, err
 		}
-		if f == nil || c.Seq > f.Good() || !n.answersFor(s, &f.Origin) {
+		if f == nil || c.Seq > f.Good() || f.Origin.Signing != n.keys.Signing.Public() {
 			continue
 		}
 		has, err := tx.Has(c.Feed, c.Seq)
