@@ -271,12 +271,26 @@ func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.O
 	if err != nil {
 		return err
 	}
+	// Who passes a record on does not erase it where others share it: it is read from there.
+	var others []protocol.EntryRef
+	seen := map[protocol.EntryRef]bool{}
 	for _, c := range copies {
-		if _, err := n.eraseCopy(tx, c, by, reason, done); err != nil {
+		gone, err := n.eraseCopy(tx, c, by, reason, done)
+		if err != nil {
 			return err
 		}
+		at := protocol.EntryRef{Feed: c.Feed, Seq: c.Seq}
+		if gone || c.Meant || seen[at] {
+			continue
+		}
+		if e, err := corpus.Get(tx, c.Record); err != nil {
+			return err
+		} else if e == nil {
+			seen[at] = true
+			others = append(others, at)
+		}
 	}
-	return nil
+	return n.takeFrom(tx, others)
 }
 
 // eraseCopy does what eraseRecords does about one copy of a record. gone says that the copy is not

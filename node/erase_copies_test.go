@@ -297,3 +297,108 @@ func TestI1SurvivorsAreNotLeftToARemovedNode(t *testing.T) {
 		t.Error("the partner reads what was erased, or lost what was with it")
 	}
 }
+
+// sealFor has a node append an entry with records of others' entries, whoever made them.
+func sealFor(t testing.TB, n *Node, bodies []*protocol.Body, orgs ...protocol.OrgID) protocol.EntryRef {
+	t.Helper()
+	joined := &protocol.Body{Version: 1}
+	for _, b := range bodies {
+		first := uint16(len(joined.Handlings))
+		joined.Handlings = append(joined.Handlings, b.Handlings...)
+		for _, part := range b.Batches {
+			for i := range part.Items {
+				part.Items[i].Handling += first
+			}
+			joined.Batches = append(joined.Batches, part)
+		}
+	}
+	if err := n.append("c2", func(a *appender) error {
+		keys, err := a.keysFor(orgs)
+		if err != nil {
+			return err
+		}
+		joined.SealedAt = a.sealedAt
+		h := a.header(protocol.EntryRecords)
+		sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(joined))
+		if err != nil {
+			return err
+		}
+		return a.add(protocol.EntryRecords, sealed)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f := ownTopic(t, n)
+	return protocol.EntryRef{Feed: f.ID, Seq: f.Seq}
+}
+
+func bodyOf(t testing.TB, n *Node, feed protocol.FeedID, seq uint64) *protocol.Body {
+	t.Helper()
+	_, plain, _, err := n.ownPlain(feed, seq)
+	body := new(protocol.Body)
+	if err == nil {
+		err = protocol.Decode(plain, protocol.MaxPlainSize, body)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// TestI1PartnerErasesWhatAnotherPublished: a partner sends an organisation its own record back,
+// ahead of the entry that it was published in, and erases it; it is read from there.
+func TestI1PartnerErasesWhatAnotherPublished(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	rec := publishList(t, second, "203.0.113.1\n", amber())
+	carryNew(t, second, partner)
+	back := sealFor(t, partner, []*protocol.Body{bodyOf(t, partner, rec.Feed, rec.To)}, first.Org())
+	front, err := (&view{n: partner}).Range(back.Feed, 1, 1<<20, 1<<30)
+	if err == nil {
+		_, err = (&view{n: first}).TakeEntries(front)
+	}
+	if err != nil || !reads(t, first, "203.0.113.1") || theRecord(t, first, "203.0.113.1").Feed != back.Feed {
+		t.Fatalf("the record did not come by way of the partner: %v", err)
+	}
+	carryNew(t, second, first)
+	compareWith(t, first, second)
+	signed, err := crypto.SignErase(&protocol.Erase{Version: 1, Network: partner.snap.Load().network, Origin: ownTopic(t, partner).Origin, Reason: protocol.EraseRequest, At: 1,
+		Entries: []protocol.ErasedEntry{{Seq: back.Seq, Hash: entryHashAt(t, partner, back.Feed, back.Seq)}}, Records: rec.Records}, partner.keys.Signing)
+	if err == nil {
+		_, err = first.takeErases([]protocol.SignedErase{signed})
+	}
+	if err == nil {
+		err = first.gate.drain()
+	}
+	if err != nil || bodyHeld(t, first, back) {
+		t.Errorf("the partner's own entry was kept: %v", err)
+	}
+	if !reads(t, first, "203.0.113.1") {
+		t.Error("a partner erased what another organisation published")
+	}
+}
+
+// TestI1TakenFromAnEntryThatIsNotAllGood: the other entry that holds a record holds one, too, that
+// is not to be used here.
+func TestI1TakenFromAnEntryThatIsNotAllGood(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	rec := publishList(t, author, "198.51.100.1\n", green)
+	other := publishList(t, author, "198.51.100.2\n", amber())
+	good, bad := bodyOf(t, author, rec.Feed, rec.To), bodyOf(t, author, other.Feed, other.To)
+	syncBoth(t, nodes...)
+	closeTopic(t, author)
+	second := sealFor(t, author, []*protocol.Body{good, bad}, reader.Org())
+	syncBoth(t, nodes...)
+	if got := theRecord(t, reader, "198.51.100.1"); got.Feed != rec.Feed || reads(t, reader, "198.51.100.2") {
+		t.Fatalf("the record is shown from feed %s", got.Feed)
+	}
+	if err := reader.endFeed(rec.Feed, rec.To, forkReason, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.gate.drain(); err != nil {
+		t.Fatal(err)
+	}
+	if !reads(t, reader, "198.51.100.1") || theRecord(t, reader, "198.51.100.1").Feed != second.Feed {
+		t.Error("the record was lost with the entry that does not count")
+	}
+}
