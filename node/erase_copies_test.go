@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -295,6 +296,27 @@ func TestI1SurvivorsAreNotLeftToARemovedNode(t *testing.T) {
 	carryNew(t, first, partner)
 	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.2") {
 		t.Error("the partner reads what was erased, or lost what was with it")
+	}
+}
+
+// TestI5ErasedAsExpired: only what expires is erased for that reason. What a sibling erases and says
+// so of is erased for everybody like anything else, and what shares its entry is kept.
+func TestI5ErasedAsExpired(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
+	carryNew(t, second, first)
+	carryNew(t, second, partner)
+	meet(t, first, second)
+	id := theRecord(t, first, "203.0.113.1").ID
+	if _, err := first.Erase(context.Background(), EraseRequest{Records: []protocol.RecordID{id}, Reason: protocol.EraseExpired}); !errors.Is(err, protocol.ErrMalformed) {
+		t.Errorf("a person erases what expired: %v", err)
+	}
+	takes(t, first, protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{id}, Reason: protocol.EraseExpired, At: 1})
+	compareWith(t, second, first)
+	shareErases(t, second, partner)
+	carryNew(t, second, partner)
+	if reads(t, partner, "203.0.113.1") || reads(t, second, "203.0.113.1") || !reads(t, partner, "203.0.113.2") {
+		t.Error("what was erased is read, or what was with it is lost")
 	}
 }
 

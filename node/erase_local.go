@@ -128,6 +128,9 @@ func (n *Node) carryOut(id []byte, doc *erasureDoc, e *protocol.SiblingErasure) 
 
 // eraseHere takes some records out of the corpus, whoever they are of.
 func (n *Node) eraseHere(ids []protocol.RecordID, reason protocol.EraseReason) error {
+	if reason == protocol.EraseExpired {
+		reason = protocol.EraseRequest // somebody's word, which no entry that expires by itself makes good
+	}
 	if err := n.eraseMost(ids, corpus.Locally, reason, nil); err != nil {
 		return err
 	}
