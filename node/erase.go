@@ -42,7 +42,7 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 	if err := n.usable(); err != nil {
 		return nil, err
 	}
-	if r.Reason < protocol.EraseExpired || r.Reason > protocol.EraseError {
+	if r.Reason <= protocol.EraseExpired || r.Reason > protocol.EraseError { // what expires says so itself
 		return nil, protocol.Errorf(protocol.ErrMalformed, "an erasure needs a reason: request, legal or error")
 	}
 	rep := &EraseReport{Told: []OrgRef{}, Beyond: []BeyondRow{}}

@@ -107,6 +107,36 @@ func copiesOf(kv KV, record protocol.RecordID, e *Entry) (out []Copy, err error)
 	return out, err
 }
 
+// CountCopies counts the envelopes that are noted to hold a record beside the one that it is kept
+// from. It is cheaper than Others.
+func CountCopies(kv KV, record protocol.RecordID) (count int, err error) {
+	err = kv.Scan(append([]byte(kCopy), record[:]...), nil, false, func(_, _ []byte) (bool, error) { count++; return true, nil })
+	return count, err
+}
+
+// Others lists the copies of a record that Erase would return on the word of an organisation, but
+// for the one that it is kept from.
+func Others(kv KV, record protocol.RecordID, by protocol.OrgID) ([]Copy, error) {
+	e, list, err := newReader(kv).copiesFor(record, by)
+	if err == nil && e != nil {
+		list = list[1:]
+	}
+	return list, err
+}
+
+// copiesFor returns a record, nil if it is not here, and its copies, on the word of an organisation.
+func (r *reader) copiesFor(record protocol.RecordID, by protocol.OrgID) (*Entry, []Copy, error) {
+	e, err := r.get(record)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := copiesOf(r.kv, record, e)
+	for i := range list {
+		list[i].Meant = by == Locally || e != nil && by == e.Originator
+	}
+	return e, list, err
+}
+
 // ForgetCopy forgets that an envelope holds a record: its body was destroyed.
 func ForgetCopy(kv KV, c Copy) error { return kv.Delete(copyKey(c.Record, c.Feed, c.Seq)) }
 
@@ -118,21 +148,14 @@ func Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, reason protoco
 	places := map[uint64]map[protocol.RecordID]bool{}
 	r := newReader(kv)
 	for _, id := range records {
-		e, err := r.get(id)
-		if err != nil {
-			return nil, err
-		}
-		list, err := copiesOf(kv, id, e)
+		e, list, err := r.copiesFor(id, by)
 		if err != nil {
 			return nil, err
 		}
 		if err := kv.Set(erasedKey(id, by), protocol.Encode(&erasedDoc{Reason: reason, At: at})); err != nil {
 			return nil, err
 		}
-		for _, c := range list {
-			c.Meant = by == Locally || e != nil && by == e.Originator
-			copies = append(copies, c)
-		}
+		copies = append(copies, list...)
 		if e == nil || by != Locally && by != e.Originator && by != e.Publisher {
 			continue
 		}
@@ -181,20 +204,22 @@ func InEnvelope(kv KV, feed protocol.FeedID, seq uint64) (out []Entry, err error
 
 // TakeOut takes out the records of an envelope and destroys what is stored of them here.
 // They are not erased: they may be added again, from elsewhere. Others lists the envelopes that
-// hold some of them too. That this one does stays noted.
-func TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []Copy, err error) {
+// hold some of them too, each once. That this one does stays noted.
+func TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []protocol.EntryRef, err error) {
 	in, err := InEnvelope(kv, feed, seq)
 	if err != nil {
 		return 0, nil, err
 	}
+	listed := map[protocol.EntryRef]bool{{Feed: feed, Seq: seq}: true}
 	for i := range in {
 		list, err := copiesOf(kv, in[i].Record, &in[i])
 		if err != nil {
 			return 0, nil, err
 		}
 		for _, c := range list {
-			if c.Feed != feed || c.Seq != seq {
-				others = append(others, c)
+			if at := (protocol.EntryRef{Feed: c.Feed, Seq: c.Seq}); !listed[at] {
+				listed[at] = true
+				others = append(others, at)
 			}
 		}
 	}
@@ -301,8 +326,23 @@ func removeKeys(kv KV, rec *storedRecord, cursor uint64) error {
 
 // Expired takes at most limit records whose time has come off the list of those to be erased
 // and returns them; the caller erases them in the same transaction.
-func Expired(kv KV, now uint64, limit int) (records []protocol.RecordID, err error) {
-	var keys [][]byte
+func Expired(kv KV, now uint64, limit int) ([]protocol.RecordID, error) {
+	records, keys, err := expired(kv, now, limit)
+	for _, k := range keys {
+		if err := kv.Delete(k); err != nil {
+			return nil, err
+		}
+	}
+	return records, err
+}
+
+// NextExpired returns what Expired would.
+func NextExpired(kv KV, now uint64, limit int) ([]protocol.RecordID, error) {
+	records, _, err := expired(kv, now, limit)
+	return records, err
+}
+
+func expired(kv KV, now uint64, limit int) (records []protocol.RecordID, keys [][]byte, err error) {
 	err = kv.Scan([]byte(kExpiry), nil, false, func(k, _ []byte) (bool, error) {
 		if len(k) != len(kExpiry)+8+32 {
 			return false, damaged("index of expiry")
@@ -314,10 +354,5 @@ func Expired(kv KV, now uint64, limit int) (records []protocol.RecordID, err err
 		records = append(records, protocol.RecordID(k[len(k)-32:]))
 		return true, nil
 	})
-	for _, k := range keys {
-		if err := kv.Delete(k); err != nil {
-			return nil, err
-		}
-	}
-	return records, err
+	return records, keys, err
 }
