@@ -64,6 +64,9 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	s := n.snap.Load()
 	h, feed := signed.Hash(), e.Origin.FeedID(s.network)
 	by := s.signers[e.Origin.Signing].org
+	if by == corpus.Locally { // no card names its signer any more; that erases its entries, and speaks for nobody
+		by = protocol.OrgID(e.Origin.Signing)
+	}
 	n.evidence.mu.Lock()
 	_, held := n.evidence.erases[h]
 	full := !held && n.evidence.count[feed] >= protocol.MaxErasesPerFeed

@@ -424,3 +424,29 @@ func TestI1TakenFromAnEntryThatIsNotAllGood(t *testing.T) {
 		t.Error("the record was lost with the entry that does not count")
 	}
 }
+
+// TestI1EraseOfANodeThatNoCardNames: an erase that was kept and not applied yet, by a node that no
+// card names any more, speaks for nobody.
+func TestI1EraseOfANodeThatNoCardNames(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	rec := publishList(t, author, "198.51.100.1\n", green)
+	syncBoth(t, nodes...)
+	keys, _, err := NewNode(author.Org(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := protocol.Origin{Topic: ownTopic(t, author).Origin.Topic, Signing: keys.Signing.Public(), Incarnation: 1}
+	signed, err := crypto.SignErase(&protocol.Erase{Version: 1, Network: reader.snap.Load().network, Origin: o, Reason: protocol.EraseRequest, At: 1,
+		Entries: []protocol.ErasedEntry{{Seq: 1, Hash: protocol.Hash{1}}}, Records: rec.Records}, keys.Signing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.applyOnce(&signed, true); err != nil {
+		t.Fatal(err)
+	}
+	if !reads(t, reader, "198.51.100.1") {
+		t.Error("a node that no card names erased what an organisation published")
+	}
+}

@@ -264,7 +264,7 @@ func (w *scheduled) keepEpochs(m *member) {
 				}
 				for _, ep := range list {
 					ep.Removed = a.removedOf(ep.Audience)
-					ep.Granted = slices.DeleteFunc(ep.Granted, func(g store.Granted) bool { v := w.byNode(g.Node); return v != nil && v.place == removedNode })
+					ep.Granted = slices.DeleteFunc(ep.Granted, func(g store.Granted) bool { v := w.byNode(g.Node); return v != nil && m.knowsRemoved(v) })
 					if err := tx.PutEpoch(f.ID, ep); err != nil {
 						return err
 					}
