@@ -450,3 +450,25 @@ func TestI1EraseOfANodeThatNoCardNames(t *testing.T) {
 		t.Error("a node that no card names erased what an organisation published")
 	}
 }
+
+// TestErasesThatNobodyWouldKeepAreRefused: nobody is told that a record was erased where no node
+// would keep the statement that says so.
+func TestErasesThatNobodyWouldKeepAreRefused(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n", green)
+	author.evidence.mu.Lock()
+	author.evidence.count[rec.Feed] = protocol.MaxErasesPerFeed
+	author.evidence.mu.Unlock()
+	_, err := author.Erase(context.Background(), EraseRequest{Records: rec.Records[:1], Reason: protocol.EraseRequest})
+	if !errors.Is(err, protocol.ErrOversize) || !reads(t, author, "198.51.100.1") {
+		t.Errorf("erasing says %v", err)
+	}
+	author.evidence.mu.Lock()
+	author.evidence.count[rec.Feed]--
+	author.evidence.mu.Unlock()
+	if _, err := author.Erase(context.Background(), EraseRequest{Records: rec.Records[:1], Reason: protocol.EraseRequest}); err != nil || reads(t, author, "198.51.100.1") {
+		t.Errorf("the last one that fits: %v", err)
+	}
+}
