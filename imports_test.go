@@ -31,6 +31,7 @@ node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix crypto policy node/intake node/disk node/anchor node/corpus node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy node/intake node
+node/bench                < protocol protocol/stix crypto policy node node/intake node/store
 node/simtest              < *
 node/hosttest             < *
 cmd/entente               < *

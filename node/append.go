@@ -23,6 +23,7 @@ type appender struct {
 	sealedAt uint64
 	epochs   *epochSet
 	envs     []*crypto.VerifiedEnvelope
+	sealed   map[uint64]*openedBody // what some of them hold, by seq
 	// onCommit run in the committing transaction.
 	onCommit []func(tx *store.Tx) error
 }
@@ -62,7 +63,7 @@ func (n *Node) appendOnce(topic string, build func(*appender) error) error {
 }
 
 func (n *Node) newAppender(s *snapshot, topic string) (*appender, error) {
-	a := &appender{n: n, snap: s, topic: topic}
+	a := &appender{n: n, snap: s, topic: topic, sealed: map[uint64]*openedBody{}}
 	err := n.st.Update(func(tx *store.Tx) (err error) {
 		if a.feed, err = n.ownFeed(tx, s.network, protocol.NewTopicID(s.network, topic)); err == nil {
 			a.epochs, err = loadEpochs(tx, a.feed.ID)
@@ -136,7 +137,7 @@ func (a *appender) commit() error {
 		net.announce(a.topic, a.envs)
 	}
 	// It is durable and acknowledged whatever happens now; an opening that fails stays due.
-	if err := n.gate.openFeed(a.feed.ID, a.nextSeq()-1); err != nil {
+	if err := n.gate.openSealed(a.feed.ID, a.nextSeq()-1, a.sealed); err != nil {
 		n.log.Error("indexing own records failed; it is tried again", "err", err)
 		n.counters.failed.Add(1)
 	}

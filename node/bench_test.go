@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/node/store"
@@ -88,21 +87,7 @@ func diskNetwork(b *testing.B) []*Node {
 		b.Cleanup(func() { n.Close() })
 		nodes = append(nodes, n)
 	}
-	if _, err := nodes[0].CreateNetwork("bench"); err != nil {
-		b.Fatal(err)
-	}
-	inv, err := nodes[0].Invite(&nodes[1].OwnCard().Signed, time.Hour)
-	if err == nil {
-		_, err = nodes[1].Join(inv)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, n := range nodes {
-		if err := n.JoinTopic("c2"); err != nil {
-			b.Fatal(err)
-		}
-	}
+	intoOneNetwork(b, nodes)
 	agree(b, nodes[0], nodes[1], protocol.TLPAmber, "*")
 	return nodes
 }

@@ -312,12 +312,7 @@ func (n *Node) ResealRemoved(ctx context.Context, id protocol.NodeID) (count int
 		return 0, err
 	}
 	s := n.snap.Load()
-	type part struct {
-		feed                 protocol.FeedID
-		topic                string
-		records, withdrawals []uint64
-	}
-	var list []part
+	var list []leftPart
 	found := false
 	err = n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
@@ -331,22 +326,17 @@ func (n *Node) ResealRemoved(ctx context.Context, id protocol.NodeID) (count int
 				return nil
 			}
 			records, withdrawals, err := leftOf(tx, f.ID, s.lastOf(&f.Origin, f.ID)+1, f.Seq)
-			list = append(list, part{f.ID, topic, records, withdrawals})
+			list = append(list, leftPart{f.ID, topic, records, withdrawals})
 			return err
 		})
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("no removed node %s of this organisation has entries here: %w", id, ErrNotFound)
 	}
-	for _, p := range list {
-		if err != nil {
-			return count, err
-		}
-		var did int
-		did, err = n.sealAnew(ctx, p.feed, p.topic, p.records, p.withdrawals)
-		count += did
+	if err != nil {
+		return 0, err
 	}
-	return count, err
+	return n.sealAllAnew(ctx, list)
 }
 
 // OwnNode is a node of this organisation.

@@ -41,7 +41,7 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 	if err := n.usable(); err != nil {
 		return nil, err
 	}
-	if r.Reason < protocol.EraseExpired || r.Reason > protocol.EraseError {
+	if r.Reason <= protocol.EraseExpired || r.Reason > protocol.EraseError { // what expires says so itself
 		return nil, protocol.Errorf(protocol.ErrMalformed, "an erasure needs a reason: request, legal or error")
 	}
 	rep := &EraseReport{Told: []OrgRef{}, Beyond: []BeyondRow{}}
@@ -207,6 +207,9 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 // transaction: from then on the erase will be applied, at the next start if not now, so that
 // no record is ever left out of the survivors and not erased.
 func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseReport, told map[protocol.OrgID]bool) error {
+	if err := n.roomForErases(p.feed, len(p.records)); err != nil {
+		return err
+	}
 	doc, survivors, statements, err := n.reseal(p, reason)
 	if err != nil {
 		return fmt.Errorf("sealing anew what shares an envelope with erased records: %w", err)
@@ -229,7 +232,20 @@ func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseRe
 	return nil
 }
 
+// roomForErases refuses to sign erases that nobody would keep: of a feed there are so many already.
+func (n *Node) roomForErases(feed protocol.FeedID, records int) error {
+	n.evidence.mu.Lock()
+	defer n.evidence.mu.Unlock()
+	if have := n.evidence.count[feed]; have+1+records/protocol.MaxErasedRecords > protocol.MaxErasesPerFeed {
+		return protocol.Errorf(protocol.ErrOversize, "feed %s was erased from by %d statements, as many as every node keeps of one feed; nothing was erased: more records fit in one statement when they are erased at once", feed.Short(), have)
+	}
+	return nil
+}
+
 func (n *Node) signErase(e *protocol.Erase) error {
+	if err := n.roomForErases(e.Origin.FeedID(e.Network), 0); err != nil {
+		return err
+	}
 	signed, err := n.signEraseFor(e)
 	if err != nil {
 		return err

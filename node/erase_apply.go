@@ -64,6 +64,9 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	s := n.snap.Load()
 	h, feed := signed.Hash(), e.Origin.FeedID(s.network)
 	by := s.signers[e.Origin.Signing].org
+	if by == corpus.Locally { // no card names its signer any more; that erases its entries, and speaks for nobody
+		by = protocol.OrgID(e.Origin.Signing)
+	}
 	n.evidence.mu.Lock()
 	_, held := n.evidence.erases[h]
 	full := !held && n.evidence.count[feed] >= protocol.MaxErasesPerFeed
@@ -83,6 +86,9 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	}
 	err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed}) })
 	for part := range slices.Chunk(e.Records, 64) {
+		if err == nil {
+			err = n.eraseMost(part, by, e.Reason, func(tx *store.Tx) (map[protocol.EntryRef]bool, error) { return n.entriesOf(tx, feed, &e) })
+		}
 		if err == nil {
 			err = n.st.Update(func(tx *store.Tx) error {
 				here, err := n.entriesOf(tx, feed, &e)
@@ -207,6 +213,21 @@ func (n *Node) applyLater() error {
 }
 
 func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statement protocol.Hash, by protocol.OrgID, e *protocol.Erase) error {
+	if len(e.Records) == 0 {
+		var ids []protocol.RecordID
+		if err := n.st.View(func(tx *store.Tx) (err error) {
+			if hash, err := n.hashAt(tx, feed, x.Seq); err != nil || hash != x.Hash {
+				return err
+			}
+			ids, err = recordsIn(tx, feed, x.Seq)
+			return err
+		}); err != nil {
+			return err
+		}
+		if err := n.eraseMost(ids, by, e.Reason, nil); err != nil {
+			return err
+		}
+	}
 	return n.st.Update(func(tx *store.Tx) error {
 		skeleton, err := tx.Skeleton(feed, x.Seq)
 		if err != nil {
@@ -236,13 +257,9 @@ func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statemen
 			return nil
 		}
 		// The whole entry goes, without naming what was in it.
-		in, err := corpus.InEnvelope(tx, feed, x.Seq)
+		ids, err := recordsIn(tx, feed, x.Seq)
 		if err != nil {
 			return err
-		}
-		var ids []protocol.RecordID
-		for i := range in {
-			ids = append(ids, in[i].Record)
 		}
 		return n.eraseRecords(tx, ids, by, e.Reason, map[protocol.EntryRef]bool{{Feed: feed, Seq: x.Seq}: true})
 	})
@@ -257,33 +274,108 @@ func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.O
 	if err != nil {
 		return err
 	}
-	s := n.snap.Load()
+	// Who passes a record on does not erase it where others share it: it is read from there.
+	var others []protocol.EntryRef
+	seen := map[protocol.EntryRef]bool{}
 	for _, c := range copies {
-		f, err := tx.Feed(c.Feed)
+		gone, err := n.eraseCopy(tx, c, by, reason, done)
 		if err != nil {
 			return err
 		}
-		var org protocol.OrgID
-		if f != nil {
-			org = s.signers[f.Origin.Signing].org
+		at := protocol.EntryRef{Feed: c.Feed, Seq: c.Seq}
+		if gone || c.Meant || seen[at] {
+			continue
 		}
-		switch {
-		case done[protocol.EntryRef{Feed: c.Feed, Seq: c.Seq}]:
-		case !c.Meant && org != by:
-			continue // of others, who say themselves what becomes of it
-		case f != nil && org == n.org && reason != protocol.EraseExpired:
-			err = n.putDue(tx, c.Record, c.Feed, c.Seq, reason)
-		case f != nil && f.Origin.Signing == n.keys.Signing.Public():
-			continue // own entries expire by a statement
-		default:
-			_, err = tx.Erase(c.Feed, c.Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())})
-		}
-		if err == nil {
-			err = corpus.ForgetCopy(tx, c)
-		}
-		if err != nil {
+		if e, err := n.index.Get(tx, c.Record); err != nil {
 			return err
+		} else if e == nil {
+			seen[at] = true
+			others = append(others, at)
+		}
+	}
+	return n.takeFrom(tx, others)
+}
+
+// eraseCopy does what eraseRecords does about one copy of a record. gone says that the copy is not
+// noted any more.
+func (n *Node) eraseCopy(tx *store.Tx, c corpus.Copy, by protocol.OrgID, reason protocol.EraseReason, done map[protocol.EntryRef]bool) (gone bool, err error) {
+	f, err := tx.Feed(c.Feed)
+	if err != nil {
+		return false, err
+	}
+	var org protocol.OrgID
+	if f != nil {
+		org = n.snap.Load().signers[f.Origin.Signing].org
+	}
+	switch {
+	case done[protocol.EntryRef{Feed: c.Feed, Seq: c.Seq}]:
+	case !c.Meant && org != by:
+		return false, nil // of others, who say themselves what becomes of it
+	case f != nil && org == n.org && reason != protocol.EraseExpired:
+		err = n.putDue(tx, c.Record, c.Feed, c.Seq, reason)
+	case f != nil && f.Origin.Signing == n.keys.Signing.Public():
+		return false, nil // own entries expire by a statement
+	default:
+		_, err = tx.Erase(c.Feed, c.Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())})
+	}
+	if err == nil {
+		err = corpus.ForgetCopy(tx, c)
+	}
+	return err == nil, err
+}
+
+// maxErasedCopies bounds the copies of records that one transaction erases.
+const maxErasedCopies = 1000
+
+// eraseMost comes before eraseRecords: of records with more copies than one transaction takes it
+// erases all but the one that each is kept from. Who seals a record makes as many as it likes, and
+// must keep nobody from erasing it. What it begins is gone on with at the next start, as what comes
+// after it is.
+func (n *Node) eraseMost(ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, here func(tx *store.Tx) (map[protocol.EntryRef]bool, error)) error {
+	count := 0
+	if err := n.st.View(func(tx *store.Tx) error {
+		for _, id := range ids {
+			more, err := corpus.CountCopies(tx, id)
+			if err != nil {
+				return err
+			}
+			if count += more; count > maxErasedCopies {
+				break
+			}
+		}
+		return nil
+	}); err != nil || count <= maxErasedCopies {
+		return err
+	}
+	for _, id := range ids {
+		for more := true; more; {
+			if err := n.st.Update(func(tx *store.Tx) error {
+				more = false
+				var done map[protocol.EntryRef]bool
+				list, err := n.index.Others(tx, id, by)
+				if err == nil && here != nil {
+					done, err = here(tx)
+				}
+				for i, count := 0, 0; i < len(list) && err == nil && !more; i++ {
+					var gone bool
+					if gone, err = n.eraseCopy(tx, list[i], by, reason, done); gone {
+						count++
+					}
+					more = count >= maxErasedCopies
+				}
+				return err
+			}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+func recordsIn(tx *store.Tx, feed protocol.FeedID, seq uint64) (ids []protocol.RecordID, err error) {
+	in, err := corpus.InEnvelope(tx, feed, seq)
+	for i := range in {
+		ids = append(ids, in[i].Record)
+	}
+	return ids, err
 }

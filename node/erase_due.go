@@ -132,15 +132,17 @@ func (n *Node) settleDue(rep *EraseReport, told map[protocol.OrgID]bool) (failed
 	tried := map[dueKey]bool{} // so that it ends whatever fails
 	for {
 		reseal, name, settled, err := n.sortDue(tried)
-		if err == nil && len(settled) > 0 {
-			err = n.st.Update(func(tx *store.Tx) error {
-				for _, k := range settled {
-					if err := tx.Delete(append([]byte(kindDue), k...)); err != nil {
-						return err
+		for part := range slices.Chunk(settled, 10_000) { // one transaction does not take any number
+			if err == nil {
+				err = n.st.Update(func(tx *store.Tx) error {
+					for _, k := range part {
+						if err := tx.Delete(append([]byte(kindDue), k...)); err != nil {
+							return err
+						}
 					}
-				}
-				return nil
-			})
+					return nil
+				})
+			}
 		}
 		if err != nil || len(reseal)+len(name) == 0 {
 			return errors.Join(failed, err)
@@ -188,7 +190,15 @@ func (n *Node) sortDue(tried map[dueKey]bool) (reseal, name []*erasePlace, settl
 				if err != nil {
 					return err
 				}
-				at[key] = &erasePlace{origin: f.Origin, feed: d.place.Feed, seq: d.place.Seq, topic: s.topics[f.Origin.Topic], reason: d.reason, void: d.place.Seq > f.Good()}
+				topic, err := topicOf(tx, s, f, d.place.Seq)
+				if err != nil {
+					return err
+				}
+				void := d.place.Seq > f.Good()
+				if topic == "" && what == dueReseal && !void {
+					return nil // nobody knows where the rest would go; it waits until the topic is joined again
+				}
+				at[key] = &erasePlace{origin: f.Origin, feed: d.place.Feed, seq: d.place.Seq, topic: topic, reason: d.reason, void: void}
 			}
 			at[key].records = append(at[key].records, d.record)
 			return nil
@@ -212,6 +222,20 @@ func (n *Node) sortDue(tried map[dueKey]bool) (reseal, name []*erasePlace, settl
 	slices.SortFunc(reseal, order)
 	slices.SortFunc(name, order)
 	return reseal, name, settled, err
+}
+
+// topicOf returns the topic of an entry of this organisation, which may have left it since: the
+// account of for whom it was published says it too. It returns "" if neither does.
+func topicOf(tx *store.Tx, s *snapshot, f *store.Feed, seq uint64) (string, error) {
+	if topic, in := s.topics[f.Origin.Topic]; in {
+		return topic, nil
+	}
+	var doc publishedDoc
+	_, err := getDoc(tx, kindPublished, entryKey(f.ID, seq), &doc)
+	if err != nil || protocol.NewTopicID(s.network, doc.Topic) != f.Origin.Topic {
+		return "", err
+	}
+	return doc.Topic, nil
 }
 
 // eraseNamed signs the erase of records that another erase of their entry left over, and that
@@ -250,8 +274,9 @@ func (n *Node) eraseNamed(p *erasePlace) error {
 }
 
 // standsElsewhere looks for another entry that holds a record of an own entry as well as this
-// one: for the same readers, as long, and in a feed that this node answers for.
-func (n *Node) standsElsewhere(tx *store.Tx, s *snapshot, id protocol.RecordID, p *erasePlace, doc *publishedDoc) (at protocol.EntryRef, yes bool, err error) {
+// one: for the same readers, as long, and in a feed of this node. For whom a node that was removed
+// sealed an entry it may have told wrong, and nobody is given a key of it any more.
+func (n *Node) standsElsewhere(tx *store.Tx, id protocol.RecordID, p *erasePlace, doc *publishedDoc) (at protocol.EntryRef, yes bool, err error) {
 	list, err := n.index.Copies(tx, id)
 	if err != nil {
 		return at, false, err
@@ -264,7 +289,7 @@ func (n *Node) standsElsewhere(tx *store.Tx, s *snapshot, id protocol.RecordID, 
 		if err != nil {
 			return at, false, err
 		}
-		if f == nil || c.Seq > f.Good() || !n.answersFor(s, &f.Origin) {
+		if f == nil || c.Seq > f.Good() || f.Origin.Signing != n.keys.Signing.Public() {
 			continue
 		}
 		has, err := tx.Has(c.Feed, c.Seq)

@@ -119,12 +119,23 @@ func (n *Node) carryOut(id []byte, doc *erasureDoc, e *protocol.SiblingErasure) 
 		}
 	}
 	for part := range slices.Chunk(e.Records, 64) {
-		if err := n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, e.Reason, nil) }); err != nil {
+		if err := n.eraseHere(part, e.Reason); err != nil {
 			return err
 		}
 	}
 	doc.Done = true
 	return n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErasure, id, doc) })
+}
+
+// eraseHere takes some records out of the corpus, whoever they are of.
+func (n *Node) eraseHere(ids []protocol.RecordID, reason protocol.EraseReason) error {
+	if reason == protocol.EraseExpired {
+		reason = protocol.EraseRequest // somebody's word, which no entry that expires by itself makes good
+	}
+	if err := n.eraseMost(ids, corpus.Locally, reason, nil); err != nil {
+		return err
+	}
+	return n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, ids, corpus.Locally, reason, nil) })
 }
 
 // replayJournal applies those erasures of the journal beside the data directory that the
@@ -177,7 +188,7 @@ func (n *Node) replayJournal() (bool, error) {
 			}
 			for part := range slices.Chunk(ids, 64) {
 				if err == nil {
-					err = n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, part, corpus.Locally, l.Reason, nil) })
+					err = n.eraseHere(part, l.Reason)
 				}
 			}
 		}
@@ -190,19 +201,27 @@ func (n *Node) replayJournal() (bool, error) {
 func (n *Node) expire() error {
 	now := uint64(nowMillis())
 	for {
-		done := false
-		err := n.st.Update(func(tx *store.Tx) (err error) {
-			var ids []protocol.RecordID
-			if ids, done, err = corpus.Expired(tx, now, 64); err != nil {
+		var next []protocol.RecordID
+		places := 0
+		err := n.st.View(func(tx *store.Tx) (err error) { next, places, err = corpus.NextExpired(tx, now, 64); return err })
+		if err == nil {
+			err = n.eraseMost(next, corpus.Locally, protocol.EraseExpired, nil)
+		}
+		if err != nil {
+			return err
+		}
+		if places == 0 {
+			break
+		}
+		err = n.st.Update(func(tx *store.Tx) error {
+			ids, err := corpus.Expired(tx, now, places)
+			if err != nil {
 				return err
 			}
 			return n.eraseRecords(tx, ids, corpus.Locally, protocol.EraseExpired, nil)
 		})
 		if err != nil {
 			return err
-		}
-		if done {
-			break
 		}
 	}
 	return n.expireOwn(now)

@@ -80,7 +80,7 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 			return true
 		}
 		failed = errors.Join(failed, n.st.View(func(tx *store.Tx) error {
-			at, yes, err := n.standsElsewhere(tx, n.snap.Load(), id, p, &doc)
+			at, yes, err := n.standsElsewhere(tx, id, p, &doc)
 			known := slices.Contains(elsewhere, at)
 			if err != nil || !yes || !known && len(elsewhere) >= protocol.MaxSurvivors/2 {
 				return err

@@ -223,10 +223,14 @@ func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, 
 	return tx.SetEntryState(feed, seq, store.Quarantined, reason)
 }
 
+// maxTakenFrom bounds the entries that one transaction has gone through again. Who seals a record
+// more often than that gains nothing by it.
+const maxTakenFrom = 10_000
+
 // takeFrom has entries gone through again: they hold what was taken out of the corpus because
-// the entry that it was taken from does not count any more.
-func (n *Node) takeFrom(tx *store.Tx, list []corpus.Copy) error {
-	for _, c := range list {
+// the entry that it was taken from does not count any more, or its publisher erased it.
+func (n *Node) takeFrom(tx *store.Tx, list []protocol.EntryRef) error {
+	for _, c := range list[:min(len(list), maxTakenFrom)] {
 		f, err := tx.Feed(c.Feed)
 		if err != nil {
 			return err
@@ -235,7 +239,7 @@ func (n *Node) takeFrom(tx *store.Tx, list []corpus.Copy) error {
 		if err != nil {
 			return err
 		}
-		if f == nil || c.Seq > f.Good() || state != store.Applied {
+		if f == nil || c.Seq > f.Good() || state != store.Applied && state != store.Quarantined { // of which some may be good
 			continue
 		}
 		if err := tx.SetEntryState(c.Feed, c.Seq, store.AwaitingKey, "it is opened again"); err != nil {

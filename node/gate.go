@@ -26,6 +26,10 @@ type gate struct {
 	todo   []protocol.FeedID
 	again  map[protocol.FeedID]bool // open once more what did not open before
 
+	// sealed holds what was appended to an own feed and is about to be opened, by its seq.
+	sealedMu sync.Mutex
+	sealed   map[protocol.EntryRef]*openedBody
+
 	// heads mirrors the applied heads, for the validator, which must not read the store.
 	headsMu sync.RWMutex
 	heads   map[protocol.FeedID]uint64
@@ -47,7 +51,7 @@ const (
 )
 
 func newGate(n *Node) *gate {
-	return &gate{n: n, waiting: map[protocol.FeedID]*waiting{}, again: map[protocol.FeedID]bool{}, heads: map[protocol.FeedID]uint64{}}
+	return &gate{n: n, sealed: map[protocol.EntryRef]*openedBody{}, waiting: map[protocol.FeedID]*waiting{}, again: map[protocol.FeedID]bool{}, heads: map[protocol.FeedID]uint64{}}
 }
 
 // head returns the applied head of a feed.
@@ -395,6 +399,34 @@ func (g *gate) openAll() error {
 		return err
 	}
 	return g.drain()
+}
+
+// sealedHere returns what an entry holds that was sealed here a moment ago; nil for any other.
+func (g *gate) sealedHere(env *crypto.VerifiedEnvelope) *openedBody {
+	g.sealedMu.Lock()
+	defer g.sealedMu.Unlock()
+	b := g.sealed[protocol.EntryRef{Feed: env.Header.Feed, Seq: env.Header.Seq}]
+	if b == nil || b.hash != env.Hash {
+		return nil
+	}
+	return b
+}
+
+// openSealed is openFeed for entries that were sealed here.
+func (g *gate) openSealed(feed protocol.FeedID, seq uint64, sealed map[uint64]*openedBody) error {
+	g.sealedMu.Lock()
+	for at, b := range sealed {
+		g.sealed[protocol.EntryRef{Feed: feed, Seq: at}] = b
+	}
+	g.sealedMu.Unlock()
+	defer func() {
+		g.sealedMu.Lock()
+		defer g.sealedMu.Unlock()
+		for at := range sealed {
+			delete(g.sealed, protocol.EntryRef{Feed: feed, Seq: at})
+		}
+	}()
+	return g.openFeed(feed, seq)
 }
 
 // openFeed opens what was appended to a feed.

@@ -337,6 +337,7 @@ func (n *Node) resealForked(ctx context.Context) error {
 		return nil // what was erased since must not be sealed anew
 	}
 	s := n.snap.Load()
+	var list []leftPart
 	for _, fork := range n.evidence.allForks() {
 		if fork.Origin.Signing != n.keys.Signing.Public() {
 			continue
@@ -345,23 +346,21 @@ func (n *Node) resealForked(ctx context.Context) error {
 		if !ok || topic == protocol.ControlTopic {
 			continue // letters are sent again by who wrote them
 		}
-		var records, withdrawals []uint64
-		err := n.st.View(func(tx *store.Tx) error {
+		p := leftPart{feed: fork.Feed, topic: topic}
+		if err := n.st.View(func(tx *store.Tx) error {
 			f, err := tx.Feed(fork.Feed)
 			if err != nil || f == nil {
 				return err
 			}
-			records, withdrawals, err = leftOf(tx, fork.Feed, fork.Seq, f.Seq)
+			p.records, p.withdrawals, err = leftOf(tx, fork.Feed, fork.Seq, f.Seq)
 			return err
-		})
-		if err == nil {
-			_, err = n.sealAnew(ctx, fork.Feed, topic, records, withdrawals)
-		}
-		if err != nil {
+		}); err != nil {
 			return err
 		}
+		list = append(list, p)
 	}
-	return nil
+	_, err := n.sealAllAnew(ctx, list)
+	return err
 }
 
 // resealEntry seals anew what an entry of this organisation holds, but for what was erased
@@ -379,10 +378,14 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 		failed = errors.Join(failed, n.st.View(func(tx *store.Tx) (err error) { gone, err = corpus.Erased(tx, id, n.org); return err }))
 		return gone
 	})
-	if err = errors.Join(err, failed); err != nil || rest == nil {
+	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
 	place := entryKey(feed, seq)
+	n.due.Store(true) // what was erased of an entry that counts nowhere waits for this
+	if rest == nil {
+		return n.st.Update(func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), place...), nil) })
+	}
 	return n.append(topic, func(a *appender) error {
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), place...), nil) })
 		_, err := a.resealAll(rest, &doc, records)

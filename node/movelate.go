@@ -98,6 +98,32 @@ func leftOf(tx *store.Tx, feed protocol.FeedID, from, to uint64) (records, withd
 	return records, withdrawals, nil
 }
 
+// leftPart is what leftOf lists of one feed.
+type leftPart struct {
+	feed                 protocol.FeedID
+	topic                string
+	records, withdrawals []uint64
+}
+
+// sealAllAnew is sealAnew of several feeds: what one of them withdraws may stand in another, so
+// the withdrawals come after all records.
+func (n *Node) sealAllAnew(ctx context.Context, list []leftPart) (count int, err error) {
+	var did int
+	for _, p := range list {
+		if err == nil {
+			did, err = n.sealAnew(ctx, p.feed, p.topic, p.records, nil)
+			count += did
+		}
+	}
+	for _, p := range list {
+		if err == nil {
+			did, err = n.sealAnew(ctx, p.feed, p.topic, nil, p.withdrawals)
+			count += did
+		}
+	}
+	return count, err
+}
+
 // sealAnew repeats entries of a feed that is not appended to, or that ended before them, in the
 // feed in use: the records first. It returns how many it repeated.
 func (n *Node) sealAnew(ctx context.Context, feed protocol.FeedID, topic string, records, withdrawals []uint64) (count int, err error) {

@@ -175,6 +175,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
+		n.takeAnchoredCard,
 		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); return n.applyLater() },
 	} {
@@ -255,7 +256,31 @@ func (n *Node) putOwnCard(signed *protocol.SignedCard) error {
 	if card.Org != n.org {
 		return protocol.Errorf(protocol.ErrWrongContext, "card is of %s, not of this organisation", card.Org.Short())
 	}
+	if n.anchor != nil {
+		if err := n.anchor.SetCard(signed); err != nil {
+			return err
+		}
+	}
 	return n.change(func(tx *store.Tx) error { return putDoc(tx, kindCard, n.org[:], signed) })
+}
+
+// takeAnchoredCard takes the card that was signed here last, if the store went back to before it.
+// What cannot be used of it is as good as none.
+func (n *Node) takeAnchoredCard() error {
+	own := n.OwnCard()
+	if n.anchor == nil || own == nil {
+		return nil
+	}
+	signed, err := n.anchor.Card()
+	if err != nil || signed == nil {
+		return err
+	}
+	card, err := crypto.VerifyCard(signed)
+	if err != nil || card.Org != n.org || !own.Order.Less(card.Order) {
+		return nil
+	}
+	n.log.Warn("this data directory went back to before the last card that was signed in it; that is taken from beside it", "serial", card.Serial)
+	return n.change(func(tx *store.Tx) error { return n.keepCard(tx, card) })
 }
 
 // Card returns the newest card known of an organisation, or nil.

@@ -357,40 +357,65 @@ func (r *reader) sealed(at uint64) error {
 	return nil
 }
 
-func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
+// openedBody is what an entry of records holds, verified. Of an entry that was sealed here a moment
+// ago it is known, and neither decrypted nor parsed again.
+type openedBody struct {
+	hash          protocol.Hash // of the entry
+	sealedAt      uint64
+	retentionDays uint32
+	records       []crypto.VerifiedRecord
+	objects       []*stix.Object // of the records; nil: not parsed yet
+	sealed        *protocol.Body // nil if it was sealed here
+}
+
+func (r *reader) openBody(env *crypto.VerifiedEnvelope) (*openedBody, error) {
+	if b := r.n.gate.sealedHere(env); b != nil {
+		return b, nil
+	}
 	plain, err := r.plain(env)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var body protocol.Body
-	if err := protocol.Decode(plain, protocol.MaxPlainSize, &body); err != nil {
-		return err
+	body := new(protocol.Body)
+	if err := protocol.Decode(plain, protocol.MaxPlainSize, body); err != nil {
+		return nil, err
 	}
-	if err := r.sealed(body.SealedAt); err != nil {
-		return err
-	}
-	records, err := crypto.VerifyBody(r.s.network, &body, func(o protocol.OrgID) *crypto.Card { return r.s.cards[o] })
+	return &openedBody{sealedAt: body.SealedAt, retentionDays: body.RetentionDays, sealed: body}, nil
+}
+
+func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
+	b, err := r.openBody(env)
 	if err != nil {
 		return err
+	}
+	if err := r.sealed(b.sealedAt); err != nil {
+		return err
+	}
+	if b.records == nil {
+		if b.records, err = crypto.VerifyBody(r.s.network, b.sealed, func(o protocol.OrgID) *crypto.Card { return r.s.cards[o] }); err != nil {
+			return err
+		}
 	}
 	topic := r.s.topics[r.feed.Origin.Topic]
 	o.state = store.Applied
 	block := corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis())}
-	for i := range records {
-		rec := &records[i]
-		obj, err := stix.Parse(rec.Object)
-		if err != nil {
+	for i := range b.records {
+		rec := &b.records[i]
+		var obj *stix.Object
+		if b.objects != nil {
+			obj = b.objects[i]
+		} else if obj, err = stix.Parse(rec.Object); err != nil {
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, nil, protocol.Class(protocol.ErrMalformed), err.Error()))
 			continue
 		}
-		d := r.ingress(topic, obj.Type, rec, body.SealedAt, env.Header.Seq)
+		d := r.ingress(topic, obj.Type, rec, b.sealedAt, env.Header.Seq)
 		if !d.Allow {
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, obj, string(d.Reason), d.Text))
 			continue
 		}
 		block.Records = append(block.Records, corpus.NewRecord{Record: rec.ID, Originator: rec.Originator, Handling: rec.Handling,
 			Object: obj, Agreement: d.Agreement, Term: d.Term, Text: d.Text,
-			Expires: expiresAt(body.SealedAt, body.RetentionDays, rec.Handling.RetentionDays, d.Retention)})
+			Expires: expiresAt(b.sealedAt, b.retentionDays, rec.Handling.RetentionDays, d.Retention)})
 	}
 	if o.block, err = r.n.index.Prepare(block); err != nil {
 		return err
@@ -398,7 +423,7 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 	o.records = len(block.Records)
 	r.records += o.records
 	if r.publisher == r.n.org && !r.own && r.n.answersFor(r.s, &r.feed.Origin) {
-		o.published = r.adopt(env, topic, &body)
+		o.published = r.adopt(env, topic, b.sealed)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // PublishRequest asks to publish objects in one topic.
@@ -272,7 +273,7 @@ func (a *appender) sealSome(p *Plan, rec *Receipt, orgs []protocol.OrgID, days u
 		return 0, err
 	}
 	for {
-		sealed, ids, err := a.sealBody(p, days, items[:count], keys)
+		sealed, opened, err := a.sealBody(p, days, items[:count], keys)
 		if errors.Is(err, protocol.ErrOversize) && count > 1 {
 			count /= 2
 			continue
@@ -288,8 +289,10 @@ func (a *appender) sealSome(p *Plan, rec *Receipt, orgs []protocol.OrgID, days u
 			return 0, err
 		}
 		for j, i := range items[:count] {
-			rec.Records[i] = ids[j]
+			rec.Records[i] = opened.records[j].ID
 		}
+		opened.hash = a.envs[len(a.envs)-1].Hash
+		a.sealed[a.nextSeq()-1] = opened
 		return count, nil
 	}
 }
@@ -316,7 +319,7 @@ func (a *appender) keysFor(orgs []protocol.OrgID) ([]crypto.EpochKey, error) {
 	return keys, nil
 }
 
-func (a *appender) sealBody(p *Plan, days uint32, items []int, keys []crypto.EpochKey) ([]byte, []protocol.RecordID, error) {
+func (a *appender) sealBody(p *Plan, days uint32, items []int, keys []crypto.EpochKey) ([]byte, *openedBody, error) {
 	body := &protocol.Body{Version: 1, SealedAt: a.sealedAt, RetentionDays: days}
 	at := map[string]uint16{}
 	batch := make([]protocol.Item, len(items))
@@ -341,7 +344,22 @@ func (a *appender) sealBody(p *Plan, days uint32, items []int, keys []crypto.Epo
 	}
 	h := a.header(protocol.EntryRecords)
 	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
-	return sealed, ids, err
+	if err != nil {
+		return nil, nil, err
+	}
+	opened := &openedBody{sealedAt: body.SealedAt, retentionDays: days, records: make([]crypto.VerifiedRecord, len(items)), objects: make([]*stix.Object, len(items))}
+	handlings := make([]protocol.Handling, len(body.Handlings))
+	for k, b := range body.Handlings { // as a reader reads them
+		if err := protocol.Decode(b, protocol.MaxPlainSize, &handlings[k]); err != nil {
+			return nil, nil, err
+		}
+	}
+	for j, i := range items {
+		k := batch[j].Handling
+		opened.objects[j] = p.items[i].item.Object
+		opened.records[j] = crypto.VerifiedRecord{ID: ids[j], Originator: a.n.org, Handling: handlings[k], HandlingBytes: body.Handlings[k], Object: batch[j].Object, Signed: a.sealedAt}
+	}
+	return sealed, opened, nil
 }
 
 // entryKey names an entry in the node's documents.

@@ -122,15 +122,16 @@ func (w *scheduled) restore(m *member) {
 		return
 	}
 	b := m.backups[w.rng.IntN(len(m.backups))]
-	if m.opener && b.at < w.cardAt[m.org] {
-		return // a card is signed anew then that people have to mend
+	anchored := w.rng.IntN(5) > 0 && w.defect != noAnchor
+	if m.opener && !anchored && b.at < w.cardAt[m.org] {
+		return // nothing knows of the last card: one is signed anew then that people have to mend
 	}
 	w.down(m)
 	m.disk.Restore(b.data, simData)
 	m.behind = true
 	w.goBack(m, b.at)
 	clear(m.seen)
-	if w.rng.IntN(5) == 0 || w.defect == noAnchor {
+	if !anchored {
 		m.disk.Restore(b.anchor, simAnchor)
 		if w.defect != noAnchor {
 			m.rolled = true

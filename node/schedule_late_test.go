@@ -37,6 +37,9 @@ func (w *scheduled) renew(m *member) {
 	before := m.n.OwnCard().Hash
 	if w.do(m.name+" renews its card", func() error { return m.n.renewCard(func(*protocol.Card) bool { return false }) }) && m.n.OwnCard().Hash != before {
 		w.did["cards renewed"]++
+		if w.siblings {
+			w.cardAt[m.org] = w.step
+		}
 	}
 }
 

@@ -406,6 +406,9 @@ func (w *scheduled) eraseOfSibling(m *member) {
 	for _, o := range w.facts { // its publisher seals them anew, or who answers for it, at some time
 		if o.by == f.by && o.feed == f.feed && o.seq == f.seq {
 			o.touched, o.resealed = true, true
+			for i := range w.orgs { // when, and whose cards are fresh then, is not known here
+				o.late[i] = true
+			}
 		}
 	}
 	if w.do(m.name+" erases of a sibling "+f.value, func() error {

@@ -180,6 +180,11 @@ func (w *scheduled) moveSurvivors(m *member, gone *fact, done bool) {
 		}
 		f.at = w.step
 		f.resealed = true
+		for i := range w.orgs {
+			if f.to[i] && (m.n == nil || stale(m, w.members[i])) {
+				f.late[i] = true // the key under which it stands now waits
+			}
+		}
 		if done {
 			for _, h := range m.ownHeads() {
 				if h.Origin.Topic == protocol.NewTopicID(m.network(), "c2") && h.Seq > 0 && m.appendsTo(h) {
@@ -256,6 +261,9 @@ func (w *scheduled) endAgreement(m *member) {
 }
 
 func (w *scheduled) newCard(m *member) {
+	if w.siblings {
+		w.cardAt[m.org] = w.step
+	}
 	w.do(m.name+" signs a new card", func() error { return m.n.renewCard(func(*protocol.Card) bool { return true }) })
 }
 

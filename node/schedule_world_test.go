@@ -404,6 +404,9 @@ func (w *scheduled) oneStep() {
 	if w.defect == noAnchor { // what brings it to light comes more often
 		moves = append(moves, move{15, w.backUp}, move{15, w.restore})
 	}
+	if w.defect == keepsEpochs {
+		moves = append(moves, move{10, w.removeNode}, move{30, w.publish}, move{80, w.deliver})
+	}
 	sum := 0
 	for _, mv := range moves {
 		sum += mv.weight

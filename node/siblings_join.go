@@ -307,8 +307,10 @@ func (n *Node) joinPublication(tx *store.Tx, p *protocol.SiblingPublication) err
 			cmp.Compare(p.Topic, d.Topic), cmp.Compare(p.RetentionDays, d.RetentionDays)); order <= 0 {
 			return nil
 		}
-		if mine := f != nil && f.Origin.Signing == n.keys.Signing.Public(); mine && endsEarlier(p, &d) {
-			return nil // no other node has an own entry expire before its time
+		mine := f != nil && f.Origin.Signing == n.keys.Signing.Public()
+		fewer := slices.ContainsFunc(d.Orgs, func(o protocol.OrgID) bool { return !slices.Contains(p.Orgs, o) })
+		if mine && (fewer || endsEarlier(p, &d)) {
+			return nil // no other node takes readers from an own entry, nor has it expire before its time
 		}
 	}
 	d.Orgs, d.Topic, d.At, d.RetentionDays = p.Orgs, p.Topic, p.At, p.RetentionDays

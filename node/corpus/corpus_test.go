@@ -133,7 +133,7 @@ func erase(kv KV, ids []protocol.RecordID, by protocol.OrgID, reason protocol.Er
 	return reopened(kv).Erase(kv, ids, by, reason, at)
 }
 
-func takeOut(kv KV, feed protocol.FeedID, seq uint64) (int, []Copy, error) {
+func takeOut(kv KV, feed protocol.FeedID, seq uint64) (int, []protocol.EntryRef, error) {
 	return reopened(kv).TakeOut(kv, feed, seq)
 }
 

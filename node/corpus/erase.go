@@ -108,6 +108,36 @@ func copiesOf(kv KV, record protocol.RecordID, e *Entry) (out []Copy, err error)
 	return out, err
 }
 
+// CountCopies counts the envelopes that are noted to hold a record beside the one that it is kept
+// from. It is cheaper than Others.
+func CountCopies(kv KV, record protocol.RecordID) (count int, err error) {
+	err = kv.Scan(append([]byte(kCopy), record[:]...), nil, false, func(_, _ []byte) (bool, error) { count++; return true, nil })
+	return count, err
+}
+
+// Others lists the copies of a record that Erase would return on the word of an organisation, but
+// for the one that it is kept from.
+func (x *Index) Others(kv KV, record protocol.RecordID, by protocol.OrgID) ([]Copy, error) {
+	e, list, err := x.reader(kv).copiesFor(record, by)
+	if err == nil && e != nil {
+		list = list[1:]
+	}
+	return list, err
+}
+
+// copiesFor returns a record, nil if it is not here, and its copies, on the word of an organisation.
+func (r *reader) copiesFor(record protocol.RecordID, by protocol.OrgID) (*Entry, []Copy, error) {
+	e, err := r.get(record)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := copiesOf(r.kv, record, e)
+	for i := range list {
+		list[i].Meant = by == Locally || e != nil && by == e.Originator
+	}
+	return e, list, err
+}
+
 // ForgetCopy forgets that an envelope holds a record: its body was destroyed.
 func ForgetCopy(kv KV, c Copy) error { return kv.Delete(copyKey(c.Record, c.Feed, c.Seq)) }
 
@@ -119,21 +149,14 @@ func (x *Index) Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, rea
 	places := map[uint64]map[protocol.RecordID]bool{}
 	r := x.reader(kv)
 	for _, id := range records {
-		e, err := r.get(id)
-		if err != nil {
-			return nil, err
-		}
-		list, err := copiesOf(kv, id, e)
+		e, list, err := r.copiesFor(id, by)
 		if err != nil {
 			return nil, err
 		}
 		if err := kv.Set(erasedKey(id, by), protocol.Encode(&erasedDoc{Reason: reason, At: at})); err != nil {
 			return nil, err
 		}
-		for _, c := range list {
-			c.Meant = by == Locally || e != nil && by == e.Originator
-			copies = append(copies, c)
-		}
+		copies = append(copies, list...)
 		if e == nil || by != Locally && by != e.Originator && by != e.Publisher {
 			continue
 		}
@@ -204,20 +227,22 @@ func InEnvelope(kv KV, feed protocol.FeedID, seq uint64) (out []Entry, err error
 
 // TakeOut takes out the records of an envelope and destroys what is stored of them here.
 // They are not erased: they may be added again, from elsewhere. Others lists the envelopes that
-// hold some of them too. That this one does stays noted.
-func (x *Index) TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []Copy, err error) {
+// hold some of them too, each once. That this one does stays noted.
+func (x *Index) TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []protocol.EntryRef, err error) {
 	in, err := InEnvelope(kv, feed, seq)
 	if err != nil {
 		return 0, nil, err
 	}
+	listed := map[protocol.EntryRef]bool{{Feed: feed, Seq: seq}: true}
 	for i := range in {
 		list, err := copiesOf(kv, in[i].Record, &in[i])
 		if err != nil {
 			return 0, nil, err
 		}
 		for _, c := range list {
-			if c.Feed != feed || c.Seq != seq {
-				others = append(others, c)
+			if at := (protocol.EntryRef{Feed: c.Feed, Seq: c.Seq}); !listed[at] {
+				listed[at] = true
+				others = append(others, at)
 			}
 		}
 	}
@@ -329,25 +354,49 @@ func readExpiry(k, v []byte) (at, cursor uint64, list []byte, err error) {
 
 // Expired takes at most limit records whose time has come off the list of those to be erased
 // and returns them; the caller erases them in the same transaction. What is gone already is not
-// among them. done says that nothing that has come is left on the list.
-func Expired(kv KV, now uint64, limit int) (records []protocol.RecordID, done bool, err error) {
-	type line struct {
-		at, cursor uint64
-		list, rest []byte
+// among them, but counts for the limit.
+func Expired(kv KV, now uint64, limit int) ([]protocol.RecordID, error) {
+	records, lines, err := expired(kv, now, limit)
+	for _, l := range lines {
+		if err := kv.Delete(expiryKey(l.at, l.cursor)); err != nil {
+			return nil, err
+		}
+		if len(l.rest) > 0 {
+			if err := kv.Set(expiryKey(l.at, l.cursor), l.rest); err != nil {
+				return nil, err
+			}
+		}
 	}
-	var lines []line
-	done = true
+	return records, err
+}
+
+// NextExpired returns what Expired would, and how many places of the list that takes: none at its
+// end.
+func NextExpired(kv KV, now uint64, limit int) (records []protocol.RecordID, places int, err error) {
+	records, lines, err := expired(kv, now, limit)
+	for _, l := range lines {
+		places += len(l.list)
+	}
+	return records, places, err
+}
+
+// expiryLine is a key of the list of what is to be erased: which records of a block are taken of
+// it, and which are left.
+type expiryLine struct {
+	at, cursor uint64
+	list, rest []byte
+}
+
+func expired(kv KV, now uint64, limit int) (records []protocol.RecordID, lines []expiryLine, err error) {
 	err = kv.Scan([]byte(kExpiry), nil, false, func(k, v []byte) (bool, error) {
 		at, cursor, list, err := readExpiry(k, v)
-		if err != nil || at > now {
+		if err != nil || at > now || limit == 0 {
 			return false, err
 		}
 		n := min(len(list), limit)
 		limit -= n
-		if done = n == len(list); n > 0 {
-			lines = append(lines, line{at, cursor, list[:n], list[n:]})
-		}
-		return done, nil
+		lines = append(lines, expiryLine{at, cursor, list[:n], list[n:]})
+		return true, nil
 	})
 	r := newReader(kv)
 	for _, l := range lines {
@@ -363,9 +412,6 @@ func Expired(kv KV, now uint64, limit int) (records []protocol.RecordID, done bo
 				records = append(records, b.Records[i].Record)
 			}
 		}
-		if err = kv.Delete(expiryKey(l.at, l.cursor)); err == nil && len(l.rest) > 0 {
-			err = kv.Set(expiryKey(l.at, l.cursor), l.rest)
-		}
 	}
-	return records, done, err
+	return records, lines, err
 }

@@ -1,0 +1,54 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/entente-mesh/entente/node/intake"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// address is the value of the i-th indicator: one of 2^24, and a port where those do not suffice.
+func address(i int) string {
+	return fmt.Sprintf("10.%d.%d.%d", byte(i>>16), byte(i>>8), byte(i))
+}
+
+// bundle is a STIX bundle of the indicators from one number to another, as a vendor's feed has
+// them: some 480 bytes each.
+func bundle(from, to int) []byte {
+	var b bytes.Buffer
+	b.Grow((to - from) * 500)
+	b.WriteString(`{"type":"bundle","id":"bundle--00000000-0000-4000-8000-000000000000","objects":[`)
+	for i := from; i < to; i++ {
+		if i > from {
+			b.WriteByte(',')
+		}
+		writeIndicator(&b, i)
+	}
+	b.WriteString("]}")
+	return b.Bytes()
+}
+
+func writeIndicator(b *bytes.Buffer, i int) {
+	fmt.Fprintf(b, `{"type":"indicator","spec_version":"2.1","id":"indicator--%08x-0000-4000-8000-%012x",`+
+		`"created":"2026-01-31T12:00:00.000Z","modified":"2026-01-31T12:00:00.000Z","name":"C2 server %d",`+
+		`"description":"Command and control server of a botnet, seen by sinkhole and by sandbox.","indicator_types":["malicious-activity"],`+
+		`"pattern":"[ipv4-addr:value = '%s']","pattern_type":"stix","valid_from":"2026-01-31T12:00:00Z","confidence":85,"labels":["botnet","c2"]}`,
+		uint32(i*2654435761), i, i, address(i))
+}
+
+// green is how everything is published.
+var green = policy.Flags{TLP: protocol.TLPGreen}
+
+// read reads a bundle as 'entente publish' reads a file.
+func read(data []byte) ([]intake.Item, error) {
+	in, err := intake.Read("bench.json", bytes.NewReader(data), intake.Options{Format: intake.STIX})
+	if err != nil {
+		return nil, err
+	}
+	if len(in.Problems) > 0 {
+		return nil, fmt.Errorf("a made object cannot be read: %s", in.Problems[0])
+	}
+	return in.Items, nil
+}

@@ -1,0 +1,163 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/intake"
+	"github.com/entente-mesh/entente/node/store"
+)
+
+// batch is how many indicators are published at a time, as of one file.
+const batch = 20_000
+
+var floodScenario = Scenario{
+	Name: "flood", Unit: "indicators", Size: 400_000,
+	About: "as many indicators a second as two nodes on this machine can move: from the STIX file to durable and searchable at the partner",
+	run:   flood,
+}
+
+func flood(ctx context.Context, o *Options, r *Result) (err error) {
+	size := o.Size
+	r.Measured, r.Baseline = "indicators", "the same objects in a bare Badger"
+	r.Reach = "100,000 a second, and half of the baseline"
+	m, err := found(ctx, o, "Vendor", "Partner")
+	defer func() { err = errors.Join(err, m.close()) }()
+	if err != nil {
+		return err
+	}
+	vendor, partner := m.orgs[0], m.orgs[1]
+	if err := m.agree(ctx, vendor, partner); err != nil {
+		return err
+	}
+	if err := warmUp(ctx, vendor, partner); err != nil {
+		return err
+	}
+	files := filesOf(size)
+	o.say("publishing %d indicators, in files of %d", size, batch)
+	runtime.GC()
+	begun := time.Now()
+	published, err := publishAll(ctx, vendor, files)
+	if err != nil {
+		return err
+	}
+	if err := partner.hasRecords(ctx, size+warm); err != nil {
+		return err
+	}
+	took := time.Since(begun)
+	if err := spotCheck(partner, size); err != nil {
+		return err
+	}
+	r.Rate = perSecond(size, took)
+	r.add("publisher alone", perSecond(size, published), "1/s", "until its own records are durable and acknowledged")
+	met, err := partner.node.Metrics()
+	if err != nil {
+		return err
+	}
+	r.add("gossip dropped", float64(met.Dropped), "", "and fetched by comparison")
+	if r.Base, err = rawBadger(o, files, r); err != nil {
+		return err
+	}
+	r.Reached = r.Rate >= 100_000 && r.Rate >= r.Base/2
+	return nil
+}
+
+// warm is how many indicators are published before the clock runs: epochs are made, and keys
+// granted, with the first.
+const warm = 1000
+
+func warmUp(ctx context.Context, from, to *org) error {
+	if _, err := publishAll(ctx, from, [][]byte{bundle(1<<24-warm, 1<<24)}); err != nil {
+		return err
+	}
+	return to.hasRecords(ctx, warm)
+}
+
+// filesOf makes so many indicators, in files.
+func filesOf(size int) (files [][]byte) {
+	for at := 0; at < size; at += batch {
+		files = append(files, bundle(at, min(at+batch, size)))
+	}
+	return files
+}
+
+// publishAll publishes files; while one is being published the next is being read. It returns how
+// long that took.
+func publishAll(ctx context.Context, x *org, files [][]byte) (time.Duration, error) {
+	begun := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	items := make(chan []intake.Item, 1)
+	failed := make(chan error, 1)
+	go func() {
+		defer close(items)
+		for _, f := range files {
+			list, err := read(f)
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case items <- list:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for list := range items {
+		if _, err := x.node.Publish(ctx, node.PublishRequest{Topic: topic, Items: list, Flags: green}); err != nil {
+			return 0, err
+		}
+	}
+	select {
+	case err := <-failed:
+		return 0, err
+	default:
+		return time.Since(begun), ctx.Err()
+	}
+}
+
+// spotCheck searches for some of what was published.
+func spotCheck(x *org, size int) error {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		v := address(rng.IntN(size))
+		if recs, _, err := x.node.Search(node.Query{Value: v}); err != nil || len(recs) != 1 {
+			return fmt.Errorf("%s finds %d records of %s: %w", x.name, len(recs), v, err)
+		}
+	}
+	return nil
+}
+
+// rawBadger writes the objects of files to a bare Badger, one key each, 1,000 in a commit, as the
+// nodes' own stores are tuned: with one writer, and with two. It returns the higher rate.
+func rawBadger(o *Options, files [][]byte, r *Result) (best float64, err error) {
+	var objects []store.RawObject
+	for _, f := range files {
+		list, err := read(f)
+		if err != nil {
+			return 0, err
+		}
+		for i := range list {
+			objects = append(objects, store.RawObject{Key: []byte(list[i].Object.ID), Value: list[i].Object.Raw})
+		}
+	}
+	for _, writers := range []int{1, 2} {
+		o.say("the same objects in a bare Badger, %d writing", writers)
+		runtime.GC()
+		took, tuning, err := store.WriteRaw(filepath.Join(o.Dir, fmt.Sprint("badger-", writers)), objects, 1000, writers)
+		if err != nil {
+			return 0, err
+		}
+		rate := perSecond(len(objects), took)
+		r.add(fmt.Sprintf("bare Badger, %d writing", writers), rate, "1/s", tuning)
+		best = max(best, rate)
+	}
+	return best, nil
+}

@@ -1,0 +1,150 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/store"
+)
+
+var lookupScenario = Scenario{
+	Name: "lookup", Unit: "indicators", Size: 1_000_000,
+	About: "searching an address in a corpus, its memory at rest, and how long it takes to open",
+	run:   lookup,
+}
+
+// lookups is how many are timed.
+const lookups = 20_000
+
+func lookup(ctx context.Context, o *Options, r *Result) (err error) {
+	size := o.Size
+	r.Measured, r.Baseline, r.Reach = "lookups", "a Badger get of the same objects", "p99 below 1 ms, resident below 300 MB, open within 1 s"
+	m, err := found(ctx, o, "Vendor")
+	defer func() { err = errors.Join(err, m.close()) }()
+	if err != nil {
+		return err
+	}
+	x := m.orgs[0]
+	o.say("publishing %d indicators, to be searched", size)
+	for at := 0; at < size; at += 10 * batch {
+		var files [][]byte
+		for from := at; from < min(size, at+10*batch); from += batch {
+			files = append(files, bundle(from, min(from+batch, size)))
+		}
+		if _, err := publishAll(ctx, x, files); err != nil {
+			return err
+		}
+		o.say("%d", min(size, at+10*batch))
+	}
+	opened, err := x.again()
+	if err != nil {
+		return err
+	}
+	r.add("open", opened.Seconds(), "s", "")
+	debug.FreeOSMemory()
+	rss, err := resident()
+	if err != nil {
+		return err
+	}
+	r.add("resident", float64(rss)/1e6, "MB", "this process, the node idle")
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, kind := range []struct {
+		name  string
+		value func() string
+		want  int
+	}{
+		{"found", func() string { return address(rng.IntN(size)) }, 1},
+		{"not there", func() string {
+			return fmt.Sprintf("192.%d.%d.%d", byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32()))
+		}, 0},
+	} {
+		times := make([]time.Duration, lookups)
+		begun := time.Now()
+		for i := range times {
+			v := kind.value()
+			at := time.Now()
+			recs, _, err := x.node.Search(node.Query{Value: v})
+			if err != nil || len(recs) != kind.want {
+				return fmt.Errorf("%d records of %s: %w", len(recs), v, err)
+			}
+			times[i] = time.Since(at)
+		}
+		took := time.Since(begun)
+		p99 := quantile(times, 0.99)
+		r.add(kind.name+", p50", float64(quantile(times, 0.5).Microseconds()), "µs", "")
+		r.add(kind.name+", p99", float64(p99.Microseconds()), "µs", "")
+		if kind.want == 1 {
+			r.Rate = perSecond(lookups, took)
+			r.Reached = p99 < time.Millisecond && rss < 300e6 && opened < time.Second
+		}
+	}
+	if err := x.down(); err != nil {
+		return err
+	}
+	return rawGet(o, size, r)
+}
+
+// rawGet writes the same objects to a bare Badger and gets some by key.
+func rawGet(o *Options, size int, r *Result) error {
+	o.say("the same objects in a bare Badger")
+	dir := filepath.Join(o.Dir, "badger")
+	const part = 100_000
+	for at := 0; at < size; at += part {
+		list, err := read(bundle(at, min(at+part, size)))
+		if err != nil {
+			return err
+		}
+		objects := make([]store.RawObject, len(list))
+		for i := range list {
+			objects[i] = store.RawObject{Key: []byte(address(at + i)), Value: list[i].Object.Raw}
+		}
+		if _, _, err := store.WriteRaw(dir, objects, 1000, 1); err != nil {
+			return err
+		}
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	keys := make([][]byte, lookups)
+	for i := range keys {
+		keys[i] = []byte(address(rng.IntN(size)))
+	}
+	times, err := store.GetRaw(dir, keys)
+	if err != nil {
+		return err
+	}
+	sum := time.Duration(0)
+	for _, t := range times {
+		sum += t
+	}
+	r.Base = perSecond(len(times), sum)
+	r.add("bare Badger, p50", float64(quantile(times, 0.5).Microseconds()), "µs", "one key")
+	r.add("bare Badger, p99", float64(quantile(times, 0.99).Microseconds()), "µs", "one key")
+	return nil
+}
+
+// resident returns the resident memory of this process in bytes, that of mapped files left out:
+// the system takes that back as it pleases.
+func resident() (int64, error) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		var ms runtime.MemStats // not Linux
+		runtime.ReadMemStats(&ms)
+		return int64(ms.Sys - ms.HeapReleased), nil
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")), 10, 64)
+			return kb << 10, err
+		}
+	}
+	return 0, errors.New("/proc/self/status names no RssAnon")
+}
