@@ -129,6 +129,9 @@ type reader struct {
 	x      *Index            // nil: nothing is looked up
 	found  *finder           // nil until something is
 	asked  []stix.Observable // what a search looked up
+
+	versionsOf   string // the object of which versions were looked up last
+	lastVersions []found
 }
 
 func newReader(kv KV) *reader { return &reader{kv: kv, blocks: map[uint64]*storedBlock{}} }

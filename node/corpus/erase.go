@@ -3,6 +3,7 @@ package corpus
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -170,7 +171,8 @@ func (x *Index) Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, rea
 		return nil, fmt.Errorf("erasing records: %w", err)
 	}
 	var found []entry
-	for cursor, ids := range places {
+	for _, cursor := range slices.Sorted(maps.Keys(places)) {
+		ids := places[cursor]
 		if _, found, err = x.takeOut(kv, cursor, found, func(r *storedRecord) bool { return ids[r.Record] }); err != nil {
 			return nil, fmt.Errorf("erasing records: %w", err)
 		}

@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -214,5 +215,88 @@ func TestEraseByStrangersDoesNotCount(t *testing.T) {
 	}
 	if gone, err := erase(kv, ids, alice, protocol.EraseRequest, 1); err != nil || len(gone) != 2 {
 		t.Errorf("alice erased %d: %v", len(gone), err)
+	}
+}
+
+// TestExpired: what is to be erased at a time is listed then, in parts, but for what is gone.
+func TestExpired(t *testing.T) {
+	kv := memory{}
+	b := blockOf(t, 1, 0, 12)
+	for i := range b.Records {
+		b.Records[i].Expires = uint64(100 * (i % 3)) // never, 100, 200
+	}
+	if _, err := addBlock(kv, b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := erase(kv, []protocol.RecordID{{4, 0, 7}}, alice, protocol.EraseLegal, 5); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		now          uint64
+		limit        int
+		want, places int
+	}{{99, 10, 0, 0}, {150, 2, 1, 2}, {150, 10, 2, 2}, {150, 10, 0, 0}, {200, 3, 3, 3}, {300, 3, 1, 1}, {300, 3, 0, 0}} {
+		next, places, err := NextExpired(kv, step.now, step.limit)
+		if err != nil || len(next) != step.want || places != step.places {
+			t.Errorf("%+v: next are %v, %d places, %v", step, next, places, err)
+		}
+		list, err := Expired(kv, step.now, places)
+		if err != nil || !slices.Equal(list, next) {
+			t.Errorf("%+v: got %v, %v; they were to be %v", step, list, err, next)
+		}
+		for _, id := range list {
+			if id[0]%3 == 0 || id[0] == 4 || step.now < uint64(100*(id[0]%3)) {
+				t.Errorf("%+v: %v is to be erased", step, id)
+			}
+		}
+	}
+	for k := range kv {
+		if strings.HasPrefix(k, kExpiry) {
+			t.Errorf("left: %x", k)
+		}
+	}
+}
+
+// TestSameClass: records of one block share what they have in common only if all of it is.
+func TestSameClass(t *testing.T) {
+	fields := 0
+	var walk func(v reflect.Value, change func())
+	base := NewRecord{Originator: alice, Handling: protocol.Handling{Version: 1, TLP: protocol.TLPGreen}}
+	other := base
+	walk = func(v reflect.Value, change func()) {
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if v.Type().Field(i).Name != "_" {
+					walk(v.Field(i), change)
+				}
+			}
+			return
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		case reflect.String:
+			v.SetString("x")
+		case reflect.Uint8, reflect.Uint32:
+			v.SetUint(v.Uint() + 1)
+		default:
+			t.Fatalf("a handling has a field of kind %s: sameHandling must look at it, and this test too", v.Kind())
+		}
+		change()
+	}
+	walk(reflect.ValueOf(&other.Handling).Elem(), func() {
+		fields++
+		if sameClass(&base, &other) {
+			t.Errorf("%+v is as %+v", other.Handling, base.Handling)
+		}
+		other = base
+	})
+	for _, c := range []NewRecord{{Originator: bob, Handling: base.Handling}, {Originator: alice, Handling: base.Handling, Text: "x"},
+		{Originator: alice, Handling: base.Handling, Term: 1}, {Originator: alice, Handling: base.Handling, Agreement: protocol.AgreementID{1}}} {
+		if sameClass(&base, &c) {
+			t.Errorf("%+v is as %+v", c, base)
+		}
+	}
+	if fields != 13 || !sameClass(&base, &other) {
+		t.Errorf("%d fields", fields)
 	}
 }

@@ -3,6 +3,7 @@ package corpus
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -117,7 +118,7 @@ func (x *Index) removeFromLog(kv KV, t *table, m *manifest, part []entry, hashes
 			items[e.item] = true
 		}
 	}
-	for number := range items {
+	for _, number := range slices.Sorted(maps.Keys(items)) {
 		wrapped, it, err := readItem(kv, number)
 		if err != nil {
 			return wrote, err

@@ -76,6 +76,9 @@ func (x *Index) ByStixID(kv KV, id string) ([]Entry, error) {
 // versions lists where versions of an object stand, in the order of arrival. Something else may
 // stand there too.
 func (r *reader) versions(id string) ([]found, error) {
+	if id == r.versionsOf {
+		return r.lastVersions, nil
+	}
 	f, err := r.finder()
 	if err != nil {
 		return nil, err
@@ -84,7 +87,8 @@ func (r *reader) versions(id string) ([]found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading versions of %q: %w", id, err)
 	}
-	return slices.DeleteFunc(list, func(e found) bool { return e.kind != isVersion }), nil
+	r.versionsOf, r.lastVersions = id, slices.DeleteFunc(list, func(e found) bool { return e.kind != isVersion })
+	return r.lastVersions, nil
 }
 
 // newest reports whether no later version of e by its originator counts. Nobody else can

@@ -259,6 +259,7 @@ func (x *Index) step(kv KV, m *manifest, budget int) error {
 func (x *Index) takePart(kv KV, p *merge, sources []segment) (list []entry, err error) {
 	for i := range sources {
 		s := &sources[i]
+		filters := x.filtersOf(s)
 		width := uint64(1) << (s.Bits - p.Bits)
 		for n := p.Done * width; n < (p.Done+1)*width; n++ {
 			var wrapped []byte
@@ -268,6 +269,7 @@ func (x *Index) takePart(kv KV, p *merge, sources []segment) (list []entry, err 
 			if err := drop(kv, pageKey(s.ID, n), wrapped); err != nil {
 				return nil, err
 			}
+			filters.of(n).Store(nil) // it is made again for who still needs it
 		}
 	}
 	return list, nil

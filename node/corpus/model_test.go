@@ -174,7 +174,8 @@ func crashed(d *disk.Disk, cut int, fn func()) (yes bool) {
 func (w *world) add(cut int, abort bool, seq uint64, records []int) {
 	b := corpus.Block{Feed: protocol.FeedID{worldFeed}, Seq: seq, Topic: "c2", Publisher: protocol.OrgID{1}, Received: 1}
 	for _, i := range records {
-		b.Records = append(b.Records, corpus.NewRecord{Record: idOf(i), Originator: protocol.OrgID{1}, Object: worldObjects[i]})
+		b.Records = append(b.Records, corpus.NewRecord{Record: idOf(i), Originator: protocol.OrgID{1}, Object: worldObjects[i],
+			Handling: protocol.Handling{Version: 1, TLP: protocol.TLPGreen}})
 	}
 	p, err := w.x.Prepare(b)
 	w.must(err)
@@ -229,6 +230,36 @@ func (w *world) takeOut(cut int, seq uint64) {
 
 func (w *world) merge(cut int, abort bool, budget int) {
 	w.do(cut, abort, func(tx *store.Tx) error { _, err := w.x.Merge(tx, budget); return err }, func(*model) {})
+}
+
+// carry makes the world go on in another store, to which its blocks and marks are carried, as by
+// a backup.
+func (w *world) carry() {
+	old := *w
+	w.disk = new(disk.Disk)
+	w.open()
+	w.must(old.st.View(func(from *store.Tx) error {
+		err := corpus.BlocksOf(from, protocol.FeedID{worldFeed}, 0, 1<<40, func(_, cursor uint64) error {
+			block, err := corpus.DumpBlock(from, cursor)
+			if err != nil {
+				return err
+			}
+			if _, err := corpus.ReadBlock(block); err != nil {
+				return err
+			}
+			w.merge(0, false, 10)
+			return w.st.Update(func(tx *store.Tx) error { return w.x.LoadBlock(tx, cursor, block) })
+		})
+		if err != nil {
+			return err
+		}
+		next, err := corpus.Next(from)
+		return errors.Join(err, w.st.Update(func(tx *store.Tx) error {
+			return errors.Join(corpus.SetNext(tx, next), tx.Set([]byte("steps"), fmt.Append(nil, w.steps)),
+				corpus.EachMark(from, func(k, v []byte) error { return w.x.LoadMark(tx, k, v) }))
+		}))
+	}))
+	w.must(old.st.Close())
 }
 
 // check compares what a state shows with what it should be.
@@ -342,7 +373,7 @@ func TestIndexAsAList(t *testing.T) {
 			}
 			abort := rapid.IntRange(0, 5).Draw(rt, "abort") == 0
 			some := rapid.SliceOfN(rapid.IntRange(0, worldRecords-1), 1, 12)
-			switch rapid.SampledFrom([]string{"add", "add", "add", "merge", "merge", "merge", "erase", "take out", "open"}).Draw(rt, "step") {
+			switch rapid.SampledFrom([]string{"add", "add", "add", "merge", "merge", "merge", "erase", "take out", "open", "carry"}).Draw(rt, "step") {
 			case "add":
 				seq++
 				w.add(cut, abort, seq, some.Draw(rt, "records"))
@@ -353,6 +384,9 @@ func TestIndexAsAList(t *testing.T) {
 				return true
 			case "take out":
 				w.takeOut(cut, rapid.Uint64Range(0, seq).Draw(rt, "seq"))
+				return true
+			case "carry":
+				w.carry()
 				return true
 			case "open":
 				w.must(w.st.Close())
