@@ -254,6 +254,8 @@ func seeds(t testing.TB) [][]byte {
 		[]byte(`{"type":"file","id":"file--` + uuidA + `","name":"a.exe","hashes":{"SHA-1":"` + strings.Repeat("a", 40) + `","MD5":"` + strings.Repeat("A", 32) + `","MD5":1}}`),
 		[]byte(`{"type":"observed-data",` + times + `,"id":"observed-data--` + uuidA + `","first_observed":"2026-01-02T03:04:05Z","last_observed":"2026-01-02T03:04:05Z","number_observed":1,` +
 			`"objects":{"1":{"type":"url","value":"http://bad.example/"},"0":{"type":"ipv4-addr","value":"192.0.2.1"},"2":null,"0":{"type":"domain-name","value":"bad.example"}}}`),
+		[]byte(`{"type":"observed-data",` + times + `,"id":"observed-data--` + uuidA + `","first_observed":"2026-01-02T03:04:05Z","last_observed":"2026-01-02T03:04:05Z","number_observed":1,` +
+			`"objects":{"0":1,"0":{"type":"ipv4-addr","value":"192.0.2.1","value":2},"1":{"type":"url","type":1,"value":"http://bad.example/","x":1e999}}}`),
 		[]byte(`{"type":"relationship",` + times + `,"id":"relationship--` + uuidA + `","relationship_type":"uses","source_ref":"malware--` + uuidA + `","target_ref":"tool--` + uuidB + `"}`),
 		[]byte(`{"type":"marking-definition",` + times + `,"id":"marking-definition--` + uuidA + `","name":"TLP:AMBER_STRICT"}`),
 		[]byte(`[` + strings.Repeat("[", 9999) + strings.Repeat("]", 9999) + `]`),
