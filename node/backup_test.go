@@ -546,7 +546,7 @@ func inMemory(t testing.TB, data []byte, key offline) *Node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { n.Close() })
-	r := &restorer{st: n.st}
+	r := &restorer{st: n.st, index: n.index}
 	if err := errors.Join(b.read(r), r.flush()); err != nil {
 		t.Fatal(err)
 	}

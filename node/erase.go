@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -51,9 +50,10 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 		return nil, err
 	}
 	var taken copies
-	if err := n.st.View(func(tx *store.Tx) error {
+	if err := n.viewIndex(func(tx *store.Tx) error {
+		taken = copies{}
 		for _, id := range r.Records {
-			e, err := getEntry(tx, id)
+			e, err := n.getEntry(tx, id)
 			if err != nil {
 				return err
 			}
@@ -153,15 +153,16 @@ type erasePlace struct {
 // erasePlaces finds the entries that hold records and that this node answers for. Records that
 // none of these holds are local.
 func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, local []protocol.RecordID, err error) {
-	at := map[string]*erasePlace{}
 	s := n.snap.Load()
-	err = n.st.View(func(tx *store.Tx) error {
+	err = n.viewIndex(func(tx *store.Tx) error {
+		at := map[string]*erasePlace{}
+		own, local = nil, nil
 		for _, id := range records {
-			e, err := getEntry(tx, id)
+			e, err := n.getEntry(tx, id)
 			if err != nil {
 				return err
 			}
-			copies, err := corpus.Copies(tx, id)
+			copies, err := n.index.Copies(tx, id)
 			if err != nil {
 				return err
 			}

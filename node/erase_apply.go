@@ -270,7 +270,7 @@ func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statemen
 // those in done are destroyed by the caller. The bodies of this organisation's own entries stay,
 // and are due: what shares them is sealed anew first.
 func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, done map[protocol.EntryRef]bool) error {
-	copies, err := corpus.Erase(tx, ids, by, reason, uint64(nowMillis()))
+	copies, err := n.index.Erase(tx, ids, by, reason, uint64(nowMillis()))
 	if err != nil {
 		return err
 	}
@@ -286,7 +286,7 @@ func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.O
 		if gone || c.Meant || seen[at] {
 			continue
 		}
-		if e, err := corpus.Get(tx, c.Record); err != nil {
+		if e, err := n.index.Get(tx, c.Record); err != nil {
 			return err
 		} else if e == nil {
 			seen[at] = true
@@ -352,7 +352,7 @@ func (n *Node) eraseMost(ids []protocol.RecordID, by protocol.OrgID, reason prot
 			if err := n.st.Update(func(tx *store.Tx) error {
 				more = false
 				var done map[protocol.EntryRef]bool
-				list, err := corpus.Others(tx, id, by)
+				list, err := n.index.Others(tx, id, by)
 				if err == nil && here != nil {
 					done, err = here(tx)
 				}

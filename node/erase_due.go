@@ -277,7 +277,7 @@ func (n *Node) eraseNamed(p *erasePlace) error {
 // one: for the same readers, as long, and in a feed of this node. For whom a node that was removed
 // sealed an entry it may have told wrong, and nobody is given a key of it any more.
 func (n *Node) standsElsewhere(tx *store.Tx, id protocol.RecordID, p *erasePlace, doc *publishedDoc) (at protocol.EntryRef, yes bool, err error) {
-	list, err := corpus.Copies(tx, id)
+	list, err := n.index.Copies(tx, id)
 	if err != nil {
 		return at, false, err
 	}

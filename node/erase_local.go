@@ -19,9 +19,10 @@ import (
 // publishedBySiblings counts the records that other nodes of this organisation published.
 func (n *Node) publishedBySiblings(ids []protocol.RecordID) (count int, err error) {
 	s := n.snap.Load()
-	err = n.st.View(func(tx *store.Tx) error {
+	err = n.viewIndex(func(tx *store.Tx) error {
+		count = 0
 		for _, id := range ids {
-			e, err := getEntry(tx, id)
+			e, err := n.getEntry(tx, id)
 			if err != nil {
 				return err
 			}
@@ -201,27 +202,26 @@ func (n *Node) expire() error {
 	now := uint64(nowMillis())
 	for {
 		var next []protocol.RecordID
-		err := n.st.View(func(tx *store.Tx) (err error) { next, err = corpus.NextExpired(tx, now, 64); return err })
+		places := 0
+		err := n.st.View(func(tx *store.Tx) (err error) { next, places, err = corpus.NextExpired(tx, now, 64); return err })
 		if err == nil {
 			err = n.eraseMost(next, corpus.Locally, protocol.EraseExpired, nil)
 		}
 		if err != nil {
 			return err
 		}
-		count := 0
+		if places == 0 {
+			break
+		}
 		err = n.st.Update(func(tx *store.Tx) error {
-			ids, err := corpus.Expired(tx, now, len(next))
-			count = len(ids)
-			if err != nil || count == 0 {
+			ids, err := corpus.Expired(tx, now, places)
+			if err != nil {
 				return err
 			}
 			return n.eraseRecords(tx, ids, corpus.Locally, protocol.EraseExpired, nil)
 		})
 		if err != nil {
 			return err
-		}
-		if count == 0 {
-			break
 		}
 	}
 	return n.expireOwn(now)

@@ -203,7 +203,7 @@ func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, 
 	if err != nil || f == nil {
 		return err
 	}
-	gone, others, err := corpus.TakeOut(tx, feed, seq)
+	gone, others, err := n.index.TakeOut(tx, feed, seq)
 	if err == nil {
 		err = errors.Join(corpus.TakeBack(tx, feed, seq), n.takeFrom(tx, others))
 	}

@@ -67,8 +67,9 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 	var e *corpus.Entry
 	var doc publishedDoc
 	var delivered []Delivery
-	err := n.st.View(func(tx *store.Tx) (err error) {
-		if e, err = getEntry(tx, id); err != nil {
+	err := n.viewIndex(func(tx *store.Tx) (err error) {
+		delivered = nil
+		if e, err = n.getEntry(tx, id); err != nil {
 			return err
 		}
 		if _, err = getDoc(tx, kindPublished, entryKey(e.Feed, e.Seq), &doc); err != nil {

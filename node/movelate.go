@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -193,7 +192,7 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 	var left []protocol.RecordID // others were erased since
 	err = n.st.View(func(tx *store.Tx) error {
 		for _, id := range body.Records {
-			e, err := corpus.Get(tx, id)
+			e, err := n.index.Get(tx, id)
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/node/mesh"
 	"github.com/entente-mesh/entente/node/store"
@@ -61,6 +62,8 @@ type Node struct {
 	org  protocol.OrgID
 	keys *Keys
 	st   *store.Store
+	// index finds the records of the corpus in st.
+	index *corpus.Index
 
 	// verified caches verified cards by hash; it only ever holds what verified.
 	verified sync.Map
@@ -148,6 +151,9 @@ func Open(cfg Config) (*Node, error) {
 	n.gate = newGate(n)
 	n.evidence, n.heads, n.room = newEvidence(), newHeadTable(), newRoom()
 	err = st.DropStaged()
+	if err == nil {
+		err = n.openIndex()
+	}
 	if err == nil {
 		err = st.View(func(tx *store.Tx) error {
 			// Generations do not repeat across restarts, so that no plan outlives its state.

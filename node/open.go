@@ -39,7 +39,8 @@ type outcome struct {
 	state       store.EntryState
 	reason      string
 	epoch       *store.Epoch
-	block       *corpus.Block
+	block       *corpus.Prepared
+	records     int // in block
 	quarantined []quarantineDoc
 	withdraw    *protocol.WithdrawBody
 	published   *publishedDoc // of an entry that another node of this organisation published
@@ -151,6 +152,9 @@ func (g *gate) openSome(feed protocol.FeedID, seqs []uint64, move bool) (took in
 	}
 	err = n.st.Update(func(tx *store.Tx) error { return r.commit(tx, move) })
 	n.stateMu.RUnlock()
+	if err == nil && r.records > 0 {
+		n.mergeIndex(mergeSteps)
+	}
 	if err == nil && r.late != 0 {
 		g.reopenFeed(feed) // a key came after what is sealed under it
 	}
@@ -394,7 +398,7 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 	}
 	topic := r.s.topics[r.feed.Origin.Topic]
 	o.state = store.Applied
-	o.block = &corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis())}
+	block := corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis())}
 	for i := range b.records {
 		rec := &b.records[i]
 		var obj *stix.Object
@@ -409,11 +413,15 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, obj, string(d.Reason), d.Text))
 			continue
 		}
-		o.block.Records = append(o.block.Records, corpus.NewRecord{Record: rec.ID, Originator: rec.Originator, Handling: rec.Handling,
+		block.Records = append(block.Records, corpus.NewRecord{Record: rec.ID, Originator: rec.Originator, Handling: rec.Handling,
 			Object: obj, Agreement: d.Agreement, Term: d.Term, Text: d.Text,
 			Expires: expiresAt(b.sealedAt, b.retentionDays, rec.Handling.RetentionDays, d.Retention)})
 	}
-	r.records += len(o.block.Records)
+	if o.block, err = r.n.index.Prepare(block); err != nil {
+		return err
+	}
+	o.records = len(block.Records)
+	r.records += o.records
 	if r.publisher == r.n.org && !r.own && r.n.answersFor(r.s, &r.feed.Origin) {
 		o.published = r.adopt(env, topic, b.sealed)
 	}
@@ -488,12 +496,12 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 				return err
 			}
 		}
-		if o.block != nil && len(o.block.Records) > 0 {
-			_, erased, err := corpus.AddKnowing(tx, *o.block)
+		if o.records > 0 {
+			added, err := r.n.index.Add(tx, o.block)
 			if err != nil {
 				return err
 			}
-			if err := r.erasedBefore(tx, o.seq, erased); err != nil {
+			if err := r.erasedBefore(tx, o.seq, added.Erased); err != nil {
 				return err
 			}
 		}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/entente-mesh/entente/crypto"
-	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
@@ -422,18 +421,19 @@ type ownPlace struct {
 
 // ownPlaces groups own records by topic and by the envelope that carries them.
 func (n *Node) ownPlaces(records []protocol.RecordID) (map[string][]*ownPlace, error) {
-	out := map[string][]*ownPlace{}
-	at := map[string]*ownPlace{}
-	err := n.st.View(func(tx *store.Tx) error {
+	var out map[string][]*ownPlace
+	err := n.viewIndex(func(tx *store.Tx) error {
+		out = map[string][]*ownPlace{}
+		at := map[string]*ownPlace{}
 		for _, id := range records {
-			e, err := getEntry(tx, id)
+			e, err := n.getEntry(tx, id)
 			if err != nil {
 				return err
 			}
 			if e.Originator != n.org || e.Publisher != n.org {
 				return fmt.Errorf("record %s was made by %s; only its originator can withdraw it", id.Short(), n.snap.Load().name(e.Originator))
 			}
-			orgs, err := readersOf(tx, id)
+			orgs, err := n.readersOf(tx, id)
 			if err != nil {
 				return err
 			}
@@ -452,8 +452,8 @@ func (n *Node) ownPlaces(records []protocol.RecordID) (map[string][]*ownPlace, e
 }
 
 // readersOf lists for whom a record was sealed, in all entries of this organisation that hold it.
-func readersOf(tx *store.Tx, id protocol.RecordID) (orgs []protocol.OrgID, err error) {
-	copies, err := corpus.Copies(tx, id)
+func (n *Node) readersOf(tx *store.Tx, id protocol.RecordID) (orgs []protocol.OrgID, err error) {
+	copies, err := n.index.Copies(tx, id)
 	if err != nil {
 		return nil, err
 	}

@@ -111,9 +111,9 @@ func (n *Node) Search(q Query) ([]Record, uint64, error) {
 	}
 	out := []Record{}
 	var next uint64
-	err := n.st.View(func(tx *store.Tx) error {
-		entries, at, err := corpus.Search(tx, cq)
-		next = at
+	err := n.viewIndex(func(tx *store.Tx) error {
+		entries, at, err := n.index.Search(tx, cq)
+		next, out = at, out[:0]
 		for i := range entries {
 			out = append(out, n.record(s, &entries[i]))
 		}
@@ -131,8 +131,9 @@ func (n *Node) Records(after uint64, limit int) ([]Record, error) {
 	}
 	s := n.snap.Load()
 	var out []Record
-	err := n.st.View(func(tx *store.Tx) error {
+	err := n.viewIndex(func(tx *store.Tx) error {
 		entries, _, err := corpus.Since(tx, after, limit)
+		out = nil
 		for i := range entries {
 			out = append(out, n.record(s, &entries[i]))
 		}
@@ -149,9 +150,10 @@ func (n *Node) Find(text string) ([]Record, error) {
 	}
 	s := n.snap.Load()
 	var out []Record
-	err := n.st.View(func(tx *store.Tx) error {
+	err := n.viewIndex(func(tx *store.Tx) error {
+		out = nil
 		if strings.Contains(text, "--") {
-			entries, err := corpus.ByStixID(tx, text)
+			entries, err := n.index.ByStixID(tx, text)
 			for i := range entries {
 				out = append(out, n.record(s, &entries[i]))
 			}
@@ -161,7 +163,7 @@ func (n *Node) Find(text string) ([]Record, error) {
 		if err != nil {
 			return fmt.Errorf("%q is neither a record id (rec:…) nor a STIX id (type--UUID)", text)
 		}
-		e, err := corpus.Get(tx, id)
+		e, err := n.index.Get(tx, id)
 		if err != nil || e == nil {
 			return err
 		}
@@ -175,8 +177,8 @@ func (n *Node) Find(text string) ([]Record, error) {
 }
 
 // getEntry returns a record's entry; it is an error if there is none.
-func getEntry(tx *store.Tx, id protocol.RecordID) (*corpus.Entry, error) {
-	e, err := corpus.Get(tx, id)
+func (n *Node) getEntry(tx *store.Tx, id protocol.RecordID) (*corpus.Entry, error) {
+	e, err := n.index.Get(tx, id)
 	if err == nil && e == nil {
 		err = fmt.Errorf("record %s: %w", id.Short(), ErrNotFound)
 	}

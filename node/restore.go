@@ -175,6 +175,9 @@ func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 	}
 	defer st.Close()
 	t := &restorer{st: st}
+	if err := st.Update(func(tx *store.Tx) (err error) { t.index, err = corpus.Open(tx, corpus.Limits{}); return err }); err != nil {
+		return fmt.Errorf("making the index: %w", err)
+	}
 	if err := b.read(t); err != nil {
 		return err
 	}
@@ -305,6 +308,7 @@ func enrol(base *crypto.Card, op crypto.OpSigner, entry protocol.NodeEntry) (pro
 // restorer writes what a backup holds into a store, many things in one transaction.
 type restorer struct {
 	st    *store.Store
+	index *corpus.Index
 	todo  []func(tx *store.Tx) error
 	bytes int
 	keys  int
@@ -332,7 +336,7 @@ func (t *restorer) flush() error {
 	if len(todo) == 0 {
 		return nil
 	}
-	return t.st.Update(func(tx *store.Tx) error {
+	err := t.st.Update(func(tx *store.Tx) error {
 		for _, fn := range todo {
 			if err := fn(tx); err != nil {
 				return err
@@ -340,6 +344,10 @@ func (t *restorer) flush() error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return mergeIndex(t.st, t.index, mergeSteps)
 }
 
 func (t *restorer) key(crypto.OpPrivate) error { return nil } // it goes into the key file
@@ -364,8 +372,8 @@ func (t *restorer) entry(env *crypto.VerifiedEnvelope, e *protocol.BackupEntry) 
 		return err
 	}
 	for _, b := range e.Blocks {
-		// A record takes about four keys; how many there are is known when it is unpacked.
-		if err := t.do(8*len(b.Block), 2048, func(tx *store.Tx) error { return corpus.LoadBlock(tx, b.Cursor, b.Block) }); err != nil {
+		// What its records are found by takes less than the block, mostly.
+		if err := t.do(2*len(b.Block)+4096, 16, func(tx *store.Tx) error { return t.index.LoadBlock(tx, b.Cursor, b.Block) }); err != nil {
 			return err
 		}
 	}
@@ -404,5 +412,5 @@ func (t *restorer) feedEnd() error {
 
 func (t *restorer) mark(k, v []byte) error {
 	k, v = slices.Clone(k), slices.Clone(v)
-	return t.do(len(k)+len(v), 1, func(tx *store.Tx) error { return corpus.LoadMark(tx, k, v) })
+	return t.do(len(k)+len(v), 1, func(tx *store.Tx) error { return t.index.LoadMark(tx, k, v) })
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/reconcile"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -428,7 +427,7 @@ func (w *scheduled) erasures(m *member, f *fact) string {
 		var doc publishedDoc
 		ok, err := getDoc(tx, kindPublished, entryKey(f.feed, f.seq), &doc)
 		fmt.Fprintf(&b, "\naccount of entry %d of %s: %v %+v", f.seq, f.feed.Short(), ok, doc)
-		copies, cerr := corpus.Copies(tx, f.id)
+		copies, cerr := m.n.index.Copies(tx, f.id)
 		for _, c := range copies {
 			has, _ := tx.Has(c.Feed, c.Seq)
 			state, reason, _ := tx.EntryState(c.Feed, c.Seq)

@@ -106,8 +106,6 @@ func hash16(s string) []byte {
 	return sum[:16]
 }
 
-func observableName(o stix.Observable) string { return string(o.Kind) + "\x00" + o.Value }
-
 func indexKey(prefix string, middle []byte, n uint64) []byte {
 	k := make([]byte, 0, len(prefix)+len(middle)+8)
 	k = append(append(k, prefix...), middle...)
@@ -128,9 +126,44 @@ func (p place) block() uint64 { return p.cursor - uint64(p.index) }
 type reader struct {
 	kv     KV
 	blocks map[uint64]*storedBlock
+	x      *Index            // nil: nothing is looked up
+	found  *finder           // nil until something is
+	asked  []stix.Observable // what a search looked up
+
+	versionsOf   string // the object of which versions were looked up last
+	lastVersions []found
 }
 
 func newReader(kv KV) *reader { return &reader{kv: kv, blocks: map[uint64]*storedBlock{}} }
+
+func (x *Index) reader(kv KV) *reader {
+	r := newReader(kv)
+	r.x = x
+	return r
+}
+
+// finder looks up in the index as it stood when that was first done.
+func (r *reader) finder() (f *finder, err error) {
+	if r.found == nil {
+		r.found, err = r.x.finder(r.kv)
+	}
+	return r.found, err
+}
+
+// record returns what stands in a place, nil if it is gone.
+func (r *reader) record(p place) (*storedBlock, *storedRecord, error) {
+	b, err := r.block(p.block())
+	if err != nil {
+		return nil, nil, err
+	}
+	if int(p.index) >= len(b.Records) {
+		return nil, nil, damaged("record %d is missing from its block", p.cursor)
+	}
+	if b.Records[p.index].Gone {
+		return nil, nil, nil
+	}
+	return b, &b.Records[p.index], nil
+}
 
 func (r *reader) block(cursor uint64) (*storedBlock, error) {
 	if b := r.blocks[cursor]; b != nil {
@@ -161,16 +194,9 @@ func (r *reader) block(cursor uint64) (*storedBlock, error) {
 
 // entry reads the record at a place, with its withdrawal; nil if it was erased.
 func (r *reader) entry(p place) (*Entry, error) {
-	b, err := r.block(p.block())
-	if err != nil {
+	b, rec, err := r.record(p)
+	if err != nil || rec == nil {
 		return nil, err
-	}
-	if int(p.index) >= len(b.Records) {
-		return nil, damaged("record %d is missing from its block", p.cursor)
-	}
-	rec := &b.Records[p.index]
-	if rec.Gone {
-		return nil, nil
 	}
 	c := &b.Classes[rec.Class]
 	if gone, err := Erased(r.kv, rec.Record, c.Originator, b.Publisher); err != nil || gone {
@@ -179,6 +205,6 @@ func (r *reader) entry(p place) (*Entry, error) {
 	e := &Entry{Record: rec.Record, Feed: b.Feed, Seq: b.Seq, Index: int(rec.Index), Topic: b.Topic,
 		Originator: c.Originator, Publisher: b.Publisher, Handling: cloneHandling(&c.Handling), Object: append([]byte(nil), rec.Object...),
 		StixID: rec.StixID, Type: rec.Type, Modified: rec.Modified / 1e6, Received: b.Received,
-		Cursor: p.cursor, Revoked: rec.Revoked, Agreement: c.Agreement, Term: int(c.Term), Text: c.Text, modified: rec.Modified}
+		Cursor: p.cursor, Revoked: rec.Revoked, Agreement: c.Agreement, Term: int(c.Term), Text: c.Text, modified: rec.Modified, inBlock: p.index}
 	return e, r.withdrawal(e)
 }

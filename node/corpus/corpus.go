@@ -24,6 +24,9 @@ type KV interface {
 	Wrap(what, value []byte) ([]byte, error)
 	Unwrap(what, wrapped []byte) ([]byte, error)
 	Destroy(wrapped []byte) error
+	// Retire is Destroy, but may be done later: not before those who read an older state are
+	// done, and at the latest when something is destroyed.
+	Retire(wrapped []byte) error
 }
 
 // Block is the accepted records of one opened envelope.
@@ -46,6 +49,9 @@ type NewRecord struct {
 	Term       int                  // of the agreement, from 1; 0: our own
 	Text       string               // the reason in a sentence
 	Expires    uint64               // Unix milliseconds: to be erased then; 0: never
+	// Observables are those of Object (stix.Observables), if they are known; nil: they are read
+	// from it.
+	Observables []stix.Observable
 }
 
 // Entry is a record as it is read from the corpus. All slices are the caller's.
@@ -75,14 +81,18 @@ type Entry struct {
 	Text      string // why we may read it
 
 	modified uint64 // nanoseconds: what versions are compared by
+	inBlock  uint16
 }
 
 // The prefixes of keys; see the package comment.
 const (
 	kBlock      = "cb"
-	kRecord     = "cr"
-	kStix       = "cs"
-	kObservable = "co"
+	kSalt       = "cs"
+	kManifest   = "ci"
+	kLog        = "co"
+	kPage       = "ca"
+	kHeavy      = "ch"
+	kForget     = "cf"
 	kType       = "ct"
 	kTopic      = "cp"
 	kReceived   = "cm"

@@ -32,6 +32,7 @@ func (m memory) Unwrap(what, w []byte) ([]byte, error) {
 	return nil, protocol.Errorf(protocol.ErrMalformed, "destroyed, or another value")
 }
 func (m memory) Destroy(w []byte) error { return m.Set([]byte("destroyed"+string(w)), nil) }
+func (m memory) Retire(w []byte) error  { return m.Destroy(w) }
 func (m memory) Delete(k []byte) error  { delete(m, string(k)); return nil }
 func (m memory) Scan(prefix, from []byte, reverse bool, fn func(k, v []byte) (bool, error)) error {
 	keys := slices.Sorted(maps.Keys(m))
@@ -77,10 +78,66 @@ func record(o *stix.Object, by protocol.OrgID) NewRecord {
 
 func add(t testing.TB, kv KV, b Block, want int) {
 	t.Helper()
-	if n, err := Add(kv, b); err != nil || n != want {
+	if n, err := addBlock(kv, b); err != nil || n != want {
 		t.Fatalf("added %d, %v; want %d", n, err, want)
 	}
 }
+
+// What follows opens the index anew for each call, so that nothing is found only because it is in
+// memory still, and merges a step each time.
+
+func reopen(kv KV) (*Index, error) {
+	x, err := Open(kv, TinyLimits)
+	if err == nil {
+		_, err = x.Merge(kv, 10)
+	}
+	return x, err
+}
+
+func reopened(kv KV) *Index {
+	x, err := reopen(kv)
+	if err != nil {
+		panic(err)
+	}
+	return x
+}
+
+func addKnowing(kv KV, b Block) (int, []Gone, error) {
+	x := reopened(kv)
+	p, err := x.Prepare(b)
+	if err != nil {
+		return 0, nil, err
+	}
+	a, err := x.Add(kv, p)
+	return a.Records, a.Erased, err
+}
+
+func addBlock(kv KV, b Block) (int, error) {
+	n, _, err := addKnowing(kv, b)
+	return n, err
+}
+
+func get(kv KV, id protocol.RecordID) (*Entry, error) { return reopened(kv).Get(kv, id) }
+
+func search(kv KV, q Query) ([]Entry, uint64, error) {
+	x, err := reopen(kv)
+	if err != nil {
+		return nil, 0, err
+	}
+	return x.Search(kv, q)
+}
+
+func byStixID(kv KV, id string) ([]Entry, error) { return reopened(kv).ByStixID(kv, id) }
+
+func erase(kv KV, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, at uint64) ([]Copy, error) {
+	return reopened(kv).Erase(kv, ids, by, reason, at)
+}
+
+func takeOut(kv KV, feed protocol.FeedID, seq uint64) (int, []protocol.EntryRef, error) {
+	return reopened(kv).TakeOut(kv, feed, seq)
+}
+
+func copiesIn(kv KV, id protocol.RecordID) ([]Copy, error) { return reopened(kv).Copies(kv, id) }
 
 func ids(list []Entry) (out []string) {
 	for _, e := range list {
@@ -132,7 +189,7 @@ func TestSearch(t *testing.T) {
 		{Query{Type: "indicator", Limit: 2}, "[00 01]"},
 		{Query{Kind: stix.Filename}, "[04]"},
 	} {
-		got, next, err := Search(kv, tc.q)
+		got, next, err := search(kv, tc.q)
 		if err != nil || fmt.Sprint(ids(got)) != tc.want {
 			t.Errorf("%+v: got %v, %v; want %s", tc.q, ids(got), err, tc.want)
 		}
@@ -144,11 +201,11 @@ func TestSearch(t *testing.T) {
 	if err != nil || c.Records != 8 || c.ByType["indicator"] != 7 {
 		t.Errorf("counted %+v, %v", c, err)
 	}
-	e, err := Get(kv, late.Records[0].Record)
+	e, err := get(kv, late.Records[0].Record)
 	if err != nil || e.Originator != bob || e.Publisher != alice || e.Text != "why" || !bytes.Equal(e.Object, late.Records[0].Object.Raw) {
 		t.Errorf("got %+v, %v", e, err)
 	}
-	if e, err := Get(kv, protocol.RecordID{0xee}); e != nil || err != nil {
+	if e, err := get(kv, protocol.RecordID{0xee}); e != nil || err != nil {
 		t.Errorf("got %v, %v for a record that is not there", e, err)
 	}
 }
@@ -164,7 +221,7 @@ func TestVersions(t *testing.T) {
 	find := func(q Query) (out []protocol.RecordID) {
 		t.Helper()
 		q.Value = "c2.example.net"
-		list, _, err := Search(kv, q)
+		list, _, err := search(kv, q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,11 +248,11 @@ func TestVersions(t *testing.T) {
 	if got := find(Query{}); !slices.Equal(got, []protocol.RecordID{v1.Record, other.Record}) {
 		t.Errorf("with the newest withdrawn: %v", got)
 	}
-	e, err := Get(kv, v2.Record)
+	e, err := get(kv, v2.Record)
 	if err != nil || !e.Withdrawn || e.WithdrawReason != "false positive" || e.WithdrawnAt != 9 {
 		t.Errorf("withdrawn record is %+v, %v", e, err)
 	}
-	list, err := ByStixID(kv, v1.Object.ID)
+	list, err := byStixID(kv, v1.Object.ID)
 	if err != nil || len(list) != 3 || list[0].Record != other.Record || list[2].Record != v1.Record {
 		t.Errorf("versions are %v, %v", ids(list), err)
 	}
@@ -205,7 +262,7 @@ func TestVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	add(t, kv, Block{Feed: protocol.FeedID{1}, Seq: 9, Topic: "c2", Publisher: alice, Received: 1, Records: []NewRecord{early}}, 1)
-	if got, _, _ := Search(kv, Query{Value: "early.example.net"}); len(got) != 0 {
+	if got, _, _ := search(kv, Query{Value: "early.example.net"}); len(got) != 0 {
 		t.Error("a record that was withdrawn before it came is found")
 	}
 }
@@ -215,7 +272,7 @@ func TestVersions(t *testing.T) {
 func TestTakeBack(t *testing.T) {
 	for first := range uint64(2) {
 		kv := memory{}
-		if _, err := Add(kv, blockOf(t, 1, 0, 3)); err != nil {
+		if _, err := addBlock(kv, blockOf(t, 1, 0, 3)); err != nil {
 			t.Fatal(err)
 		}
 		feed := protocol.FeedID{1}
@@ -233,7 +290,7 @@ func TestTakeBack(t *testing.T) {
 		}
 		reason := func(i byte) string {
 			t.Helper()
-			e, err := Get(kv, protocol.RecordID{i, 0, 7})
+			e, err := get(kv, protocol.RecordID{i, 0, 7})
 			if err != nil || e == nil || e.Withdrawn != (e.WithdrawReason != "") {
 				t.Fatalf("%+v, %v", e, err)
 			}
@@ -279,7 +336,7 @@ func TestSinceGivesEverythingOnce(t *testing.T) {
 				want = append(want, r.Record)
 				b.Records = append(b.Records, r)
 			}
-			if _, err := Add(kv, b); err != nil {
+			if _, err := addBlock(kv, b); err != nil {
 				rt.Fatal(err)
 			}
 		}
@@ -314,7 +371,7 @@ func TestDamageIsAnError(t *testing.T) {
 			kv := maps.Clone(whole)
 			kv[key] = v[:cut]
 			for _, q := range []Query{{Value: "198.51.100.7"}, {Type: "indicator"}, {Value: "a.example.net"}, {Since: 1}} {
-				if _, _, err := Search(kv, q); err != nil {
+				if _, _, err := search(kv, q); err != nil {
 					damaged++
 					if !errors.Is(err, protocol.ErrMalformed) {
 						t.Errorf("key %q cut to %d: %v", key, cut, err)

@@ -3,7 +3,6 @@ package corpus
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -98,24 +97,24 @@ func ReadBlock(block []byte) (*BlockView, error) {
 
 // LoadBlock puts a dumped block in its place, with all that its records are found by. A place
 // that is taken, and a record that is here already, are errors: it is for an empty corpus.
-func LoadBlock(kv KV, cursor uint64, block []byte) error {
+func (x *Index) LoadBlock(kv KV, cursor uint64, block []byte) error {
 	b, err := unpackBlock(block)
 	if err != nil {
 		return err
 	}
-	if held, err := kv.Get(indexKey(kBlock, nil, cursor)); err != nil || held != nil || cursor == 0 {
+	if held, err := kv.Get(indexKey(kBlock, nil, cursor)); err != nil || held != nil || cursor == 0 || cursor > maxCursor-maxBlockRecords {
 		return fmt.Errorf("two blocks of records stand in place %d: %w", cursor, errOr(err, protocol.ErrMalformed))
+	}
+	if len(b.Records) > maxBlockRecords {
+		return protocol.Errorf(protocol.ErrMalformed, "a block holds %d records, at most %d are allowed", len(b.Records), maxBlockRecords)
 	}
 	c, err := readCounters(kv)
 	if err != nil {
 		return err
 	}
 	types := map[string]int64{}
-	keys := [][]byte{
-		indexKey(envelopePrefix(b.Feed, b.Seq), nil, cursor),
-		indexKey(kTopic, hash16(b.Topic), cursor),
-		indexKey(kReceived, binary.BigEndian.AppendUint64(nil, b.Received), cursor),
-	}
+	var note []entry
+	var lengths lengthNoter
 	for i := range b.Records {
 		rec := &b.Records[i]
 		if rec.Gone {
@@ -125,22 +124,21 @@ func LoadBlock(kv KV, cursor uint64, block []byte) error {
 		if err != nil {
 			return fmt.Errorf("object of record %s: %w", rec.Record.Short(), err)
 		}
-		key := append([]byte(kRecord), rec.Record[:]...)
-		if held, err := kv.Get(key); err != nil || held != nil {
-			return fmt.Errorf("record %s stands in two blocks: %w", rec.Record.Short(), errOr(err, protocol.ErrMalformed))
+		obs := searchable(stix.Observables(o))
+		note = x.entriesOf(note, x.recordHash(&rec.Record), rec, obs, place{cursor + uint64(i), uint16(i)})
+		for _, ob := range obs {
+			if err := lengths.note(kv, ob); err != nil {
+				return err
+			}
 		}
-		if err := setIndexes(kv, o, rec, cursor+uint64(i), uint16(i)); err != nil {
-			return err
-		}
-		if types[rec.Type]++; types[rec.Type] == 1 {
-			keys = append(keys, indexKey(kType, hash16(rec.Type), cursor))
-		}
+		types[rec.Type]++
 		c.Records++
 	}
-	for _, k := range keys {
-		if err := kv.Set(k, nil); err != nil {
-			return err
-		}
+	if err := x.noteLoaded(kv, b, note); err != nil {
+		return err
+	}
+	if err := setIndexes(kv, b, cursor); err != nil {
+		return err
 	}
 	for t, n := range types {
 		if err := countType(kv, t, n); err != nil {
@@ -152,6 +150,39 @@ func LoadBlock(kv KV, cursor uint64, block []byte) error {
 	}
 	c.Next = max(c.Next, cursor+uint64(len(b.Records)))
 	return c.write(kv)
+}
+
+// noteLoaded puts what the records of a block are found by into the index, where none of them may
+// stand yet.
+func (x *Index) noteLoaded(kv KV, b *storedBlock, note []entry) error {
+	m, err := readManifest(kv)
+	if err != nil {
+		return err
+	}
+	r := x.reader(kv)
+	if r.found, err = x.finderOf(kv, m); err != nil {
+		return err
+	}
+	seen := map[protocol.RecordID]bool{}
+	for i := range b.Records {
+		id := b.Records[i].Record
+		if b.Records[i].Gone {
+			continue
+		}
+		list, err := r.found.findOne(x.recordHash(&id))
+		if err != nil {
+			return err
+		}
+		held, err := r.placeOf(list, id)
+		if err != nil || held != nil || seen[id] {
+			return fmt.Errorf("record %s stands in two blocks: %w", id.Short(), errOr(err, protocol.ErrMalformed))
+		}
+		seen[id] = true
+	}
+	if err := x.note(kv, m, note); err != nil {
+		return err
+	}
+	return m.write(kv)
 }
 
 func errOr(err, otherwise error) error {
@@ -202,7 +233,8 @@ func CheckMark(k, v []byte) error {
 	case kind == kErased && len(k) == len(kErased)+64:
 		err = protocol.Decode(v, 64, new(erasedDoc))
 	case kind == kCopy && len(k) == len(kCopy)+72 && len(v) == 0:
-	case kind == kExpiry && len(k) == len(kExpiry)+40 && len(v) == 0:
+	case kind == kExpiry:
+		_, _, _, err = readExpiry(k, v)
 	default:
 		return protocol.Errorf(protocol.ErrMalformed, "what is noted of a record is of no known kind")
 	}
@@ -210,12 +242,21 @@ func CheckMark(k, v []byte) error {
 }
 
 // LoadMark puts a mark in its place.
-func LoadMark(kv KV, k, v []byte) error {
+func (x *Index) LoadMark(kv KV, k, v []byte) error {
 	if err := CheckMark(k, v); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(markKinds, func(kind string) bool { return strings.HasPrefix(string(k), kind) }) {
-		return protocol.Errorf(protocol.ErrMalformed, "what is noted of a record is of no known kind")
+	if strings.HasPrefix(string(k), kErased) {
+		if err := x.noteTombs(kv, []protocol.RecordID{protocol.RecordID(k[len(kErased):][:32])}); err != nil {
+			return err
+		}
+	}
+	if strings.HasPrefix(string(k), kExpiry) {
+		if _, cursor, _, err := readExpiry(k, v); err != nil {
+			return err
+		} else if held, err := kv.Get(indexKey(kBlock, nil, cursor)); err != nil || held == nil {
+			return fmt.Errorf("records that are to be erased at a time are not there: %w", errOr(err, protocol.ErrMalformed))
+		}
 	}
 	return kv.Set(k, v)
 }

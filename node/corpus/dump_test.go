@@ -27,18 +27,18 @@ func FuzzReadBlock(f *testing.F) {
 func TestMarksThatAreRefused(t *testing.T) {
 	withdrawal := append([]byte(kWithdrawal), make([]byte, 64)...)
 	erased := append([]byte(kErased), make([]byte, 64)...)
-	expiry := append([]byte(kExpiry), make([]byte, 40)...)
+	expiry := append([]byte(kExpiry), make([]byte, 16)...)
 	again := append([]byte(kCopy), make([]byte, 72)...)
 	withdraws := append([]byte(kWithdraws), make([]byte, 104)...)
 	good := protocol.Encode(&erasedDoc{Reason: protocol.EraseLegal, At: 1})
-	for _, ok := range []struct{ k, v []byte }{{withdrawal, protocol.Encode(&withdrawalDoc{Reason: "wrong", At: 1})}, {erased, good}, {expiry, nil}, {again, nil}, {withdraws, nil}} {
+	for _, ok := range []struct{ k, v []byte }{{withdrawal, protocol.Encode(&withdrawalDoc{Reason: "wrong", At: 1})}, {erased, good}, {expiry, []byte{0, 7}}, {again, nil}, {withdraws, nil}} {
 		if err := CheckMark(ok.k, ok.v); err != nil {
 			t.Errorf("mark %q: %v", ok.k[:2], err)
 		}
 	}
 	for _, bad := range []struct{ k, v []byte }{
 		{nil, nil}, {[]byte("c"), nil}, {[]byte("cb12345678"), []byte("a block")}, {erased[:65], good}, {erased, nil}, {erased, append(good, 0)},
-		{withdrawal, good[:1]}, {expiry[:41], nil}, {expiry, []byte{1}}, {again[:72], nil}, {withdraws, []byte{1}}, {withdraws[:104], nil}, {again, []byte{1}}, {append([]byte("n/"), make([]byte, 64)...), good},
+		{withdrawal, good[:1]}, {expiry[:17], []byte{1}}, {expiry, nil}, {expiry, []byte{1, 1}}, {expiry, []byte{2, 1}}, {again[:72], nil}, {withdraws, []byte{1}}, {withdraws[:104], nil}, {again, []byte{1}}, {append([]byte("n/"), make([]byte, 64)...), good},
 	} {
 		if err := CheckMark(bad.k, bad.v); !errors.Is(err, protocol.ErrMalformed) {
 			t.Errorf("mark %q with %d bytes: %v", bad.k, len(bad.v), err)

@@ -3,6 +3,8 @@ package corpus
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
@@ -81,8 +83,8 @@ func copyKey(record protocol.RecordID, feed protocol.FeedID, seq uint64) []byte 
 
 // Copies lists the envelopes that hold a record, as far as they were opened here: first the one
 // that it is kept from, if it is here. What of their bodies is left is for the caller to see.
-func Copies(kv KV, record protocol.RecordID) (out []Copy, err error) {
-	e, err := Get(kv, record)
+func (x *Index) Copies(kv KV, record protocol.RecordID) (out []Copy, err error) {
+	e, err := x.Get(kv, record)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +118,8 @@ func CountCopies(kv KV, record protocol.RecordID) (count int, err error) {
 
 // Others lists the copies of a record that Erase would return on the word of an organisation, but
 // for the one that it is kept from.
-func Others(kv KV, record protocol.RecordID, by protocol.OrgID) ([]Copy, error) {
-	e, list, err := newReader(kv).copiesFor(record, by)
+func (x *Index) Others(kv KV, record protocol.RecordID, by protocol.OrgID) ([]Copy, error) {
+	e, list, err := x.reader(kv).copiesFor(record, by)
 	if err == nil && e != nil {
 		list = list[1:]
 	}
@@ -144,9 +146,9 @@ func ForgetCopy(kv KV, c Copy) error { return kv.Delete(copyKey(c.Record, c.Feed
 // and destroys what they said. It counts for records that the organisation made or sent, and
 // for all if it is Locally. It returns the copies of them that are known here, for the caller to
 // destroy. Records that share their blocks stay, with their cursors.
-func Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, at uint64) (copies []Copy, err error) {
+func (x *Index) Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, at uint64) (copies []Copy, err error) {
 	places := map[uint64]map[protocol.RecordID]bool{}
-	r := newReader(kv)
+	r := x.reader(kv)
 	for _, id := range records {
 		e, list, err := r.copiesFor(id, by)
 		if err != nil {
@@ -159,25 +161,48 @@ func Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, reason protoco
 		if e == nil || by != Locally && by != e.Originator && by != e.Publisher {
 			continue
 		}
-		v, err := kv.Get(append([]byte(kRecord), id[:]...))
-		if err != nil {
-			return nil, err
+		first := e.Cursor - uint64(e.inBlock)
+		if places[first] == nil {
+			places[first] = map[protocol.RecordID]bool{}
 		}
-		p, err := placeOf(v)
-		if err != nil {
-			return nil, err
-		}
-		if places[p.block()] == nil {
-			places[p.block()] = map[protocol.RecordID]bool{}
-		}
-		places[p.block()][id] = true
+		places[first][id] = true
 	}
-	for cursor, ids := range places {
-		if _, err := takeOut(kv, cursor, func(r *storedRecord) bool { return ids[r.Record] }); err != nil {
+	if err := x.noteTombs(kv, records); err != nil {
+		return nil, fmt.Errorf("erasing records: %w", err)
+	}
+	var found []entry
+	for _, cursor := range slices.Sorted(maps.Keys(places)) {
+		ids := places[cursor]
+		if _, found, err = x.takeOut(kv, cursor, found, func(r *storedRecord) bool { return ids[r.Record] }); err != nil {
 			return nil, fmt.Errorf("erasing records: %w", err)
 		}
 	}
+	if err := x.forget(kv, found); err != nil {
+		return nil, fmt.Errorf("erasing records: %w", err)
+	}
 	return copies, nil
+}
+
+// noteTombs has the index say that there are tombstones of records, so that whoever adds looks for
+// them.
+func (x *Index) noteTombs(kv KV, records []protocol.RecordID) error {
+	if len(records) == 0 {
+		return nil
+	}
+	m, err := readManifest(kv)
+	if err != nil {
+		return err
+	}
+	list := make([]entry, len(records))
+	for i := range records {
+		_, hash := x.recordHashes(&records[i])
+		list[i] = entry{hash: hash, kind: isTomb}
+	}
+	m.Tombs = true
+	if err := x.note(kv, m, list); err != nil {
+		return err
+	}
+	return m.write(kv)
 }
 
 // InEnvelope lists the records that were added of an envelope and are here.
@@ -205,7 +230,7 @@ func InEnvelope(kv KV, feed protocol.FeedID, seq uint64) (out []Entry, err error
 // TakeOut takes out the records of an envelope and destroys what is stored of them here.
 // They are not erased: they may be added again, from elsewhere. Others lists the envelopes that
 // hold some of them too, each once. That this one does stays noted.
-func TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []protocol.EntryRef, err error) {
+func (x *Index) TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []protocol.EntryRef, err error) {
 	in, err := InEnvelope(kv, feed, seq)
 	if err != nil {
 		return 0, nil, err
@@ -232,12 +257,16 @@ func TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []protoc
 	if err := eachBlockOf(kv, feed, seq, func(cursor uint64) error { cursors = append(cursors, cursor); return nil }); err != nil {
 		return 0, nil, err
 	}
+	var found []entry
 	for _, c := range cursors {
-		n, err := takeOut(kv, c, func(*storedRecord) bool { return true })
-		if err != nil {
+		var n int
+		if n, found, err = x.takeOut(kv, c, found, func(*storedRecord) bool { return true }); err != nil {
 			return gone, nil, fmt.Errorf("taking records out: %w", err)
 		}
 		gone += n
+	}
+	if err := x.forget(kv, found); err != nil {
+		return gone, nil, fmt.Errorf("taking records out: %w", err)
 	}
 	return gone, others, nil
 }
@@ -248,16 +277,17 @@ func eachBlockOf(kv KV, feed protocol.FeedID, seq uint64, fn func(cursor uint64)
 	})
 }
 
-// takeOut writes a block anew without some of its records, whose places stay.
-func takeOut(kv KV, cursor uint64, which func(*storedRecord) bool) (gone int, err error) {
+// takeOut writes a block anew without some of its records, whose places stay, and appends to found
+// what those were found by.
+func (x *Index) takeOut(kv KV, cursor uint64, found []entry, which func(*storedRecord) bool) (gone int, _ []entry, err error) {
 	key := indexKey(kBlock, nil, cursor)
 	old, err := kv.Get(key)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	b, err := newReader(kv).block(cursor)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	types := map[string]int{}
 	left := 0
@@ -270,15 +300,17 @@ func takeOut(kv KV, cursor uint64, which func(*storedRecord) bool) (gone int, er
 			left++
 			continue
 		}
-		if err := removeKeys(kv, rec, cursor+uint64(i)); err != nil {
-			return 0, err
+		o, err := stix.Parse(rec.Object)
+		if err != nil {
+			return 0, nil, fmt.Errorf("reading object %s: %w", rec.StixID, err)
 		}
+		found = x.entriesOf(found, x.recordHash(&rec.Record), rec, searchable(stix.Observables(o)), place{cursor + uint64(i), uint16(i)})
 		types[rec.Type]++
 		gone++
 		*rec = storedRecord{Gone: true, Class: rec.Class}
 	}
 	if gone == 0 {
-		return 0, nil
+		return 0, found, nil
 	}
 	if left == 0 {
 		// What is common to all of them says something too.
@@ -288,71 +320,100 @@ func takeOut(kv KV, cursor uint64, which func(*storedRecord) bool) (gone int, er
 		}
 	}
 	if err := putBlock(kv, cursor, b); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if err := kv.Destroy(old); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	c, err := readCounters(kv)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	c.Records -= uint64(gone)
 	for t, n := range types {
 		if err := countType(kv, t, -int64(n)); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
-	return gone, c.write(kv)
+	return gone, found, c.write(kv)
 }
 
-// removeKeys removes what a record is found by.
-func removeKeys(kv KV, rec *storedRecord, cursor uint64) error {
-	keys := [][]byte{append([]byte(kRecord), rec.Record[:]...), indexKey(kStix, hash16(rec.StixID), cursor)}
-	o, err := stix.Parse(rec.Object)
-	if err != nil {
-		return fmt.Errorf("reading object %s: %w", rec.StixID, err)
+func expiryKey(at, cursor uint64) []byte {
+	return indexKey(kExpiry, binary.BigEndian.AppendUint64(nil, at), cursor)
+}
+
+// readExpiry reads which records of a block are to be erased at a time.
+func readExpiry(k, v []byte) (at, cursor uint64, list []byte, err error) {
+	ok := len(k) == len(kExpiry)+16 && len(v) > 0
+	for i := range v {
+		ok = ok && (i == 0 || v[i-1] < v[i])
 	}
-	for _, ob := range searchable(o) {
-		keys = append(keys, indexKey(kObservable, hash16(observableName(ob)), cursor))
+	if !ok {
+		return 0, 0, nil, damaged("index of expiry")
 	}
-	for _, k := range keys {
-		if err := kv.Delete(k); err != nil {
-			return err
-		}
-	}
-	return nil
+	return binary.BigEndian.Uint64(k[len(kExpiry):]), binary.BigEndian.Uint64(k[len(k)-8:]), slices.Clone(v), nil
 }
 
 // Expired takes at most limit records whose time has come off the list of those to be erased
-// and returns them; the caller erases them in the same transaction.
+// and returns them; the caller erases them in the same transaction. What is gone already is not
+// among them, but counts for the limit.
 func Expired(kv KV, now uint64, limit int) ([]protocol.RecordID, error) {
-	records, keys, err := expired(kv, now, limit)
-	for _, k := range keys {
-		if err := kv.Delete(k); err != nil {
+	records, lines, err := expired(kv, now, limit)
+	for _, l := range lines {
+		if err := kv.Delete(expiryKey(l.at, l.cursor)); err != nil {
 			return nil, err
+		}
+		if len(l.rest) > 0 {
+			if err := kv.Set(expiryKey(l.at, l.cursor), l.rest); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return records, err
 }
 
-// NextExpired returns what Expired would.
-func NextExpired(kv KV, now uint64, limit int) ([]protocol.RecordID, error) {
-	records, _, err := expired(kv, now, limit)
-	return records, err
+// NextExpired returns what Expired would, and how many places of the list that takes: none at its
+// end.
+func NextExpired(kv KV, now uint64, limit int) (records []protocol.RecordID, places int, err error) {
+	records, lines, err := expired(kv, now, limit)
+	for _, l := range lines {
+		places += len(l.list)
+	}
+	return records, places, err
 }
 
-func expired(kv KV, now uint64, limit int) (records []protocol.RecordID, keys [][]byte, err error) {
-	err = kv.Scan([]byte(kExpiry), nil, false, func(k, _ []byte) (bool, error) {
-		if len(k) != len(kExpiry)+8+32 {
-			return false, damaged("index of expiry")
+// expiryLine is a key of the list of what is to be erased: which records of a block are taken of
+// it, and which are left.
+type expiryLine struct {
+	at, cursor uint64
+	list, rest []byte
+}
+
+func expired(kv KV, now uint64, limit int) (records []protocol.RecordID, lines []expiryLine, err error) {
+	err = kv.Scan([]byte(kExpiry), nil, false, func(k, v []byte) (bool, error) {
+		at, cursor, list, err := readExpiry(k, v)
+		if err != nil || at > now || limit == 0 {
+			return false, err
 		}
-		if binary.BigEndian.Uint64(k[len(kExpiry):]) > now || len(records) >= limit {
-			return false, nil
-		}
-		keys = append(keys, append([]byte(nil), k...))
-		records = append(records, protocol.RecordID(k[len(k)-32:]))
+		n := min(len(list), limit)
+		limit -= n
+		lines = append(lines, expiryLine{at, cursor, list[:n], list[n:]})
 		return true, nil
 	})
-	return records, keys, err
+	r := newReader(kv)
+	for _, l := range lines {
+		if err != nil {
+			break
+		}
+		var b *storedBlock
+		if b, err = r.block(l.cursor); err != nil {
+			break
+		}
+		for _, i := range l.list {
+			if int(i) < len(b.Records) && !b.Records[i].Gone {
+				records = append(records, b.Records[i].Record)
+			}
+		}
+	}
+	return records, lines, err
 }

@@ -10,43 +10,56 @@ import (
 )
 
 // Get returns a record, withdrawn or not; nil if it is not here.
-func Get(kv KV, record protocol.RecordID) (*Entry, error) { return newReader(kv).get(record) }
+func (x *Index) Get(kv KV, record protocol.RecordID) (*Entry, error) {
+	return x.reader(kv).get(record)
+}
 
 func (r *reader) get(record protocol.RecordID) (*Entry, error) {
-	v, err := r.kv.Get(append([]byte(kRecord), record[:]...))
-	if err != nil || v == nil {
-		return nil, err
-	}
-	p, err := placeOf(v)
+	f, err := r.finder()
 	if err != nil {
 		return nil, err
 	}
-	e, err := r.entry(p)
-	if err == nil && e != nil && e.Record != record {
-		return nil, damaged("another record stands in the place of %s", record.Short())
+	list, err := f.findOne(r.x.recordHash(&record))
+	if err != nil {
+		return nil, err
 	}
-	return e, err
+	p, err := r.placeOf(list, record)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	return r.entry(*p)
 }
 
-// placeOf reads where a record stands.
-func placeOf(v []byte) (place, error) {
-	if len(v) != 10 {
-		return place{}, damaged("the place of a record has %d bytes", len(v))
+// placeOf returns the one of the places found for the hash of a record where it stands; nil if it
+// stands in none.
+func (r *reader) placeOf(list []found, record protocol.RecordID) (*place, error) {
+	for i := range list {
+		if list[i].kind != isPlace {
+			continue
+		}
+		p := list[i].place()
+		_, rec, err := r.record(p)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil && rec.Record == record {
+			return &p, nil
+		}
 	}
-	return place{binary.BigEndian.Uint64(v), binary.BigEndian.Uint16(v[8:])}, nil
+	return nil, nil
 }
 
 // ByStixID returns all versions of an object, from all originators, withdrawn ones
 // included: the latest modified first, and of one time the one that came first.
-func ByStixID(kv KV, id string) ([]Entry, error) {
-	r := newReader(kv)
+func (x *Index) ByStixID(kv KV, id string) ([]Entry, error) {
+	r := x.reader(kv)
 	vs, err := r.versions(id)
 	if err != nil {
 		return nil, err
 	}
 	var out []Entry
 	for _, v := range vs {
-		e, err := r.entry(v.place)
+		e, err := r.entry(v.place())
 		if err != nil {
 			return nil, err
 		}
@@ -60,27 +73,22 @@ func ByStixID(kv KV, id string) ([]Entry, error) {
 	return out, nil
 }
 
-type version struct {
-	place
-	modified uint64
-}
-
-// versions lists the places of the versions of an object, in the order of arrival.
-func (r *reader) versions(id string) (list []version, err error) {
-	err = r.kv.Scan(hashKey(kStix, id), nil, false, func(k, v []byte) (bool, error) {
-		if len(k) != len(kStix)+24 || len(v) != 10 {
-			return false, damaged("index of STIX ids")
-		}
-		list = append(list, version{
-			place:    place{binary.BigEndian.Uint64(k[len(k)-8:]), binary.BigEndian.Uint16(v[8:])},
-			modified: binary.BigEndian.Uint64(v),
-		})
-		return true, nil
-	})
+// versions lists where versions of an object stand, in the order of arrival. Something else may
+// stand there too.
+func (r *reader) versions(id string) ([]found, error) {
+	if id == r.versionsOf {
+		return r.lastVersions, nil
+	}
+	f, err := r.finder()
+	if err != nil {
+		return nil, err
+	}
+	list, err := f.findOne(r.x.stixHash(id))
 	if err != nil {
 		return nil, fmt.Errorf("reading versions of %q: %w", id, err)
 	}
-	return list, nil
+	r.versionsOf, r.lastVersions = id, slices.DeleteFunc(list, func(e found) bool { return e.kind != isVersion })
+	return r.lastVersions, nil
 }
 
 // newest reports whether no later version of e by its originator counts. Nobody else can
@@ -92,14 +100,14 @@ func (r *reader) newest(e *Entry) (bool, error) {
 		return false, err
 	}
 	for _, v := range vs {
-		if v.modified <= e.modified {
+		if v.modified < coarse(e.modified) || v.cursor == e.Cursor {
 			continue
 		}
-		other, err := r.entry(v.place)
+		other, err := r.entry(v.place())
 		if err != nil {
 			return false, err
 		}
-		if other != nil && other.Originator == e.Originator && other.StixID == e.StixID && !other.Withdrawn {
+		if other != nil && other.modified > e.modified && other.Originator == e.Originator && other.StixID == e.StixID && !other.Withdrawn {
 			return false, nil
 		}
 	}

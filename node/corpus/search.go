@@ -33,11 +33,11 @@ const DefaultLimit = 100
 // Search returns the records that q asks for, in the order in which they came, and where
 // to go on: a cursor for q.After, or 0 if that was all. Revoked objects are returned, and
 // marked. A query for a Kind without a Value goes through all records.
-func Search(kv KV, q Query) ([]Entry, uint64, error) {
+func (x *Index) Search(kv KV, q Query) ([]Entry, uint64, error) {
 	if q.Limit <= 0 {
 		q.Limit = DefaultLimit
 	}
-	r := newReader(kv)
+	r := x.reader(kv)
 	var out []Entry
 	next := uint64(0)
 	err := r.candidates(&q, func(p place) (bool, error) {
@@ -110,39 +110,31 @@ func (r *reader) firstSince(ms uint64) (first uint64, err error) {
 	return first, err
 }
 
-// withValue lists the places of the records that q.Value is found in, rising.
-func (r *reader) withValue(q *Query) ([]place, error) {
-	var list []place
-	if strings.Contains(q.Value, "--") {
-		vs, err := r.versions(q.Value)
-		if err != nil {
-			return nil, err
-		}
-		for _, v := range vs {
-			if v.cursor > q.After {
-				list = append(list, v.place)
-			}
-		}
-	}
-	obs, err := r.lookups(q)
+// withValue lists the places of the records that q.Value may be found in, rising, and notes what
+// was looked up.
+func (r *reader) withValue(q *Query) (list []place, err error) {
+	f, err := r.finder()
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range obs {
-		prefix := hashKey(kObservable, observableName(o))
-		if q.After == ^uint64(0) {
-			break
-		}
-		from := binary.BigEndian.AppendUint64(slices.Clone(prefix), q.After+1)
-		err := r.kv.Scan(prefix, from, false, func(k, v []byte) (bool, error) {
-			if len(k) != len(prefix)+8 || len(v) != 2 {
-				return false, damaged("index of observables")
-			}
-			list = append(list, place{binary.BigEndian.Uint64(k[len(k)-8:]), binary.BigEndian.Uint16(v)})
-			return true, nil
-		})
-		if err != nil {
-			return nil, err
+	if r.asked, err = r.lookups(q); err != nil {
+		return nil, err
+	}
+	var hashes []uint64
+	for i := range r.asked {
+		hashes = append(hashes, r.x.observableHash(&r.asked[i]))
+	}
+	if strings.Contains(q.Value, "--") {
+		hashes = append(hashes, r.x.stixHash(q.Value))
+	}
+	slices.Sort(hashes)
+	all, err := f.find(slices.Compact(hashes))
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if all[i].cursor > q.After {
+			list = append(list, all[i].place())
 		}
 	}
 	slices.SortFunc(list, func(a, b place) int { return cmp.Compare(a.cursor, b.cursor) })
@@ -198,7 +190,7 @@ func (r *reader) around(list []stix.Observable, o stix.Observable) ([]stix.Obser
 	return list, nil
 }
 
-// matches checks the conditions that an index did not.
+// matches checks the conditions. An index of hashes did not check that of a value.
 func (r *reader) matches(q *Query, e *Entry) (bool, error) {
 	switch {
 	case q.Type != "" && e.Type != q.Type,
@@ -208,12 +200,14 @@ func (r *reader) matches(q *Query, e *Entry) (bool, error) {
 		e.Withdrawn && !q.IncludeWithdrawn:
 		return false, nil
 	}
-	if q.Kind != "" && q.Value == "" {
+	if q.Value != "" && e.StixID != q.Value || q.Value == "" && q.Kind != "" {
 		o, err := stix.Parse(e.Object)
 		if err != nil {
 			return false, fmt.Errorf("reading object %s: %w", e.StixID, err)
 		}
-		if !slices.ContainsFunc(searchable(o), func(ob stix.Observable) bool { return ob.Kind == q.Kind }) {
+		if !slices.ContainsFunc(searchable(stix.Observables(o)), func(ob stix.Observable) bool {
+			return q.Value == "" && ob.Kind == q.Kind || slices.Contains(r.asked, ob)
+		}) {
 			return false, nil
 		}
 	}

@@ -9,7 +9,7 @@
 //
 // Layout, feed being 32 bytes and numbers 8 bytes big-endian:
 //
-//	v                     format of the store: one byte, 2
+//	v                     format of the store: one byte, 3
 //	f feed                Feed
 //	e feed seq            length of the skeleton (4 bytes), skeleton, wrapped body if held
 //	x feed seq            Tomb of an entry whose body was erased

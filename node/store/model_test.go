@@ -22,7 +22,7 @@ func TestKeySpaceIsAMap(t *testing.T) {
 	t.Run("badger", func(t *testing.T) {
 		keySpaceIsAMap(t, func() (*Store, error) {
 			db, err := badger.Open(badger.DefaultOptions("").WithInMemory(true).WithLogger(nil))
-			return &Store{db: badgerEngine{db}, turn: make(chan struct{}, 1)}, err
+			return &Store{db: badgerEngine{db}, turn: make(chan struct{}, 1), views: map[uint64]int{}}, err
 		})
 	})
 }

@@ -315,17 +315,81 @@ func (tx *Tx) Destroy(wrapped []byte) error {
 	return nil
 }
 
-// shred destroys the keys that transactions gave up. The caller holds the turn.
-func (s *Store) shred() error {
-	var ids []uint64
-	err := s.View(func(tx *Tx) error {
-		return tx.scan(doomedSpace, nil, false, func(k, _ []byte) (bool, error) {
-			ids = append(ids, numberOf(k))
-			return len(ids) < dropChunk, nil
+// Retire is Destroy, but not before those who read an older state are done, and for many values
+// at once, because each time costs syncing: as soon as something is destroyed, at the latest.
+// It is for what was written anew elsewhere, and tells nothing that is to be gone now.
+func (tx *Tx) Retire(wrapped []byte) error {
+	doomed := tx.doomed
+	err := tx.Destroy(wrapped)
+	if tx.doomed = doomed; err == nil {
+		tx.retired = append(tx.retired, wrapID(wrapped))
+	}
+	return err
+}
+
+// retired is what one transaction retired.
+type retired struct {
+	ids []uint64
+	at  uint64 // number of the transaction
+}
+
+// written notes that a transaction was written, and returns the keys that are to be destroyed
+// now because nobody reads what they belong to any more: many, or none.
+func (s *Store) written(tx *Tx) (ids []uint64) {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	s.commits++
+	if len(tx.retired) > 0 {
+		s.retired = append(s.retired, retired{tx.retired, s.commits})
+	}
+	n := 0
+	for n < len(s.retired) && s.retired[n].at <= s.oldestView() {
+		ids = append(ids, s.retired[n].ids...)
+		n++
+	}
+	if len(ids) == 0 || len(ids) < s.ring.count/4 {
+		return nil
+	}
+	s.retired = slices.Delete(s.retired, 0, n)
+	return ids
+}
+
+// oldestView returns which was the last transaction before the View that began first.
+func (s *Store) oldestView() uint64 {
+	oldest := s.commits
+	for at := range s.views {
+		oldest = min(oldest, at)
+	}
+	return oldest
+}
+
+// shredAll destroys the keys that transactions gave up, those of values that were retired included.
+// The caller holds the turn.
+func (s *Store) shredAll() error {
+	s.viewMu.Lock()
+	s.retired = nil
+	s.viewMu.Unlock()
+	for {
+		var ids []uint64
+		err := s.View(func(tx *Tx) error {
+			return tx.scan(doomedSpace, nil, false, func(k, _ []byte) (bool, error) {
+				ids = append(ids, numberOf(k))
+				return len(ids) < dropChunk, nil
+			})
 		})
-	})
-	if err != nil || len(ids) == 0 {
-		return err
+		if err == nil {
+			err = s.shred(ids)
+		}
+		if err != nil || len(ids) < dropChunk {
+			return err
+		}
+	}
+}
+
+// shred destroys keys that transactions gave up.
+func (s *Store) shred(ids []uint64) error {
+	if len(ids) == 0 {
+		return nil
 	}
 	if err := s.ring.destroy(ids); err != nil {
 		return err

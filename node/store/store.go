@@ -39,9 +39,11 @@ type Store struct {
 
 	// views counts those who read; idle is closed when the last of them ends after closing. A
 	// long one, as of a backup, must not read what is not mapped any more.
-	viewMu sync.Mutex
-	views  int
-	idle   chan struct{}
+	viewMu  sync.Mutex
+	views   map[uint64]int // how many, by the number of the last transaction before they began
+	idle    chan struct{}
+	commits uint64    // number of the last transaction, since the store was opened
+	retired []retired // what is to be destroyed when those who read it are done, oldest first
 }
 
 // ErrInUse is returned by Open where another process has the store open.
@@ -59,12 +61,12 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, turn: make(chan struct{}, 1)}
+	s := &Store{db: db, turn: make(chan struct{}, 1), views: map[uint64]int{}}
 	if s.ring, err = openRing(cfg); err == nil {
 		err = s.checkFormat()
 	}
 	if err == nil {
-		err = s.shred()
+		err = s.shredAll()
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.close())
@@ -124,7 +126,7 @@ func explain(dir string, err error) error {
 
 var formatKey = []byte("v")
 
-const format = 2
+const format = 3
 
 func (s *Store) checkFormat() error {
 	return s.Update(func(tx *Tx) error {
@@ -152,7 +154,7 @@ func (s *Store) Close() error {
 	s.viewMu.Lock()
 	s.closed.Store(true)
 	idle := make(chan struct{})
-	if s.idle = idle; s.views == 0 {
+	if s.idle = idle; len(s.views) == 0 {
 		s.idle = nil
 		close(idle)
 	}
@@ -174,16 +176,20 @@ func (s *Store) View(fn func(tx *Tx) error) error {
 		s.viewMu.Unlock()
 		return ErrClosed
 	}
-	s.views++
+	at := s.commits
+	s.views[at]++
 	s.viewMu.Unlock()
-	defer s.viewed()
+	defer s.viewed(at)
 	return s.db.view(func(r state) error { return fn(&Tx{read: r, ring: s.ring}) })
 }
 
-func (s *Store) viewed() {
+func (s *Store) viewed(at uint64) {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
-	if s.views--; s.views == 0 && s.idle != nil {
+	if s.views[at]--; s.views[at] == 0 {
+		delete(s.views, at)
+	}
+	if len(s.views) == 0 && s.idle != nil {
 		close(s.idle)
 		s.idle = nil
 	}
@@ -206,10 +212,15 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	if err != nil {
 		return err
 	}
-	if err := s.db.write(tx); err != nil || !tx.doomed {
+	if err := s.db.write(tx); err != nil {
 		return err
 	}
-	if err := s.shred(); err != nil {
+	if ids := s.written(tx); tx.doomed {
+		err = s.shredAll()
+	} else {
+		err = s.shred(ids)
+	}
+	if err != nil {
 		return fmt.Errorf("destroying block keys; it is tried again at the next start: %w", err)
 	}
 	return nil

@@ -36,9 +36,10 @@ var errReadOnly = errors.New("writing in a View; use Update")
 
 // Tx is one transaction. It belongs to the goroutine that runs it, and ends with it.
 type Tx struct {
-	read   state
-	ring   *ring
-	doomed bool // keys were given up
+	read    state
+	ring    *ring
+	doomed  bool     // keys were given up
+	retired []uint64 // keys that may be given up later
 	// pending holds what was written: by space and, for keys of users, by first letter, so
 	// that a Scan looks at few of them. A nil value is a deletion. nil in a View.
 	pending map[byte]map[string][]byte

@@ -1,0 +1,60 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/store"
+)
+
+// openIndex opens the index of the corpus. In a simulation it is one in which much happens
+// with few records.
+func (n *Node) openIndex() error {
+	limits := corpus.DefaultLimits
+	if n.cfg.Disk != nil {
+		limits = corpus.TinyLimits
+	}
+	err := n.st.Update(func(tx *store.Tx) (err error) { n.index, err = corpus.Open(tx, limits); return err })
+	if err != nil {
+		return fmt.Errorf("opening the index: %w", err)
+	}
+	return nil
+}
+
+// mergeSteps is how many steps of merging follow a transaction that added records: more than it
+// makes necessary, on the average, so that the index keeps small and nobody waits long.
+const mergeSteps = 2
+
+// idleMergeSteps is how many steps follow when a node looks at its state anew, each minute.
+const idleMergeSteps = 1000
+
+// mergeIndex does at most so many steps of what keeps the index small, each in a transaction. What
+// fails is tried again with the next records.
+func (n *Node) mergeIndex(steps int) {
+	if err := mergeIndex(n.st, n.index, steps); err != nil && !errors.Is(err, store.ErrClosed) {
+		n.log.Error("merging the index of the corpus failed; it is tried again", "err", err)
+		n.counters.failed.Add(1)
+	}
+}
+
+func mergeIndex(st *store.Store, index *corpus.Index, steps int) error {
+	due := false
+	err := st.View(func(tx *store.Tx) (err error) { due, err = index.Due(tx); return err })
+	for ; err == nil && due && steps > 0; steps-- {
+		err = st.Update(func(tx *store.Tx) (err error) { due, err = index.Merge(tx, corpus.DefaultBudget); return err })
+	}
+	return err
+}
+
+// viewIndex is View for what looks up in the index. What it finds there may have been destroyed
+// since the state that it reads, because something beside it was erased: it then begins again,
+// with the present one. fn sets what it returns anew each time.
+func (n *Node) viewIndex(fn func(tx *store.Tx) error) (err error) {
+	for range 10 {
+		if err = n.st.View(fn); !errors.Is(err, store.ErrDestroyed) {
+			break
+		}
+	}
+	return err
+}
