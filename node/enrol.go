@@ -336,7 +336,9 @@ func (n *Node) ResealRemoved(ctx context.Context, id protocol.NodeID) (count int
 	if err != nil {
 		return 0, err
 	}
-	return n.sealAllAnew(ctx, list)
+	count, err = n.sealAllAnew(ctx, list)
+	n.tryErasures() // what was to be kept of these entries stands elsewhere now
+	return count, err
 }
 
 // OwnNode is a node of this organisation.

@@ -545,6 +545,7 @@ func (g *gate) drainLocked() error {
 	}
 	if opened {
 		g.n.changes.notify()
+		g.n.wakeDue()
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func objectList(data []byte) (start int, list []byte, err error) {
 	var typ string
 	var objects member
 	for _, m := range members {
-		switch m.name {
+		switch string(m.name) {
 		case "type":
 			typ, _ = text(m.value)
 		case "objects":

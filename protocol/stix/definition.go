@@ -57,14 +57,16 @@ func ReadLabel(s string) (tlp protocol.TLP, pap protocol.PAP, ok bool, err error
 	return m.tlp, m.pap, ok, m.err
 }
 
+// spellings are other people's ways to write a label.
+var spellings = strings.NewReplacer("_", "+", "amber strict", "amber+strict", "amber-strict", "amber+strict", ": ", ":")
+
 func readLabel(s string) (m marking, ok bool) {
 	s = strings.ToLower(strings.TrimSpace(s))
-	s = strings.NewReplacer("_", "+", "amber strict", "amber+strict", "amber-strict", "amber+strict", ": ", ":").Replace(s)
 	switch {
 	case strings.HasPrefix(s, "tlp:"):
-		m.tlp, m.err = protocol.ParseTLP(s)
+		m.tlp, m.err = protocol.ParseTLP(spellings.Replace(s))
 	case strings.HasPrefix(s, "pap:"):
-		m.pap, m.err = protocol.ParsePAP(s)
+		m.pap, m.err = protocol.ParsePAP(spellings.Replace(s))
 	default:
 		return m, false
 	}
@@ -92,12 +94,7 @@ func inner(o *Object, path ...string) (string, bool) {
 		if err != nil {
 			return "", false
 		}
-		v = nil
-		for _, m := range members {
-			if m.name == name {
-				v = m.value
-			}
-		}
+		v = lookup(members, name)
 	}
 	return text(v)
 }

@@ -3,7 +3,6 @@ package stix
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -97,7 +96,7 @@ func readExtension(o *Object, h *protocol.Handling) error {
 		return fmt.Errorf("reading extensions: %w", err)
 	}
 	for _, m := range members {
-		if m.name != HandlingExtension {
+		if string(m.name) != HandlingExtension {
 			continue
 		}
 		if err := readForm(m.value, h); err != nil {
@@ -113,7 +112,7 @@ func readForm(v json.RawMessage, h *protocol.Handling) error {
 		return err
 	}
 	for _, m := range members {
-		if m.name == "onward" {
+		if string(m.name) == "onward" {
 			if _, err := checkKeys(m.value, onwardKeys); err != nil {
 				return fmt.Errorf("onward: %w", err)
 			}
@@ -164,10 +163,10 @@ func checkKeys(v json.RawMessage, known map[string]bool) ([]member, error) {
 		return nil, err
 	}
 	for _, m := range members {
-		if !known[m.name] {
-			return nil, malformed("unknown key %q; this node may be too old to read it", clip(m.name))
+		if !known[string(m.name)] {
+			return nil, malformed("unknown key %q; this node may be too old to read it", clip(string(m.name)))
 		}
-		if strings.TrimSpace(string(m.value)) == "null" {
+		if string(m.value) == "null" {
 			return nil, malformed("key %q is null; leave it out instead", m.name)
 		}
 	}

@@ -1,8 +1,8 @@
 package stix
 
 import (
+	"bytes"
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -17,40 +17,50 @@ const maxObservables = 4096
 //
 // Observables holds nothing against an object in which it finds none.
 func Observables(o *Object) []Observable {
-	c := &collector{seen: map[Observable]bool{}}
+	var c collector
 	switch {
 	case o.Type == "indicator":
-		if t := o.Text("pattern_type"); t == "stix" {
+		if t, _ := content(o.property("pattern_type")); string(t) == "stix" {
 			c.pattern(o.Text("pattern"))
 		}
 	case o.Type == "observed-data":
-		var dict map[string]map[string]any
-		if v := o.property("objects"); v != nil && json.Unmarshal(v, &dict) == nil {
-			for _, key := range slices.Sorted(maps.Keys(dict)) {
-				typ, _ := dict[key]["type"].(string)
-				c.observable(typ, dict[key])
-			}
+		if dict := o.property("objects"); len(dict) > 0 && dict[0] == '{' {
+			c.dictionary(dict)
 		}
 	case observableTypes[o.Type]:
-		var props map[string]any
-		if json.Unmarshal(o.Raw, &props) == nil {
-			c.observable(o.Type, props)
-		}
+		c.observable(o.Type, o.members)
 	}
 	return c.list
 }
 
+// collector gathers observables without duplicates.
 type collector struct {
 	list []Observable
-	seen map[Observable]bool
+	seen map[Observable]bool // of list; nil while list is short enough to be searched
+}
+
+func (c *collector) has(o Observable) bool {
+	const short = 16
+	if len(c.list) < short {
+		return slices.Contains(c.list, o)
+	}
+	if c.seen == nil {
+		c.seen = map[Observable]bool{}
+		for _, known := range c.list {
+			c.seen[known] = true
+		}
+	}
+	return c.seen[o]
 }
 
 func (c *collector) add(o Observable) {
-	if c.seen[o] || len(c.list) >= maxObservables {
+	if len(c.list) >= maxObservables || c.has(o) {
 		return
 	}
-	c.seen[o] = true
 	c.list = append(c.list, o)
+	if c.seen != nil {
+		c.seen[o] = true
+	}
 	if host, ok := o.Host(); ok {
 		c.add(host)
 	}
@@ -71,13 +81,20 @@ func (c *collector) addAs(property, s string) {
 
 // pattern takes the observables out of a STIX pattern.
 func (c *collector) pattern(pattern string) {
-	hosts, ports := map[int]string{}, map[int]string{}
-	for _, cmp := range comparisons(pattern) {
+	// By observation expression. Made when needed: few patterns speak of ports.
+	var hosts, ports map[int]string
+	comparisons(pattern, func(cmp comparison) {
 		typ, path, _ := strings.Cut(cmp.path, ":")
 		switch {
 		case path == "dst_port":
+			if ports == nil {
+				ports = map[int]string{}
+			}
 			ports[cmp.group] = cmp.value
 		case path == "dst_ref.value":
+			if hosts == nil {
+				hosts = map[int]string{}
+			}
 			hosts[cmp.group] = cmp.value
 		}
 		if host, port := hosts[cmp.group], ports[cmp.group]; host != "" && port != "" {
@@ -89,25 +106,70 @@ func (c *collector) pattern(pattern string) {
 		}
 		switch {
 		case typ == "file" && path == "name":
-			c.addAs("name", cmp.value)
+			c.addAs("name", strings.Clone(cmp.value)) // not to hold on to the whole pattern
 		case path == "value" || strings.HasSuffix(path, ".value") || strings.Contains(path, "hashes.") ||
 			strings.HasSuffix(path, ".Host") || strings.HasSuffix(path, ".'Host'") || typ == "artifact" && path == "url":
-			c.addAs("value", cmp.value)
+			c.addAs("value", strings.Clone(cmp.value))
+		}
+	})
+}
+
+// dictionary takes what the observables in the old dictionary of observed-data are, in the
+// order of its keys. One that holds anything but objects is passed over as a whole.
+func (c *collector) dictionary(dict json.RawMessage) {
+	var buf [8]member
+	entries := appendAnyMembers(buf[:0], dict)
+	for _, entry := range entries {
+		if entry.value[0] != '{' && string(entry.value) != "null" {
+			return
+		}
+	}
+	for _, entry := range sortMembers(entries) {
+		if entry.value[0] == '{' {
+			var buf [8]member
+			props := appendAnyMembers(buf[:0], entry.value)
+			typ, _ := content(lookup(props, "type"))
+			c.observable(string(typ), props)
 		}
 	}
 }
 
 // observable takes what an observable object (STIX 6) is.
-func (c *collector) observable(typ string, props map[string]any) {
-	property := map[string]string{"ipv4-addr": "value", "ipv6-addr": "value", "domain-name": "value",
-		"url": "value", "email-addr": "value", "file": "name", "artifact": "url"}[typ]
-	if s, ok := props[property].(string); ok {
-		c.addAs(property, s)
+func (c *collector) observable(typ string, props []member) {
+	property := ""
+	switch typ {
+	case "ipv4-addr", "ipv6-addr", "domain-name", "url", "email-addr":
+		property = "value"
+	case "file":
+		property = "name"
+	case "artifact":
+		property = "url"
 	}
-	hashes, _ := props["hashes"].(map[string]any)
-	for _, name := range slices.Sorted(maps.Keys(hashes)) {
-		if s, ok := hashes[name].(string); ok {
+	if property != "" {
+		if s, ok := text(lookup(props, property)); ok {
+			c.addAs(property, s)
+		}
+	}
+	hashes := lookup(props, "hashes")
+	if len(hashes) == 0 || hashes[0] != '{' {
+		return
+	}
+	var buf [8]member
+	for _, m := range sortMembers(appendAnyMembers(buf[:0], hashes)) {
+		if s, ok := text(m.value); ok {
 			c.addAs("hash", s)
 		}
 	}
+}
+
+// sortMembers sorts members by name, in place; of those with one name the last is kept.
+func sortMembers(members []member) []member {
+	slices.SortStableFunc(members, func(x, y member) int { return bytes.Compare(x.name, y.name) })
+	last := members[:0]
+	for i, m := range members {
+		if i+1 == len(members) || !bytes.Equal(m.name, members[i+1].name) {
+			last = append(last, m)
+		}
+	}
+	return last
 }

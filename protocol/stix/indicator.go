@@ -39,17 +39,34 @@ func Pattern(o Observable) string {
 	case Filename:
 		return "[file:name = " + v + "]"
 	case IPv4Port, IPv6Port, DomainPort:
-		typ := map[Kind]string{IPv4Port: "ipv4-addr", IPv6Port: "ipv6-addr", DomainPort: "domain-name"}[o.Kind]
+		typ := "domain-name"
+		switch o.Kind {
+		case IPv4Port:
+			typ = "ipv4-addr"
+		case IPv6Port:
+			typ = "ipv6-addr"
+		}
 		i := strings.LastIndexByte(o.Value, ':')
-		return fmt.Sprintf("[network-traffic:dst_ref.type = '%s' AND network-traffic:dst_ref.value = %s AND network-traffic:dst_port = %s]",
-			typ, quote(strings.Trim(o.Value[:i], "[]")), o.Value[i+1:])
+		return "[network-traffic:dst_ref.type = '" + typ + "' AND network-traffic:dst_ref.value = " +
+			quote(strings.Trim(o.Value[:i], "[]")) + " AND network-traffic:dst_port = " + o.Value[i+1:] + "]"
 	}
-	return fmt.Sprintf("[file:hashes.%s = %s]", HashName(o.Kind), v)
+	return "[file:hashes." + HashName(o.Kind) + " = " + v + "]"
 }
 
-// HashName returns the name of a hash algorithm in a pattern: MD5, 'SHA-1' and so on.
+// HashName returns the name of a hash algorithm in a pattern: MD5, 'SHA-1' and so on, "" for
+// other kinds.
 func HashName(k Kind) string {
-	return map[Kind]string{MD5: "MD5", SHA1: "'SHA-1'", SHA256: "'SHA-256'", SHA512: "'SHA-512'"}[k]
+	switch k {
+	case MD5:
+		return "MD5"
+	case SHA1:
+		return "'SHA-1'"
+	case SHA256:
+		return "'SHA-256'"
+	case SHA512:
+		return "'SHA-512'"
+	}
+	return ""
 }
 
 // Indicator is what [Indicator.Object] writes; the fields stand in the order of writing.
@@ -91,5 +108,59 @@ func NewIndicator(o Observable, at time.Time) *Object {
 func (i Indicator) Object() (*Object, error) {
 	i.Type, i.SpecVersion, i.PatternType = "indicator", "2.1", "stix"
 	i.IndicatorTypes = []string{"malicious-activity"}
-	return Parse(marshal(i))
+	return Parse(i.appendTo(make([]byte, 0, 512+len(i.Name)+len(i.Description)+len(i.Pattern))))
+}
+
+// appendTo appends what encoding/json would write for i, without HTML escapes. Reflection
+// would cost more than all else that reading a list does.
+func (i *Indicator) appendTo(b []byte) []byte {
+	b = append(b, '{')
+	b = appendProperty(b, "type", i.Type)
+	b = appendProperty(b, "spec_version", i.SpecVersion)
+	b = appendProperty(b, "id", i.ID)
+	if i.CreatedBy != "" {
+		b = appendProperty(b, "created_by_ref", i.CreatedBy)
+	}
+	b = appendProperty(b, "created", i.Created)
+	b = appendProperty(b, "modified", i.Modified)
+	if i.Name != "" {
+		b = appendProperty(b, "name", i.Name)
+	}
+	if i.Description != "" {
+		b = appendProperty(b, "description", i.Description)
+	}
+	b = appendList(b, "indicator_types", i.IndicatorTypes)
+	b = appendProperty(b, "pattern", i.Pattern)
+	b = appendProperty(b, "pattern_type", i.PatternType)
+	b = appendProperty(b, "valid_from", i.ValidFrom)
+	if len(i.Labels) > 0 {
+		b = appendList(b, "labels", i.Labels)
+	}
+	if len(i.Markings) > 0 {
+		b = appendList(b, "object_marking_refs", i.Markings)
+	}
+	b[len(b)-1] = '}' // the last comma
+	return b
+}
+
+// appendProperty appends "name":"value", with the comma behind it.
+func appendProperty(b []byte, name, value string) []byte {
+	b = append(b, '"')
+	b = append(b, name...)
+	b = append(b, `":`...)
+	b = appendString(b, value)
+	return append(b, ',')
+}
+
+// appendList appends "name":["value",…], with the comma behind it; values must not be empty.
+func appendList(b []byte, name string, values []string) []byte {
+	b = append(b, '"')
+	b = append(b, name...)
+	b = append(b, `":[`...)
+	for _, v := range values {
+		b = appendString(b, v)
+		b = append(b, ',')
+	}
+	b[len(b)-1] = ']'
+	return append(b, ',')
 }

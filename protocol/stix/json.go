@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -13,9 +16,10 @@ import (
 // maxDepth bounds the nesting of one object. Real objects reach about eight.
 const maxDepth = 32
 
-// member is one property of a JSON object; value is a part of the bytes it was read from.
+// member is one property of a JSON object; name and value are parts of the bytes they were
+// read from, but for a name that was written with escapes.
 type member struct {
-	name   string
+	name   []byte
 	offset int // of the value
 	value  json.RawMessage
 }
@@ -23,33 +27,79 @@ type member struct {
 // splitMembers reads the properties of the JSON object in b, names compared exactly: unlike
 // encoding/json it neither folds case nor lets the last of two equal names win, so that two
 // readers cannot understand one object differently. b must be valid JSON.
-func splitMembers(b []byte) ([]member, error) {
+func splitMembers(b []byte) ([]member, error) { return appendMembers(nil, b) }
+
+// appendMembers is splitMembers with memory to append to; buf must be empty.
+func appendMembers(buf []member, b []byte) ([]member, error) {
 	i := skipSpace(b, 0)
 	if i >= len(b) || b[i] != '{' {
-		return nil, protocol.Errorf(protocol.ErrMalformed, "not a JSON object")
+		return nil, malformed("not a JSON object")
 	}
-	var members []member
-	seen := map[string]bool{}
-	for i = skipSpace(b, i+1); b[i] != '}'; i = skipSpace(b, i) {
+	members := appendAnyMembers(buf, b)
+	if m := repeated(members); m >= 0 {
+		return nil, malformed("property %q occurs twice", clip(string(members[m].name)))
+	}
+	return members, nil
+}
+
+// appendAnyMembers appends the properties of the JSON object in b in the order of writing,
+// whether or not a name occurs twice. b must be valid JSON.
+func appendAnyMembers(members []member, b []byte) []member {
+	for i := skipSpace(b, skipSpace(b, 0)+1); b[i] != '}'; i = skipSpace(b, i) {
 		if b[i] == ',' {
 			i = skipSpace(b, i+1)
 		}
-		end := skipValue(b, i)
-		var name string
-		if err := json.Unmarshal(b[i:end], &name); err != nil {
-			return nil, protocol.Errorf(protocol.ErrMalformed, "reading property name: %v", err)
-		}
-		if seen[name] {
-			return nil, protocol.Errorf(protocol.ErrMalformed, "property %q occurs twice", clip(name))
-		}
-		seen[name] = true
+		end := skipString(b, i)
+		name, _ := content(b[i:end])
 		i = skipSpace(b, end)
 		i = skipSpace(b, i+1) // the colon
 		end = skipValue(b, i)
 		members = append(members, member{name, i, json.RawMessage(b[i:end:end])})
 		i = end
 	}
-	return members, nil
+	return members
+}
+
+// repeated returns the index of the first member whose name an earlier one has, -1 if there
+// is none. It takes linear time: a hostile object of maximal size has 100,000 members.
+func repeated(members []member) int {
+	const few = 64
+	// A bit for each name seen, by a hash of little worth: only names that share their bit
+	// need be compared.
+	var seen uint64
+	for i := range members[:min(len(members), few)] {
+		name := members[i].name
+		hash := len(name) * 11
+		if len(name) > 0 {
+			hash += int(name[0])*5 + int(name[len(name)-1])*3 + int(name[len(name)/2])
+		}
+		bit := uint64(1) << (hash & 63)
+		if seen&bit != 0 && slices.ContainsFunc(members[:i], func(m member) bool { return bytes.Equal(m.name, name) }) {
+			return i
+		}
+		seen |= bit
+	}
+	if len(members) <= few {
+		return -1
+	}
+	names := make(map[string]bool, len(members))
+	for i := range members {
+		if names[string(members[i].name)] {
+			return i
+		}
+		names[string(members[i].name)] = true
+	}
+	return -1
+}
+
+// lookup returns the value of the last member of a name, nil if there is none.
+func lookup(members []member, name string) json.RawMessage {
+	for i := len(members) - 1; i >= 0; i-- {
+		if string(members[i].name) == name {
+			return members[i].value
+		}
+	}
+	return nil
 }
 
 // splitElements calls fn with each element of the JSON array b and its offset in b, which
@@ -57,7 +107,7 @@ func splitMembers(b []byte) ([]member, error) {
 func splitElements(b []byte, fn func(offset int, element []byte)) error {
 	i := skipSpace(b, 0)
 	if i >= len(b) || b[i] != '[' {
-		return protocol.Errorf(protocol.ErrMalformed, "not a JSON array")
+		return malformed("not a JSON array")
 	}
 	for i = skipSpace(b, i+1); b[i] != ']'; i = skipSpace(b, i) {
 		if b[i] == ',' {
@@ -89,19 +139,29 @@ func skipValue(b []byte, i int) int {
 			}
 		}
 	}
-	for i < len(b) && !bytes.ContainsRune([]byte(",]} \t\r\n"), rune(b[i])) {
+	for i < len(b) {
+		switch b[i] {
+		case ',', ']', '}', ' ', '\t', '\r', '\n':
+			return i
+		}
 		i++
 	}
 	return i
 }
 
+// skipString returns the offset behind the string that starts at i of valid JSON.
 func skipString(b []byte, i int) int {
-	for i++; b[i] != '"'; i++ {
-		if b[i] == '\\' {
-			i++
+	i++
+	quote := i + bytes.IndexByte(b[i:], '"')
+	for {
+		escape := bytes.IndexByte(b[i:quote], '\\')
+		if escape < 0 {
+			return quote + 1
+		}
+		if i += escape + 2; i > quote { // the quote is what is escaped
+			quote = i + bytes.IndexByte(b[i:], '"')
 		}
 	}
-	return i + 1
 }
 
 func skipSpace(b []byte, i int) int {
@@ -114,20 +174,27 @@ func skipSpace(b []byte, i int) int {
 // checkJSON returns nil if b is one JSON value in UTF-8 that nests at most depth deep.
 func checkJSON(b []byte, depth int) error {
 	if !utf8.Valid(b) {
-		return protocol.Errorf(protocol.ErrMalformed, "not UTF-8")
+		return malformed("not UTF-8")
 	}
-	if d := nesting(b); depth > 0 && d > depth {
-		return protocol.Errorf(protocol.ErrOversize, "nested %d deep, at most %d", d, depth)
+	// Few brackets cannot nest deep, and most objects have few.
+	if bytes.Count(b, []byte{'{'})+bytes.Count(b, []byte{'['}) > depth {
+		if d := nesting(b); d > depth {
+			return protocol.Errorf(protocol.ErrOversize, "nested %d deep, at most %d", d, depth)
+		}
 	}
 	return checkSyntax(b)
 }
 
+// asStandard are the options that make jsontext accept what encoding/json accepts: UTF-8 and
+// double names are judged here, and half a surrogate pair behind \u is read as U+FFFD.
+var asStandard = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+
 // checkSyntax returns nil if b is one JSON value, and else says where it is not.
 func checkSyntax(b []byte) error {
-	if json.Valid(b) {
+	if jsontext.Value(b).IsValid(asStandard...) {
 		return nil
 	}
-	var raw json.RawMessage
+	var raw json.RawMessage // encoding/json for its messages
 	err := json.Unmarshal(b, &raw)
 	if err == nil {
 		err = errors.New("invalid")
@@ -135,9 +202,9 @@ func checkSyntax(b []byte) error {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		at := min(max(int(syntax.Offset)-1, 0), len(b))
-		return protocol.Errorf(protocol.ErrMalformed, "not JSON, line %d: %v", lineAt(b, at), err)
+		return malformed("not JSON, line %d: %v", lineAt(b, at), err)
 	}
-	return protocol.Errorf(protocol.ErrMalformed, "not JSON: %v", err)
+	return malformed("not JSON: %v", err)
 }
 
 // nesting returns how deep brackets open outside strings; b need not be valid.
@@ -163,27 +230,26 @@ func nesting(b []byte) (deepest int) {
 // lineAt returns the number of the line that holds offset, counted from one.
 func lineAt(b []byte, offset int) int { return 1 + bytes.Count(b[:offset], []byte{'\n'}) }
 
-// text decodes a JSON string; ok is false if v is something else.
-func text(v json.RawMessage) (s string, ok bool) {
+// content decodes a JSON string without copying it if it can be helped; ok is false if v is
+// something else. The bytes may be a part of v and must not be changed.
+func content(v json.RawMessage) (s []byte, ok bool) {
 	if len(v) == 0 || v[0] != '"' {
-		return "", false
-	}
-	err := json.Unmarshal(v, &s)
-	return s, err == nil
-}
-
-// texts decodes a JSON array of strings.
-func texts(v json.RawMessage) (list []string, ok bool) {
-	if len(v) == 0 || v[0] != '[' {
 		return nil, false
 	}
-	ok = true
-	err := splitElements(v, func(_ int, e []byte) {
-		s, isText := text(e)
-		ok = ok && isText
-		list = append(list, s)
-	})
-	return list, ok && err == nil
+	s = v[1 : len(v)-1]
+	if bytes.IndexByte(s, '\\') < 0 && utf8.Valid(s) {
+		return s, true
+	}
+	// The error is for what is no UTF-8 and for half surrogate pairs, which are decoded to
+	// U+FFFD, as encoding/json has it.
+	s, _ = jsontext.AppendUnquote(make([]byte, 0, len(s)), v)
+	return s, true
+}
+
+// text decodes a JSON string; ok is false if v is something else.
+func text(v json.RawMessage) (s string, ok bool) {
+	b, ok := content(v)
+	return string(b), ok
 }
 
 // marshal encodes v without the HTML escapes of encoding/json, in the order of its fields.
@@ -195,6 +261,18 @@ func marshal(v any) []byte {
 		panic(fmt.Sprintf("stix: encoding own value: %v", err)) // only types of this package
 	}
 	return bytes.TrimSpace(buf.Bytes())
+}
+
+// appendString appends s as marshal writes it.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == '"' || s[i] == '\\' || s[i] >= utf8.RuneSelf {
+			return append(b, marshal(s)...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 func clip(s string) string {

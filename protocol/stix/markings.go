@@ -1,6 +1,7 @@
 package stix
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -137,26 +138,37 @@ func (m *Markings) Handling(o *Object) (h protocol.Handling, notes []string, err
 
 // readMarkings gathers the markings on the object and on parts of it (STIX 7.2.2, 7.2.3).
 func (o *Object) readMarkings() error {
-	add := func(id string) error {
-		if !isID(id) || !strings.HasPrefix(id, markingPrefix) {
-			return malformed("marking %q must be the id of a marking-definition", clip(id))
-		}
-		if !slices.Contains(o.Markings, id) {
-			o.Markings = append(o.Markings, id)
-		}
+	if err := o.readObjectMarkings(); err != nil {
+		return err
+	}
+	if err := o.readGranularMarkings(); err != nil {
+		return err
+	}
+	o.Markings = distinct(o.Markings)
+	return nil
+}
+
+func (o *Object) readObjectMarkings() error {
+	v := o.property("object_marking_refs")
+	if v == nil {
 		return nil
 	}
-	if v := o.property("object_marking_refs"); v != nil {
-		ids, ok := texts(v)
-		if !ok {
-			return malformed("property object_marking_refs must be a list of ids")
+	var bad error
+	allText := true
+	err := splitElements(v, func(_ int, e []byte) {
+		id, ok := content(e)
+		allText = allText && ok
+		if bad == nil {
+			bad = o.addMarking(id)
 		}
-		for _, id := range ids {
-			if err := add(id); err != nil {
-				return err
-			}
-		}
+	})
+	if err != nil || !allText {
+		return malformed("property object_marking_refs must be a list of ids")
 	}
+	return bad
+}
+
+func (o *Object) readGranularMarkings() error {
 	v := o.property("granular_markings")
 	if v == nil {
 		return nil
@@ -164,22 +176,14 @@ func (o *Object) readMarkings() error {
 	var bad error
 	err := splitElements(v, func(_ int, e []byte) {
 		members, err := splitMembers(e)
-		ref, isRef, isLang := "", false, false
-		for _, m := range members {
-			switch m.name {
-			case "marking_ref":
-				ref, isRef = text(m.value)
-			case "lang":
-				isLang = true
-			}
-		}
+		ref, isRef := content(lookup(members, "marking_ref"))
 		if err == nil && !isRef {
-			if isLang {
+			if lookup(members, "lang") != nil {
 				return // says a language, not a handling (STIX 7.2.3.1)
 			}
 			err = malformed("a granular marking lacks marking_ref")
 		} else if err == nil {
-			err = add(ref)
+			err = o.addMarking(ref)
 		}
 		if bad == nil {
 			bad = err
@@ -189,4 +193,35 @@ func (o *Object) readMarkings() error {
 		return malformed("property granular_markings must be a list")
 	}
 	return bad
+}
+
+// addMarking adds an id to the markings.
+func (o *Object) addMarking(id []byte) error {
+	if !isID(id) || !bytes.HasPrefix(id, []byte(markingPrefix)) {
+		return malformed("marking %q must be the id of a marking-definition", clip(string(id)))
+	}
+	o.Markings = append(o.Markings, string(id))
+	return nil
+}
+
+// distinct removes from list, in place, what occurs in it before. It takes linear time: a
+// hostile object can carry 8,000 markings.
+func distinct(list []string) []string {
+	kept := list[:0]
+	if len(list) <= 16 {
+		for _, s := range list {
+			if !slices.Contains(kept, s) {
+				kept = append(kept, s)
+			}
+		}
+		return kept
+	}
+	seen := make(map[string]bool, len(list))
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			kept = append(kept, s)
+		}
+	}
+	return kept
 }

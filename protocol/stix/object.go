@@ -3,8 +3,7 @@ package stix
 import (
 	"bytes"
 	"encoding/json"
-	"regexp"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -25,14 +24,10 @@ type Object struct {
 	members []member
 }
 
-var (
-	typePattern = regexp.MustCompile(`^[a-z0-9-]{3,250}$`) // STIX 3.1 and 11.2
-	uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-	timePattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`) // STIX 2.16
-)
-
 // Parse reads one STIX 2.1 object. White space around it is cut off; nothing else of it is
 // touched. Errors are of the classes ErrMalformed and ErrOversize and say what is wrong.
+//
+// The object keeps raw, which must not be changed afterwards; its strings are copies.
 func Parse(raw []byte) (*Object, error) {
 	raw = bytes.Trim(raw, " \t\r\n")
 	if len(raw) > protocol.MaxObjectSize {
@@ -42,28 +37,30 @@ func Parse(raw []byte) (*Object, error) {
 	if err := checkJSON(raw, maxDepth); err != nil {
 		return nil, err
 	}
-	members, err := splitMembers(raw)
+	var buf [24]member // on the stack, for the number of members is not known beforehand
+	members, err := appendMembers(buf[:0], raw)
 	if err != nil {
 		return nil, err
 	}
-	o := &Object{Raw: raw, members: members}
-	for _, step := range []func() error{o.readIdentity, o.readRequired, o.readTimes, o.readRefs, o.readMarkings} {
-		if err := step(); err != nil {
-			return nil, err
-		}
+	o := &Object{Raw: raw, members: slices.Clone(members)}
+	if err := o.readIdentity(); err != nil {
+		return nil, err
+	}
+	if err := o.readRequired(); err != nil {
+		return nil, err
+	}
+	if err := o.readTimes(); err != nil {
+		return nil, err
+	}
+	o.readRefs()
+	if err := o.readMarkings(); err != nil {
+		return nil, err
 	}
 	return o, nil
 }
 
 // property returns the value of a top-level property, nil if it is absent.
-func (o *Object) property(name string) json.RawMessage {
-	for _, m := range o.members {
-		if m.name == name {
-			return m.value
-		}
-	}
-	return nil
-}
+func (o *Object) property(name string) json.RawMessage { return lookup(o.members, name) }
 
 // Text returns a top-level property that is a string, "" if it is absent or something else.
 func (o *Object) Text(name string) string {
@@ -73,27 +70,30 @@ func (o *Object) Text(name string) string {
 
 // readIdentity reads type, id and spec_version (STIX 3.2).
 func (o *Object) readIdentity() error {
-	var ok bool
-	if o.Type, ok = text(o.property("type")); !ok {
+	typ, ok := content(o.property("type"))
+	if !ok {
 		return malformed("property type is missing or not a string")
 	}
-	if !typePattern.MatchString(o.Type) {
-		return malformed("type %q must be 3 to 250 of a-z, 0-9 and '-'", clip(o.Type))
+	if !isType(typ) {
+		return malformed("type %q must be 3 to 250 of a-z, 0-9 and '-'", clip(string(typ)))
 	}
-	if o.Type == "bundle" {
+	if string(typ) == "bundle" {
 		return malformed("a bundle inside a bundle; publish its objects")
 	}
-	if o.ID, ok = text(o.property("id")); !ok {
+	id, ok := content(o.property("id"))
+	if !ok {
 		return malformed("property id is missing or not a string")
 	}
-	if prefix, _, _ := strings.Cut(o.ID, "--"); !isID(o.ID) || prefix != o.Type {
-		return malformed("id %q must be %s--UUID", clip(o.ID), o.Type)
+	if prefix, _, _ := bytes.Cut(id, separator); !isID(id) || !bytes.Equal(prefix, typ) {
+		return malformed("id %q must be %s--UUID", clip(string(id)), typ)
 	}
+	o.ID = string(id)
+	o.Type = o.ID[:len(typ)]
 	version := o.property("spec_version")
 	if version == nil && !needsVersion(o.Type) {
 		return nil
 	}
-	if s, ok := text(version); !ok || s != "2.1" {
+	if s, _ := content(version); string(s) != "2.1" {
 		return malformed("spec_version must be \"2.1\"; convert older objects first")
 	}
 	return nil
@@ -106,23 +106,24 @@ func (o *Object) readRequired() error {
 		if v == nil {
 			return malformed("%s lacks property %s", o.Type, name)
 		}
-		if s := string(v); s == "null" || s == `""` || s == "[]" {
+		switch string(v) {
+		case "null", `""`, "[]":
 			return malformed("property %s of %s is empty", name, o.Type)
 		}
 	}
 	for _, name := range refProperties[o.Type] {
-		if s, ok := text(o.property(name)); !ok || !isID(s) {
+		if s, _ := content(o.property(name)); !isID(s) {
 			return malformed("property %s of %s must be the id of an object", name, o.Type)
 		}
 	}
 	if o.Type == "indicator" {
 		for _, name := range []string{"pattern", "pattern_type"} {
-			if _, ok := text(o.property(name)); !ok {
+			if v := o.property(name); v[0] != '"' {
 				return malformed("property %s of indicator must be a string", name)
 			}
 		}
-		if _, err := timestamp(o, "valid_from"); err != nil {
-			return err
+		if _, ok := o.timestamp("valid_from"); !ok {
+			return o.noTimestamp("valid_from")
 		}
 	}
 	return nil
@@ -130,14 +131,15 @@ func (o *Object) readRequired() error {
 
 // readTimes reads created, modified and revoked. Objects whose type does not require times
 // (observables, custom types) may hold anything there; it is read if it is a timestamp.
-func (o *Object) readTimes() (err error) {
+func (o *Object) readTimes() error {
 	strict := needsVersion(o.Type)
-	if o.Created, err = timestamp(o, "created"); err != nil && strict {
-		return err
+	var ok bool
+	if o.Created, ok = o.timestamp("created"); !ok && strict {
+		return o.noTimestamp("created")
 	}
-	if o.Modified, err = timestamp(o, "modified"); err != nil && strict &&
+	if o.Modified, ok = o.timestamp("modified"); !ok && strict &&
 		!(o.Type == "marking-definition" && o.property("modified") == nil) {
-		return err
+		return o.noTimestamp("modified")
 	}
 	if strict && !o.Modified.IsZero() && o.Modified.Before(o.Created) {
 		return malformed("modified %s is before created %s", o.Text("modified"), o.Text("created"))
@@ -152,47 +154,106 @@ func (o *Object) readTimes() (err error) {
 	return nil
 }
 
-func timestamp(o *Object, name string) (time.Time, error) {
-	v := o.property(name)
-	if v == nil {
-		return time.Time{}, malformed("%s lacks property %s", o.Type, name)
+// timestamp reads a top-level property that is a timestamp; ok is false if it is none.
+func (o *Object) timestamp(name string) (t time.Time, ok bool) {
+	s, _ := content(o.property(name))
+	return readTime(s)
+}
+
+// noTimestamp says what is wrong with a property that timestamp refused.
+func (o *Object) noTimestamp(name string) error {
+	if o.property(name) == nil {
+		return malformed("%s lacks property %s", o.Type, name)
 	}
-	s, _ := text(v)
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || !timePattern.MatchString(s) {
-		return time.Time{}, malformed("property %s must be a time such as 2026-01-31T12:00:00.000Z", name)
+	return malformed("property %s must be a time such as 2026-01-31T12:00:00.000Z", name)
+}
+
+// readTime reads a timestamp (STIX 2.16): RFC 3339 in UTC, which is written Z, with any
+// number of digits behind the second, of which those beyond nanoseconds are dropped.
+func readTime(s []byte) (t time.Time, ok bool) {
+	const form = "0000-00-00T00:00:00"
+	if len(s) <= len(form) {
+		return time.Time{}, false
 	}
-	return t, nil
+	for i := range len(form) {
+		if form[i] == '0' && !isDigit(s[i]) || form[i] != '0' && s[i] != form[i] {
+			return time.Time{}, false
+		}
+	}
+	rest := s[len(form):]
+	if rest[0] == '.' && len(rest) > 1 && isDigit(rest[1]) {
+		for rest = rest[1:]; len(rest) > 0 && isDigit(rest[0]); rest = rest[1:] {
+		}
+	}
+	if string(rest) != "Z" {
+		return time.Time{}, false
+	}
+	if t.UnmarshalText(s) != nil { // hours, days and so on that do not exist
+		return time.Time{}, false
+	}
+	return t, true
 }
 
 // readRefs gathers what the object refers to. Custom properties may end in _ref and hold
 // something else; only what has the form of an id counts.
-func (o *Object) readRefs() error {
-	for _, m := range o.members {
-		var ids []string
+func (o *Object) readRefs() {
+	for i := range o.members {
+		m := &o.members[i]
 		switch {
-		case m.name == "object_marking_refs":
-			continue
-		case strings.HasSuffix(m.name, "_ref"):
-			s, _ := text(m.value)
-			ids = []string{s}
-		case strings.HasSuffix(m.name, "_refs"):
-			ids, _ = texts(m.value)
+		case bytes.HasSuffix(m.name, []byte("_ref")):
+			o.addRef(m.value)
+		case bytes.HasSuffix(m.name, []byte("_refs")) && string(m.name) != "object_marking_refs" && m.value[0] == '[':
+			_ = splitElements(m.value, func(_ int, e []byte) { o.addRef(e) }) // it is an array
 		}
-		for _, id := range ids {
-			if isID(id) {
-				o.Refs = append(o.Refs, id)
+	}
+}
+
+func (o *Object) addRef(v json.RawMessage) {
+	if s, _ := content(v); isID(s) {
+		o.Refs = append(o.Refs, string(s))
+	}
+}
+
+var separator = []byte("--") // of type and UUID in an id
+
+// isID reports whether s has the form of an identifier (STIX 2.9).
+func isID(s []byte) bool {
+	prefix, id, ok := bytes.Cut(s, separator)
+	return ok && isType(prefix) && isUUID(id)
+}
+
+// isType reports whether s has the form of a type (STIX 3.1 and 11.2).
+func isType(s []byte) bool {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || isDigit(c) || c == '-') {
+			return false
+		}
+	}
+	return len(s) >= 3 && len(s) <= 250
+}
+
+// isUUID reports whether s has the form of a UUID with hyphens, in either case.
+func isUUID(s []byte) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range s {
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if !isHex(c) {
+				return false
 			}
 		}
 	}
-	return nil
+	return true
 }
 
-// isID reports whether s has the form of an identifier (STIX 2.9).
-func isID(s string) bool {
-	prefix, id, ok := strings.Cut(s, "--")
-	return ok && typePattern.MatchString(prefix) && uuidPattern.MatchString(id)
-}
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+func isHex(c byte) bool   { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
 
 func malformed(format string, args ...any) error {
 	return protocol.Errorf(protocol.ErrMalformed, format, args...)

@@ -2,7 +2,6 @@ package stix
 
 import (
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -59,7 +58,7 @@ func Canonical(value string) (o Observable, ok bool) {
 		return Observable{}, false
 	}
 	s := refang(strings.TrimSpace(value))
-	if s == "" || len(s) > maxValue || !utf8.ValidString(s) || strings.ContainsFunc(s, unprintable) {
+	if s == "" || len(s) > maxValue || !printable(s) {
 		return Observable{}, false
 	}
 	for _, try := range []func(string) (Observable, bool){
@@ -98,40 +97,69 @@ var defanged = strings.NewReplacer(
 	"[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".", "(dot)", ".", "[DOT]", ".",
 	"[:]", ":", "[://]", "://", "[:/]", ":/", "[/]", "/", "[@]", "@", "[at]", "@", "(at)", "@", "[AT]", "@")
 
-var hxxp = regexp.MustCompile(`^(?i:h[tx]{2}p(s?)|(f)xp)(:|\[:)`)
-
 // refang undoes the notations that keep people from clicking.
 func refang(s string) string {
 	for range 64 { // each round shortens s; nested brackets are nobody's notation
+		if !strings.ContainsAny(s, "[({") {
+			break
+		}
 		next := defanged.Replace(s)
 		if next == s {
 			break
 		}
 		s = next
 	}
-	if m := hxxp.FindStringSubmatch(s); m != nil {
-		scheme := "http" + strings.ToLower(m[1])
-		if m[2] != "" {
-			scheme = "ftp"
+	if i := strings.IndexByte(s, ':'); i > 0 && i <= len("hxxps[") {
+		written := strings.TrimSuffix(s[:i], "[")
+		if scheme, ok := schemes[strings.ToLower(written)]; ok {
+			s = scheme + s[len(written):]
 		}
-		s = scheme + m[3] + s[len(m[0]):]
 	}
 	return s
 }
 
-var hashKinds = map[int]Kind{32: MD5, 40: SHA1, 64: SHA256, 128: SHA512}
+// schemes are the ways in which people write schemes, in lower case.
+var schemes = map[string]string{
+	"http": "http", "hxxp": "http", "htxp": "http", "hxtp": "http",
+	"https": "https", "hxxps": "https", "htxps": "https", "hxtps": "https",
+	"fxp": "ftp",
+}
 
 func asHash(s string) (Observable, bool) {
-	kind, ok := hashKinds[len(s)]
-	if !ok || strings.ContainsFunc(s, func(r rune) bool { return !unicode.Is(unicode.ASCII_Hex_Digit, r) }) {
+	var kind Kind
+	switch len(s) {
+	case 32:
+		kind = MD5
+	case 40:
+		kind = SHA1
+	case 64:
+		kind = SHA256
+	case 128:
+		kind = SHA512
+	default:
 		return Observable{}, false
+	}
+	for i := range len(s) {
+		if !isHex(s[i]) {
+			return Observable{}, false
+		}
 	}
 	return Observable{kind, strings.ToLower(s)}, true
 }
 
 // asAddr reads an address or a CIDR.
 func asAddr(s string) (Observable, bool) {
-	if p, err := netip.ParsePrefix(s); err == nil {
+	// The errors of netip cost more than all else here, so it is asked only about what looks
+	// like an address.
+	slash := strings.LastIndexByte(s, '/')
+	if slash >= 0 && !addrShaped(s[:slash]) || slash < 0 && !addrShaped(strings.Trim(s, "[]")) {
+		return Observable{}, false
+	}
+	if slash >= 0 {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return Observable{}, false
+		}
 		p = p.Masked()
 		switch {
 		case p.IsSingleIP():
@@ -151,6 +179,23 @@ func asAddr(s string) (Observable, bool) {
 		return Observable{}, false
 	}
 	return ofAddr(a)
+}
+
+// addrShaped reports whether s is of the characters of an address without a zone.
+func addrShaped(s string) bool {
+	colon, letter := false, false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == ':':
+			colon = true
+		case isDigit(c) || c == '.':
+		case isHex(c):
+			letter = true
+		default:
+			return false
+		}
+	}
+	return s != "" && (colon || !letter)
 }
 
 func ofAddr(a netip.Addr) (Observable, bool) {
@@ -214,16 +259,15 @@ func asName(s string) (Observable, bool) {
 		name = ascii
 	}
 	name = strings.TrimSuffix(name, ".")
-	labels := strings.Split(name, ".")
-	top := labels[len(labels)-1]
+	top := name[strings.LastIndexByte(name, '.')+1:]
 	if fileExtensions[top] && len(s) <= 255 {
-		return Observable{Filename, s}, labels[0] != "" && !strings.HasSuffix(s, ".")
+		return Observable{Filename, s}, name[0] != '.' && !strings.HasSuffix(s, ".")
 	}
-	if len(labels) < 2 || len(name) > 253 || len(top) < 2 || !strings.ContainsFunc(top, isLetter) {
+	if len(top) == len(name) || len(name) > 253 || len(top) < 2 || !strings.ContainsFunc(top, isLetter) {
 		return Observable{}, false
 	}
-	for _, l := range labels {
-		if !validLabel(l) {
+	for label := range strings.SplitSeq(name, ".") {
+		if !validLabel(label) {
 			return Observable{}, false
 		}
 	}
@@ -231,13 +275,29 @@ func asName(s string) (Observable, bool) {
 }
 
 func validLabel(l string) bool {
-	return len(l) > 0 && len(l) <= 63 && l[0] != '-' && l[len(l)-1] != '-' &&
-		!strings.ContainsFunc(l, func(r rune) bool {
-			return !isLetter(r) && !(r >= '0' && r <= '9') && r != '-' && r != '_'
-		})
+	if len(l) == 0 || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' {
+		return false
+	}
+	for i := range len(l) {
+		if c := l[i]; !(c >= 'a' && c <= 'z' || isDigit(c) || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
 }
 
 func isLetter(r rune) bool { return r >= 'a' && r <= 'z' }
+
+// printable reports whether s is UTF-8 without white space and control characters.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return utf8.ValidString(s) && !strings.ContainsFunc(s, unprintable)
+		}
+	}
+	return true
+}
+
 func unprintable(r rune) bool {
 	return r <= ' ' || r == 0x7f || unicode.IsSpace(r) || unicode.IsControl(r)
 }

@@ -225,3 +225,19 @@ func TestNewIndicator(t *testing.T) {
 		t.Errorf("wrote %s", got)
 	}
 }
+
+// What else stands in an observable does not hide what it is.
+func TestObservablesBesideOddProperties(t *testing.T) {
+	for _, tt := range []struct{ name, raw, want string }{
+		{"number beyond float64", `{"type":"ipv4-addr","id":"ipv4-addr--` + uuidA + `","value":"192.0.2.1","x":1e999}`, "[{ipv4 192.0.2.1}]"},
+		{"property without name", `{"type":"mutex","id":"mutex--` + uuidA + `","name":"a","":"192.0.2.1"}`, "[]"},
+	} {
+		o, err := Parse([]byte(tt.raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(Observables(o)); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}

@@ -12,15 +12,16 @@ type comparison struct {
 	value string
 }
 
-// comparisons takes the equalities out of a STIX pattern (STIX 9): path = value, path IN
-// (values), path ISSUBSET value. What is negated, or compared otherwise, is passed over. It
-// does not judge the pattern: whatever can be read is read.
-func comparisons(pattern string) (found []comparison) {
+// comparisons calls fn with the equalities in a STIX pattern (STIX 9): path = value, path IN
+// (values), path ISSUBSET value, at most maxObservables. What is negated, or compared
+// otherwise, is passed over. It does not judge the pattern: whatever can be read is read.
+func comparisons(pattern string, fn func(comparison)) {
 	var path string
-	equal, negated, group := false, false, 0
+	equal, negated, group, found := false, false, 0, 0
 	take := func(v string) {
-		if path != "" && equal && !negated && len(found) < maxObservables {
-			found = append(found, comparison{group, path, v})
+		if path != "" && equal && !negated && found < maxObservables {
+			found++
+			fn(comparison{group, path, v})
 		}
 	}
 	for i := 0; i < len(pattern); {
@@ -61,13 +62,21 @@ func comparisons(pattern string) (found []comparison) {
 			i++
 		}
 	}
-	return found
 }
 
 // quoted reads the string literal that starts at i; a backslash escapes what follows.
 func quoted(s string, i int) (value string, end int) {
+	i++
+	n := strings.IndexAny(s[i:], `'\`)
+	if n < 0 {
+		return s[i:], len(s)
+	}
+	if s[i+n] == '\'' {
+		return s[i : i+n], i + n + 1
+	}
 	var b strings.Builder
-	for i++; i < len(s); i++ {
+	b.WriteString(s[i : i+n])
+	for i += n; i < len(s); i++ {
 		switch s[i] {
 		case '\'':
 			return b.String(), i + 1
@@ -114,5 +123,10 @@ func isWord(c byte) bool {
 
 // quote writes a string literal of the pattern language.
 func quote(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+	if strings.ContainsAny(s, `\'`) {
+		s = escapes.Replace(s)
+	}
+	return "'" + s + "'"
 }
+
+var escapes = strings.NewReplacer(`\`, `\\`, `'`, `\'`)

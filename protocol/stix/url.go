@@ -1,17 +1,12 @@
 package stix
 
-import (
-	"regexp"
-	"strings"
-)
-
-var schemePattern = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]{1,31}$`)
+import "strings"
 
 // asURL reads scheme://host[:port][/path][?query][#fragment]. Scheme and host are put into
 // canonical form, all else is kept. The host may be a single label, as on local networks.
 func asURL(s string) (Observable, bool) {
 	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok || !schemePattern.MatchString(scheme) {
+	if !ok || !isScheme(scheme) {
 		return Observable{}, false
 	}
 	host, tail := rest, ""
@@ -27,6 +22,18 @@ func asURL(s string) (Observable, bool) {
 		return Observable{}, false
 	}
 	return Observable{URL, strings.ToLower(scheme) + "://" + user + host + tail}, true
+}
+
+// isScheme reports whether s is a scheme (RFC 3986, section 3.1) of 2 to 32 characters.
+func isScheme(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		letter := c >= 'a' && c <= 'z'
+		if !letter && (i == 0 || !isDigit(s[i]) && s[i] != '+' && s[i] != '.' && s[i] != '-') {
+			return false
+		}
+	}
+	return len(s) >= 2 && len(s) <= 32
 }
 
 // canonicalHost puts host[:port] into canonical form.
@@ -73,12 +80,13 @@ func asBare(s string) (Observable, bool) {
 	return Observable{URL, "http://" + host + s[i:]}, true
 }
 
-var localPattern = regexp.MustCompile("^[a-z0-9.!#$%&'*+=?^_{|}~-]{1,64}$")
-
 // asEmail reads local@domain.
 func asEmail(s string) (Observable, bool) {
-	local, domain, ok := strings.Cut(strings.ToLower(s), "@")
-	if !ok || !localPattern.MatchString(local) {
+	if strings.IndexByte(s, '@') < 0 {
+		return Observable{}, false
+	}
+	local, domain, _ := strings.Cut(strings.ToLower(s), "@")
+	if !isLocal(local) {
 		return Observable{}, false
 	}
 	o, ok := asName(domain)
@@ -86,4 +94,15 @@ func asEmail(s string) (Observable, bool) {
 		return Observable{}, false
 	}
 	return Observable{Email, local + "@" + o.Value}, true
+}
+
+// isLocal reports whether s, in lower case, can stand before the @: 1 to 64 of the
+// characters that need no quotes there (RFC 5322, section 3.2.3), but for '/' and '`'.
+func isLocal(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !(c >= 'a' && c <= 'z' || isDigit(c)) && strings.IndexByte(".!#$%&'*+=?^_{|}~-", c) < 0 {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 64
 }
