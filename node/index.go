@@ -24,7 +24,7 @@ func (n *Node) openIndex() error {
 
 // mergeSteps is how many steps of merging follow a transaction that added records: more than it
 // makes necessary, on the average, so that the index keeps small and nobody waits long.
-const mergeSteps = 2
+const mergeSteps = 3
 
 // idleMergeSteps is how many steps follow when a node looks at its state anew, each minute.
 const idleMergeSteps = 1000

@@ -13,8 +13,13 @@ import (
 	"github.com/entente-mesh/entente/protocol/stix"
 )
 
-// openRecords bounds the records that one transaction indexes.
-const openRecords = 4000
+// A transaction takes no more entries when it has so many records, or so many bytes of them. What
+// is sealed in one entry may repeat itself, and take much more where records stand in blocks: a
+// store takes 9 MiB at once, and an entry at most about two.
+const (
+	openRecords = 10_000
+	openBytes   = 3 << 20
+)
 
 // reader opens the entries of one feed, in order.
 type reader struct {
@@ -28,6 +33,7 @@ type reader struct {
 	sealedAt  uint64
 	out       []outcome
 	records   int
+	bytes     int             // that the records take in the corpus
 	lacking   uint64          // first grant entry whose body is not held; 0: none
 	tombs     map[uint64]bool // entries whose bodies were erased
 	late      uint64          // first entry that may open now, with a key that came after it
@@ -146,7 +152,7 @@ func (g *gate) openSome(feed protocol.FeedID, seqs []uint64, move bool) (took in
 		}
 		took++
 		r.out = append(r.out, r.entry(env))
-		if r.records >= openRecords {
+		if r.records >= openRecords || r.bytes >= openBytes {
 			break
 		}
 	}
@@ -422,6 +428,7 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 	}
 	o.records = len(block.Records)
 	r.records += o.records
+	r.bytes += o.block.Size()
 	if r.publisher == r.n.org && !r.own && r.n.answersFor(r.s, &r.feed.Origin) {
 		o.published = r.adopt(env, topic, b.sealed)
 	}

@@ -83,6 +83,14 @@ func (x *Index) Prepare(block Block) (*Prepared, error) {
 	return p, nil
 }
 
+// Size returns about how many bytes Add writes.
+func (p *Prepared) Size() (bytes int) {
+	for i := range p.blocks {
+		bytes += len(p.blocks[i].packed) + 512 + 12*len(p.blocks[i].entries)
+	}
+	return bytes
+}
+
 // sortRecords puts the records in the order of their hashes. One that stands in the block twice
 // counts where it stands first.
 func (p *Prepared) sortRecords() {
