@@ -134,9 +134,11 @@ func (a *app) publishWith(ctx context.Context, c *client, file string, data []by
 		if err := a.confirm(file, fmt.Sprintf("Publish %d records in topic %s?", out.Plan.Records, f.topic)); err != nil {
 			return err
 		}
+		// What somebody agreed to is published, or nothing. Who does not want to be asked wants what
+		// is decided at the time.
+		q.Set("generation", strconv.FormatUint(out.Plan.Generation, 10))
 	}
 	q.Del("dry_run")
-	q.Set("generation", strconv.FormatUint(out.Plan.Generation, 10))
 	bar := a.progress(out.Plan.Records, "sealing")
 	err := c.publish(ctx, q, data, func(e *api.PublishEvent) {
 		if e.Done > 0 {
