@@ -118,6 +118,7 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 	if err != nil {
 		return fmt.Errorf("applying an erase: %w", err)
 	}
+	n.forgetIndex()
 	n.counters.erased.Add(1)
 	n.changes.notify()
 	n.wakeDue()

@@ -91,6 +91,7 @@ func (n *Node) carryOutErasures() error {
 		err = errors.Join(err, n.carryOut(list[i].id, &list[i].doc, &list[i].item)) // the others are not kept waiting
 	}
 	err = errors.Join(err, n.settleDue(&EraseReport{}, map[protocol.OrgID]bool{}))
+	n.forgetIndex()
 	if len(list) > 0 {
 		n.changes.notify()
 	}
@@ -211,6 +212,7 @@ func (n *Node) expire() error {
 			return err
 		}
 		if places == 0 {
+			n.forgetIndex()
 			break
 		}
 		err = n.st.Update(func(tx *store.Tx) error {

@@ -79,7 +79,7 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 		if gone[id] || p.void {
 			return true
 		}
-		failed = errors.Join(failed, n.st.View(func(tx *store.Tx) error {
+		failed = errors.Join(failed, n.viewIndex(func(tx *store.Tx) error {
 			at, yes, err := n.standsElsewhere(tx, id, p, &doc)
 			known := slices.Contains(elsewhere, at)
 			if err != nil || !yes || !known && len(elsewhere) >= protocol.MaxSurvivors/2 {

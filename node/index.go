@@ -26,13 +26,15 @@ func (n *Node) openIndex() error {
 // makes necessary, on the average, so that the index keeps small and nobody waits long.
 const mergeSteps = 3
 
-// idleMergeSteps is how many steps follow when a node looks at its state anew, each minute.
+// idleMergeSteps is how many steps follow when a node looks at its state anew, each hour.
 const idleMergeSteps = 1000
 
 // mergeIndex does at most so many steps of what keeps the index small, each in a transaction. What
 // fails is tried again with the next records.
-func (n *Node) mergeIndex(steps int) {
-	if err := mergeIndex(n.st, n.index, steps); err != nil && !errors.Is(err, store.ErrClosed) {
+func (n *Node) mergeIndex(steps int) { n.indexFailed(mergeIndex(n.st, n.index, steps)) }
+
+func (n *Node) indexFailed(err error) {
+	if err != nil && !errors.Is(err, store.ErrClosed) {
 		n.log.Error("merging the index of the corpus failed; it is tried again", "err", err)
 		n.counters.failed.Add(1)
 	}
@@ -45,6 +47,21 @@ func mergeIndex(st *store.Store, index *corpus.Index, steps int) error {
 		err = st.Update(func(tx *store.Tx) (err error) { due, err = index.Merge(tx, corpus.DefaultBudget); return err })
 	}
 	return err
+}
+
+// forgetIndex removes from the index what is left there of what was erased, or taken out, in a
+// transaction that could not write all pages with it: nobody waits for other records to come.
+func (n *Node) forgetIndex() {
+	for {
+		due := false
+		err := n.st.View(func(tx *store.Tx) (err error) { due, err = n.index.Forgetting(tx); return err })
+		if err == nil && due {
+			err = n.st.Update(func(tx *store.Tx) error { _, err := n.index.Merge(tx, corpus.DefaultBudget); return err })
+		}
+		if n.indexFailed(err); err != nil || !due {
+			return
+		}
+	}
 }
 
 // viewIndex is View for what looks up in the index. What it finds there may have been destroyed

@@ -190,7 +190,8 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 		return false, err // otherwise its key was lost with the tail of a store that was restored
 	}
 	var left []protocol.RecordID // others were erased since
-	err = n.st.View(func(tx *store.Tx) error {
+	err = n.viewIndex(func(tx *store.Tx) error {
+		left = nil
 		for _, id := range body.Records {
 			e, err := n.index.Get(tx, id)
 			if err != nil {

@@ -177,7 +177,7 @@ func Open(cfg Config) (*Node, error) {
 		},
 		n.takeAnchoredCard,
 		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
-		func() error { n.tryErasures(); n.opened.Store(true); return n.applyLater() },
+		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
 	} {
 		if err == nil {
 			err = step()

@@ -83,6 +83,7 @@ func (n *Node) endFeed(feed protocol.FeedID, at uint64, reason, text string) err
 			return fmt.Errorf("setting aside entry %d of feed %s: %w", seq, feed.Short(), err)
 		}
 	}
+	n.forgetIndex()
 	return nil
 }
 

@@ -23,7 +23,7 @@ func (x *Index) Merge(kv KV, budget int) (more bool, err error) {
 		return false, err
 	}
 	switch {
-	case m.Forget[0] < m.Forget[1]:
+	case m.forgetting():
 		err = x.forgetMore(kv, m, budget)
 	case x.logIsFull(m):
 		err = x.flush(kv, m)
@@ -50,8 +50,17 @@ func (x *Index) Due(kv KV) (bool, error) {
 	return err == nil && x.due(m), err
 }
 
+// Forgetting reports whether entries of what was erased, or taken out, are still to be removed from
+// the index. Steps of Merge do that before all else.
+func (x *Index) Forgetting(kv KV) (bool, error) {
+	m, err := readManifest(kv)
+	return err == nil && m.forgetting(), err
+}
+
+func (m *manifest) forgetting() bool { return m.Forget[0] < m.Forget[1] }
+
 func (x *Index) due(m *manifest) bool {
-	if m.Forget[0] < m.Forget[1] || x.logIsFull(m) || len(m.Merge) > 0 {
+	if m.forgetting() || x.logIsFull(m) || len(m.Merge) > 0 {
 		return true
 	}
 	return x.sources(m) != nil
