@@ -325,8 +325,8 @@ func (n *Node) ResealRemoved(ctx context.Context, id protocol.NodeID) (count int
 			if !in || topic == protocol.ControlTopic {
 				return nil
 			}
-			records, withdrawals, err := leftOf(tx, f.ID, s.lastOf(&f.Origin, f.ID)+1, f.Seq)
-			list = append(list, leftPart{f.ID, topic, records, withdrawals})
+			left, err := leftOf(tx, f.ID, topic, s.lastOf(&f.Origin, f.ID)+1, f.Seq)
+			list = append(list, left)
 			return err
 		})
 	})
@@ -336,7 +336,7 @@ func (n *Node) ResealRemoved(ctx context.Context, id protocol.NodeID) (count int
 	if err != nil {
 		return 0, err
 	}
-	count, err = n.sealAllAnew(ctx, list)
+	count, err = n.sealAnew(ctx, list)
 	n.tryErasures() // what was to be kept of these entries stands elsewhere now
 	return count, err
 }

@@ -179,11 +179,7 @@ func (n *Node) erasePlaces(records []protocol.RecordID) (own []*erasePlace, loca
 				if err != nil {
 					return err
 				}
-				tomb, err := tx.Erased(c.Feed, c.Seq)
-				if err != nil {
-					return err
-				}
-				if !has || tomb != nil {
+				if !has {
 					continue
 				}
 				found = true

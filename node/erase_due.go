@@ -71,16 +71,12 @@ func (n *Node) judgeDue(tx *store.Tx, s *snapshot, d *due) (dueAction, error) {
 	if err != nil || f == nil {
 		return dueWaits, err
 	}
-	tomb, err := tx.Erased(d.place.Feed, d.place.Seq)
-	if err != nil {
-		return dueWaits, err
-	}
 	has, err := tx.Has(d.place.Feed, d.place.Seq)
 	if err != nil {
 		return dueWaits, err
 	}
 	answers := n.answersFor(s, &f.Origin)
-	if tomb == nil && has {
+	if has {
 		if !answers {
 			return dueWaits, nil
 		}
@@ -88,11 +84,14 @@ func (n *Node) judgeDue(tx *store.Tx, s *snapshot, d *due) (dueAction, error) {
 			return dueReseal, nil
 		}
 		// It counts nowhere. What people want to keep of it is sealed anew before it goes.
-		late, err := tx.Get(append([]byte(kindLate), entryKey(d.place.Feed, d.place.Seq)...))
-		if err != nil || late == nil {
+		if done, err := wasSealedAnew(tx, d.place.Feed, d.place.Seq); err != nil || !done {
 			return dueWaits, err
 		}
 		return dueReseal, nil
+	}
+	tomb, err := tx.Erased(d.place.Feed, d.place.Seq)
+	if err != nil {
+		return dueWaits, err
 	}
 	named, err := corpus.ErasedBy(tx, d.record, n.org)
 	switch {
@@ -264,7 +263,6 @@ func (n *Node) eraseNamed(p *erasePlace) error {
 		return err
 	}
 	for part := range slices.Chunk(p.records, protocol.MaxErasedRecords) {
-		slices.SortFunc(part, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
 		if err := n.signErase(&protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: p.origin, Reason: p.reason, At: uint64(nowMillis()),
 			Entries: []protocol.ErasedEntry{{Seq: p.seq, Hash: hash}}, Records: part, Survivors: survivors}); err != nil {
 			return err
@@ -296,16 +294,12 @@ func (n *Node) standsElsewhere(tx *store.Tx, id protocol.RecordID, p *erasePlace
 		if err != nil {
 			return at, false, err
 		}
-		tomb, err := tx.Erased(c.Feed, c.Seq)
-		if err != nil {
-			return at, false, err
-		}
 		var other publishedDoc
 		ok, err := getDoc(tx, kindPublished, entryKey(c.Feed, c.Seq), &other)
 		if err != nil {
 			return at, false, err
 		}
-		if !has || tomb != nil || !ok || other.Expired {
+		if !has || !ok || other.Expired {
 			continue
 		}
 		lasts := other.RetentionDays == 0 || doc.RetentionDays != 0 && other.end()+dayMillis >= doc.end()

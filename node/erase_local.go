@@ -2,7 +2,6 @@ package node
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"maps"
 	"slices"
@@ -41,25 +40,31 @@ func (n *Node) publishedBySiblings(ids []protocol.RecordID) (count int, err erro
 
 // eraseLocally destroys records of others for this organisation alone, at all of its nodes.
 func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason) (int, error) {
-	ids = slices.Clone(ids)
-	slices.SortFunc(ids, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
-	ids = slices.Compact(ids)
-	now := uint64(nowMillis())
-	if err := n.st.Update(func(tx *store.Tx) error {
-		for part := range slices.Chunk(ids, protocol.MaxErasedRecords) {
-			if err := noteErasure(tx, &protocol.SiblingErasure{Records: part, Reason: reason, At: now}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
+	ids, err := n.noteErasures(ids, reason, uint64(nowMillis()))
+	if err != nil {
 		return 0, err
 	}
-	err := n.carryOutErasures()
+	err = n.carryOutErasures()
 	if net := n.net.Load(); err == nil && net != nil {
 		net.tellSiblings()
 	}
 	return len(ids), err
+}
+
+// noteErasures keeps an erasure of any number of records, to be carried out: all of it or nothing. It
+// returns them sorted, each once.
+func (n *Node) noteErasures(ids []protocol.RecordID, reason protocol.EraseReason, at uint64) ([]protocol.RecordID, error) {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
+	ids = slices.Compact(ids)
+	return ids, n.st.Update(func(tx *store.Tx) error {
+		for part := range slices.Chunk(ids, protocol.MaxErasedRecords) {
+			if err := noteErasure(tx, &protocol.SiblingErasure{Records: part, Reason: reason, At: at}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // carryOutErasures does what erasures by this organisation say that were not done here yet:
@@ -177,15 +182,9 @@ func (n *Node) replayJournal() (bool, error) {
 			if known {
 				continue
 			}
-			ids := slices.Clone(l.Records)
-			slices.SortFunc(ids, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
-			ids = slices.Compact(ids)
-			for part := range slices.Chunk(ids, protocol.MaxErasedRecords) {
-				if err == nil {
-					err = n.st.Update(func(tx *store.Tx) error {
-						return noteErasure(tx, &protocol.SiblingErasure{Records: part, Reason: l.Reason, At: l.At})
-					})
-				}
+			var ids []protocol.RecordID
+			if err == nil {
+				ids, err = n.noteErasures(l.Records, l.Reason, l.At)
 			}
 			for part := range slices.Chunk(ids, 64) {
 				if err == nil {
@@ -242,7 +241,7 @@ func (n *Node) expireOwn(now uint64) error {
 			if d.RetentionDays == 0 || d.Expired || d.end() > now || len(id) != 40 {
 				return nil
 			}
-			feed, seq := protocol.FeedID(id[:32]), binary.BigEndian.Uint64(id[32:])
+			feed, seq := splitEntryKey(id)
 			f, err := tx.Feed(feed)
 			if err != nil || f == nil || !n.answersFor(s, &f.Origin) {
 				return err

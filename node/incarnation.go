@@ -346,20 +346,20 @@ func (n *Node) resealForked(ctx context.Context) error {
 		if !ok || topic == protocol.ControlTopic {
 			continue // letters are sent again by who wrote them
 		}
-		p := leftPart{feed: fork.Feed, topic: topic}
+		var left leftPart
 		if err := n.st.View(func(tx *store.Tx) error {
 			f, err := tx.Feed(fork.Feed)
 			if err != nil || f == nil {
 				return err
 			}
-			p.records, p.withdrawals, err = leftOf(tx, fork.Feed, fork.Seq, f.Seq)
+			left, err = leftOf(tx, fork.Feed, topic, fork.Seq, f.Seq)
 			return err
 		}); err != nil {
 			return err
 		}
-		list = append(list, p)
+		list = append(list, left)
 	}
-	_, err := n.sealAllAnew(ctx, list)
+	_, err := n.sealAnew(ctx, list)
 	return err
 }
 
@@ -381,13 +381,12 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
-	place := entryKey(feed, seq)
 	n.due.Store(true) // what was erased of an entry that counts nowhere waits for this
 	if rest == nil {
-		return n.st.Update(func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), place...), nil) })
+		return n.st.Update(func(tx *store.Tx) error { return noteSealedAnew(tx, feed, seq) })
 	}
 	return n.append(topic, func(a *appender) error {
-		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), place...), nil) })
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return noteSealedAnew(tx, feed, seq) })
 		_, err := a.resealAll(rest, &doc, records)
 		return err
 	})

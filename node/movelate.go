@@ -41,7 +41,7 @@ func (n *Node) moveLate(ctx context.Context) error {
 }
 
 func (n *Node) moveLateOf(ctx context.Context, s *snapshot, feed protocol.FeedID, topic string) error {
-	var records, withdrawals []uint64
+	var left leftPart
 	err := n.st.View(func(tx *store.Tx) error {
 		f, err := tx.Feed(feed)
 		if err != nil || f == nil {
@@ -51,94 +51,88 @@ func (n *Node) moveLateOf(ctx context.Context, s *snapshot, feed protocol.FeedID
 		if err != nil {
 			return err
 		}
-		from := n.neverGranted(s, set)
-		if from == 0 {
-			return nil
+		if from := n.neverGranted(s, set); from != 0 {
+			left, err = leftOf(tx, feed, topic, from, f.Good())
 		}
-		records, withdrawals, err = leftOf(tx, feed, from, f.Good())
 		return err
 	})
 	if err == nil {
-		_, err = n.sealAnew(ctx, feed, topic, records, withdrawals)
+		_, err = n.sealAnew(ctx, []leftPart{left})
 	}
 	return err
 }
 
-// leftOf lists those entries of a feed of this organisation, in a range, that were neither erased
-// nor sealed anew yet: records that it published, and withdrawals.
-func leftOf(tx *store.Tx, feed protocol.FeedID, from, to uint64) (records, withdrawals []uint64, err error) {
-	for seq := from; seq <= to; seq++ {
-		place := entryKey(feed, seq)
-		done, err := tx.Get(append([]byte(kindLate), place...))
-		if err != nil {
-			return nil, nil, err
-		}
-		has, err := tx.Has(feed, seq)
-		if err != nil {
-			return nil, nil, err
-		}
-		if done != nil || !has {
-			continue
-		}
-		kind, err := entryKind(tx, feed, seq)
-		if err != nil {
-			return nil, nil, err
-		}
-		var doc publishedDoc
-		published, err := getDoc(tx, kindPublished, place, &doc)
-		switch {
-		case err != nil:
-			return nil, nil, err
-		case kind == protocol.EntryWithdraw:
-			withdrawals = append(withdrawals, seq)
-		case published && !doc.Expired:
-			records = append(records, seq)
-		}
-	}
-	return records, withdrawals, nil
-}
-
-// leftPart is what leftOf lists of one feed.
+// leftPart is what is to be sealed anew of one feed, by seq.
 type leftPart struct {
 	feed                 protocol.FeedID
 	topic                string
 	records, withdrawals []uint64
 }
 
-// sealAllAnew is sealAnew of several feeds: what one of them withdraws may stand in another, so
-// the withdrawals come after all records.
-func (n *Node) sealAllAnew(ctx context.Context, list []leftPart) (count int, err error) {
-	var did int
-	for _, p := range list {
-		if err == nil {
-			did, err = n.sealAnew(ctx, p.feed, p.topic, p.records, nil)
-			count += did
+// leftOf lists those entries of a feed of this organisation, in a range, that were neither erased
+// nor sealed anew yet: records that it published, and withdrawals.
+func leftOf(tx *store.Tx, feed protocol.FeedID, topic string, from, to uint64) (leftPart, error) {
+	left := leftPart{feed: feed, topic: topic}
+	for seq := from; seq <= to; seq++ {
+		done, err := wasSealedAnew(tx, feed, seq)
+		if err != nil {
+			return left, err
+		}
+		has, err := tx.Has(feed, seq)
+		if err != nil {
+			return left, err
+		}
+		if done || !has {
+			continue
+		}
+		kind, err := entryKind(tx, feed, seq)
+		if err != nil {
+			return left, err
+		}
+		var doc publishedDoc
+		published, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc)
+		switch {
+		case err != nil:
+			return left, err
+		case kind == protocol.EntryWithdraw:
+			left.withdrawals = append(left.withdrawals, seq)
+		case published && !doc.Expired:
+			left.records = append(left.records, seq)
 		}
 	}
-	for _, p := range list {
-		if err == nil {
-			did, err = n.sealAnew(ctx, p.feed, p.topic, nil, p.withdrawals)
-			count += did
-		}
-	}
-	return count, err
+	return left, nil
 }
 
-// sealAnew repeats entries of a feed that is not appended to, or that ended before them, in the
-// feed in use: the records first. It returns how many it repeated.
-func (n *Node) sealAnew(ctx context.Context, feed protocol.FeedID, topic string, records, withdrawals []uint64) (count int, err error) {
-	for _, seq := range records {
-		if err = errors.Join(err, ctx.Err()); err == nil {
-			if err = n.resealEntry(feed, seq, topic); err == nil {
-				count++
+// wasSealedAnew reports whether what an entry of this organisation holds was repeated in another.
+func wasSealedAnew(tx *store.Tx, feed protocol.FeedID, seq uint64) (bool, error) {
+	v, err := tx.Get(append([]byte(kindLate), entryKey(feed, seq)...))
+	return v != nil, err
+}
+
+func noteSealedAnew(tx *store.Tx, feed protocol.FeedID, seq uint64) error {
+	return tx.Set(append([]byte(kindLate), entryKey(feed, seq)...), nil)
+}
+
+// sealAnew repeats entries of feeds that are not appended to, or that ended before them, in the
+// feed in use. What one of them withdraws may stand in another, so the withdrawals come after all
+// records. It returns how many it repeated.
+func (n *Node) sealAnew(ctx context.Context, list []leftPart) (count int, err error) {
+	for _, p := range list {
+		for _, seq := range p.records {
+			if err = errors.Join(err, ctx.Err()); err == nil {
+				if err = n.resealEntry(p.feed, seq, p.topic); err == nil {
+					count++
+				}
 			}
 		}
 	}
-	for _, seq := range withdrawals {
-		if err = errors.Join(err, ctx.Err()); err == nil {
-			var did bool
-			if did, err = n.withdrawAgain(ctx, feed, seq); did {
-				count++
+	for _, p := range list {
+		for _, seq := range p.withdrawals {
+			if err = errors.Join(err, ctx.Err()); err == nil {
+				var did bool
+				if did, err = n.withdrawAgain(ctx, p.feed, seq); did {
+					count++
+				}
 			}
 		}
 	}
@@ -210,5 +204,5 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 		return false, err
 	}
 	// A crash in between withdraws twice, which changes nothing.
-	return len(left) > 0, n.st.Update(func(tx *store.Tx) error { return tx.Set(append([]byte(kindLate), entryKey(feed, seq)...), nil) })
+	return len(left) > 0, n.st.Update(func(tx *store.Tx) error { return noteSealedAnew(tx, feed, seq) })
 }

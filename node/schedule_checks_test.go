@@ -77,13 +77,12 @@ func (w *scheduled) checkServed(m *member) {
 	hashes := m.n.evidence.hashes()
 	err := m.n.st.View(func(tx *store.Tx) error {
 		for _, h := range hashes {
-			var d eraseDoc
-			var e protocol.Erase
-			if ok, err := getDoc(tx, kindErase, h[:], &d); err != nil || !ok {
-				continue
-			}
-			if err := protocol.Decode(d.Signed.Statement, protocol.MaxStatementSize, &e); err != nil {
+			e, err := eraseOf(tx, h)
+			if err != nil {
 				return err
+			}
+			if e == nil {
+				continue // a fork
 			}
 			feed := e.Origin.FeedID(e.Network)
 			for _, x := range e.Entries {

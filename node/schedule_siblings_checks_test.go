@@ -43,14 +43,14 @@ func (w *scheduled) learn(m *member) {
 	hashes := m.n.evidence.hashes()
 	err := m.n.st.View(func(tx *store.Tx) error {
 		for _, h := range hashes {
-			var d eraseDoc
-			var e protocol.Erase
+			var e *protocol.Erase
 			if _, known := w.told[h]; !known {
-				if ok, err := getDoc(tx, kindErase, h[:], &d); err != nil || !ok {
-					continue // a fork
-				}
-				if err := protocol.Decode(d.Signed.Statement, protocol.MaxStatementSize, &e); err != nil {
+				var err error
+				if e, err = eraseOf(tx, h); err != nil {
 					return err
+				}
+				if e == nil {
+					continue // a fork
 				}
 			}
 			note(h, func() []protocol.RecordID { return e.Records })
