@@ -123,9 +123,7 @@ func TestManyDueRecordsAreSettled(t *testing.T) {
 	if err := first.carryOutErasures(); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := first.pendingErasures(); err != nil || left != 0 {
-		t.Errorf("%d records are left, %v", left, err)
-	}
+	areDue(t, first, 0)
 }
 
 // TestI1DueInATopicThatWasLeft: a node left the topic of an entry out of which a record is due; what
@@ -174,9 +172,7 @@ func TestI5VoidEntryOfWhichNothingIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	takes(t, second, protocol.SiblingErasureItem, &protocol.SiblingErasure{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal, At: uint64(nowMillis())})
-	if left, err := second.pendingErasures(); err != nil || left != 1 {
-		t.Fatalf("%d records are due, %v", left, err)
-	}
+	areDue(t, second, 1)
 	if err := second.resealForked(context.Background()); err != nil {
 		t.Fatal(err)
 	}

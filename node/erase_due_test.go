@@ -20,6 +20,14 @@ func bodyHeld(t testing.TB, n *Node, place protocol.EntryRef) (has bool) {
 	return has
 }
 
+// areDue checks how many records are still to be erased for everybody, as a node sees it.
+func areDue(t testing.TB, n *Node, want int) {
+	t.Helper()
+	if left, err := n.pendingErasures(); err != nil || left != want {
+		t.Errorf("%d records are left to be erased at %s, want %d; %v", left, n.ID(), want, err)
+	}
+}
+
 // closeTopic has a node begin another feed, as after a fork or a restore.
 func closeTopic(t testing.TB, n *Node) {
 	t.Helper()
@@ -67,9 +75,7 @@ func TestI5EveryCopyIsErased(t *testing.T) {
 			t.Errorf("%s reads what was erased, or lost what shared its entries", n.snap.Load().name(n.org))
 		}
 	}
-	if left, err := author.pendingErasures(); err != nil || left != 0 {
-		t.Errorf("%d records are left to be erased, %v", left, err)
-	}
+	areDue(t, author, 0)
 }
 
 // TestI5ReaderDestroysEveryCopy: a reader erases for itself, wherever the record came from.
@@ -145,8 +151,9 @@ func TestI5WhatComesAfterItWasErased(t *testing.T) {
 	compareWith(t, first, third)
 	carryNew(t, second, first)
 	compareWith(t, first, second)
-	if left, err := first.pendingErasures(); err != nil || left != 1 || reads(t, first, "203.0.113.1") {
-		t.Fatalf("%d records are left to be erased, %v", left, err)
+	areDue(t, first, 1)
+	if reads(t, first, "203.0.113.1") {
+		t.Fatal("the node reads what was erased before it came")
 	}
 	if _, err := first.RemoveNode(second.ID(), false); err != nil {
 		t.Fatal(err)
@@ -157,16 +164,12 @@ func TestI5WhatComesAfterItWasErased(t *testing.T) {
 	if reads(t, partner, "203.0.113.1") || !reads(t, partner, "203.0.113.2") || !reads(t, first, "203.0.113.2") {
 		t.Error("the partner reads what was erased, or somebody lost what was with it")
 	}
-	if left, err := first.pendingErasures(); err != nil || left != 0 {
-		t.Errorf("%d records are left to be erased, %v", left, err)
-	}
+	areDue(t, first, 0)
 	shareErases(t, first, third)
 	if err := third.carryOutErasures(); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := third.pendingErasures(); err != nil || left != 0 {
-		t.Errorf("%d records are left to be erased at a sibling, %v", left, err)
-	}
+	areDue(t, third, 0)
 }
 
 // TestI5WhatWasThoughtToSurvive: a node erases one record, and what it sealed anew of the others
@@ -181,8 +184,9 @@ func TestI5WhatWasThoughtToSurvive(t *testing.T) {
 	shareErases(t, second, first)
 	shareErases(t, second, partner)
 	eraseValue(t, first, "203.0.113.2")
-	if left, err := first.pendingErasures(); err != nil || left != 1 || !reads(t, partner, "203.0.113.2") {
-		t.Fatalf("%d records are left to be erased, %v", left, err)
+	areDue(t, first, 1)
+	if !reads(t, partner, "203.0.113.2") {
+		t.Fatal("the partner lost what was thought to survive")
 	}
 	if _, err := first.RemoveNode(second.ID(), true); err != nil {
 		t.Fatal(err)
@@ -192,9 +196,7 @@ func TestI5WhatWasThoughtToSurvive(t *testing.T) {
 	if reads(t, partner, "203.0.113.2") || !reads(t, partner, "203.0.113.3") {
 		t.Error("the partner reads what was erased, or lost what was with it")
 	}
-	if left, err := first.pendingErasures(); err != nil || left != 0 {
-		t.Errorf("%d records are left to be erased, %v", left, err)
-	}
+	areDue(t, first, 0)
 }
 
 // TestI4WithdrawalsOfARemovedNodeThatDoNotCount: who withdrew with the key of a removed node, after

@@ -18,13 +18,13 @@ func catchup(ctx context.Context, o *Options, r *Result) (err error) {
 	r.Measured, r.Baseline, r.Reach = "indicators", "live, in the same run", "80 % of the baseline"
 	m, err := found(ctx, o, "Vendor", "Partner")
 	defer func() { err = errors.Join(err, m.close()) }()
+	if err == nil {
+		err = warmUp(ctx, m)
+	}
 	if err != nil {
 		return err
 	}
 	vendor, partner := m.orgs[0], m.orgs[1]
-	if err := errors.Join(m.agree(ctx, vendor, partner), warmUp(ctx, vendor, partner)); err != nil {
-		return err
-	}
 	files := filesOf(2 * size)
 	live, missed := files[:len(files)/2], files[len(files)/2:]
 	inLive := len(live) * batch

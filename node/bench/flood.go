@@ -29,16 +29,13 @@ func flood(ctx context.Context, o *Options, r *Result) (err error) {
 	r.Reach = "100,000 a second, and half of the baseline"
 	m, err := found(ctx, o, "Vendor", "Partner")
 	defer func() { err = errors.Join(err, m.close()) }()
+	if err == nil {
+		err = warmUp(ctx, m)
+	}
 	if err != nil {
 		return err
 	}
 	vendor, partner := m.orgs[0], m.orgs[1]
-	if err := m.agree(ctx, vendor, partner); err != nil {
-		return err
-	}
-	if err := warmUp(ctx, vendor, partner); err != nil {
-		return err
-	}
 	files := filesOf(size)
 	o.say("publishing %d indicators, in files of %d", size, batch)
 	runtime.GC()
@@ -72,7 +69,12 @@ func flood(ctx context.Context, o *Options, r *Result) (err error) {
 // granted, with the first.
 const warm = 1000
 
-func warmUp(ctx context.Context, from, to *org) error {
+// warmUp has the first of two organisations agree with the second, and send it something.
+func warmUp(ctx context.Context, m *mesh) error {
+	from, to := m.orgs[0], m.orgs[1]
+	if err := m.agree(ctx, from, to); err != nil {
+		return err
+	}
 	if _, err := publishAll(ctx, from, [][]byte{bundle(1<<24-warm, 1<<24)}); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package corpus
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 )
@@ -47,16 +46,9 @@ func forgetKey(number uint64) []byte { return indexKey(kForget, nil, number) }
 // forgetMore goes on with the first of the lists that forget wrote down.
 func (x *Index) forgetMore(kv KV, m *manifest, budget int) error {
 	key := forgetKey(m.Forget[0])
-	wrapped, err := kv.Get(key)
-	if err == nil && wrapped == nil {
-		err = damaged("a list of entries of the index that are to be removed is missing")
-	}
+	wrapped, plain, err := readWrapped(kv, key)
 	if err != nil {
-		return fmt.Errorf("reading index: %w", err)
-	}
-	plain, err := kv.Unwrap(key, wrapped)
-	if err != nil {
-		return fmt.Errorf("reading index: %w", err)
+		return err
 	}
 	list, err := readPage(nil, plain, 0, 1<<hashBits, 0)
 	if err != nil {

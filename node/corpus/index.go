@@ -375,20 +375,26 @@ func (x *Index) keep(t *table) {
 
 // readItem reads an item of the log, as it is wrapped too.
 func readItem(kv KV, number uint64) (wrapped []byte, it *logItem, err error) {
-	key := itemKey(number)
-	wrapped, err = kv.Get(key)
-	if err == nil && wrapped == nil {
-		err = damaged("item %d of the index's log is missing", number)
-	}
+	wrapped, plain, err := readWrapped(kv, itemKey(number))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading index: %w", err)
-	}
-	plain, err := kv.Unwrap(key, wrapped)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading index: %w", err)
+		return nil, nil, err
 	}
 	it, err = unpackItem(plain)
 	return wrapped, it, err
+}
+
+// readWrapped reads a part of the index that has to be there, as it is wrapped too.
+func readWrapped(kv KV, key []byte) (wrapped, plain []byte, err error) {
+	if wrapped, err = kv.Get(key); err == nil && wrapped == nil {
+		err = damaged("a part of the index, %q, is missing", key)
+	}
+	if err == nil {
+		plain, err = kv.Unwrap(key, wrapped)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading index: %w", err)
+	}
+	return wrapped, plain, nil
 }
 
 func putItem(kv KV, number uint64, it *logItem) error {

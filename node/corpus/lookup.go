@@ -2,7 +2,6 @@ package corpus
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"sort"
 )
@@ -134,17 +133,9 @@ func (f *finder) page(s *segment, n uint64) ([]entry, error) {
 
 // readSegment reads a page, as it is wrapped too, and appends its entries.
 func readSegment(kv KV, s *segment, n uint64, list []entry) (wrapped []byte, _ []entry, err error) {
-	key := pageKey(s.ID, n)
-	wrapped, err = kv.Get(key)
-	if err == nil && wrapped == nil {
-		err = damaged("page %d of a segment of the index is missing", n)
-	}
+	wrapped, plain, err := readWrapped(kv, pageKey(s.ID, n))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading index: %w", err)
-	}
-	plain, err := kv.Unwrap(key, wrapped)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading index: %w", err)
+		return nil, nil, err
 	}
 	first, end := s.bounds(n)
 	list, err = readPage(list, plain, first, end, s.Base)

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -19,7 +18,7 @@ import (
 )
 
 // This file is the package as it was before it was made fast: encoding/json, regexp and maps
-// throughout. It is what differential_test.go compares with and what the benchmarks are
+// throughout; what did not change is not here twice. It is what differential_test.go compares with and what the benchmarks are
 // measured against, and is to be changed only with a change of what is accepted. Two
 // mistakes are mended here as there: a number beyond float64 hid the observables of its
 // object, and a property with the empty name was the value of types that have none.
@@ -35,15 +34,15 @@ type oldMember struct {
 // encoding/json it neither folds case nor lets the last of two equal names win, so that two
 // readers cannot understand one object differently. b must be valid JSON.
 func oldSplitMembers(b []byte) ([]oldMember, error) {
-	i := oldSkipSpace(b, 0)
+	i := skipSpace(b, 0)
 	if i >= len(b) || b[i] != '{' {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "not a JSON object")
 	}
 	var members []oldMember
 	seen := map[string]bool{}
-	for i = oldSkipSpace(b, i+1); b[i] != '}'; i = oldSkipSpace(b, i) {
+	for i = skipSpace(b, i+1); b[i] != '}'; i = skipSpace(b, i) {
 		if b[i] == ',' {
-			i = oldSkipSpace(b, i+1)
+			i = skipSpace(b, i+1)
 		}
 		end := oldSkipValue(b, i)
 		var name string
@@ -54,8 +53,8 @@ func oldSplitMembers(b []byte) ([]oldMember, error) {
 			return nil, protocol.Errorf(protocol.ErrMalformed, "property %q occurs twice", clip(name))
 		}
 		seen[name] = true
-		i = oldSkipSpace(b, end)
-		i = oldSkipSpace(b, i+1) // the colon
+		i = skipSpace(b, end)
+		i = skipSpace(b, i+1) // the colon
 		end = oldSkipValue(b, i)
 		members = append(members, oldMember{name, i, json.RawMessage(b[i:end:end])})
 		i = end
@@ -66,13 +65,13 @@ func oldSplitMembers(b []byte) ([]oldMember, error) {
 // oldSplitElements calls fn with each element of the JSON array b and its offset in b, which
 // must be valid JSON.
 func oldSplitElements(b []byte, fn func(offset int, element []byte)) error {
-	i := oldSkipSpace(b, 0)
+	i := skipSpace(b, 0)
 	if i >= len(b) || b[i] != '[' {
 		return protocol.Errorf(protocol.ErrMalformed, "not a JSON array")
 	}
-	for i = oldSkipSpace(b, i+1); b[i] != ']'; i = oldSkipSpace(b, i) {
+	for i = skipSpace(b, i+1); b[i] != ']'; i = skipSpace(b, i) {
 		if b[i] == ',' {
-			i = oldSkipSpace(b, i+1)
+			i = skipSpace(b, i+1)
 		}
 		end := oldSkipValue(b, i)
 		fn(i, b[i:end:end])
@@ -115,19 +114,12 @@ func oldSkipString(b []byte, i int) int {
 	return i + 1
 }
 
-func oldSkipSpace(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r' || b[i] == '\n') {
-		i++
-	}
-	return i
-}
-
 // oldCheckJSON returns nil if b is one JSON value in UTF-8 that nests at most depth deep.
 func oldCheckJSON(b []byte, depth int) error {
 	if !utf8.Valid(b) {
 		return protocol.Errorf(protocol.ErrMalformed, "not UTF-8")
 	}
-	if d := oldNesting(b); depth > 0 && d > depth {
+	if d := nesting(b); depth > 0 && d > depth {
 		return protocol.Errorf(protocol.ErrOversize, "nested %d deep, at most %d", d, depth)
 	}
 	return oldCheckSyntax(b)
@@ -149,26 +141,6 @@ func oldCheckSyntax(b []byte) error {
 		return protocol.Errorf(protocol.ErrMalformed, "not JSON, line %d: %v", lineAt(b, at), err)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "not JSON: %v", err)
-}
-
-// oldNesting returns how deep brackets open outside strings; b need not be valid.
-func oldNesting(b []byte) (deepest int) {
-	depth, inString := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			depth++
-			deepest = max(deepest, depth)
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return deepest
 }
 
 // oldText decodes a JSON string; ok is false if v is something else.
@@ -455,7 +427,7 @@ func oldParseBundle(data []byte) (objects []*oldObject, problems []Problem, err 
 		counted = at
 		o, err := oldParse(raw)
 		if err != nil {
-			problems = append(problems, Problem{Line: line, ID: oldIdOf(raw), Err: err})
+			problems = append(problems, Problem{Line: line, ID: idOf(raw), Err: err})
 			return
 		}
 		o.Line = line
@@ -474,7 +446,7 @@ func oldParseBundle(data []byte) (objects []*oldObject, problems []Problem, err 
 // oldObjectList finds the array of objects in data and its offset; a nil list means that data
 // from start on is one object.
 func oldObjectList(data []byte) (start int, list []byte, err error) {
-	start = oldSkipSpace(data, 0)
+	start = skipSpace(data, 0)
 	if data[start] == '[' {
 		return start, data[start:], nil
 	}
@@ -499,21 +471,6 @@ func oldObjectList(data []byte) (start int, list []byte, err error) {
 		return start, []byte("[]"), nil // STIX 8.1: a bundle may be empty
 	}
 	return start + objects.offset, objects.value, nil
-}
-
-// oldIdOf fishes the id out of an object that oldParse refused.
-func oldIdOf(raw []byte) string {
-	if !utf8.Valid(raw) || oldNesting(raw) > maxDepth {
-		return ""
-	}
-	var o struct {
-		ID any `json:"id"`
-	}
-	if json.Unmarshal(raw, &o) != nil {
-		return ""
-	}
-	id, _ := o.ID.(string)
-	return id
 }
 
 // oldObservables returns the observables in an object, in order and without duplicates, at most
@@ -668,7 +625,7 @@ func oldHost(o Observable) (host Observable, ok bool) {
 	default:
 		return Observable{}, false
 	}
-	name, _, _ := oldSplitPort(s)
+	name, _, _ := splitPort(s)
 	if host, ok = oldAsAddr(strings.Trim(name, "[]")); ok {
 		return host, true
 	}
@@ -716,7 +673,7 @@ func oldAsAddr(s string) (Observable, bool) {
 		p = p.Masked()
 		switch {
 		case p.IsSingleIP():
-			return oldOfAddr(p.Addr())
+			return ofAddr(p.Addr())
 		case p.Addr().Is4In6():
 			return Observable{}, false
 		case p.Addr().Is4():
@@ -731,19 +688,12 @@ func oldAsAddr(s string) (Observable, bool) {
 	if err != nil || a.Zone() != "" {
 		return Observable{}, false
 	}
-	return oldOfAddr(a)
-}
-
-func oldOfAddr(a netip.Addr) (Observable, bool) {
-	if a = a.Unmap(); a.Is4() {
-		return Observable{IPv4, a.String()}, true
-	}
-	return Observable{IPv6, a.String()}, true
+	return ofAddr(a)
 }
 
 // oldAsHostPort reads 192.0.2.1:80, [2001:db8::1]:80 or name.example:80.
 func oldAsHostPort(s string) (Observable, bool) {
-	name, port, ok := oldSplitPort(s)
+	name, port, ok := splitPort(s)
 	if !ok || port == "" {
 		return Observable{}, false
 	}
@@ -762,19 +712,6 @@ func oldAsHostPort(s string) (Observable, bool) {
 		return Observable{DomainPort, host.Value + ":" + port}, true
 	}
 	return Observable{}, false
-}
-
-// oldSplitPort cuts a port off; ok is false if what looks like one is none. No port is fine.
-func oldSplitPort(s string) (host, port string, ok bool) {
-	i := strings.LastIndexByte(s, ':')
-	if i < 0 || strings.HasSuffix(s, "]") {
-		return s, "", true
-	}
-	n, err := strconv.ParseUint(s[i+1:], 10, 16)
-	if err != nil || n == 0 || s[i+1] == '0' || s[i+1] == '+' {
-		return s, "", false
-	}
-	return s[:i], s[i+1:], true
 }
 
 // oldAsName reads a domain name of at least two labels, underscores allowed, for they occur. A
@@ -841,7 +778,7 @@ func oldAsURL(s string) (Observable, bool) {
 
 // oldCanonicalHost puts host[:port] into canonical form.
 func oldCanonicalHost(s string) (string, bool) {
-	name, port, ok := oldSplitPort(s)
+	name, port, ok := splitPort(s)
 	if !ok || name == "" {
 		return "", false
 	}
@@ -935,7 +872,7 @@ func oldComparisons(pattern string) (found []oldComparison) {
 		case c == '!' || c == '<' || c == '>':
 			negated = true
 			i++
-		case oldIsWord(c):
+		case isWord(c):
 			end := oldWordEnd(pattern, i)
 			switch w := pattern[i:end]; {
 			case strings.Contains(w, ":"):
@@ -992,17 +929,12 @@ func oldWordEnd(s string, i int) int {
 				return len(s)
 			}
 			i += end
-		case !oldIsWord(c):
+		case !isWord(c):
 			return i
 		}
 		i++
 	}
 	return i
-}
-
-func oldIsWord(c byte) bool {
-	return c == '-' || c == '_' || c == '.' || c == ':' || c == '"' || c >= 0x80 ||
-		unicode.IsLetter(rune(c)) || c >= '0' && c <= '9'
 }
 
 // oldQuote writes a string literal of the pattern language.
