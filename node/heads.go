@@ -236,8 +236,19 @@ func (n *Node) signHeads() ([]protocol.Signed, error) {
 	return out, nil
 }
 
-// keepHeads states where the own feeds stand, every Config.HeadEvery, until ctx ends.
+// How soon, and how often at most, the heads are stated anew because peers came: a part of
+// Config.HeadEvery. Many come at once.
+const (
+	headSoon    = 60 // HeadEvery / headSoon after the first of them
+	headSpacing = 6  // HeadEvery / headSpacing between two statements
+)
+
+// keepHeads states where the own feeds stand, until ctx ends: every Config.HeadEvery, and
+// when a peer joined a topic. What was gossiped before it joined did not go to it, and what it
+// compared was older; it would find out when it compares by the clock.
 func (net *network) keepHeads(ctx context.Context) {
+	every := net.n.cfg.HeadEvery
+	var told time.Time // when somebody may have heard it
 	for {
 		heads, err := net.n.signHeads()
 		if err != nil {
@@ -246,10 +257,32 @@ func (net *network) keepHeads(ctx context.Context) {
 		for part := range slices.Chunk(heads, protocol.MaxNoticeItems) {
 			net.n.notice(&protocol.Notice{Version: 1, Heads: part})
 		}
-		every := net.n.cfg.HeadEvery
-		if sleep(ctx, every-every/8+rand.N(every/8)) != nil {
+		if net.mesh.TopicPeers(net.n.snap.Load().wireName(protocol.NoticeTopic)) > 0 {
+			told = time.Now()
+		}
+		tick := time.NewTimer(every - every/8 + rand.N(every/8))
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		case <-net.subscriber:
+			_ = sleep(ctx, max(every/headSoon, time.Until(told.Add(every/headSpacing))))
+		}
+		tick.Stop()
+		if ctx.Err() != nil {
 			return
 		}
+		select {
+		case <-net.subscriber: // who came meanwhile hears this one
+		default:
+		}
+	}
+}
+
+// subscribed notes that a peer joined a topic.
+func (net *network) subscribed(protocol.NodeID, string) {
+	select {
+	case net.subscriber <- struct{}{}:
+	default:
 	}
 }
 

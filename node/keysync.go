@@ -208,8 +208,12 @@ func (n *Node) serveKeys(remote protocol.NodeID, org protocol.OrgID, m *protocol
 	return &protocol.SyncMessage{Version: 1, Kind: protocol.SyncWithheld, Withheld: list}, nil
 }
 
-// askKeysEvery is how often one publisher is asked for missing keys of one feed.
-const askKeysEvery = 5 * time.Minute
+// askKeysEvery is how often one publisher is asked for missing keys of one feed; soonKeys is
+// when it is compared with after it said that it hands them out now. Gossip may lose them.
+const (
+	askKeysEvery = 5 * time.Minute
+	soonKeys     = 2 * time.Second
+)
 
 // askKeys asks a publisher's node why what it published does not open here, and notes the
 // answer. Entries for others look the same as those whose key is missing, so it asks about
@@ -260,6 +264,9 @@ func (net *network) askKeys(ctx context.Context, peer protocol.NodeID) error {
 		}
 		if err := n.noteWithheld(feed, a.Withheld); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(a.Withheld, func(w protocol.Withheld) bool { return w.Reason == protocol.WithheldSoon }) {
+			time.AfterFunc(soonKeys, func() { net.syncSoon(peer) })
 		}
 	}
 	return nil

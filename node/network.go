@@ -21,13 +21,14 @@ type network struct {
 	n    *Node
 	mesh *mesh.Mesh
 
-	woken    chan struct{} // state changed: topics, peers, card
-	syncs    chan protocol.NodeID
-	inbox    chan *crypto.VerifiedEnvelope
-	outbox   chan announcement
-	notices  chan *protocol.Notice
-	suspects chan *crypto.VerifiedEnvelope // stale entries that may contradict what is held
-	dirty    chan struct{}
+	woken      chan struct{} // state changed: topics, peers, card
+	syncs      chan protocol.NodeID
+	inbox      chan *crypto.VerifiedEnvelope
+	outbox     chan announcement
+	notices    chan *protocol.Notice
+	suspects   chan *crypto.VerifiedEnvelope // stale entries that may contradict what is held
+	dirty      chan struct{}
+	subscriber chan struct{} // a peer joined a topic
 
 	mu        sync.Mutex
 	joined    map[string]protocol.TopicID // wire name of every joined topic
@@ -94,7 +95,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 	net := &network{n: n, woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
 		notices: make(chan *protocol.Notice, noticeEntries), suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
-		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
+		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
 		siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
 	listen := n.cfg.Listen
@@ -110,6 +111,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		Deliver:     net.deliver,
 		Dropped:     net.dropped,
 		Serve:       net.serve,
+		Subscribed:  net.subscribed,
 		PeerChanged: net.peerChanged,
 		HostOptions: n.cfg.HostOptions,
 	})

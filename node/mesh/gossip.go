@@ -27,8 +27,10 @@ const (
 
 // joined is a topic that this node is in.
 type joined struct {
-	topic *pubsub.Topic
-	sub   *pubsub.Subscription
+	topic  *pubsub.Topic
+	sub    *pubsub.Subscription
+	events *pubsub.TopicEventHandler
+	stop   context.CancelFunc // ends the wait for events
 }
 
 func (m *Mesh) newPubSub() (*pubsub.PubSub, error) {
@@ -131,11 +133,31 @@ func (m *Mesh) Join(name string) error {
 	if err != nil {
 		return fmt.Errorf("joining topic: %w", errors.Join(err, topic.Close()))
 	}
+	events, err := topic.EventHandler()
+	if err != nil {
+		sub.Cancel()
+		return fmt.Errorf("joining topic: %w", errors.Join(err, topic.Close()))
+	}
+	ctx, stop := context.WithCancel(m.ctx)
 	m.mu.Lock()
-	m.topics[name] = &joined{topic, sub}
+	m.topics[name] = &joined{topic, sub, events, stop}
 	m.mu.Unlock()
 	m.spawn(func() { m.deliver(sub) })
+	m.spawn(func() { m.subscribers(ctx, name, events) })
 	return nil
+}
+
+// subscribers tells of the peers that are in a topic, also of those that already were.
+func (m *Mesh) subscribers(ctx context.Context, name string, events *pubsub.TopicEventHandler) {
+	for {
+		ev, err := events.NextPeerEvent(ctx)
+		if err != nil {
+			return // left, or closed
+		}
+		if node, ok := nodeOf(ev.Peer); ok && ev.Type == pubsub.PeerJoin && m.cfg.Subscribed != nil {
+			m.cfg.Subscribed(node, name)
+		}
+	}
 }
 
 func (m *Mesh) deliver(sub *pubsub.Subscription) {
@@ -161,6 +183,8 @@ func (m *Mesh) Leave(name string) {
 	if t == nil {
 		return
 	}
+	t.stop()
+	t.events.Cancel()
 	t.sub.Cancel()
 	if err := t.topic.Close(); err != nil {
 		m.log.Debug("leaving topic failed", "err", err)

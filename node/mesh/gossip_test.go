@@ -103,6 +103,52 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestSubscribers: a node is told who joins a topic that it is in, before or after it does,
+// and nothing of topics that it left.
+func TestSubscribers(t *testing.T) {
+	t.Parallel()
+	type joined struct {
+		node protocol.NodeID
+		name string
+	}
+	told := make(chan joined, 16)
+	c, all := newMembers(t, 1, overQUIC, func(cfg *Config) {
+		cfg.Subscribed = func(node protocol.NodeID, name string) { told <- joined{node, name} }
+	})
+	other := newMember(t, c, overQUIC)
+	c.add(other.self)
+	m := all[0]
+	connect(t, m, other)
+	for i := range 2 {
+		name := fmt.Sprint("topic ", i)
+		order := []*member{m, other}
+		if i == 1 {
+			slices.Reverse(order)
+		}
+		for _, x := range order {
+			if err := x.Join(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := next(t, "a subscriber", told); got != (joined{other.self, name}) {
+			t.Errorf("told of %v, want of the other in %q", got, name)
+		}
+	}
+	m.Leave("topic 0")
+	for i := range 2 {
+		other.Leave(fmt.Sprint("topic ", i))
+	}
+	eventually(t, "the other is seen to leave", func() bool { return m.TopicPeers("topic 1") == 0 })
+	for i := range 2 {
+		if err := other.Join(fmt.Sprint("topic ", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := next(t, "a subscriber", told); got != (joined{other.self, "topic 1"}) || len(told) > 0 {
+		t.Errorf("told of %v and %d more, want of topic 1 alone", got, len(told))
+	}
+}
+
 // TestOwnMessagesAreNotJudged: what a node publishes is stored already, and its own
 // validator calls that stale.
 func TestOwnMessagesAreNotJudged(t *testing.T) {

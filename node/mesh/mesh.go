@@ -54,6 +54,9 @@ type Config struct {
 	// called from one goroutine per topic. While it blocks, messages of its topic queue
 	// up, then are dropped.
 	Deliver func(from protocol.NodeID, topic string, data []byte)
+	// Subscribed is told when a peer joined a topic that this node is in: what was published
+	// there before did not go to it. It does not block. May be nil.
+	Subscribed func(node protocol.NodeID, topic string)
 	// Dropped is told of every message that was lost in a full queue, with the queue's
 	// name. It does not block. May be nil.
 	Dropped func(what string)

@@ -74,6 +74,36 @@ func TestI3HeadsTellWhatThereIs(t *testing.T) {
 	})
 }
 
+// TestI3HeadsForWhoComes: who comes while an author is up hears where its feeds stand, and
+// does not wait for the author's next statement. What was gossiped before the newcomer's
+// subscription was known would otherwise be missed for as long.
+func TestI3HeadsForWhoComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(t)
+		defer w.Close()
+		w.Config = func(c *node.Config) { c.HeadEvery, c.SyncEvery = 10*time.Hour, 10*time.Hour }
+		a, b := w.Add("Author", "vendor", ""), w.Add("Reader", "cert", "")
+		w.Network()
+		joinAll(t, w, "c2")
+		rec := publish(t, a, "c2", "198.51.100.1\n", green)
+		w.Until("the reader holds the entry", func() bool { return feeds(t, b, "c2")[rec.Feed].Held == 1 })
+		for range 3 {
+			time.Sleep(2 * time.Hour)
+			b.Down()
+			came := time.Now()
+			b.Up()
+			time.Sleep(10*time.Hour/headSoon + time.Minute)
+			if f := feeds(t, b, "c2")[rec.Feed]; f.Stated == nil || f.Stated.Before(came) || !f.Complete {
+				t.Errorf("after %v the reader knows of the feed: %+v", time.Since(came), f)
+			}
+		}
+	})
+}
+
+// headSoon is how small a part of the interval between two statements it takes until a
+// newcomer hears one.
+const headSoon = 60
+
 // TestI5EraseReachesEverybody: by gossip whoever is up, by comparing whoever was away.
 func TestI5EraseReachesEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
