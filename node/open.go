@@ -371,6 +371,7 @@ type openedBody struct {
 	retentionDays uint32
 	records       []crypto.VerifiedRecord
 	objects       []*stix.Object // of the records; nil: not parsed yet
+	observables   [][]stix.Observable
 	sealed        *protocol.Body // nil if it was sealed here
 }
 
@@ -408,8 +409,9 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 	for i := range b.records {
 		rec := &b.records[i]
 		var obj *stix.Object
+		var observables []stix.Observable // nil: not known
 		if b.objects != nil {
-			obj = b.objects[i]
+			obj, observables = b.objects[i], b.observables[i]
 		} else if obj, err = stix.Parse(rec.Object); err != nil {
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, nil, protocol.Class(protocol.ErrMalformed), err.Error()))
 			continue
@@ -420,7 +422,7 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 			continue
 		}
 		block.Records = append(block.Records, corpus.NewRecord{Record: rec.ID, Originator: rec.Originator, Handling: rec.Handling,
-			Object: obj, Agreement: d.Agreement, Term: d.Term, Text: d.Text,
+			Object: obj, Observables: observables, Agreement: d.Agreement, Term: d.Term, Text: d.Text,
 			Expires: expiresAt(b.sealedAt, b.retentionDays, rec.Handling.RetentionDays, d.Retention)})
 	}
 	if o.block, err = r.n.index.Prepare(block); err != nil {

@@ -347,7 +347,7 @@ func (a *appender) sealBody(p *Plan, days uint32, items []int, keys []crypto.Epo
 	if err != nil {
 		return nil, nil, err
 	}
-	opened := &openedBody{sealedAt: body.SealedAt, retentionDays: days, records: make([]crypto.VerifiedRecord, len(items)), objects: make([]*stix.Object, len(items))}
+	opened := &openedBody{sealedAt: body.SealedAt, retentionDays: days, records: make([]crypto.VerifiedRecord, len(items)), objects: make([]*stix.Object, len(items)), observables: make([][]stix.Observable, len(items))}
 	handlings := make([]protocol.Handling, len(body.Handlings))
 	for k, b := range body.Handlings { // as a reader reads them
 		if err := protocol.Decode(b, protocol.MaxPlainSize, &handlings[k]); err != nil {
@@ -356,7 +356,7 @@ func (a *appender) sealBody(p *Plan, days uint32, items []int, keys []crypto.Epo
 	}
 	for j, i := range items {
 		k := batch[j].Handling
-		opened.objects[j] = p.items[i].item.Object
+		opened.objects[j], opened.observables[j] = p.items[i].item.Object, p.items[i].item.Observables()
 		opened.records[j] = crypto.VerifiedRecord{ID: ids[j], Originator: a.n.org, Handling: handlings[k], HandlingBytes: body.Handlings[k], Object: batch[j].Object, Signed: a.sealedAt}
 	}
 	return sealed, opened, nil

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/compress/s2"
 
 	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
@@ -20,7 +20,7 @@ const (
 	maxBlockRecords = 256
 	// maxBlockSize bounds what a block unpacks to: a block of one large object.
 	maxBlockSize = 1 << 20
-	blockVersion = 1
+	blockVersion = 2
 )
 
 // storedBlock is a block as stored, before compression.
@@ -57,35 +57,24 @@ type storedRecord struct {
 	Gone     bool // erased or taken out: only its place is left
 }
 
-// The coders are made, and made ready, before any test can open a synctest bubble: their
-// channels must not belong to one.
-var (
-	compressor = func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(true))
-		if err != nil {
-			panic(err) // options are constants: a programmer's error
-		}
-		e.EncodeAll(nil, nil)
-		return e
-	}()
-	decompressor = func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxBlockSize))
-		if err != nil {
-			panic(err) // options are constants: a programmer's error
-		}
-		return d
-	}()
-)
-
+// packBlock compresses with S2, which takes a third of the time of zstd at its fastest, for
+// blocks a third larger: every record is packed at every node that may read it.
 func packBlock(b *storedBlock) []byte {
-	return compressor.EncodeAll(protocol.Encode(b), []byte{blockVersion})
+	plain := protocol.Encode(b)
+	out := make([]byte, 1+s2.MaxEncodedLen(len(plain)))
+	out[0] = blockVersion
+	return out[:1+len(s2.Encode(out[1:], plain))]
 }
 
 func unpackBlock(v []byte) (*storedBlock, error) {
 	if len(v) == 0 || v[0] != blockVersion {
 		return nil, damaged("a block has an unknown version")
 	}
-	plain, err := decompressor.DecodeAll(v[1:], nil)
+	size, err := s2.DecodedLen(v[1:])
+	if err != nil || size > maxBlockSize {
+		return nil, damaged("a block does not unpack, or to more than %d bytes", maxBlockSize)
+	}
+	plain, err := s2.Decode(make([]byte, size), v[1:])
 	if err != nil {
 		return nil, damaged("a block does not unpack: %v", err)
 	}

@@ -397,3 +397,22 @@ func FuzzBlock(f *testing.F) {
 		}
 	})
 }
+
+// A block that says that it unpacks to more than any block holds is refused before memory is
+// taken for it.
+func TestBlockOfTooMuch(t *testing.T) {
+	packed := packBlock(&storedBlock{Topic: "c2", Classes: []class{{}}, Records: []storedRecord{{Object: make([]byte, maxBlockSize)}}})
+	if len(packed) > maxBlockSize/8 {
+		t.Fatalf("zeros pack to %d bytes", len(packed))
+	}
+	if _, err := unpackBlock(packed); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("unpacking says %v", err)
+	}
+	fits := packBlock(&storedBlock{Topic: "c2", Classes: []class{{}}, Records: []storedRecord{{Object: make([]byte, maxBlockSize/2)}}})
+	if _, err := unpackBlock(append(fits[:len(fits):len(fits)], 0)); err == nil {
+		t.Error("a block with something behind it unpacks")
+	}
+	if _, err := unpackBlock(fits); err != nil {
+		t.Error(err)
+	}
+}

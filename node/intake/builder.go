@@ -3,8 +3,6 @@ package intake
 import (
 	"crypto/sha256"
 	"fmt"
-
-	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // builder gathers a Result.
@@ -30,8 +28,9 @@ func (b *builder) add(item Item) {
 	}
 	b.seen[key] = true
 	if item.Value == "" {
-		if found := stix.Observables(item.Object); len(found) > 0 {
-			item.Value = found[0].Value
+		item.observables, item.read = observables(item.Object), item.Object
+		if len(item.observables) > 0 {
+			item.Value = item.observables[0].Value
 		}
 	}
 	item.Object.Line = item.Line

@@ -61,6 +61,24 @@ type Item struct {
 	Handling protocol.Handling // as the source states it; zero fields: unstated
 	Line     int               // where it begins in the file, counted from one
 	Value    string            // its main observable in canonical form; "" if it has none
+
+	observables []stix.Observable // of read; nil: not known
+	read        *stix.Object
+}
+
+// Observables returns those of the object (stix.Observables), not nil. They are read once.
+func (it *Item) Observables() []stix.Observable {
+	if it.observables != nil && it.read == it.Object {
+		return it.observables
+	}
+	return observables(it.Object)
+}
+
+func observables(o *stix.Object) []stix.Observable {
+	if found := stix.Observables(o); found != nil {
+		return found
+	}
+	return []stix.Observable{}
 }
 
 // Problem is something that a file holds and that could not be read, or must not be shared.

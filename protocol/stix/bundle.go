@@ -44,7 +44,7 @@ func ParseBundle(data []byte) (objects []*Object, problems []Problem, err error)
 		at := start + offset
 		line += bytes.Count(data[counted:at], []byte{'\n'})
 		counted = at
-		o, err := Parse(raw)
+		o, err := parse(raw, func([]byte) error { return nil }) // all of data was checked
 		if err != nil {
 			problems = append(problems, Problem{Line: line, ID: idOf(raw), Err: err})
 			return

@@ -171,8 +171,8 @@ func skipSpace(b []byte, i int) int {
 	return i
 }
 
-// checkJSON returns nil if b is one JSON value in UTF-8 that nests at most depth deep.
-func checkJSON(b []byte, depth int) error {
+// checkText returns nil if b is UTF-8 and nests at most depth deep.
+func checkText(b []byte, depth int) error {
 	if !utf8.Valid(b) {
 		return malformed("not UTF-8")
 	}
@@ -182,7 +182,7 @@ func checkJSON(b []byte, depth int) error {
 			return protocol.Errorf(protocol.ErrOversize, "nested %d deep, at most %d", d, depth)
 		}
 	}
-	return checkSyntax(b)
+	return nil
 }
 
 // asStandard are the options that make jsontext accept what encoding/json accepts: UTF-8 and

@@ -28,13 +28,19 @@ type Object struct {
 // touched. Errors are of the classes ErrMalformed and ErrOversize and say what is wrong.
 //
 // The object keeps raw, which must not be changed afterwards; its strings are copies.
-func Parse(raw []byte) (*Object, error) {
+func Parse(raw []byte) (*Object, error) { return parse(raw, checkSyntax) }
+
+// parse is Parse, with what says whether raw is JSON: a part of what was found to be is.
+func parse(raw []byte, syntax func([]byte) error) (*Object, error) {
 	raw = bytes.Trim(raw, " \t\r\n")
 	if len(raw) > protocol.MaxObjectSize {
 		return nil, protocol.Errorf(protocol.ErrOversize, "object has %d bytes, at most %d",
 			len(raw), protocol.MaxObjectSize)
 	}
-	if err := checkJSON(raw, maxDepth); err != nil {
+	if err := checkText(raw, maxDepth); err != nil {
+		return nil, err
+	}
+	if err := syntax(raw); err != nil {
 		return nil, err
 	}
 	var buf [24]member // on the stack, for the number of members is not known beforehand
