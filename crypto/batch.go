@@ -112,6 +112,7 @@ func VerifyBody(network protocol.NetworkID, body *protocol.Body, cards func(prot
 		if err != nil {
 			return nil, err
 		}
+		out = slices.Grow(out, len(p.Items))
 		for j := range p.Items {
 			it := &p.Items[j]
 			out = append(out, VerifiedRecord{ID: ids[j], Originator: st.Originator, Handling: handlings[it.Handling],

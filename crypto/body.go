@@ -237,6 +237,7 @@ func (r *hintReader) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 
 func encrypt(plain []byte, to age.Recipient) ([]byte, error) {
 	var buf bytes.Buffer
+	buf.Grow(len(plain) + 2<<10) // the header takes less than two of ours
 	w, err := age.Encrypt(&buf, to)
 	if err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
@@ -254,10 +255,12 @@ func encrypt(plain []byte, to age.Recipient) ([]byte, error) {
 // end. Errors are of class ErrNotInAudience, or of the class that the identity found, or
 // ErrMalformed.
 func decrypt(sealed []byte, id age.Identity) ([]byte, error) {
-	r, err := age.Decrypt(bytes.NewReader(sealed), id)
+	// Of what it reads as a stream age keeps two chunks of 64 KiB, and whoever reads does not know
+	// how much will come.
+	r, size, err := age.DecryptReaderAt(bytes.NewReader(sealed), int64(len(sealed)), id)
 	if err == nil {
-		var plain []byte
-		if plain, err = io.ReadAll(r); err == nil {
+		plain := make([]byte, size)
+		if _, err = io.ReadFull(io.NewSectionReader(r, 0, size), plain); err == nil {
 			return plain, nil
 		}
 	}

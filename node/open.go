@@ -405,7 +405,8 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 	}
 	topic := r.s.topics[r.feed.Origin.Topic]
 	o.state = store.Applied
-	block := corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis())}
+	block := corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis()),
+		Records: make([]corpus.NewRecord, 0, len(b.records))}
 	for i := range b.records {
 		rec := &b.records[i]
 		var obj *stix.Object
