@@ -48,7 +48,11 @@ func sameObject(got *Object, want *oldObject) error {
 		!reflect.DeepEqual(got.Refs, want.Refs) || !reflect.DeepEqual(got.Markings, want.Markings) {
 		return fmt.Errorf("read %+v, want %+v", got, want)
 	}
-	if err := sameMembers(got.members, want.members); err != nil {
+	var members []member
+	for _, s := range got.spans {
+		members = append(members, member{name: s.nameIn(got.source), offset: int(s.value), value: got.source[s.value:s.end]})
+	}
+	if err := sameMembers(members, want.members); err != nil {
 		return err
 	}
 	for _, m := range want.members {

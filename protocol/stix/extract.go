@@ -28,7 +28,8 @@ func Observables(o *Object) []Observable {
 			c.dictionary(dict)
 		}
 	case observableTypes[o.Type]:
-		c.observable(o.Type, o.members)
+		var buf [24]member
+		c.observable(o.Type, appendAnyMembers(buf[:0], o.source))
 	}
 	return c.list
 }

@@ -3,7 +3,6 @@ package stix
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -21,7 +20,8 @@ type Object struct {
 	Markings []string // ids in object_marking_refs and granular_markings, as they occur
 	Line     int      // where the object starts in the file that it was read from; 0: unknown
 
-	members []member
+	source []byte // what spans are of: Raw, as it was read
+	spans  []span
 }
 
 // Parse reads one STIX 2.1 object. White space around it is cut off; nothing else of it is
@@ -48,7 +48,7 @@ func parse(raw []byte, syntax func([]byte) error) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Object{Raw: raw, members: slices.Clone(members)}
+	o := &Object{Raw: raw, source: raw, spans: spansOf(raw, members)}
 	if err := o.readIdentity(); err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func parse(raw []byte, syntax func([]byte) error) (*Object, error) {
 	if err := o.readTimes(); err != nil {
 		return nil, err
 	}
-	o.readRefs()
+	o.readRefs(members)
 	if err := o.readMarkings(); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,14 @@ func parse(raw []byte, syntax func([]byte) error) (*Object, error) {
 }
 
 // property returns the value of a top-level property, nil if it is absent.
-func (o *Object) property(name string) json.RawMessage { return lookup(o.members, name) }
+func (o *Object) property(name string) json.RawMessage {
+	for _, s := range o.spans {
+		if string(s.nameIn(o.source)) == name {
+			return json.RawMessage(o.source[s.value:s.end:s.end])
+		}
+	}
+	return nil
+}
 
 // Text returns a top-level property that is a string, "" if it is absent or something else.
 func (o *Object) Text(name string) string {
@@ -202,9 +209,9 @@ func readTime(s []byte) (t time.Time, ok bool) {
 
 // readRefs gathers what the object refers to. Custom properties may end in _ref and hold
 // something else; only what has the form of an id counts.
-func (o *Object) readRefs() {
-	for i := range o.members {
-		m := &o.members[i]
+func (o *Object) readRefs(members []member) {
+	for i := range members {
+		m := &members[i]
 		switch {
 		case bytes.HasSuffix(m.name, []byte("_ref")):
 			o.addRef(m.value)
