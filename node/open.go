@@ -15,10 +15,10 @@ import (
 
 // A transaction takes no more entries when it has so many records, or so many bytes of them. What
 // is sealed in one entry may repeat itself, and take much more where records stand in blocks: a
-// store takes 9 MiB at once, and an entry at most about two.
+// store takes 9 MiB at once, and an entry at most about two, of which maxAhead are begun together.
 const (
 	openRecords = 10_000
-	openBytes   = 3 << 20
+	openBytes   = 5 << 19
 )
 
 // reader opens the entries of one feed, in order.
@@ -45,8 +45,9 @@ type outcome struct {
 	state       store.EntryState
 	reason      string
 	epoch       *store.Epoch
-	block       *corpus.Prepared
-	records     int // in block
+	block       corpus.Block // until it is packed
+	packed      *corpus.Prepared
+	records     int // in it
 	quarantined []quarantineDoc
 	withdraw    *protocol.WithdrawBody
 	published   *publishedDoc // of an entry that another node of this organisation published
@@ -131,30 +132,34 @@ func (g *gate) openSome(feed protocol.FeedID, seqs []uint64, move bool) (took in
 		n.stateMu.RUnlock()
 		return 0, false, err
 	}
-	for i, raw := range raws {
-		env, err := crypto.VerifyEntry(r.s.network, raw)
-		if err != nil {
-			n.stateMu.RUnlock()
-			return 0, false, fmt.Errorf("reading stored entry of feed %s: %w", feed.Short(), err)
-		}
-		if env.Header.Kind == protocol.EntryLetter && !r.own && !env.Skeleton() {
-			if i > 0 {
-				break // what came before is committed first
+	for full := false; len(raws) > 0 && !full; full = full || r.records >= openRecords || r.bytes >= openBytes {
+		some := r.ahead(raws[:min(len(raws), aheadWidth())])
+		raws = raws[len(some):]
+		from := len(r.out)
+		for i := range some {
+			e := &some[i]
+			if e.err != nil {
+				n.stateMu.RUnlock()
+				return 0, false, fmt.Errorf("reading stored entry of feed %s: %w", feed.Short(), e.err)
 			}
-			s := r.s
-			n.stateMu.RUnlock()
-			o := g.takeLetter(s, r.publisher, env)
-			n.stateMu.RLock()
+			if e.env.Header.Kind == protocol.EntryLetter && !r.own && !e.env.Skeleton() {
+				full = true
+				if took > 0 {
+					break // what came before is committed first
+				}
+				s := r.s
+				n.stateMu.RUnlock()
+				o := g.takeLetter(s, r.publisher, e.env)
+				n.stateMu.RLock()
+				took++
+				r.s = n.snap.Load()
+				r.out = append(r.out, o)
+				break
+			}
 			took++
-			r.s = n.snap.Load()
-			r.out = append(r.out, o)
-			break
+			r.out = append(r.out, r.entry(e))
 		}
-		took++
-		r.out = append(r.out, r.entry(env))
-		if r.records >= openRecords || r.bytes >= openBytes {
-			break
-		}
+		r.prepare(from)
 	}
 	err = n.st.Update(func(tx *store.Tx) error { return r.commit(tx, move) })
 	n.stateMu.RUnlock()
@@ -277,7 +282,8 @@ func (n *Node) tombsOf(feed protocol.FeedID, raws [][]byte) (map[uint64]bool, er
 }
 
 // entry opens one entry. It changes nothing but the reader.
-func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
+func (r *reader) entry(e *readEntry) outcome {
+	env := e.env
 	o := outcome{seq: env.Header.Seq, state: store.NotForUs}
 	if env.Skeleton() {
 		o.state = store.AwaitingBody
@@ -291,15 +297,22 @@ func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
 	case protocol.EntryGrant:
 		err = r.grant(env, &o)
 	case protocol.EntryRecords:
-		err = r.openRecords(env, &o)
+		err = r.openRecords(env, e.body, &o)
 	case protocol.EntryWithdraw:
 		err = r.openWithdraw(env, &o)
 	case protocol.EntryLetter:
 		o.state = store.Applied // an own letter
 	}
+	if err != nil {
+		r.refuse(&o, env.Header.Kind, err)
+	}
+	return o
+}
+
+// refuse says of an entry that it did not open, and why.
+func (r *reader) refuse(o *outcome, kind protocol.EntryKind, err error) {
 	switch {
-	case err == nil:
-	case errors.Is(err, protocol.ErrNotInAudience) && r.lacking != 0 && r.lacking < env.Header.Seq && env.Header.Kind != protocol.EntryGrant:
+	case errors.Is(err, protocol.ErrNotInAudience) && r.lacking != 0 && r.lacking < o.seq && kind != protocol.EntryGrant:
 		// Only who holds all grants before an entry knows that it is not for it.
 		o.state, o.reason = store.AwaitingKey, fmt.Sprintf(keyReason+" the grant in entry %d of this feed is not held", r.lacking)
 	case errors.Is(err, protocol.ErrNotInAudience):
@@ -308,9 +321,8 @@ func (r *reader) entry(env *crypto.VerifiedEnvelope) outcome {
 		o.state, o.reason = store.AwaitingKey, protocol.Class(err)+": "+err.Error()
 	default:
 		o.state, o.reason = store.Quarantined, protocol.Class(err)+": "+err.Error()
-		o.quarantined = append(o.quarantined, r.quarantine(&o, 0, protocol.RecordID{}, nil, protocol.Class(err), err.Error()))
+		o.quarantined = append(o.quarantined, r.quarantine(o, 0, protocol.RecordID{}, nil, protocol.Class(err), err.Error()))
 	}
-	return o
 }
 
 func (r *reader) grant(env *crypto.VerifiedEnvelope, o *outcome) error {
@@ -370,7 +382,7 @@ type openedBody struct {
 	sealedAt      uint64
 	retentionDays uint32
 	records       []crypto.VerifiedRecord
-	objects       []*stix.Object // of the records; nil: not parsed yet
+	objects       []*stix.Object // of the records; nil: not parsed yet; one that is nil did not parse
 	observables   [][]stix.Observable
 	sealed        *protocol.Body // nil if it was sealed here
 }
@@ -390,18 +402,18 @@ func (r *reader) openBody(env *crypto.VerifiedEnvelope) (*openedBody, error) {
 	return &openedBody{sealedAt: body.SealedAt, retentionDays: body.RetentionDays, sealed: body}, nil
 }
 
-func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
-	b, err := r.openBody(env)
-	if err != nil {
-		return err
+// openRecords opens an entry of records; b is what was read of it ahead, nil if nothing was.
+func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *outcome) (err error) {
+	if b == nil {
+		if b, err = r.openBody(env); err != nil {
+			return err
+		}
 	}
 	if err := r.sealed(b.sealedAt); err != nil {
 		return err
 	}
-	if b.records == nil {
-		if b.records, err = crypto.VerifyBody(r.s.network, b.sealed, func(o protocol.OrgID) *crypto.Card { return r.s.cards[o] }); err != nil {
-			return err
-		}
+	if err := r.verifyBody(b); err != nil {
+		return err
 	}
 	topic := r.s.topics[r.feed.Origin.Topic]
 	o.state = store.Applied
@@ -412,7 +424,13 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 		var obj *stix.Object
 		var observables []stix.Observable // nil: not known
 		if b.objects != nil {
-			obj, observables = b.objects[i], b.observables[i]
+			obj = b.objects[i]
+		}
+		if b.observables != nil {
+			observables = b.observables[i]
+		}
+		if obj != nil {
+			// parsed already
 		} else if obj, err = stix.Parse(rec.Object); err != nil {
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, nil, protocol.Class(protocol.ErrMalformed), err.Error()))
 			continue
@@ -426,12 +444,7 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, o *outcome) error {
 			Object: obj, Observables: observables, Agreement: d.Agreement, Term: d.Term, Text: d.Text,
 			Expires: expiresAt(b.sealedAt, b.retentionDays, rec.Handling.RetentionDays, d.Retention)})
 	}
-	if o.block, err = r.n.index.Prepare(block); err != nil {
-		return err
-	}
-	o.records = len(block.Records)
-	r.records += o.records
-	r.bytes += o.block.Size()
+	o.block, o.records = block, len(block.Records)
 	if r.publisher == r.n.org && !r.own && r.n.answersFor(r.s, &r.feed.Origin) {
 		o.published = r.adopt(env, topic, b.sealed)
 	}
@@ -507,7 +520,7 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 			}
 		}
 		if o.records > 0 {
-			added, err := r.n.index.Add(tx, o.block)
+			added, err := r.n.index.Add(tx, o.packed)
 			if err != nil {
 				return err
 			}
