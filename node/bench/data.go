@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 
 	"github.com/entente-mesh/entente/node/intake"
@@ -51,4 +52,10 @@ func read(data []byte) ([]intake.Item, error) {
 		return nil, fmt.Errorf("a made object cannot be read: %s", in.Problems[0])
 	}
 	return in.Items, nil
+}
+
+// newSecret is the random secret of an agreement.
+func newSecret() (s [32]byte) {
+	rand.Read(s[:])
+	return s
 }
