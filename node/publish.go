@@ -182,7 +182,7 @@ func (n *Node) checkTopic(s *snapshot, topic string) error {
 // Receipt acknowledges a publication: everything that it names is durable.
 type Receipt struct {
 	Plan      *Plan
-	Envelopes int
+	Envelopes int // entries, grants among them
 	Grants    int
 	Records   []protocol.RecordID // in the order of the accepted objects
 	Feed      protocol.FeedID
@@ -211,6 +211,11 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 		}
 		rec.To = a.nextSeq() - 1
 		rec.Envelopes = len(a.envs)
+		for _, env := range a.envs {
+			if env.Header.Kind == protocol.EntryGrant {
+				rec.Grants++
+			}
+		}
 		return nil
 	})
 	if err != nil {

@@ -159,7 +159,7 @@ func (x *org) publishTo(ctx context.Context, orgs, records int, items func(int) 
 			return nil, err
 		}
 		st.rate = max(st.rate, perSecond(records, took))
-		st.perBody = records / rec.Envelopes
+		st.perBody = records / (rec.Envelopes - rec.Grants)
 	}
 	return st, nil
 }
