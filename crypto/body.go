@@ -235,10 +235,10 @@ func (r *hintReader) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	return nil, age.ErrIncorrectIdentity
 }
 
-func encrypt(plain []byte, to age.Recipient) ([]byte, error) {
+func encrypt(plain []byte, to ...age.Recipient) ([]byte, error) {
 	var buf bytes.Buffer
 	buf.Grow(len(plain) + 2<<10) // the header takes less than two of ours
-	w, err := age.Encrypt(&buf, to)
+	w, err := age.Encrypt(&buf, to...)
 	if err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
 	}

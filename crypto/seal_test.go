@@ -198,3 +198,25 @@ func TestSecretsNeverPrint(t *testing.T) {
 		}
 	}
 }
+
+// TestSealToEach: every recipient opens it where it is the only one; a node takes no file of several.
+func TestSealToEach(t *testing.T) {
+	a, b := newTestIdentity(t), newTestIdentity(t)
+	one, err := SealToEach([]string{a.Recipient()}, []byte("plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := a.OpenSealed(one); err != nil || string(got) != "plain" {
+		t.Errorf("opened %q, %v", got, err)
+	}
+	two, err := SealToEach([]string{a.Recipient(), b.Recipient()}, []byte("plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if more := len(two) - len(one); more < 1500 || more > 1700 {
+		t.Errorf("a recipient more takes %d bytes", more)
+	}
+	if _, err := b.OpenSealed(two); !errors.Is(err, protocol.ErrMalformed) {
+		t.Errorf("a file of two recipients: %v", err)
+	}
+}

@@ -181,28 +181,36 @@ func (n *Node) keepAgreement(signed *protocol.SignedAgreement, proposer protocol
 	id := signed.ID()
 	before := n.snap.Load().agreements[id]
 	err := n.change(func(tx *store.Tx) error {
-		doc := agreementDoc{FirstSeen: uint64(nowMillis()), Proposer: proposer}
-		if _, err := getDoc(tx, kindAgreement, id[:], &doc); err != nil {
+		joined, err := n.storeAgreement(tx, signed, proposer)
+		if err != nil {
 			return err
 		}
-		if len(doc.Signed) > 0 {
-			var held protocol.SignedAgreement
-			if err := protocol.Decode(doc.Signed, maxDocument, &held); err != nil {
-				return err
-			}
-			signed = joinSignatures(&held, signed)
-		}
-		doc.Signed = protocol.Encode(signed)
-		doc.Terminations = joinEnds(doc.Terminations, n.ended[id])
-		if err := n.markIfComplete(tx, signed, before); err != nil {
-			return err
-		}
-		return errors.Join(putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
+		return errors.Join(n.markIfComplete(tx, joined, before), keepLetter(tx, letter))
 	})
 	if err != nil {
 		return err
 	}
 	return n.countersigned(id, before)
+}
+
+// storeAgreement stores an agreement, joining signatures with those that are held, and returns it
+// with all of them. What ended it goes on counting.
+func (n *Node) storeAgreement(tx *store.Tx, signed *protocol.SignedAgreement, proposer protocol.OrgID) (*protocol.SignedAgreement, error) {
+	id := signed.ID()
+	doc := agreementDoc{FirstSeen: uint64(nowMillis()), Proposer: proposer}
+	if _, err := getDoc(tx, kindAgreement, id[:], &doc); err != nil {
+		return nil, err
+	}
+	if len(doc.Signed) > 0 {
+		var held protocol.SignedAgreement
+		if err := protocol.Decode(doc.Signed, maxDocument, &held); err != nil {
+			return nil, err
+		}
+		signed = joinSignatures(&held, signed)
+	}
+	doc.Signed = protocol.Encode(signed)
+	doc.Terminations = joinEnds(doc.Terminations, n.ended[id])
+	return signed, putDoc(tx, kindAgreement, id[:], &doc)
 }
 
 // countersigned looks again at what the parties sent if an agreement is signed by all of them
@@ -542,12 +550,14 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 // maxInbox bounds the proposals that wait for an answer.
 const maxInbox = 500
 
-func (n *Node) inboxFull(s *snapshot) bool {
-	waiting := 0
+func (n *Node) inboxFull(s *snapshot) bool { return n.waiting(s) >= maxInbox }
+
+// waiting counts the proposals that wait for this organisation's answer.
+func (n *Node) waiting(s *snapshot) (waiting int) {
 	for _, a := range s.agreements {
 		if slices.Contains(a.Missing, n.org) && len(a.rejections) == 0 {
 			waiting++
 		}
 	}
-	return waiting >= maxInbox
+	return waiting
 }

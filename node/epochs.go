@@ -39,10 +39,25 @@ func (e *epochSet) store(tx *store.Tx) error {
 // new ones where needed and adding their grants to the feed before anything that needs them.
 // Organisations are grouped by what their terms cover, so that the epochs made for one
 // record serve the next: worldwide partners, one group for each country, and so on.
+//
+// Most envelopes have the audience of the one ahead of them. They are covered by the same epochs,
+// so that the cost of an envelope does not grow with its readers.
 func (a *appender) cover(orgs []protocol.OrgID) ([]*store.Epoch, error) {
-	if err := a.retire(); err != nil {
-		return nil, err
+	a.retire()
+	if len(a.covered) == 0 || !slices.Equal(a.coveredOrgs, orgs) || slices.ContainsFunc(a.covered, func(ep *store.Epoch) bool { return ep.Retired }) {
+		use, err := a.coverAnew(orgs)
+		if err != nil {
+			return nil, err
+		}
+		a.coveredOrgs, a.covered = orgs, use
 	}
+	for _, ep := range a.covered {
+		a.use(ep)
+	}
+	return slices.Clone(a.covered), nil
+}
+
+func (a *appender) coverAnew(orgs []protocol.OrgID) ([]*store.Epoch, error) {
 	groups := map[string][]protocol.OrgID{}
 	for _, o := range orgs {
 		g := policy.Group(a.snap.policy, o)
@@ -60,9 +75,6 @@ func (a *appender) cover(orgs []protocol.OrgID) ([]*store.Epoch, error) {
 			return nil, err
 		}
 		use = append(use, ep)
-	}
-	for _, ep := range use {
-		a.use(ep)
 	}
 	return use, nil
 }
@@ -97,17 +109,28 @@ func (a *appender) epochFor(set []protocol.OrgID) (*store.Epoch, error) {
 
 // retire ends the epochs that may not be used again: used up, too old, or known to a node
 // or an organisation that is not due the next record.
-func (a *appender) retire() error {
+func (a *appender) retire() {
 	for _, ep := range a.epochs.all {
 		if ep.Retired {
 			continue
 		}
-		if ep.Used >= protocol.MaxEpochEnvelopes || a.sealedAt-ep.Created >= protocol.MaxEpochAge || a.overGranted(ep) {
+		if ep.Used >= protocol.MaxEpochEnvelopes || a.sealedAt-ep.Created >= protocol.MaxEpochAge || a.mayNotUse(ep) {
 			ep.Retired = true
 			a.epochs.dirty[ep.Number] = true
 		}
 	}
-	return nil
+}
+
+// mayNotUse is overGranted, looked at once in an append: all of it is decided under one state.
+func (a *appender) mayNotUse(ep *store.Epoch) bool {
+	if a.sound[ep.Number] {
+		return false
+	}
+	if a.overGranted(ep) {
+		return true
+	}
+	a.sound[ep.Number] = true
+	return false
 }
 
 // overGranted reports whether a key went to somebody who is no longer due it, or may have: a
@@ -121,21 +144,23 @@ func (a *appender) overGranted(ep *store.Epoch) bool {
 			return true
 		}
 	}
+	if len(ep.Granted) == 0 {
+		return false
+	}
 	now := uint64(nowMillis())
-	for _, g := range ep.Granted {
-		if !slices.ContainsFunc(append(slices.Clone(ep.Audience), a.n.org), func(org protocol.OrgID) bool {
-			c := a.snap.cards[org]
-			if c == nil {
-				return false
+	due := map[protocol.NodeID]*protocol.NodeEntry{}
+	for _, org := range append(slices.Clone(ep.Audience), a.n.org) {
+		if c := a.snap.cards[org]; c != nil {
+			for i := range c.Nodes {
+				due[c.Nodes[i].Node] = &c.Nodes[i]
 			}
-			e := c.Node(g.Node)
-			// One whose time is over is let in no more, and may be lost or stolen.
-			return e != nil && now < e.NotAfter && recipientHash(e.Recipient) == g.Recipient
-		}) {
-			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(ep.Granted, func(g store.Granted) bool {
+		e := due[g.Node]
+		// One whose time is over is let in no more, and may be lost or stolen.
+		return e == nil || now >= e.NotAfter || recipientHash(e.Recipient) != g.Recipient
+	})
 }
 
 // removedOf names the nodes that some organisations, and the own one, removed from their
@@ -161,24 +186,43 @@ func (a *appender) secretWith(org protocol.OrgID) ([32]byte, bool) {
 	if org == a.n.org {
 		return protocol.SiblingSecret(org), true
 	}
-	var best *agreement
-	for _, ag := range a.snap.agreements {
-		pa := policy.Agreement{ID: ag.ID, Doc: &ag.Agreement.Agreement, TerminatedAt: ag.terminatedAt()}
-		if len(ag.Missing) == 0 && slices.Contains(ag.Parties, org) && slices.Contains(ag.Parties, a.n.org) &&
-			pa.InForce(uint64(nowMillis())) && (best == nil || slices.Compare(ag.ID[:], best.ID[:]) < 0) {
-			best = ag
-		}
+	if a.partners == nil {
+		a.partners = a.snap.partners(a.n.org, uint64(nowMillis()))
 	}
-	if best == nil {
+	ag := a.partners[org]
+	if ag == nil {
 		return [32]byte{}, false
 	}
-	return best.Secret, true
+	return ag.Secret, true
+}
+
+// partners returns of every organisation with which self has an agreement in force at a time, Unix
+// milliseconds, the one with the lowest id.
+func (s *snapshot) partners(self protocol.OrgID, at uint64) map[protocol.OrgID]*agreement {
+	out := map[protocol.OrgID]*agreement{}
+	for _, ag := range s.agreements {
+		pa := policy.Agreement{ID: ag.ID, Doc: &ag.Agreement.Agreement, TerminatedAt: ag.terminatedAt()}
+		if len(ag.Missing) > 0 || !slices.Contains(ag.Parties, self) || !pa.InForce(at) {
+			continue
+		}
+		for _, org := range ag.Parties {
+			if best := out[org]; best == nil || slices.Compare(ag.ID[:], best.ID[:]) < 0 {
+				out[org] = ag
+			}
+		}
+	}
+	return out
 }
 
 // grant adds grant entries for the nodes that are due ep's key and do not have it. A stale
 // card gets none: its nodes get theirs when a fresh one has come. The other nodes of this
-// organisation are always due it.
+// organisation are always due it. Once in an append is enough: all of it is decided under one
+// state.
 func (a *appender) grant(ep *store.Epoch) error {
+	if a.granted[ep.Number] {
+		return nil
+	}
+	a.granted[ep.Number] = true
 	return a.grantTo(ep, append(slices.Clone(ep.Audience), a.n.org), anyNode)
 }
 
@@ -188,6 +232,10 @@ func anyNode(protocol.NodeID) bool { return true }
 func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID, pass func(protocol.NodeID) bool) error {
 	var to []crypto.GrantTo
 	now := uint64(nowMillis())
+	has := map[protocol.NodeID]bool{}
+	for _, g := range ep.Granted {
+		has[g.Node] = true
+	}
 	for _, org := range orgs {
 		card := a.snap.cards[org]
 		secret, ok := a.secretWith(org)
@@ -195,9 +243,10 @@ func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID, pass func(pro
 			continue
 		}
 		for _, e := range card.Nodes {
-			if e.Node == a.n.ID() || now >= e.NotAfter || !pass(e.Node) || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == e.Node }) {
+			if e.Node == a.n.ID() || now >= e.NotAfter || !pass(e.Node) || has[e.Node] {
 				continue
 			}
+			has[e.Node] = true
 			to = append(to, crypto.GrantTo{Secret: secret, Node: e.Node, Recipient: e.Recipient, First: ep.First})
 			ep.Granted = append(ep.Granted, store.Granted{Node: e.Node, Recipient: recipientHash(e.Recipient)})
 		}

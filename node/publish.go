@@ -75,6 +75,7 @@ type plannedItem struct {
 	item     *intake.Item
 	handling []byte
 	orgs     []protocol.OrgID // sorted; empty: nobody but the publisher
+	audience int              // equal for items of equal orgs
 	days     uint32
 }
 
@@ -88,6 +89,7 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 	p := &Plan{Topic: r.Topic, Generation: s.generation}
 	now := uint64(nowMillis())
 	classes := map[string]*planClassState{}
+	audiences := map[string]int{}
 	totals := map[protocol.OrgID]*PlanOrg{}
 	for i := range r.Items {
 		it := &r.Items[i]
@@ -109,10 +111,16 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 		if c == nil {
 			c = n.decideClass(s, r.Topic, it.Object.Type, h, now)
 			classes[key] = c
+			// Audiences are compared once for a class, not for every record: they may be long.
+			ids := string(protocol.Encode(c.orgs))
+			if _, ok := audiences[ids]; !ok {
+				audiences[ids] = len(audiences)
+			}
+			c.audience = audiences[ids]
 		}
 		c.Records++
 		p.Records++
-		p.items = append(p.items, plannedItem{item: it, handling: enc, orgs: c.orgs, days: h.RetentionDays})
+		p.items = append(p.items, plannedItem{item: it, handling: enc, orgs: c.orgs, audience: c.audience, days: h.RetentionDays})
 	}
 	for _, c := range classes {
 		for _, d := range c.Readers {
@@ -133,7 +141,8 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 
 type planClassState struct {
 	PlanClass
-	orgs []protocol.OrgID
+	orgs     []protocol.OrgID
+	audience int
 }
 
 func (n *Node) planOrg(s *snapshot, totals map[protocol.OrgID]*PlanOrg, org protocol.OrgID) *PlanOrg {
@@ -173,7 +182,7 @@ func (n *Node) checkTopic(s *snapshot, topic string) error {
 // Receipt acknowledges a publication: everything that it names is durable.
 type Receipt struct {
 	Plan      *Plan
-	Envelopes int
+	Envelopes int // entries, grants among them
 	Grants    int
 	Records   []protocol.RecordID // in the order of the accepted objects
 	Feed      protocol.FeedID
@@ -202,6 +211,11 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 		}
 		rec.To = a.nextSeq() - 1
 		rec.Envelopes = len(a.envs)
+		for _, env := range a.envs {
+			if env.Header.Kind == protocol.EntryGrant {
+				rec.Grants++
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -219,11 +233,15 @@ func (a *appender) pack(ctx context.Context, p *Plan, rec *Receipt, progress fun
 		days  uint32
 		items []int
 	}
-	groups := map[string]*group{}
-	var order []string
+	type groupKey struct {
+		audience int
+		days     uint32
+	}
+	groups := map[groupKey]*group{}
+	var order []groupKey
 	for i := range p.items {
 		it := &p.items[i]
-		key := fmt.Sprintf("%d/%x", it.days, it.orgs)
+		key := groupKey{it.audience, it.days}
 		g := groups[key]
 		if g == nil {
 			g = &group{orgs: it.orgs, days: it.days}

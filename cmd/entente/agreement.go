@@ -24,7 +24,8 @@ func (a *app) agreementCommand() *cobra.Command {
 		a.agreementList("inbox", "List the proposals that wait for your answer", "1"), a.agreementShow(),
 		a.agreementAct("countersign", "Sign a proposal, after you read it with 'agreement show'", false),
 		a.agreementAct("reject", "Answer a proposal with no", true),
-		a.agreementAct("terminate", "End an agreement at once, by your own word", true))
+		a.agreementAct("terminate", "End an agreement at once, by your own word", true),
+		a.agreementExport(), a.agreementImport())
 	return cmd
 }
 
@@ -174,6 +175,80 @@ func (a *app) agreementAct(verb, short string, reasoned bool) *cobra.Command {
 		cmd.Flags().StringVar(&reason, "reason", "", "why, for the other parties and for the record")
 	}
 	return cmd
+}
+
+func (a *app) agreementExport() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use: "export ID", Short: "Write an agreement, with its signatures so far, to a file that its parties can import",
+		Long: "Writes the signed agreement as text that can be mailed, for a party that no connection reaches, or for the\n" +
+			"file. It is as confidential as the agreement: seal it on the way, as you would the paper.",
+		Example: "  entente agreement export agr:abcdefghij -o agreement.pem", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var d api.Document
+			if err := a.ask(cmd.Context(), "GET", "agreements/"+url.PathEscape(args[0])+"/document", nil, nil, &d); err != nil {
+				return err
+			}
+			text := armour(agreementArmour, d.Document)
+			if out == "" {
+				return a.print(d, func(w io.Writer) { fmt.Fprint(w, text) })
+			}
+			if err := writeFileMode(out, []byte(text), 0o600); err != nil {
+				return err
+			}
+			return a.print(map[string]any{"agreement": d.ID, "state": d.State, "file": out}, func(w io.Writer) {
+				fmt.Fprintf(w, "Agreement %s, %s: %s\n", d.ID, d.State, printable(out))
+				if len(d.Missing) > 0 {
+					fmt.Fprintf(w, "Not signed by: %s\n", printable(orgNames(d.Missing)))
+				}
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write it to this file (default: standard output)")
+	return cmd
+}
+
+// maxAgreementFile bounds a file of agreements, in bytes: a node takes about 4 MiB at once, and text
+// has a third more.
+const maxAgreementFile = 8 << 20
+
+func (a *app) agreementImport() *cobra.Command {
+	return &cobra.Command{
+		Use: "import FILE...", Short: "Take agreements from files, as if they had come from their parties",
+		Long: "Verifies the agreements that 'agreement export' wrote, exactly as what comes over the network, and joins\n" +
+			"their signatures with those that are held: all files, or none. The cards of all parties must be known here\n" +
+			"('entente trust'). What you have not signed waits in 'agreement inbox' for your answer. Files may hold several.",
+		Example: "  entente agreement import agreement.pem", Args: cobra.MinimumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var documents [][]byte
+			for _, path := range args {
+				list, err := a.readArmours(path, agreementArmour, maxAgreementFile)
+				if err != nil {
+					return err
+				}
+				documents = append(documents, list...)
+			}
+			var done []api.Imported
+			if err := a.ask(cmd.Context(), "POST", "agreements/import", nil, map[string]any{"documents": documents}, &done); err != nil {
+				return err
+			}
+			return a.print(done, func(w io.Writer) {
+				for _, d := range done {
+					fmt.Fprintf(w, "%s: %s", d.ID, d.State)
+					if d.Added == 0 {
+						fmt.Fprint(w, ", nothing new")
+					}
+					fmt.Fprintln(w)
+					if d.State == node.AgreementIncoming {
+						fmt.Fprintln(w, "  Read it with 'entente agreement show', then countersign or reject it.")
+					}
+				}
+			})
+		},
+	}
 }
 
 func (a *app) actOnAgreement(ctx context.Context, verb, id, reason string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -9,10 +10,11 @@ import (
 	"github.com/entente-mesh/entente/protocol"
 )
 
-// Cards and invitations travel as text, so that they can be mailed: PEM (RFC 7468).
+// Cards, invitations and agreements travel as text, so that they can be mailed: PEM (RFC 7468).
 const (
 	cardArmour       = "ENTENTE CARD"
 	invitationArmour = "ENTENTE INVITATION"
+	agreementArmour  = "ENTENTE AGREEMENT"
 )
 
 func armour(kind string, b []byte) string {
@@ -25,14 +27,36 @@ func (a *app) readArmour(path, kind string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(b)
+	out, _, err := unarmour(path, b, kind)
+	return out, err
+}
+
+// readArmours is readArmour for a file that may hold several.
+func (a *app) readArmours(path, kind string, limit int64) (out [][]byte, err error) {
+	rest, err := a.readFile(path, limit)
+	if err != nil {
+		return nil, err
+	}
+	for len(out) == 0 || len(bytes.TrimSpace(rest)) > 0 {
+		var b []byte
+		if b, rest, err = unarmour(path, rest, kind); err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// unarmour takes the armour off the first block of a file.
+func unarmour(path string, b []byte, kind string) (out, rest []byte, err error) {
+	block, rest := pem.Decode(b)
 	if block == nil {
-		return nil, fmt.Errorf("%s holds no %q block; was it copied whole?", path, kind)
+		return nil, nil, fmt.Errorf("%s holds no %q block; was it copied whole?", path, kind)
 	}
 	if block.Type != kind {
-		return nil, fmt.Errorf("%s holds an %q, where an %q is needed", path, block.Type, kind)
+		return nil, nil, fmt.Errorf("%s holds an %q, where an %q is needed", path, block.Type, kind)
 	}
-	return block.Bytes, nil
+	return block.Bytes, rest, nil
 }
 
 func (a *app) readFile(path string, limit int64) ([]byte, error) {

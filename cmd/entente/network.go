@@ -90,8 +90,10 @@ func (a *app) networkCommand() *cobra.Command {
 }
 
 // writeFile writes a file that others are meant to read: a card, an invitation, an export.
-func writeFile(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+func writeFile(path string, b []byte) error { return writeFileMode(path, b, 0o644) }
+
+func writeFileMode(path string, b []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}

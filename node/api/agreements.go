@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 	"github.com/entente-mesh/entente/protocol"
 )
 
-// Agreement is an agreement as it is shown. Its secret is never part of it.
+// Agreement is an agreement as it is shown. Its secret is never part of it, but of Document.
 type Agreement struct {
 	ID         protocol.AgreementID `json:"id"`
 	State      node.AgreementState  `json:"state"`
@@ -183,4 +184,60 @@ func (s *Server) agreementTerminate(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return map[string]any{"agreement": a.ID}, s.node.Terminate(a.ID, q.Reason)
+}
+
+// Document is an agreement as its parties signed it. It is confidential to them: its secret is
+// part of it.
+type Document struct {
+	ID       protocol.AgreementID `json:"agreement"`
+	State    node.AgreementState  `json:"state"`
+	Missing  []node.OrgRef        `json:"missing"`
+	Document []byte               `json:"document"` // base64 in JSON: what an import takes
+}
+
+func (s *Server) agreementDocument(r *http.Request) (any, error) {
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := s.node.SignedAgreement(a.ID)
+	if err != nil {
+		return nil, err
+	}
+	return Document{ID: a.ID, State: a.State, Missing: s.refs(a.Missing), Document: protocol.Encode(signed)}, nil
+}
+
+// Imported is what became of an agreement that was imported.
+type Imported struct {
+	ID    protocol.AgreementID `json:"agreement"`
+	State node.AgreementState  `json:"state"`
+	New   bool                 `json:"new"`   // it was not known before
+	Added int                  `json:"added"` // signatures that were not held before
+}
+
+// agreementImport takes {documents} and answers with what became of each.
+func (s *Server) agreementImport(r *http.Request) (any, error) {
+	var q struct {
+		Documents [][]byte `json:"documents"`
+	}
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	if len(q.Documents) == 0 {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "the request holds no agreement")
+	}
+	var list []*protocol.SignedAgreement
+	for i, b := range q.Documents {
+		signed := new(protocol.SignedAgreement)
+		if err := protocol.Decode(b, protocol.MaxLetterSize, signed); err != nil {
+			return nil, fmt.Errorf("reading agreement %d of %d: %w", i+1, len(q.Documents), err)
+		}
+		list = append(list, signed)
+	}
+	done, err := s.node.ImportAgreements(list)
+	out := []Imported{}
+	for _, d := range done {
+		out = append(out, Imported(d))
+	}
+	return out, err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
 )
 
 // batch is how many indicators are published at a time, as of one file.
@@ -92,6 +93,21 @@ func filesOf(size int) (files [][]byte) {
 // publishAll publishes files; while one is being published the next is being read. It returns how
 // long that took.
 func publishAll(ctx context.Context, x *org, files [][]byte) (time.Duration, error) {
+	list := make([]publication, len(files))
+	for i, f := range files {
+		list[i] = publication{func() ([]byte, error) { return f, nil }, green}
+	}
+	return publishEach(ctx, x, list, func(*node.Receipt) {})
+}
+
+// publication is a file, and what is said about the handling of all that is in it.
+type publication struct {
+	file  func() ([]byte, error)
+	flags policy.Flags
+}
+
+// publishEach is publishAll where not all files are handled alike. Each receipt is given to done.
+func publishEach(ctx context.Context, x *org, list []publication, done func(*node.Receipt)) (time.Duration, error) {
 	begun := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -99,23 +115,33 @@ func publishAll(ctx context.Context, x *org, files [][]byte) (time.Duration, err
 	failed := make(chan error, 1)
 	go func() {
 		defer close(items)
-		for _, f := range files {
-			list, err := read(f)
+		for _, p := range list {
+			data, err := p.file()
+			var it []intake.Item
+			if err == nil {
+				it, err = read(data)
+			}
 			if err != nil {
 				failed <- err
 				return
 			}
 			select {
-			case items <- list:
+			case items <- it:
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	for list := range items {
-		if _, err := x.node.Publish(ctx, node.PublishRequest{Topic: topic, Items: list, Flags: green}); err != nil {
+	for i := 0; ; i++ {
+		it, ok := <-items
+		if !ok {
+			break
+		}
+		rec, err := x.node.Publish(ctx, node.PublishRequest{Topic: topic, Items: it, Flags: list[i].flags})
+		if err != nil {
 			return 0, err
 		}
+		done(rec)
 	}
 	select {
 	case err := <-failed:

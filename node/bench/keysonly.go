@@ -1,0 +1,234 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// keysOnly is an organisation that has keys and runs no node here: a member of the network to
+// which things are sealed, and with whose keys can be looked at what was.
+type keysOnly struct {
+	name string
+	keys *node.Keys
+	card protocol.SignedCard
+}
+
+func newKeysOnly(name string) (*keysOnly, error) {
+	ident, err := node.NewIdentity(node.InitRequest{Name: name, Kind: protocol.KindCERT})
+	if err != nil {
+		return nil, err
+	}
+	return &keysOnly{name: name, keys: ident.Keys, card: ident.Card}, nil
+}
+
+// enlist makes organisations that run no node members of x's network. Each joins as any other
+// does, with a node in memory that says so in a carried file, and is closed.
+func (x *org) enlist(ctx context.Context, list []*keysOnly) error {
+	// An invitation holds the cards of all who are members when it is made. Made before the first
+	// joins, a thousand of them do not hold a thousand cards each.
+	invitations := make([]*protocol.Invite, len(list))
+	for i, k := range list {
+		var err error
+		if invitations[i], err = x.node.Invite(&k.card, time.Hour); err != nil {
+			return err
+		}
+	}
+	for i, k := range list {
+		if err := k.join(ctx, x, invitations[i]); err != nil {
+			return fmt.Errorf("%s joining: %w", k.name, err)
+		}
+	}
+	return nil
+}
+
+func (k *keysOnly) join(ctx context.Context, sponsor *org, inv *protocol.Invite) (err error) {
+	n, err := node.Open(node.Config{Keys: k.keys, Card: &k.card})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	if _, err := n.Join(inv); err != nil {
+		return err
+	}
+	var file bytes.Buffer
+	if _, err := n.Pack(ctx, &file, node.PackRequest{To: sponsor.node.Org()}); err != nil {
+		return err
+	}
+	got, err := sponsor.node.Apply(ctx, &file)
+	if err == nil && got.Partial() {
+		err = fmt.Errorf("its carried file was not taken whole: %s%v", got.Problem, got.Refused)
+	}
+	return err
+}
+
+// sign signs an agreement with the operational keys of all its parties.
+func sign(network protocol.NetworkID, doc protocol.Agreement, parties ...*node.Keys) (*protocol.SignedAgreement, error) {
+	doc.Version, doc.Network, doc.Secret = 1, network, newSecret()
+	if err := doc.Validate(); err != nil {
+		return nil, err
+	}
+	out := &protocol.SignedAgreement{Statement: protocol.Encode(&doc)}
+	for _, k := range parties {
+		sig, err := crypto.SignAgreement(out.Statement, network, k.Org, k.Op)
+		if err != nil {
+			return nil, err
+		}
+		out.Sigs = append(out.Sigs, sig)
+	}
+	slices.SortFunc(out.Sigs, func(a, b protocol.PartySignature) int { return a.Org.Compare(b.Org) })
+	return out, nil
+}
+
+// take imports agreements, all of which must be in force with it.
+func (x *org) take(list []*protocol.SignedAgreement) error {
+	done, err := x.node.ImportAgreements(list)
+	if err != nil {
+		return fmt.Errorf("%s importing agreements: %w", x.name, err)
+	}
+	for _, d := range done {
+		if d.State != node.AgreementInForce {
+			return fmt.Errorf("an agreement that %s imported is %s", x.name, d.State)
+		}
+	}
+	return nil
+}
+
+// pack has x's node pack what it holds for an organisation.
+func (x *org) pack(ctx context.Context, to *keysOnly, w io.Writer) error {
+	_, err := x.node.Pack(ctx, w, node.PackRequest{To: to.keys.Org, Topics: []string{topic}})
+	return err
+}
+
+// readPack reads a carried file with k's keys, by no code of a node, and gives every entry in it,
+// verified, to fn.
+func (k *keysOnly) readPack(r io.Reader, network protocol.NetworkID, fn func(*crypto.VerifiedEnvelope) error) error {
+	plain, err := crypto.OpenFile(r, k.keys.Identities)
+	if err != nil {
+		return err
+	}
+	in := bufio.NewReader(plain)
+	var dec protocol.CarryDecoder
+	for first := true; ; first = false {
+		var head [protocol.CarryFrameHead]byte
+		if _, err := io.ReadFull(in, head[:]); err != nil {
+			return err
+		}
+		t, size, err := protocol.ParseCarryHead(head)
+		if err != nil {
+			return err
+		}
+		b := make([]byte, size)
+		if _, err := io.ReadFull(in, b); err != nil {
+			return err
+		}
+		if first {
+			if _, _, err := dec.Header(t, b); err != nil {
+				return err
+			}
+			continue
+		}
+		m, err := dec.Next(t, b)
+		if err != nil || m == nil {
+			return err // nil after the trailer
+		}
+		for _, raw := range m.Envelopes {
+			env, err := crypto.VerifyEntry(network, raw)
+			if err == nil {
+				err = fn(env)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// epochKeys tries every grant of an entry, whatever its hint says, with k's keys, and returns the
+// epoch keys that they open.
+func (k *keysOnly) epochKeys(env *crypto.VerifiedEnvelope) (keys []crypto.EpochKey, err error) {
+	var body protocol.GrantBody
+	if err := protocol.Decode(env.Body, protocol.MaxBodySize, &body); err != nil {
+		return nil, err
+	}
+	for _, slot := range body.Slots {
+		for _, id := range k.keys.Identities {
+			plain, err := id.OpenSealed(slot.Sealed)
+			if errors.Is(err, protocol.ErrNotInAudience) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			var g protocol.GrantPlain
+			if err := protocol.Decode(plain, protocol.MaxGrantSize, &g); err != nil {
+				return nil, err
+			}
+			keys = append(keys, crypto.EpochKeyOf(g.Key))
+		}
+	}
+	return keys, nil
+}
+
+// reader opens a feed's entries, in order, with nothing but an organisation's keys.
+type reader struct {
+	*keysOnly
+	epochs []crypto.EpochKey
+}
+
+// entry opens one entry: it takes the epoch keys of a grant, and returns the objects of records that
+// a key taken before opens, verified with the publisher's card.
+func (r *reader) entry(network protocol.NetworkID, env *crypto.VerifiedEnvelope, publisher *crypto.Card) ([][]byte, error) {
+	switch env.Header.Kind {
+	case protocol.EntryGrant:
+		keys, err := r.epochKeys(env)
+		r.epochs = append(r.epochs, keys...)
+		return nil, err
+	case protocol.EntryRecords:
+	default:
+		return nil, nil
+	}
+	if len(r.epochs) == 0 {
+		return nil, nil
+	}
+	plain, _, err := crypto.OpenBody(env.Header.SealContext(network), env.Header.Feed, env.Header.Seq, r.epochs, env.Body)
+	if errors.Is(err, protocol.ErrNotInAudience) {
+		return nil, nil
+	}
+	var body protocol.Body
+	if err == nil {
+		err = protocol.Decode(plain, protocol.MaxPlainSize, &body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	records, err := crypto.VerifyBody(network, &body, func(org protocol.OrgID) *crypto.Card {
+		if org == publisher.Org {
+			return publisher
+		}
+		return nil
+	})
+	objects := make([][]byte, len(records))
+	for i := range records {
+		objects[i] = records[i].Object
+	}
+	return objects, err
+}
+
+// network is that which x is in.
+func (x *org) network() (protocol.NetworkID, error) {
+	st, err := x.node.Status()
+	if err != nil {
+		return protocol.NoNetwork, err
+	}
+	return st.Network, nil
+}
