@@ -24,6 +24,7 @@ type appender struct {
 	epochs   *epochSet
 	envs     []*crypto.VerifiedEnvelope
 	sealed   map[uint64]*openedBody // what some of them hold, by seq
+	target   int                    // bytes of objects that are put into one envelope at first
 
 	// What was found out under snap holds to the end of the append.
 	partners    map[protocol.OrgID]*agreement // in force; nil: not looked yet
@@ -71,7 +72,7 @@ func (n *Node) appendOnce(topic string, build func(*appender) error) error {
 }
 
 func (n *Node) newAppender(s *snapshot, topic string) (*appender, error) {
-	a := &appender{n: n, snap: s, topic: topic, sealed: map[uint64]*openedBody{}, sound: map[uint64]bool{}, granted: map[uint64]bool{}}
+	a := &appender{n: n, snap: s, topic: topic, target: rawTarget, sealed: map[uint64]*openedBody{}, sound: map[uint64]bool{}, granted: map[uint64]bool{}}
 	err := n.st.Update(func(tx *store.Tx) (err error) {
 		if a.feed, err = n.ownFeed(tx, s.network, protocol.NewTopicID(s.network, topic)); err == nil {
 			a.epochs, err = loadEpochs(tx, a.feed.ID)

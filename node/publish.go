@@ -273,51 +273,114 @@ func (a *appender) pack(ctx context.Context, p *Plan, rec *Receipt, progress fun
 }
 
 // rawTarget is how many bytes of objects are put into one envelope at first; compression
-// makes about a tenth of them. What turns out too large is halved and tried again.
+// makes about a tenth of them. What turns out too large is halved and tried again, and what
+// comes after it in the publication begins with as little.
 const rawTarget = 384 << 10
 
-// sealSome seals the first of items into one envelope and returns how many it took.
-func (a *appender) sealSome(p *Plan, rec *Receipt, orgs []protocol.OrgID, days uint32, items []int) (int, error) {
-	count, size := 0, 0
-	for _, i := range items {
-		size += len(p.items[i].item.Object.Raw)
-		if count > 0 && (size > rawTarget || count >= protocol.MaxRecordsPerBatch) {
-			break
-		}
-		count++
-	}
-	keys, err := a.keysFor(orgs)
+// sealedBody is the body of an envelope to be.
+type sealedBody struct {
+	items  []int
+	raw    []byte
+	opened *openedBody
+	err    error
+}
+
+// sealSome seals the first of items into one envelope or a few, several at once, and returns how
+// many it took.
+func (a *appender) sealSome(p *Plan, rec *Receipt, orgs []protocol.OrgID, days uint32, items []int) (took int, err error) {
+	epochs, err := a.epochsFor(orgs)
 	if err != nil {
 		return 0, err
 	}
-	for {
-		sealed, opened, err := a.sealBody(p, days, items[:count], keys)
-		if errors.Is(err, protocol.ErrOversize) && count > 1 {
-			count /= 2
-			continue
+	list := make([]sealedBody, 0, maxAhead)
+	for rest := items; len(rest) > 0 && len(list) < aheadWidth() && mayHold(epochs, len(list)); {
+		count, _ := p.fitting(rest, a.target)
+		list = append(list, sealedBody{items: rest[:count]})
+		rest = rest[count:]
+	}
+	keys, first := keysOf(epochs), a.nextSeq()
+	seal := func(i int) {
+		b := &list[i]
+		b.raw, b.opened, b.err = a.sealBody(p, days, first+uint64(i), b.items, keys)
+	}
+	each(len(list), seal)
+	if b := &list[0]; errors.Is(b.err, protocol.ErrOversize) && len(b.items) > 1 {
+		for list = list[:1]; errors.Is(b.err, protocol.ErrOversize) && len(b.items) > 1; seal(0) {
+			b.items = b.items[:len(b.items)/2]
+			_, a.target = p.fitting(b.items, a.target)
 		}
-		if err != nil {
-			it := p.items[items[0]].item
-			return 0, fmt.Errorf("sealing %s (line %d): %w", it.Object.ID, it.Line, err)
+	}
+	for i := range list {
+		b := &list[i]
+		switch {
+		case b.err != nil && i > 0:
+			return took, nil // the first of what is left
+		case b.err != nil:
+			it := p.items[b.items[0]].item
+			return 0, fmt.Errorf("sealing %s (line %d): %w", it.Object.ID, it.Line, b.err)
+		case i > 0:
+			for _, ep := range epochs {
+				a.use(ep)
+			}
 		}
-		doc := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: a.sealedAt, RetentionDays: days}
-		place := entryKey(a.feed.ID, a.nextSeq())
-		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &doc) })
-		if err := a.add(protocol.EntryRecords, sealed); err != nil {
+		if err := a.addRecords(rec, orgs, days, b); err != nil {
 			return 0, err
 		}
-		for j, i := range items[:count] {
-			rec.Records[i] = opened.records[j].ID
-		}
-		opened.hash = a.envs[len(a.envs)-1].Hash
-		a.sealed[a.nextSeq()-1] = opened
-		return count, nil
+		took += len(b.items)
 	}
+	return took, nil
 }
 
-// keysFor returns the epoch keys that cover orgs. Records that concern nobody else are
-// sealed for the publisher alone, under an epoch without grants.
+// fitting is how many of items, which are not none, are put into one envelope at first, and how
+// many bytes their objects have: no more than target, unless that is one object.
+func (p *Plan) fitting(items []int, target int) (count, size int) {
+	for _, i := range items {
+		n := len(p.items[i].item.Object.Raw)
+		if count > 0 && (size+n > target || count >= protocol.MaxRecordsPerBatch) {
+			break
+		}
+		count, size = count+1, size+n
+	}
+	return count, size
+}
+
+// mayHold reports whether epochs that were counted for one envelope may be used for so many more.
+func mayHold(epochs []*store.Epoch, more int) bool {
+	return !slices.ContainsFunc(epochs, func(ep *store.Epoch) bool { return ep.Used+uint64(more) > protocol.MaxEpochEnvelopes })
+}
+
+// addRecords signs an envelope of records and notes for whom it is.
+func (a *appender) addRecords(rec *Receipt, orgs []protocol.OrgID, days uint32, b *sealedBody) error {
+	doc := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: a.sealedAt, RetentionDays: days}
+	place := entryKey(a.feed.ID, a.nextSeq())
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &doc) })
+	if err := a.add(protocol.EntryRecords, b.raw); err != nil {
+		return err
+	}
+	for j, i := range b.items {
+		rec.Records[i] = b.opened.records[j].ID
+	}
+	b.opened.hash = a.envs[len(a.envs)-1].Hash
+	a.sealed[a.nextSeq()-1] = b.opened
+	return nil
+}
+
+// keysFor returns the epoch keys that cover orgs, counted for one envelope.
 func (a *appender) keysFor(orgs []protocol.OrgID) ([]crypto.EpochKey, error) {
+	epochs, err := a.epochsFor(orgs)
+	return keysOf(epochs), err
+}
+
+func keysOf(epochs []*store.Epoch) (keys []crypto.EpochKey) {
+	for _, ep := range epochs {
+		keys = append(keys, crypto.EpochKeyOf(ep.Key))
+	}
+	return keys
+}
+
+// epochsFor returns the epochs that cover orgs, counted for one envelope. Records that concern
+// nobody else are sealed for the publisher alone, under an epoch without grants.
+func (a *appender) epochsFor(orgs []protocol.OrgID) ([]*store.Epoch, error) {
 	epochs, err := a.cover(orgs)
 	if err != nil {
 		return nil, err
@@ -330,14 +393,12 @@ func (a *appender) keysFor(orgs []protocol.OrgID) ([]crypto.EpochKey, error) {
 		a.use(ep)
 		epochs = append(epochs, ep)
 	}
-	var keys []crypto.EpochKey
-	for _, ep := range epochs {
-		keys = append(keys, crypto.EpochKeyOf(ep.Key))
-	}
-	return keys, nil
+	return epochs, nil
 }
 
-func (a *appender) sealBody(p *Plan, days uint32, items []int, keys []crypto.EpochKey) ([]byte, *openedBody, error) {
+// sealBody seals records for an envelope of a seq. It changes nothing, and may be called for several
+// at once.
+func (a *appender) sealBody(p *Plan, days uint32, seq uint64, items []int, keys []crypto.EpochKey) ([]byte, *openedBody, error) {
 	body := &protocol.Body{Version: 1, SealedAt: a.sealedAt, RetentionDays: days}
 	at := map[string]uint16{}
 	batch := make([]protocol.Item, len(items))
@@ -360,7 +421,7 @@ func (a *appender) sealBody(p *Plan, days uint32, items []int, keys []crypto.Epo
 	if err := body.Validate(); err != nil {
 		return nil, nil, err
 	}
-	h := a.header(protocol.EntryRecords)
+	h := protocol.Header{Version: 1, Suite: protocol.Suite1, Kind: protocol.EntryRecords, Feed: a.feed.ID, Seq: seq}
 	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
 	if err != nil {
 		return nil, nil, err

@@ -81,7 +81,7 @@ func newPrimitives() (p *primitives, err error) {
 	if p.pub, p.key, err = ed25519.GenerateKey(rand.Reader); err != nil {
 		return nil, err
 	}
-	if p.zip, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false)); err != nil {
+	if p.zip, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithAllLitEntropyCompression(true)); err != nil {
 		return nil, err
 	}
 	p.zap, err = zstd.NewReader(nil)
