@@ -110,6 +110,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		Validate:    net.validate,
 		Deliver:     net.deliver,
 		Dropped:     net.dropped,
+		Duplicate:   net.duplicate,
 		Serve:       net.serve,
 		Subscribed:  net.subscribed,
 		PeerChanged: net.peerChanged,
@@ -230,6 +231,16 @@ func (net *network) dropped(what string) {
 	net.n.counters.dropped.Add(1)
 	net.n.log.Debug("gossip dropped something; the sync will bring it", "what", what)
 	net.markDirty()
+}
+
+// duplicate counts entries that gossip brought once more. Heads are not counted with them.
+func (net *network) duplicate(name string) {
+	net.mu.Lock()
+	topic, ok := net.joined[name]
+	net.mu.Unlock()
+	if ok && topic != net.noticeTopic() {
+		net.n.counters.duplicates.Add(1)
+	}
 }
 
 // admitLoop takes what gossip brings, many at a time, since each commit costs a disk sync.

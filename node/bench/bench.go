@@ -81,7 +81,7 @@ type Scenario struct {
 
 // Scenarios lists them.
 func Scenarios() []Scenario {
-	return []Scenario{floodScenario, catchupScenario, lookupScenario, decideScenario}
+	return []Scenario{floodScenario, catchupScenario, lookupScenario, decideScenario, scaleScenario}
 }
 
 // ErrUnknown is returned for a scenario that there is not.

@@ -60,6 +60,9 @@ type Config struct {
 	// Dropped is told of every message that was lost in a full queue, with the queue's
 	// name. It does not block. May be nil.
 	Dropped func(what string)
+	// Duplicate is told of every gossiped message of a topic that came once more. It does
+	// not block. May be nil.
+	Duplicate func(topic string)
 	// Serve answers one request of a known peer. An error of a class of package protocol
 	// is told to the peer as text; of any other error only that there was one.
 	Serve func(ctx context.Context, remote protocol.NodeID, m *protocol.SyncMessage) (*protocol.SyncMessage, error)
@@ -126,6 +129,9 @@ func (c *Config) check() error {
 	}
 	if c.Dropped == nil {
 		c.Dropped = func(string) {}
+	}
+	if c.Duplicate == nil {
+		c.Duplicate = func(string) {}
 	}
 	if c.PeerChanged == nil {
 		c.PeerChanged = func(protocol.NodeID, bool) {}
