@@ -48,12 +48,13 @@ type Config struct {
 	// whatever it returns; the error is the reason that a refused peer is told.
 	Hello func(remote protocol.NodeID, hello []byte) error
 	// Validate judges a gossiped message before it is delivered or passed on. It runs
-	// inline on one of a few workers: it does not block, write or decrypt.
-	Validate func(from protocol.NodeID, topic string, data []byte) Verdict
-	// Deliver takes an accepted message; from is who passed it on, not who wrote it. It is
-	// called from one goroutine per topic. While it blocks, messages of its topic queue
-	// up, then are dropped.
-	Deliver func(from protocol.NodeID, topic string, data []byte)
+	// inline on one of a few workers: it does not block, write or decrypt. What it made of the
+	// message goes to Deliver with it, so that nothing is read and verified twice.
+	Validate func(from protocol.NodeID, topic string, data []byte) (v Verdict, made any)
+	// Deliver takes an accepted message, and what Validate made of it; from is who passed it
+	// on, not who wrote it. It is called from one goroutine per topic. While it blocks,
+	// messages of its topic queue up, then are dropped.
+	Deliver func(from protocol.NodeID, topic string, data []byte, made any)
 	// Subscribed is told when a peer joined a topic that this node is in: what was published
 	// there before did not go to it. It does not block. May be nil.
 	Subscribed func(node protocol.NodeID, topic string)

@@ -45,8 +45,8 @@ func newBare(listen string, deliver func([]byte), duplicate func(string), option
 		Known:     func(protocol.NodeID) (protocol.OrgID, bool) { return protocol.OrgID{}, true },
 		OwnHello:  func() []byte { return []byte("hello") },
 		Hello:     func(protocol.NodeID, []byte) error { return nil },
-		Validate:  func(protocol.NodeID, string, []byte) mesh.Verdict { return mesh.Accept },
-		Deliver:   func(_ protocol.NodeID, _ string, data []byte) { deliver(data) },
+		Validate:  func(protocol.NodeID, string, []byte) (mesh.Verdict, any) { return mesh.Accept, nil },
+		Deliver:   func(_ protocol.NodeID, _ string, data []byte, _ any) { deliver(data) },
 		Duplicate: duplicate,
 		Serve: func(context.Context, protocol.NodeID, *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 			return nil, errors.New("there is nothing behind this mesh")
