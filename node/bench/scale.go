@@ -54,6 +54,9 @@ func (run *realRun) authors() (list []int) {
 
 func scale(ctx context.Context, o *Options, r *Result) error {
 	r.Reach = fmt.Sprintf("p99 within %.2f of the baseline's: simulated, and with %d real nodes", scaleReach, realNodes)
+	if o.Size < scaleAuthors {
+		return fmt.Errorf("%d nodes are too few, since %d of them publish; --size is at least %d", o.Size, scaleAuthors, scaleAuthors)
+	}
 	var sizes []int
 	for _, n := range []int{20, 50, 100, 200} {
 		if n < o.Size {
@@ -61,9 +64,6 @@ func scale(ctx context.Context, o *Options, r *Result) error {
 		}
 	}
 	sizes = append(sizes, o.Size)
-	if o.Size < scaleAuthors {
-		return fmt.Errorf("a mesh of %d nodes is none; --size is at least %d", o.Size, scaleAuthors)
-	}
 	simulated := 0.0
 	for _, n := range sizes {
 		ours, bare, err := simulate(ctx, o, n)
@@ -106,11 +106,10 @@ func (r *Result) addTraffic(name string, ours, bare *simtest.Propagated, nodes i
 	for _, s := range ours.Sizes {
 		size += s
 	}
-	r.add(name+", bytes sent", float64(ours.Sent)/each, "B", fmt.Sprintf("by each node for each publication, of %d bytes and %v apart, heads and comparisons included", size/len(ours.Sizes), simulatedEvery))
-	r.add(name+", bytes sent when idle", float64(ours.Idle)/each, "B", "in the same time before")
+	r.add(name+", bytes sent", float64(ours.Sent)/each, "B", fmt.Sprintf("by each node for each message of %d; %.0f when idle", size/len(ours.Sizes), float64(ours.Idle)/each))
 	r.add(name+", bytes sent, gossip alone", float64(bare.Sent)/each, "B", fmt.Sprintf("%.0f when idle", float64(bare.Idle)/each))
 	r.add(name+", duplicates", float64(ours.Duplicates)/float64(len(ours.Delays)), "", "for each delivery")
-	r.add(name+", duplicates, gossip alone", float64(bare.Duplicates)/float64(len(bare.Delays)), "", fmt.Sprintf("%d connections", len(bare.Links)))
+	r.add(name+", duplicates, gossip alone", float64(bare.Duplicates)/float64(len(bare.Delays)), "", fmt.Sprintf("%d connections in both", len(bare.Links)))
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -40,13 +40,13 @@ type Propagated struct {
 	Sizes      []int    // of the messages, in bytes
 	Links      [][2]int // connections, by the numbers of nodes
 	Sent       int64    // bytes of packets, of all nodes, while they published
-	Idle       int64    // of that, what they sent in the same time before, when none did
+	Idle       int64    // of that, what they would have sent if none had published, from a part of the time before
 	Duplicates uint64   // messages that came to a node once more
 }
 
 // settle is how long a mesh is left alone before it is measured: its topology is made in
 // heartbeats, of a second each.
-const settle = 30 * time.Second
+const settle = 15 * time.Second
 
 // Main simulates the mesh that in describes, and writes what it measured to out, both in JSON. It
 // ends the process, with status 0 if that went well: virtual time (testing/synctest) is there for
@@ -70,8 +70,8 @@ func Main(in io.Reader, out io.Writer) {
 // Simulate runs it, in a bubble of its own.
 func (p *Propagation) Simulate(t *testing.T) (r Propagated) {
 	t.Helper()
-	if p.Authors < 2 || p.Authors > p.Nodes || len(p.Files) <= p.Authors {
-		t.Fatalf("%d nodes, %d authors and %d publications cannot be simulated", p.Nodes, p.Authors, len(p.Files))
+	if p.Authors < 2 || p.Authors > p.Nodes || p.messages() <= 0 {
+		t.Fatalf("%d nodes, of which %d are authors, and %d messages cannot be simulated", p.Nodes, p.Authors, p.messages())
 	}
 	synctest.Test(t, func(t *testing.T) {
 		if p.Bare {
@@ -91,7 +91,13 @@ func (p *Propagation) authors() (list []int) {
 	return list
 }
 
-func (p *Propagation) messages() int { return len(p.Files) - p.Authors }
+// messages is how many are measured.
+func (p *Propagation) messages() int {
+	if p.Bare {
+		return len(p.Sizes)
+	}
+	return len(p.Files) - p.Authors
+}
 
 // ofNodes publishes among nodes. Each author sends to the next.
 func (p *Propagation) ofNodes(t *testing.T, r *Propagated) {
@@ -192,9 +198,6 @@ func (p *Propagation) ofGossip(t *testing.T, r *Propagated) {
 	for i := range p.Nodes {
 		b := w.Bare(i, func(data []byte) { s.Arrived(i, BareName(data)) }, func(string) { duplicates.Add(1) })
 		all = append(all, b)
-		if err := b.Join(topic); err != nil {
-			t.Fatal(err)
-		}
 	}
 	var calls sync.WaitGroup
 	for _, l := range p.Links {
@@ -205,6 +208,14 @@ func (p *Propagation) ofGossip(t *testing.T, r *Propagated) {
 		})
 	}
 	calls.Wait()
+	// As the nodes do: who joins a topic chooses among those with whom it is connected, and others
+	// choose it. Meshes that grow with the connections have fewer links.
+	time.Sleep(time.Second)
+	for _, b := range all {
+		if err := b.Join(topic); err != nil {
+			t.Fatal(err)
+		}
+	}
 	time.Sleep(settle)
 	w.idle(p, r)
 	before := duplicates.Load()
@@ -235,11 +246,12 @@ func BareMessage(size int) []byte {
 // BareName names such a message.
 func BareName(data []byte) string { return string(data[:min(len(data), bareName)]) }
 
-// idle measures what is sent when nothing is published, for as long as the publications will take.
+// idle measures what is sent when nothing is published, for half of the time that publishing will
+// take: to simulate it all again would take as long once more.
 func (w *World) idle(p *Propagation, r *Propagated) {
 	sent := w.Sent()
-	time.Sleep(time.Duration(p.messages()) * p.Every)
-	r.Idle = w.Sent() - sent
+	time.Sleep(time.Duration(p.messages()) * p.Every / 2)
+	r.Idle = 2 * (w.Sent() - sent)
 }
 
 // links lists who is connected with whom.
