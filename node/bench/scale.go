@@ -19,7 +19,7 @@ import (
 )
 
 var scaleScenario = Scenario{
-	Name: "scale", Unit: "simulated nodes", Size: 200,
+	Name: "scale", Unit: "simulated nodes", Size: simulatedNodes,
 	About: "how long a publication takes until it is durable at every node, in simulated meshes of 20 nodes and more, and with 10 real ones; the baseline is gossip alone",
 	run:   scale,
 }
@@ -31,6 +31,7 @@ const SimulateCommand = "simulate-mesh"
 const (
 	scaleReach     = 1.15 // p99 by that of the baseline
 	scaleAuthors   = 4
+	simulatedNodes = 200
 	simulatedTotal = 60 // publications
 	simulatedEvery = time.Second
 	realNodes      = 10
@@ -53,12 +54,12 @@ func (run *realRun) authors() (list []int) {
 }
 
 func scale(ctx context.Context, o *Options, r *Result) error {
-	r.Reach = fmt.Sprintf("p99 within %.2f of the baseline's: simulated, and with %d real nodes", scaleReach, realNodes)
+	r.Reach = fmt.Sprintf("p99 within %.2f of the baseline's, with %d simulated nodes and with %d real ones", scaleReach, simulatedNodes, realNodes)
 	if o.Size < scaleAuthors {
 		return fmt.Errorf("%d nodes are too few, since %d of them publish; --size is at least %d", o.Size, scaleAuthors, scaleAuthors)
 	}
 	var sizes []int
-	for _, n := range []int{20, 50, 100, 200} {
+	for _, n := range []int{20, 50, 100, simulatedNodes} {
 		if n < o.Size {
 			sizes = append(sizes, n)
 		}
@@ -83,7 +84,7 @@ func scale(ctx context.Context, o *Options, r *Result) error {
 	if err != nil {
 		return err
 	}
-	r.Reached = simulated <= scaleReach && atHand <= scaleReach
+	r.Reached = o.Size >= simulatedNodes && simulated <= scaleReach && atHand <= scaleReach
 	return nil
 }
 
@@ -112,7 +113,7 @@ func (r *Result) addTraffic(name string, ours, bare *simtest.Propagated, nodes i
 	r.add(name+", duplicates, gossip alone", float64(bare.Duplicates)/float64(len(bare.Delays)), "", fmt.Sprintf("%d connections in both", len(bare.Links)))
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 
 // single are publications of one indicator each.
 func single(count int) (files [][]byte) {
@@ -187,10 +188,12 @@ func loopback(ctx context.Context, o *Options, r *Result, run realRun) (float64,
 		r.add(name+", "+what+", p50", milliseconds(quantile(list, 0.5)), "ms", note)
 		r.add(name+", "+what+", p99", milliseconds(quantile(list, 0.99)), "ms", "")
 	}
-	more("acknowledged", "of the above: until the publisher holds it and hands it to gossip", ours.Calls)
+	more("acknowledged", "until Publish returned: durable at its author, handed to gossip, and searchable there", ours.Calls)
 	more("stores in memory", "verified and stored, with no disk", memory.Delays)
 	more("stores in memory, acknowledged", "", memory.Calls)
 	more("gossip alone, each message synced", "to a file, by its author before it is sent and by each receiver", synced.Delays)
+	r.add(name+", p99, ratio without a disk", quantile(memory.Delays, 0.99).Seconds()/quantile(bare.Delays, 0.99).Seconds(), "", "stores in memory, by gossip alone")
+	r.add(name+", p99, ratio with syncs in both", quantile(ours.Delays, 0.99).Seconds()/quantile(synced.Delays, 0.99).Seconds(), "", "on disk, by gossip alone with each message synced")
 	sync, err := syncTimes(o.Dir, sizes[0])
 	if err != nil {
 		return 0, err
