@@ -40,7 +40,7 @@ type Propagated struct {
 	Sizes      []int    // of the messages, in bytes
 	Links      [][2]int // connections, by the numbers of nodes
 	Sent       int64    // bytes of packets, of all nodes, while they published
-	Idle       int64    // of that, what they would have sent if none had published, from a part of the time before
+	Idle       int64    // of that, what they would have sent if none had published, from a minute before
 	Duplicates uint64   // messages that came to a node once more
 }
 
@@ -246,12 +246,13 @@ func BareMessage(size int) []byte {
 // BareName names such a message.
 func BareName(data []byte) string { return string(data[:min(len(data), bareName)]) }
 
-// idle measures what is sent when nothing is published, for half of the time that publishing will
-// take: to simulate it all again would take as long once more.
+// idle measures what is sent when nothing is published, for as long as it takes until every node
+// has stated its heads and compared itself once: they all do so at about the same time.
 func (w *World) idle(p *Propagation, r *Propagated) {
+	const round = max(node.DefaultHeadEvery, node.DefaultSyncEvery)
 	sent := w.Sent()
-	time.Sleep(time.Duration(p.messages()) * p.Every / 2)
-	r.Idle = 2 * (w.Sent() - sent)
+	time.Sleep(round)
+	r.Idle = (w.Sent() - sent) * int64(time.Duration(p.messages())*p.Every/time.Millisecond) / int64(round/time.Millisecond)
 }
 
 // links lists who is connected with whom.
