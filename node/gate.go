@@ -33,6 +33,7 @@ type gate struct {
 	// heads mirrors the applied heads, for the validator, which must not read the store.
 	headsMu sync.RWMutex
 	heads   map[protocol.FeedID]uint64
+	grown   broadcast // a head moved
 }
 
 // waiting holds entries that came before the ones they follow.
@@ -65,6 +66,7 @@ func (g *gate) setHead(feed protocol.FeedID, seq uint64) {
 	g.headsMu.Lock()
 	defer g.headsMu.Unlock()
 	g.heads[feed] = seq
+	g.grown.notify()
 }
 
 // authorize checks that the author of an entry is a node of a member, or was one when it

@@ -110,6 +110,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		Validate:    net.validate,
 		Deliver:     net.deliver,
 		Dropped:     net.dropped,
+		Duplicate:   net.duplicate,
 		Serve:       net.serve,
 		Subscribed:  net.subscribed,
 		PeerChanged: net.peerChanged,
@@ -157,19 +158,22 @@ func (net *network) known(id protocol.NodeID) (protocol.OrgID, bool) {
 }
 
 // validate is the validator of gossip: inline, from memory, three-valued.
-func (net *network) validate(_ protocol.NodeID, name string, data []byte) mesh.Verdict {
+// What it made of a message that it accepts is a *protocol.Notice or a *crypto.VerifiedEnvelope.
+func (net *network) validate(_ protocol.NodeID, name string, data []byte) (v mesh.Verdict, made any) {
 	net.mu.Lock()
 	topic, ok := net.joined[name]
 	net.mu.Unlock()
 	if !ok {
-		return mesh.Ignore
+		return mesh.Ignore, nil
 	}
 	var err error
 	if topic == net.noticeTopic() {
-		_, err = net.n.readNotice(data)
+		made, err = net.n.readNotice(data)
 	} else {
 		var env *crypto.VerifiedEnvelope
-		if env, err = net.n.gate.validate(topic, data); errors.Is(err, errStale) && env != nil {
+		env, err = net.n.gate.validate(topic, data)
+		made = env
+		if errors.Is(err, errStale) && env != nil {
 			select {
 			case net.suspects <- env:
 			default: // the next comparison finds it too
@@ -178,17 +182,17 @@ func (net *network) validate(_ protocol.NodeID, name string, data []byte) mesh.V
 	}
 	switch {
 	case err == nil:
-		return mesh.Accept
+		return mesh.Accept, made
 	case errors.Is(err, protocol.ErrMalformed), errors.Is(err, protocol.ErrOversize),
 		errors.Is(err, protocol.ErrBadSignature), errors.Is(err, protocol.ErrWrongContext):
 		net.n.counters.rejected.Add(1)
-		return mesh.Reject
+		return mesh.Reject, nil
 	default:
 		if !errors.Is(err, errStale) {
 			net.n.counters.ignored.Add(1)
 			net.markDirty() // its author's card may have to come first
 		}
-		return mesh.Ignore
+		return mesh.Ignore, nil
 	}
 }
 
@@ -197,30 +201,23 @@ func (net *network) noticeTopic() protocol.TopicID {
 }
 
 // deliver takes an accepted message from gossip.
-func (net *network) deliver(_ protocol.NodeID, name string, data []byte) {
-	net.mu.Lock()
-	topic := net.joined[name]
-	net.mu.Unlock()
-	if topic == net.noticeTopic() {
-		var m protocol.Notice
-		if protocol.Decode(data, protocol.MaxGossipSize, &m) != nil {
-			return
-		}
+func (net *network) deliver(_ protocol.NodeID, _ string, _ []byte, made any) {
+	dropped := false
+	switch m := made.(type) {
+	case *protocol.Notice:
 		select {
-		case net.notices <- &m:
+		case net.notices <- m:
 		default:
-			net.n.counters.dropped.Add(1)
-			net.markDirty()
+			dropped = true
 		}
-		return
+	case *crypto.VerifiedEnvelope: // the network, for which it was verified, cannot change
+		select {
+		case net.inbox <- m:
+		default:
+			dropped = true
+		}
 	}
-	env, err := crypto.VerifyEnvelope(net.n.snap.Load().network, data)
-	if err != nil {
-		return // the validator let it pass a moment ago; the network id cannot change
-	}
-	select {
-	case net.inbox <- env:
-	default:
+	if dropped {
 		net.n.counters.dropped.Add(1)
 		net.markDirty()
 	}
@@ -230,6 +227,16 @@ func (net *network) dropped(what string) {
 	net.n.counters.dropped.Add(1)
 	net.n.log.Debug("gossip dropped something; the sync will bring it", "what", what)
 	net.markDirty()
+}
+
+// duplicate counts entries that gossip brought once more. Heads are not counted with them.
+func (net *network) duplicate(name string) {
+	net.mu.Lock()
+	topic, ok := net.joined[name]
+	net.mu.Unlock()
+	if ok && topic != net.noticeTopic() {
+		net.n.counters.duplicates.Add(1)
+	}
 }
 
 // admitLoop takes what gossip brings, many at a time, since each commit costs a disk sync.

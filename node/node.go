@@ -343,6 +343,14 @@ func (b *broadcast) notify() {
 // Changed returns a channel that is closed when something was indexed or decided anew.
 func (n *Node) Changed() <-chan struct{} { return n.changes.wait() }
 
+// Held returns how many entries of a feed are durable here, one after the other, and a channel
+// that is closed when there are more of any feed. It reads memory only, and does not wait until
+// entries are opened.
+func (n *Node) Held(feed protocol.FeedID) (seq uint64, more <-chan struct{}) {
+	more = n.gate.grown.wait()
+	return n.gate.head(feed), more
+}
+
 // sleep waits for d or for ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

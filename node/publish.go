@@ -187,6 +187,7 @@ type Receipt struct {
 	Records   []protocol.RecordID // in the order of the accepted objects
 	Feed      protocol.FeedID
 	From, To  uint64 // seq
+	Bytes     int    // of the envelopes, encoded
 }
 
 // Publish is the one gate out: it decides, packs, seals, signs and stores, and then lets
@@ -211,8 +212,9 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 		}
 		rec.To = a.nextSeq() - 1
 		rec.Envelopes = len(a.envs)
-		for _, env := range a.envs {
-			if env.Header.Kind == protocol.EntryGrant {
+		for _, e := range a.envs {
+			rec.Bytes += len(e.Raw)
+			if e.Header.Kind == protocol.EntryGrant {
 				rec.Grants++
 			}
 		}

@@ -20,6 +20,7 @@ type counters struct {
 	dropped  atomic.Uint64 // gossip: no room; left to the sync
 	failed   atomic.Uint64 // storing failed
 
+	duplicates atomic.Uint64 // gossip: entries that came once more
 	published  atomic.Uint64 // own records
 	appended   atomic.Uint64 // own entries with them
 	erased     atomic.Uint64 // erases applied, own and received

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/entente-mesh/entente/node/bench"
+	"github.com/entente-mesh/entente/node/simtest"
 )
 
 func (a *app) benchCommand() *cobra.Command {
@@ -93,6 +94,17 @@ func (a *app) benchCommand() *cobra.Command {
 	c.Flags().StringVar(&profile, "cpuprofile", "", "write where the time went to this file, for 'go tool pprof'")
 	c.Flags().BoolVar(&keep, "keep", false, "leave the data directories")
 	return c
+}
+
+// simulateCommand is what 'entente bench scale' starts this program as.
+func simulateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    bench.SimulateCommand,
+		Hidden: true,
+		Short:  "simulate the mesh that standard input describes, for 'entente bench scale'",
+		Args:   cobra.NoArgs,
+		Run:    func(cmd *cobra.Command, _ []string) { simtest.Main(cmd.InOrStdin(), os.Stdout) },
+	}
 }
 
 func scenarioNames() (names []string) {

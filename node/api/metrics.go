@@ -50,6 +50,7 @@ var metrics = []metric{
 	{"gossip_rejected_total", true, "Gossiped messages that did not verify.", func(m *node.Metrics) float64 { return float64(m.Rejected) }},
 	{"gossip_ignored_total", true, "Gossiped messages that were not taken, by nobody's fault.", func(m *node.Metrics) float64 { return float64(m.Ignored) }},
 	{"gossip_dropped_total", true, "Messages lost in full queues, left to the sync.", func(m *node.Metrics) float64 { return float64(m.Dropped) }},
+	{"gossip_duplicates_total", true, "Gossiped entries that another peer had brought before.", func(m *node.Metrics) float64 { return float64(m.Duplicates) }},
 	{"store_failures_total", true, "Failures to store.", func(m *node.Metrics) float64 { return float64(m.Failed) }},
 	{"records_published_total", true, "Own records published.", func(m *node.Metrics) float64 { return float64(m.Published) }},
 	{"entries_published_total", true, "Own entries appended with them.", func(m *node.Metrics) float64 { return float64(m.Appended) }},

@@ -81,7 +81,7 @@ type Scenario struct {
 
 // Scenarios lists them.
 func Scenarios() []Scenario {
-	return []Scenario{floodScenario, catchupScenario, audienceScenario, aseanScenario, simdaScenario, lookupScenario, decideScenario, envelopeScenario}
+	return []Scenario{floodScenario, catchupScenario, audienceScenario, aseanScenario, simdaScenario, lookupScenario, decideScenario, envelopeScenario, scaleScenario}
 }
 
 // ErrUnknown is returned for a scenario that there is not.

@@ -54,12 +54,17 @@ func found(ctx context.Context, o *Options, names ...string) (*mesh, error) {
 		}
 		m.orgs = append(m.orgs, x)
 	}
+	return m, m.connect(ctx)
+}
+
+// connect makes the organisations, none of which is up, one network, up and in one topic.
+func (m *mesh) connect(ctx context.Context) error {
 	first := m.orgs[0]
 	if _, err := first.node.CreateNetwork("bench"); err != nil {
-		return m, err
+		return err
 	}
 	if err := first.up(ctx); err != nil {
-		return m, err
+		return err
 	}
 	for _, x := range m.orgs {
 		if x != first {
@@ -71,11 +76,11 @@ func found(ctx context.Context, o *Options, names ...string) (*mesh, error) {
 				err = x.up(ctx)
 			}
 			if err != nil {
-				return m, err
+				return err
 			}
 		}
 		if err := x.node.JoinTopic(topic); err != nil {
-			return m, err
+			return err
 		}
 	}
 	for _, x := range m.orgs {
@@ -83,10 +88,10 @@ func found(ctx context.Context, o *Options, names ...string) (*mesh, error) {
 			met, err := x.node.Metrics()
 			return met.Connected >= min(len(m.orgs)-1, enoughPeers) && met.Members == len(m.orgs), err
 		}); err != nil {
-			return m, err
+			return err
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // up runs the node.

@@ -93,7 +93,7 @@ func (f *subscriptions) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_Su
 	}), nil
 }
 
-// tracer tells the owner of messages that pubsub drops without a word.
+// tracer tells the owner of messages that pubsub drops without a word, and of those that came twice.
 type tracer struct{ m *Mesh }
 
 // RejectMessage is told of verdicts as well, which are the owner's own.
@@ -114,6 +114,9 @@ func (t tracer) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
 // UndeliverableMessage is told of a message that Deliver was too slow for.
 func (t tracer) UndeliverableMessage(*pubsub.Message) { t.m.cfg.Dropped("delivery queue") }
 
+// DuplicateMessage is told of a message that another peer brought before.
+func (t tracer) DuplicateMessage(msg *pubsub.Message) { t.m.cfg.Duplicate(msg.GetTopic()) }
+
 func (t tracer) OnNewOutboundStream(peer.ID, libp2pprotocol.ID)       {}
 func (t tracer) OnClosedOutboundStream(peer.ID)                       {}
 func (t tracer) Join(string)                                          {}
@@ -122,7 +125,6 @@ func (t tracer) Graft(peer.ID, string)                                {}
 func (t tracer) Prune(peer.ID, string)                                {}
 func (t tracer) ValidateMessage(*pubsub.Message)                      {}
 func (t tracer) DeliverMessage(*pubsub.Message)                       {}
-func (t tracer) DuplicateMessage(*pubsub.Message)                     {}
 func (t tracer) ThrottlePeer(peer.ID)                                 {}
 func (t tracer) RecvRPC(*pubsub.RPC)                                  {}
 func (t tracer) SendRPC(*pubsub.RPC, peer.ID)                         {}

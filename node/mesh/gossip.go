@@ -104,8 +104,10 @@ func (m *Mesh) validate(_ context.Context, from peer.ID, msg *pubsub.Message) pu
 	case len(msg.GetData()) > protocol.MaxEnvelopeSize:
 		return pubsub.ValidationReject
 	}
-	switch m.cfg.Validate(node, msg.GetTopic(), msg.GetData()) {
+	v, made := m.cfg.Validate(node, msg.GetTopic(), msg.GetData())
+	switch v {
 	case Accept:
+		msg.ValidatorData = made
 		return pubsub.ValidationAccept
 	case Reject:
 		return pubsub.ValidationReject
@@ -167,7 +169,7 @@ func (m *Mesh) deliver(sub *pubsub.Subscription) {
 			return // left, or closed
 		}
 		if from, ok := nodeOf(msg.ReceivedFrom); ok && from != m.self {
-			m.cfg.Deliver(from, msg.GetTopic(), msg.GetData())
+			m.cfg.Deliver(from, msg.GetTopic(), msg.GetData(), msg.ValidatorData)
 		}
 	}
 }

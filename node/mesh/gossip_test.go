@@ -66,9 +66,9 @@ func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	verdicts := map[string]Verdict{"accept": Accept, "ignore": Ignore, "reject": Reject, "unheard of": Verdict(77)}
 	judge := func(c *Config) {
-		c.Validate = func(_ protocol.NodeID, _ string, data []byte) Verdict {
+		c.Validate = func(_ protocol.NodeID, _ string, data []byte) (Verdict, any) {
 			kind, _, _ := strings.Cut(string(data), "/")
-			return verdicts[kind]
+			return verdicts[kind], nil
 		}
 	}
 	c, all := newMembers(t, 2, overQUIC, judge)
@@ -100,6 +100,54 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("the %s got %q from %s, want an accepted one from %s", name, got.data, got.from, from)
 			}
 		}
+	}
+}
+
+// TestMadeAndDuplicates: what Validate made of a message comes to Deliver with it, and a message
+// that several peers bring is judged once and told of each other time.
+func TestMadeAndDuplicates(t *testing.T) {
+	t.Parallel()
+	const n = 4
+	made, judged, twice := make(chan any, 64), make(chan string, 64), make(chan string, 64)
+	c, all := newMembers(t, n-1, overQUIC)
+	last := newMember(t, c, overQUIC, func(c *Config) {
+		c.Validate = func(_ protocol.NodeID, _ string, data []byte) (Verdict, any) {
+			judged <- string(data)
+			return Accept, len(data)
+		}
+		c.Deliver = func(_ protocol.NodeID, _ string, _ []byte, m any) { made <- m }
+		c.Duplicate = func(topic string) { twice <- topic }
+	})
+	c.add(last.self)
+	all = append(all, last)
+	for i, a := range all {
+		for _, b := range all[:i] {
+			connect(t, a, b)
+		}
+	}
+	joinAll(t, all, func(int) int { return n - 1 })
+	// Who takes it on from its author does so once it has the last in its mesh, at a heartbeat.
+	sent := 0
+	for begin := time.Now(); len(twice) == 0; sent++ {
+		if time.Since(begin) > soon {
+			t.Fatalf("nothing comes twice in %v", soon)
+		}
+		all[0].publish(t, strings.Repeat("x", sent+1))
+		time.Sleep(50 * time.Millisecond)
+	}
+	if topic := <-twice; topic != testTopic {
+		t.Errorf("something came twice in topic %q", topic)
+	}
+	seen := map[any]bool{}
+	for range sent {
+		m := next(t, "what was made of a message comes", made)
+		if size, ok := m.(int); !ok || size < 1 || size > sent || seen[m] {
+			t.Fatalf("what was made of a message is %v", m)
+		}
+		seen[m] = true
+	}
+	if got := len(judged); got != sent {
+		t.Errorf("%d messages were judged %d times", sent, got)
 	}
 }
 
@@ -155,7 +203,7 @@ func TestOwnMessagesAreNotJudged(t *testing.T) {
 	t.Parallel()
 	c := newClub()
 	a := newMember(t, c, overQUIC, func(c *Config) {
-		c.Validate = func(protocol.NodeID, string, []byte) Verdict { return Reject }
+		c.Validate = func(protocol.NodeID, string, []byte) (Verdict, any) { return Reject, nil }
 	})
 	b := newMember(t, c, overQUIC)
 	c.add(a.self, b.self)
@@ -272,9 +320,9 @@ func TestOversizeGossip(t *testing.T) {
 			c := newClub()
 			judged := make(chan int, 1024)
 			m := newMember(t, c, overQUIC, func(c *Config) {
-				c.Validate = func(_ protocol.NodeID, _ string, data []byte) Verdict {
+				c.Validate = func(_ protocol.NodeID, _ string, data []byte) (Verdict, any) {
 					judged <- len(data)
-					return Accept
+					return Accept, nil
 				}
 			})
 			o := newOutsider(t)
@@ -330,7 +378,7 @@ func TestSlowDelivery(t *testing.T) {
 	release := make(chan struct{})
 	c := newClub()
 	slow := newMember(t, c, overQUIC, func(c *Config) {
-		c.Deliver = func(protocol.NodeID, string, []byte) { <-release }
+		c.Deliver = func(protocol.NodeID, string, []byte, any) { <-release }
 	})
 	defer close(release)
 	c.add(a.self)

@@ -48,18 +48,22 @@ type Config struct {
 	// whatever it returns; the error is the reason that a refused peer is told.
 	Hello func(remote protocol.NodeID, hello []byte) error
 	// Validate judges a gossiped message before it is delivered or passed on. It runs
-	// inline on one of a few workers: it does not block, write or decrypt.
-	Validate func(from protocol.NodeID, topic string, data []byte) Verdict
-	// Deliver takes an accepted message; from is who passed it on, not who wrote it. It is
-	// called from one goroutine per topic. While it blocks, messages of its topic queue
-	// up, then are dropped.
-	Deliver func(from protocol.NodeID, topic string, data []byte)
+	// inline on one of a few workers: it does not block, write or decrypt. What it made of the
+	// message goes to Deliver with it, so that nothing is read and verified twice.
+	Validate func(from protocol.NodeID, topic string, data []byte) (v Verdict, made any)
+	// Deliver takes an accepted message, and what Validate made of it; from is who passed it
+	// on, not who wrote it. It is called from one goroutine per topic. While it blocks,
+	// messages of its topic queue up, then are dropped.
+	Deliver func(from protocol.NodeID, topic string, data []byte, made any)
 	// Subscribed is told when a peer joined a topic that this node is in: what was published
 	// there before did not go to it. It does not block. May be nil.
 	Subscribed func(node protocol.NodeID, topic string)
 	// Dropped is told of every message that was lost in a full queue, with the queue's
 	// name. It does not block. May be nil.
 	Dropped func(what string)
+	// Duplicate is told of every gossiped message of a topic that came once more. It does
+	// not block. May be nil.
+	Duplicate func(topic string)
 	// Serve answers one request of a known peer. An error of a class of package protocol
 	// is told to the peer as text; of any other error only that there was one.
 	Serve func(ctx context.Context, remote protocol.NodeID, m *protocol.SyncMessage) (*protocol.SyncMessage, error)
@@ -126,6 +130,9 @@ func (c *Config) check() error {
 	}
 	if c.Dropped == nil {
 		c.Dropped = func(string) {}
+	}
+	if c.Duplicate == nil {
+		c.Duplicate = func(string) {}
 	}
 	if c.PeerChanged == nil {
 		c.PeerChanged = func(protocol.NodeID, bool) {}

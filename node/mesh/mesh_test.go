@@ -86,8 +86,8 @@ func newMember(t testing.TB, c *club, listen string, changes ...func(*Config)) *
 		Known:    c.known,
 		OwnHello: func() []byte { return []byte("hello") },
 		Hello:    func(protocol.NodeID, []byte) error { return nil },
-		Validate: func(protocol.NodeID, string, []byte) Verdict { return Accept },
-		Deliver:  func(from protocol.NodeID, _ string, data []byte) { m.got <- message{from, string(data)} },
+		Validate: func(protocol.NodeID, string, []byte) (Verdict, any) { return Accept, nil },
+		Deliver:  func(from protocol.NodeID, _ string, data []byte, _ any) { m.got <- message{from, string(data)} },
 		Dropped: func(what string) {
 			select {
 			case m.dropped <- what:

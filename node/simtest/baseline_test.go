@@ -2,56 +2,34 @@ package simtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/marcopolo/simnet"
-
-	"github.com/entente-mesh/entente/crypto"
-	"github.com/entente-mesh/entente/node/mesh"
-	"github.com/entente-mesh/entente/protocol"
 )
 
-// bare is a node's mesh with nothing behind it: it takes what gossip brings.
-type bare struct {
-	*mesh.Mesh
-	key  crypto.NodePrivate
-	node *Node // its place on the wire
-
+// listener is a mesh with nothing behind it, and what came to it.
+type listener struct {
+	*Bare
 	mu  sync.Mutex
 	got map[string]bool
 }
 
-func (b *bare) has(message string) bool {
+func (b *listener) has(message string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.got[message]
 }
 
-func newBare(w *World, i int, topic string) *bare {
+func newListener(w *World, i int, topic string) *listener {
 	w.T.Helper()
-	b := &bare{key: crypto.GenerateNode(), got: map[string]bool{}, node: &Node{w: w, index: i, ip: simnet.IntToPublicIPv4(i).String(), link: simnet.LinkSettings{BitsPerSecond: 100e6}}}
-	var err error
-	b.Mesh, err = mesh.New(context.Background(), mesh.Config{Key: b.key, Listen: []string{b.node.addr()}, HostOptions: []mesh.HostOption{w.quic(b.node)},
-		Known:    func(protocol.NodeID) (protocol.OrgID, bool) { return protocol.OrgID{}, true },
-		OwnHello: func() []byte { return []byte("hello") },
-		Hello:    func(protocol.NodeID, []byte) error { return nil },
-		Validate: func(protocol.NodeID, string, []byte) mesh.Verdict { return mesh.Accept },
-		Deliver: func(_ protocol.NodeID, _ string, data []byte) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.got[string(data)] = true
-		},
-		Serve: func(context.Context, protocol.NodeID, *protocol.SyncMessage) (*protocol.SyncMessage, error) {
-			return nil, errors.New("there is nothing behind this mesh")
-		}})
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	b := &listener{got: map[string]bool{}}
+	b.Bare = w.Bare(i, func(data []byte) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.got[string(data)] = true
+	}, nil)
 	if err := b.Join(topic); err != nil {
 		w.T.Fatal(err)
 	}
@@ -66,9 +44,9 @@ func TestBaselineOfBareGossip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const topic = "/entente/t/baseline"
 		w := New(t)
-		var nodes []*bare
+		var nodes []*listener
 		for i := range 24 {
-			nodes = append(nodes, newBare(w, i, topic))
+			nodes = append(nodes, newListener(w, i, topic))
 		}
 		defer func() {
 			for _, b := range nodes {
@@ -82,7 +60,7 @@ func TestBaselineOfBareGossip(t *testing.T) {
 			var dials sync.WaitGroup
 			for i, a := range nodes {
 				for _, b := range nodes[:i] {
-					dials.Go(func() { _ = a.Connect(context.Background(), b.key.Public(), []string{b.node.addr()}) })
+					dials.Go(func() { _ = a.Call(context.Background(), b.Bare) })
 				}
 			}
 			dials.Wait()

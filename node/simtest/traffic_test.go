@@ -3,7 +3,6 @@ package simtest
 import (
 	"fmt"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -199,9 +198,4 @@ func of(t *testing.T, n *Node, feed protocol.FeedID) (out node.FeedStatus) {
 		}
 	}
 	return out
-}
-
-// everyNode reports whether ok holds at every node.
-func everyNode(nodes []*Node, ok func(n *Node) bool) bool {
-	return !slices.ContainsFunc(nodes, func(n *Node) bool { return !ok(n) })
 }

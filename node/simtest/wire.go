@@ -26,6 +26,10 @@ func (w *World) Capture(fn func(b []byte)) {
 	w.captured = fn
 }
 
+// Sent returns how many bytes all nodes have sent, in packets: what QUIC makes of them, without
+// the headers of UDP and IP. Packets that the world dropped are not counted.
+func (w *World) Sent() int64 { return w.sent.Load() }
+
 // Cut drops packets from now on where fn says so, by the indexes of nodes. nil heals.
 func (w *World) Cut(fn func(from, to int) bool) {
 	if fn == nil {
@@ -117,5 +121,6 @@ func (c *conn) WriteTo(b []byte, to net.Addr) (int, error) {
 	if captured != nil {
 		captured(slices.Clone(b))
 	}
+	c.w.sent.Add(int64(len(b)))
 	return c.PacketConn.WriteTo(b, to)
 }

@@ -40,6 +40,7 @@ type World struct {
 
 	net     *simnet.Simnet
 	cut     atomic.Pointer[func(from, to string) bool]
+	sent    atomic.Int64             // bytes
 	invites map[int]*protocol.Invite // by the index of who was invited
 	puppets []*Puppet
 
@@ -118,11 +119,7 @@ func (w *World) place(name string) *Node {
 // begin opens a node at its place with its keys, and with its first card if there is one.
 func (n *Node) begin(keys *node.Keys, card *protocol.SignedCard) {
 	w := n.w
-	bits := w.Bandwidth
-	if bits == 0 {
-		bits = 100 * simlibp2p.OneMbps
-	}
-	n.Keys, n.link = keys, simnet.LinkSettings{BitsPerSecond: bits}
+	n.Keys, n.link = keys, w.link()
 	n.config = node.Config{Dir: n.Dir, Keys: keys, Card: card, Log: w.log(n.Name), SyncEvery: 30 * time.Second,
 		Listen:      []string{n.addr()},
 		HostOptions: []mesh.HostOption{w.quic(n), w.watch(n)}}
@@ -131,6 +128,15 @@ func (n *Node) begin(keys *node.Keys, card *protocol.SignedCard) {
 	}
 	w.Nodes = append(w.Nodes, n)
 	n.Open()
+}
+
+// link is that of a node to come.
+func (w *World) link() simnet.LinkSettings {
+	bits := w.Bandwidth
+	if bits == 0 {
+		bits = 100 * simlibp2p.OneMbps
+	}
+	return simnet.LinkSettings{BitsPerSecond: bits}
 }
 
 // Open opens a node anew that was closed, on the same data.
@@ -295,6 +301,11 @@ func (w *World) Until(what string, ok func() bool) {
 		pause = min(pause+pause/10, 2*time.Second)
 	}
 	w.T.Fatalf("ten minutes passed before %s", what)
+}
+
+// everyNode reports whether ok holds at every node.
+func everyNode(nodes []*Node, ok func(n *Node) bool) bool {
+	return !slices.ContainsFunc(nodes, func(n *Node) bool { return !ok(n) })
 }
 
 // RandomText returns text that is found nowhere else.
