@@ -468,3 +468,26 @@ func TestErasesThatNobodyWouldKeepAreRefused(t *testing.T) {
 		t.Errorf("the last one that fits: %v", err)
 	}
 }
+
+// TestAccountsOfAnotherHistory: a node was restored, and a sibling tells for whom it published an
+// entry of the history that was lost. In the one that counts a grant stands there, which is not
+// sealed anew.
+func TestAccountsOfAnotherHistory(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	agree(t, nodes[0], nodes[1], protocol.TLPAmber, "*")
+	rec := publishList(t, nodes[0], "198.51.100.1\n", green)
+	if rec.Grants == 0 || rec.To-rec.From != 1 {
+		t.Fatalf("the publication is %+v: this tests nothing", rec)
+	}
+	account := publishedDoc{Orgs: []protocol.OrgID{nodes[1].org}, Topic: "c2", At: 1}
+	var left leftPart
+	err := nodes[0].st.Update(func(tx *store.Tx) (err error) {
+		if err = putDoc(tx, kindPublished, entryKey(rec.Feed, rec.From), &account); err == nil {
+			left, err = leftOf(tx, rec.Feed, "c2", rec.From, rec.To)
+		}
+		return err
+	})
+	if err != nil || len(left.records) != 1 || left.records[0] != rec.To {
+		t.Errorf("to be sealed anew are %v, %v; want %d", left.records, err, rec.To)
+	}
+}

@@ -96,7 +96,7 @@ func leftOf(tx *store.Tx, feed protocol.FeedID, topic string, from, to uint64) (
 			return left, err
 		case kind == protocol.EntryWithdraw:
 			left.withdrawals = append(left.withdrawals, seq)
-		case published && !doc.Expired:
+		case kind == protocol.EntryRecords && published && !doc.Expired: // a sibling may have told of another history
 			left.records = append(left.records, seq)
 		}
 	}
