@@ -35,58 +35,62 @@ type org struct {
 
 // mesh is organisations in one network.
 type mesh struct {
-	orgs []*org
+	orgs    []*org
+	members int // orgs, and those that run no node here
 }
 
 // found makes organisations, each with its keys and a data directory, in one network and topic.
 func found(ctx context.Context, o *Options, names ...string) (*mesh, error) {
 	m := &mesh{}
+	if err := m.add(ctx, o, names[0]); err != nil {
+		return m, err
+	}
+	return m, m.add(ctx, o, names[1:]...)
+}
+
+// add makes further organisations with nodes, and waits until all nodes are connected. The first of
+// all founds the network and invites the others.
+func (m *mesh) add(ctx context.Context, o *Options, names ...string) error {
 	for _, name := range names {
-		dir := filepath.Join(o.Dir, strings.ToLower(name))
+		dir := filepath.Join(o.Dir, strings.ToLower(strings.ReplaceAll(name, " ", "-")))
 		ident, err := node.Init(node.InitRequest{Dir: dir, RootFile: dir + "-root-key.txt", Name: name, Kind: "cert"})
 		if err != nil {
-			return m, err
+			return err
 		}
 		x := &org{name: name, cfg: node.Config{Dir: dir, Keys: ident.Keys, Log: slog.New(slog.DiscardHandler), OrgQuota: noQuota, PartnerQuota: noQuota,
 			Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}}}
 		if x.node, err = node.Open(x.cfg); err != nil {
-			return m, err
+			return err
 		}
 		m.orgs = append(m.orgs, x)
-	}
-	first := m.orgs[0]
-	if _, err := first.node.CreateNetwork("bench"); err != nil {
-		return m, err
-	}
-	if err := first.up(ctx); err != nil {
-		return m, err
-	}
-	for _, x := range m.orgs {
-		if x != first {
-			inv, err := first.node.Invite(&x.node.OwnCard().Signed, time.Hour)
-			if err == nil {
+		m.members++
+		if x == m.orgs[0] {
+			_, err = x.node.CreateNetwork("bench")
+		} else {
+			var inv *protocol.Invite
+			if inv, err = m.orgs[0].node.Invite(&x.node.OwnCard().Signed, time.Hour); err == nil {
 				_, err = x.node.Join(inv)
 			}
-			if err == nil {
-				err = x.up(ctx)
-			}
-			if err != nil {
-				return m, err
-			}
 		}
-		if err := x.node.JoinTopic(topic); err != nil {
-			return m, err
+		if err == nil {
+			err = x.up(ctx)
+		}
+		if err == nil {
+			err = x.node.JoinTopic(topic)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	for _, x := range m.orgs {
 		if err := x.wait(ctx, "reaches enough others", func() (bool, error) {
 			met, err := x.node.Metrics()
-			return met.Connected >= min(len(m.orgs)-1, enoughPeers) && met.Members == len(m.orgs), err
+			return met.Connected >= min(len(m.orgs)-1, enoughPeers) && met.Members == m.members, err
 		}); err != nil {
-			return m, err
+			return err
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // up runs the node.
