@@ -93,13 +93,18 @@ func (k *keysOnly) join(ctx context.Context, inv *protocol.Invite, to *node.Node
 			return err
 		}
 	}
+	return carry(ctx, n, to)
+}
+
+// carry has one node apply what another packs for it.
+func carry(ctx context.Context, from, to *node.Node) error {
 	var file bytes.Buffer
-	if _, err := n.Pack(ctx, &file, node.PackRequest{To: to.Org()}); err != nil {
+	if _, err := from.Pack(ctx, &file, node.PackRequest{To: to.Org()}); err != nil {
 		return err
 	}
 	got, err := to.Apply(ctx, &file)
-	if err == nil && got.Partial() {
-		err = fmt.Errorf("its carried file was not taken whole: %s %v", got.Problem, got.Refused)
+	if err == nil && len(got.Refused) > 0 {
+		err = fmt.Errorf("a carried file was not taken whole: %v", got.Refused)
 	}
 	return err
 }

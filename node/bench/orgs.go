@@ -49,7 +49,8 @@ func found(ctx context.Context, o *Options, names ...string) (*mesh, error) {
 }
 
 // add makes further organisations with nodes, and waits until all nodes are connected. The first of
-// all founds the network and invites the others.
+// all founds the network and invites the others. Who is a member goes between them by carried files:
+// the network would bring it too, but where not all are connected to all it may take a minute.
 func (m *mesh) add(ctx context.Context, o *Options, names ...string) error {
 	for _, name := range names {
 		dir := filepath.Join(o.Dir, strings.ToLower(strings.ReplaceAll(name, " ", "-")))
@@ -71,6 +72,9 @@ func (m *mesh) add(ctx context.Context, o *Options, names ...string) error {
 			if inv, err = m.orgs[0].node.Invite(&x.node.OwnCard().Signed, time.Hour); err == nil {
 				_, err = x.node.Join(inv)
 			}
+			if err == nil {
+				err = carry(ctx, x.node, m.orgs[0].node)
+			}
 		}
 		if err == nil {
 			err = x.up(ctx)
@@ -79,6 +83,11 @@ func (m *mesh) add(ctx context.Context, o *Options, names ...string) error {
 			err = x.node.JoinTopic(topic)
 		}
 		if err != nil {
+			return err
+		}
+	}
+	for _, x := range m.orgs[1:] {
+		if err := carry(ctx, m.orgs[0].node, x.node); err != nil {
 			return err
 		}
 	}
