@@ -53,6 +53,10 @@ func asean(ctx context.Context, o *Options, r *Result, vendors int, countries []
 	if err != nil {
 		return err
 	}
+	o.say("one record of each vendor, for itself alone, so that all nodes hear of each other")
+	if err := m.settle(ctx, from); err != nil {
+		return err
+	}
 	o.say("publishing %d indicators under %d agreements", o.Size, agreed)
 	runtime.GC()
 	begun := time.Now()
@@ -127,6 +131,9 @@ func aseanAgree(from, to []*org, countries []string) (count int, err error) {
 func aseanFiles(o *Options, vendors int, countries []string) (files []labelled, want []int, err error) {
 	numbers := make([][]int, vendors)
 	want = make([]int, vendors+len(countries))
+	for v := range vendors {
+		want[v] = 1 // it has one already, for itself alone
+	}
 	for i := range o.Size {
 		v, c := aseanPlace(i, vendors, len(countries))
 		numbers[v] = append(numbers[v], i)
@@ -172,7 +179,7 @@ func aseanPublish(ctx context.Context, begun time.Time, nodes []*org, files []la
 	}
 	go func() {
 		wg.Wait()
-		entries <- rec.entries
+		entries <- rec.entries + uint64(len(files)) // and those from before
 	}()
 	times, err = arrivals(ctx, begun, nodes, want, entries)
 	wg.Wait()

@@ -58,7 +58,7 @@ func (m *mesh) add(ctx context.Context, o *Options, names ...string) error {
 		if err != nil {
 			return err
 		}
-		x := &org{name: name, cfg: node.Config{Dir: dir, Keys: ident.Keys, Log: slog.New(slog.DiscardHandler), OrgQuota: noQuota, PartnerQuota: noQuota,
+		x := &org{name: name, cfg: node.Config{Dir: dir, Keys: ident.Keys, Log: slog.New(slog.DiscardHandler), OrgQuota: noQuota, PartnerQuota: noQuota, SyncEvery: o.syncEvery,
 			Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}}}
 		if x.node, err = node.Open(x.cfg); err != nil {
 			return err
@@ -95,6 +95,25 @@ func (m *mesh) add(ctx context.Context, o *Options, names ...string) error {
 		if err := x.wait(ctx, "reaches enough others", func() (bool, error) {
 			met, err := x.node.Metrics()
 			return met.Connected >= min(len(m.orgs)-1, enoughPeers) && met.Members == m.members, err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle has some of the organisations publish one record, for themselves alone, and waits until every
+// node holds what they published: what comes after finds the ways open.
+func (m *mesh) settle(ctx context.Context, publishers []*org) error {
+	for i, x := range publishers {
+		if _, err := publishAll(ctx, x, [][]byte{bundle(1<<24-1-i, 1<<24-i)}); err != nil {
+			return err
+		}
+	}
+	for _, x := range m.orgs {
+		if err := x.wait(ctx, "holds an entry of each publisher", func() (bool, error) {
+			met, err := x.node.Metrics()
+			return met.Topics[topic].Held >= uint64(len(publishers)), err
 		}); err != nil {
 			return err
 		}

@@ -79,6 +79,10 @@ func simda(ctx context.Context, o *Options, r *Result, count, nodes int) (err er
 	if err != nil {
 		return err
 	}
+	o.say("one record of the publisher, for itself alone, so that all nodes hear of it")
+	if err := m.settle(ctx, m.orgs[:1]); err != nil {
+		return err
+	}
 	took, err := simdaMeasure(ctx, o, r, m, rs, files)
 	if err != nil {
 		return err
@@ -208,7 +212,7 @@ func simdaMeasure(ctx context.Context, o *Options, r *Result, m *mesh, rs *recip
 			return
 		}
 		o.say("published; waiting for %d nodes", len(nodes))
-		entries <- rec.entries
+		entries <- rec.entries + 1 // and the one from before
 	}()
 	times, err := arrivals(ctx, begun, nodes, want, entries)
 	if cause := context.Cause(ctx); cause != nil {

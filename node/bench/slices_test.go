@@ -2,9 +2,11 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -22,7 +24,10 @@ func figureOf(t *testing.T, r *Result, name string) Row {
 }
 
 func testOptions(t *testing.T, size int) *Options {
-	return &Options{Dir: t.TempDir(), Size: size, Say: t.Logf}
+	begun := time.Now()
+	return &Options{Dir: t.TempDir(), Size: size, syncEvery: time.Second, Say: func(format string, args ...any) {
+		t.Logf("%5.1fs  %s", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
+	}}
 }
 
 // TestAudience runs the scenario small. That each partner opens exactly what was published to it is
