@@ -59,11 +59,12 @@ func asean(ctx context.Context, o *Options, r *Result, vendors int, countries []
 	}
 	o.say("publishing %d indicators under %d agreements", o.Size, agreed)
 	runtime.GC()
-	begun := time.Now()
+	cpu, begun := cpuTime(), time.Now()
 	rec, times, err := aseanPublish(ctx, begun, m.orgs, files, want)
 	if err != nil {
 		return err
 	}
+	cpu = cpuTime() - cpu
 	o.say("checking that every police has its own, and no other's")
 	if err := aseanCheck(o, to, want[vendors:], vendors); err != nil {
 		return err
@@ -75,6 +76,9 @@ func asean(ctx context.Context, o *Options, r *Result, vendors int, countries []
 	r.add("until all is done", took.Seconds(), "s", fmt.Sprintf("every police has its own, and each of the %d nodes holds every entry", len(m.orgs)))
 	r.add("first police complete", first.Seconds(), "s", "its own records durable and searchable")
 	r.add("last police complete", own.Seconds(), "s", "the same")
+	if cpu > 0 {
+		r.add("CPU", cpu.Seconds(), "s", fmt.Sprintf("of all cores, all %d nodes", len(m.orgs)))
+	}
 	r.add("a police's records", float64(want[vendors]), "", fmt.Sprintf("of %d; looked up one by one: what is its own is found, what is not is not", o.Size))
 	r.add("agreements", float64(agreed), "", "from each vendor to each police, for that country only")
 	r.add("entries", float64(rec.entries), "", "of which each node holds all")
