@@ -599,7 +599,7 @@ func clearQuarantine(tx *store.Tx, place []byte) error {
 
 // endedBy lists the agreements of which org signed a termination that this entry comes after.
 func (s *snapshot) endedBy(org protocol.OrgID, feed protocol.FeedID, seq uint64) (ended []protocol.AgreementID) {
-	for _, a := range s.agreements {
+	for _, a := range s.terminated {
 		for _, t := range a.terminations {
 			if t.Org != org {
 				continue

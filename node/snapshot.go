@@ -28,6 +28,7 @@ type snapshot struct {
 	nodes      map[protocol.NodeID]protocol.OrgID
 	signers    map[protocol.SigningKey]signer
 	agreements map[protocol.AgreementID]*agreement
+	terminated []*agreement // of agreements: those that a party ended
 	topics     map[protocol.TopicID]string
 	secrets    map[uint32][][32]byte
 	policy     *policy.State
@@ -300,6 +301,9 @@ func (n *Node) loadAgreements(tx *store.Tx, s *snapshot) error {
 			return nil
 		}
 		s.agreements[a.ID] = a
+		if len(a.terminations) > 0 {
+			s.terminated = append(s.terminated, a)
+		}
 		return nil
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -45,25 +46,27 @@ func asean(ctx context.Context, o *Options, r *Result, vendors int, countries []
 	if err != nil {
 		return err
 	}
-	files, err := aseanFiles(o, vendors, countries)
+	if o.Size < vendors*len(countries) {
+		return fmt.Errorf("%d servers and sites are too few for %d vendors and %d countries; give a larger --size", o.Size, vendors, len(countries))
+	}
+	files, want, err := aseanFiles(o, vendors, countries)
 	if err != nil {
 		return err
 	}
-	want := make([]int, len(countries))
-	for _, list := range files {
-		for c := range list {
-			want[c] += len(list[c].numbers)
-		}
+	o.say("one record of each vendor, for itself alone, so that all nodes hear of each other")
+	if err := m.settle(ctx, from); err != nil {
+		return err
 	}
 	o.say("publishing %d indicators under %d agreements", o.Size, agreed)
 	runtime.GC()
-	begun := time.Now()
-	rec, times, err := aseanPublish(ctx, begun, m.orgs, vendors, files, want)
+	cpu, begun := cpuTime(), time.Now()
+	rec, times, err := aseanPublish(ctx, begun, m.orgs, files, want)
 	if err != nil {
 		return err
 	}
+	cpu = cpuTime() - cpu
 	o.say("checking that every police has its own, and no other's")
-	if err := aseanCheck(o, to, want, len(countries), vendors); err != nil {
+	if err := aseanCheck(o, to, want[vendors:], vendors); err != nil {
 		return err
 	}
 	own, first := lastOf(times[vendors:], func(a arrival) time.Duration { return a.own })
@@ -73,7 +76,10 @@ func asean(ctx context.Context, o *Options, r *Result, vendors int, countries []
 	r.add("until all is done", took.Seconds(), "s", fmt.Sprintf("every police has its own, and each of the %d nodes holds every entry", len(m.orgs)))
 	r.add("first police complete", first.Seconds(), "s", "its own records durable and searchable")
 	r.add("last police complete", own.Seconds(), "s", "the same")
-	r.add("a police's records", float64(want[0]), "", fmt.Sprintf("of %d; looked up one by one: what is its own is found, what is not is not", o.Size))
+	if cpu > 0 {
+		r.add("CPU", cpu.Seconds(), "s", fmt.Sprintf("of all cores, all %d nodes", len(m.orgs)))
+	}
+	r.add("a police's records", float64(want[vendors]), "", fmt.Sprintf("of %d; looked up one by one: what is its own is found, what is not is not", o.Size))
 	r.add("agreements", float64(agreed), "", "from each vendor to each police, for that country only")
 	r.add("entries", float64(rec.entries), "", "of which each node holds all")
 	r.add("envelopes", float64(rec.entries-rec.grants), "", "of them, with records")
@@ -88,13 +94,9 @@ func asean(ctx context.Context, o *Options, r *Result, vendors int, countries []
 			return err
 		}
 	}
-	var raw [][]byte
-	for _, list := range files {
-		b, err := filesIn(list)
-		if err != nil {
-			return err
-		}
-		raw = append(raw, b...)
+	raw, err := contents(files)
+	if err != nil {
+		return err
 	}
 	if r.Base, err = rawBadger(o, raw, r); err != nil {
 		return err
@@ -129,30 +131,29 @@ func aseanAgree(from, to []*org, countries []string) (count int, err error) {
 	return count, nil
 }
 
-// aseanFiles writes each vendor's files, one for each country.
-func aseanFiles(o *Options, vendors int, countries []string) ([][]slice, error) {
-	numbers := make([][][]int, vendors)
-	for v := range numbers {
-		numbers[v] = make([][]int, len(countries))
+// aseanFiles writes each vendor's file, and returns how many records each organisation is to have.
+func aseanFiles(o *Options, vendors int, countries []string) (files []labelled, want []int, err error) {
+	numbers := make([][]int, vendors)
+	want = make([]int, vendors+len(countries))
+	for v := range vendors {
+		want[v] = 1 // it has one already, for itself alone
 	}
 	for i := range o.Size {
 		v, c := aseanPlace(i, vendors, len(countries))
-		numbers[v][c] = append(numbers[v][c], i)
+		numbers[v] = append(numbers[v], i)
+		want[v]++
+		want[vendors+c]++
 	}
-	out := make([][]slice, vendors)
-	for v := range out {
-		for c, country := range countries {
-			if len(numbers[v][c]) == 0 {
-				return nil, fmt.Errorf("%d servers and sites are too few for %d vendors and %d countries; give a larger --size", o.Size, vendors, len(countries))
-			}
-			s, err := writeSlice(o.Dir, fmt.Sprintf("vendor-%d-%s.json", v+1, country), country, numbers[v][c], func(b *bytes.Buffer, i int) { writeFinding(b, i, o.Size) })
-			if err != nil {
-				return nil, err
-			}
-			out[v] = append(out[v], s)
+	for v := range numbers {
+		l, err := writeLabelled(filepath.Join(o.Dir, fmt.Sprintf("vendor-%d.json", v+1)), numbers[v],
+			func(i int) string { _, c := aseanPlace(i, vendors, len(countries)); return countries[c] },
+			func(b *bytes.Buffer, i int) { writeFinding(b, i, o.Size) })
+		if err != nil {
+			return nil, nil, err
 		}
+		files = append(files, l)
 	}
-	return out, nil
+	return files, want, nil
 }
 
 // aseanPlace says which vendor found a server or site, and where it is.
@@ -160,37 +161,31 @@ func aseanPlace(i, vendors, countries int) (vendor, country int) {
 	return i % vendors, i / vendors % countries
 }
 
-// aseanPublish has all vendors publish at once, and waits until all has arrived everywhere.
-func aseanPublish(ctx context.Context, begun time.Time, nodes []*org, vendors int, files [][]slice, want []int) (rec published, times []arrival, err error) {
-	records := make([]int, len(nodes))
-	for v, list := range files {
-		for _, s := range list {
-			records[v] += len(s.numbers)
-		}
-	}
-	copy(records[vendors:], want)
+// aseanPublish has all vendors, which are the first of the nodes, publish at once, and waits until
+// all has arrived everywhere.
+func aseanPublish(ctx context.Context, begun time.Time, nodes []*org, files []labelled, want []int) (rec published, times []arrival, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	entries := make(chan uint64, 1)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for v, x := range nodes[:vendors] {
+	for v, l := range files {
 		wg.Go(func() {
-			_, err := publishEach(ctx, x, publications(files[v]), func(r *node.Receipt) {
+			_, err := publishEach(ctx, nodes[v], publications([]labelled{l}), func(r *node.Receipt) {
 				mu.Lock()
 				defer mu.Unlock()
 				rec.add(r)
 			})
 			if err != nil {
-				cancel(fmt.Errorf("%s publishing: %w", x.name, err))
+				cancel(fmt.Errorf("%s publishing: %w", nodes[v].name, err))
 			}
 		})
 	}
 	go func() {
 		wg.Wait()
-		entries <- rec.entries
+		entries <- rec.entries + uint64(len(files)) // and those from before
 	}()
-	times, err = arrivals(ctx, begun, nodes, records, entries)
+	times, err = arrivals(ctx, begun, nodes, want, entries)
 	wg.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -199,15 +194,14 @@ func aseanPublish(ctx context.Context, begun time.Time, nodes []*org, vendors in
 }
 
 // aseanCheck looks every value up at every police.
-func aseanCheck(o *Options, police []*org, want []int, countries, vendors int) error {
+func aseanCheck(o *Options, police []*org, want []int, vendors int) error {
 	for c, x := range police {
 		if err := x.hasExactly(want[c]); err != nil {
 			return err
 		}
 		for i := range o.Size {
-			_, country := aseanPlace(i, vendors, countries)
 			count := 0
-			if country == c {
+			if _, country := aseanPlace(i, vendors, len(police)); country == c {
 				count = 1
 			}
 			_, value := finding(i, o.Size)

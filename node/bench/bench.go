@@ -17,6 +17,8 @@ type Options struct {
 	Dir  string                           // for data directories; it is left as full as it gets
 	Size int                              // of the scenario, in its own unit; 0: its default
 	Say  func(format string, args ...any) // what is being done; may be nil
+
+	syncEvery time.Duration // of nodes, in tests; 0: as everywhere
 }
 
 func (o *Options) say(format string, args ...any) {

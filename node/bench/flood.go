@@ -95,15 +95,16 @@ func filesOf(size int) (files [][]byte) {
 func publishAll(ctx context.Context, x *org, files [][]byte) (time.Duration, error) {
 	list := make([]publication, len(files))
 	for i, f := range files {
-		list[i] = publication{func() ([]byte, error) { return f, nil }, green}
+		list[i] = publication{file: func() ([]byte, error) { return f, nil }, flags: green}
 	}
 	return publishEach(ctx, x, list, func(*node.Receipt) {})
 }
 
-// publication is a file, and what is said about the handling of all that is in it.
+// publication is a file, and what is said about the handling of what is in it.
 type publication struct {
 	file  func() ([]byte, error)
 	flags policy.Flags
+	label func([]intake.Item) // says more about each; may be nil
 }
 
 // publishEach is publishAll where not all files are handled alike. Each receipt is given to done.
@@ -124,6 +125,9 @@ func publishEach(ctx context.Context, x *org, list []publication, done func(*nod
 			if err != nil {
 				failed <- err
 				return
+			}
+			if p.label != nil {
+				p.label(it)
 			}
 			select {
 			case items <- it:

@@ -31,27 +31,55 @@ func newKeysOnly(name string) (*keysOnly, error) {
 	return &keysOnly{name: name, keys: ident.Keys, card: ident.Card}, nil
 }
 
+// hub is how many newcomers one of them gathers before it tells the sponsor. A node looks at all
+// members anew whenever one is added, so that a thousand, one by one, would cost a million looks.
+const hub = 32
+
 // enlist makes organisations that run no node members of x's network. Each joins as any other
-// does, with a node in memory that says so in a carried file, and is closed.
+// does, with a node in memory that says so in a carried file, and is closed. The first of them
+// gathers the files of the others.
 func (x *org) enlist(ctx context.Context, list []*keysOnly) error {
-	// An invitation holds the cards of all who are members when it is made. Made before the first
-	// joins, a thousand of them do not hold a thousand cards each.
-	invitations := make([]*protocol.Invite, len(list))
-	for i, k := range list {
-		var err error
-		if invitations[i], err = x.node.Invite(&k.card, time.Hour); err != nil {
+	if len(list) == 0 {
+		return nil
+	}
+	inv, err := x.node.Invite(&list[0].card, time.Hour)
+	if err == nil {
+		err = list[0].join(ctx, inv, x.node, nil)
+	}
+	if err != nil {
+		return err
+	}
+	// An invitation holds the cards of all who are members when it is made. Made before these
+	// join, a thousand of them do not hold a thousand cards each.
+	invitations := map[*keysOnly]*protocol.Invite{}
+	for _, k := range list[1:] {
+		if invitations[k], err = x.node.Invite(&k.card, time.Hour); err != nil {
 			return err
 		}
 	}
-	for i, k := range list {
-		if err := k.join(ctx, x, invitations[i]); err != nil {
-			return fmt.Errorf("%s joining: %w", k.name, err)
+	for some := range slices.Chunk(list[1:], hub) {
+		if err := list[0].join(ctx, inv, x.node, func(gathering *node.Node) error {
+			for _, k := range some {
+				if err := k.join(ctx, invitations[k], gathering, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (k *keysOnly) join(ctx context.Context, sponsor *org, inv *protocol.Invite) (err error) {
+// join opens a node in memory, joins with it, and has to apply what it packs then. meanwhile may be
+// nil.
+func (k *keysOnly) join(ctx context.Context, inv *protocol.Invite, to *node.Node, meanwhile func(*node.Node) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s joining: %w", k.name, err)
+		}
+	}()
 	n, err := node.Open(node.Config{Keys: k.keys, Card: &k.card})
 	if err != nil {
 		return err
@@ -60,13 +88,23 @@ func (k *keysOnly) join(ctx context.Context, sponsor *org, inv *protocol.Invite)
 	if _, err := n.Join(inv); err != nil {
 		return err
 	}
+	if meanwhile != nil {
+		if err := meanwhile(n); err != nil {
+			return err
+		}
+	}
+	return carry(ctx, n, to)
+}
+
+// carry has one node apply what another packs for it.
+func carry(ctx context.Context, from, to *node.Node) error {
 	var file bytes.Buffer
-	if _, err := n.Pack(ctx, &file, node.PackRequest{To: sponsor.node.Org()}); err != nil {
+	if _, err := from.Pack(ctx, &file, node.PackRequest{To: to.Org()}); err != nil {
 		return err
 	}
-	got, err := sponsor.node.Apply(ctx, &file)
-	if err == nil && got.Partial() {
-		err = fmt.Errorf("its carried file was not taken whole: %s%v", got.Problem, got.Refused)
+	got, err := to.Apply(ctx, &file)
+	if err == nil && len(got.Refused) > 0 {
+		err = fmt.Errorf("a carried file was not taken whole: %v", got.Refused)
 	}
 	return err
 }

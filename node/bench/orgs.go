@@ -35,58 +35,94 @@ type org struct {
 
 // mesh is organisations in one network.
 type mesh struct {
-	orgs []*org
+	orgs    []*org
+	members int // orgs, and those that run no node here
 }
 
 // found makes organisations, each with its keys and a data directory, in one network and topic.
 func found(ctx context.Context, o *Options, names ...string) (*mesh, error) {
 	m := &mesh{}
+	if err := m.add(ctx, o, names[0]); err != nil {
+		return m, err
+	}
+	return m, m.add(ctx, o, names[1:]...)
+}
+
+// add makes further organisations with nodes, and waits until all nodes are connected. The first of
+// all founds the network and invites the others. Who is a member goes between them by carried files:
+// the network would bring it too, but where not all are connected to all it may take a minute.
+func (m *mesh) add(ctx context.Context, o *Options, names ...string) error {
 	for _, name := range names {
-		dir := filepath.Join(o.Dir, strings.ToLower(name))
+		dir := filepath.Join(o.Dir, strings.ToLower(strings.ReplaceAll(name, " ", "-")))
 		ident, err := node.Init(node.InitRequest{Dir: dir, RootFile: dir + "-root-key.txt", Name: name, Kind: "cert"})
 		if err != nil {
-			return m, err
+			return err
 		}
-		x := &org{name: name, cfg: node.Config{Dir: dir, Keys: ident.Keys, Log: slog.New(slog.DiscardHandler), OrgQuota: noQuota, PartnerQuota: noQuota,
+		x := &org{name: name, cfg: node.Config{Dir: dir, Keys: ident.Keys, Log: slog.New(slog.DiscardHandler), OrgQuota: noQuota, PartnerQuota: noQuota, SyncEvery: o.syncEvery,
 			Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}}}
 		if x.node, err = node.Open(x.cfg); err != nil {
-			return m, err
+			return err
 		}
 		m.orgs = append(m.orgs, x)
 	}
-	return m, m.connect(ctx)
+	return m.connect(ctx, len(m.orgs)-len(names))
 }
 
-// connect makes the organisations, none of which is up, one network, up and in one topic.
-func (m *mesh) connect(ctx context.Context) error {
-	first := m.orgs[0]
-	if _, err := first.node.CreateNetwork("bench"); err != nil {
-		return err
-	}
-	if err := first.up(ctx); err != nil {
-		return err
-	}
-	for _, x := range m.orgs {
-		if x != first {
-			inv, err := first.node.Invite(&x.node.OwnCard().Signed, time.Hour)
-			if err == nil {
+// connect brings the organisations from one on into the network, and up, and waits until all are
+// connected.
+func (m *mesh) connect(ctx context.Context, from int) error {
+	for _, x := range m.orgs[from:] {
+		var err error
+		m.members++
+		if x == m.orgs[0] {
+			_, err = x.node.CreateNetwork("bench")
+		} else {
+			var inv *protocol.Invite
+			if inv, err = m.orgs[0].node.Invite(&x.node.OwnCard().Signed, time.Hour); err == nil {
 				_, err = x.node.Join(inv)
 			}
 			if err == nil {
-				err = x.up(ctx)
-			}
-			if err != nil {
-				return err
+				err = carry(ctx, x.node, m.orgs[0].node)
 			}
 		}
-		if err := x.node.JoinTopic(topic); err != nil {
+		if err == nil {
+			err = x.up(ctx)
+		}
+		if err == nil {
+			err = x.node.JoinTopic(topic)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, x := range m.orgs[1:] {
+		if err := carry(ctx, m.orgs[0].node, x.node); err != nil {
 			return err
 		}
 	}
 	for _, x := range m.orgs {
 		if err := x.wait(ctx, "reaches enough others", func() (bool, error) {
 			met, err := x.node.Metrics()
-			return met.Connected >= min(len(m.orgs)-1, enoughPeers) && met.Members == len(m.orgs), err
+			return met.Connected >= min(len(m.orgs)-1, enoughPeers) && met.Members == m.members, err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle has some of the organisations publish one record, for themselves alone, and waits until every
+// node holds what they published: what comes after finds the ways open.
+func (m *mesh) settle(ctx context.Context, publishers []*org) error {
+	for i, x := range publishers {
+		if _, err := publishAll(ctx, x, [][]byte{bundle(1<<24-1-i, 1<<24-i)}); err != nil {
+			return err
+		}
+	}
+	for _, x := range m.orgs {
+		if err := x.wait(ctx, "holds an entry of each publisher", func() (bool, error) {
+			met, err := x.node.Metrics()
+			return met.Topics[topic].Held >= uint64(len(publishers)), err
 		}); err != nil {
 			return err
 		}

@@ -305,7 +305,7 @@ func foundInMemory(ctx context.Context, _ *Options, names ...string) (*mesh, err
 		}
 		m.orgs = append(m.orgs, x)
 	}
-	return m, m.connect(ctx)
+	return m, m.connect(ctx, 0)
 }
 
 // gossip measures gossip alone, of messages of these sizes. With a directory, each message is

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,11 +29,26 @@ var simdaScenario = Scenario{
 // simdaLimit is how long it may take.
 const simdaLimit = 30 * time.Second
 
-// recipients are the organisations of a takedown: one of each country.
+// recipients are the organisations of a takedown, one of each country, and where the victims are.
 type recipients struct {
-	files []slice     // by country
 	nodes []*org      // nil: it is in keys
 	keys  []*keysOnly // nil: it runs a node
+	size  int         // victims of all countries
+}
+
+// of returns the numbers of the victims of a country, from one up to, and without, the other.
+func (rs *recipients) of(country int) (from, to int) {
+	n := len(rs.nodes)
+	return country * rs.size / n, (country + 1) * rs.size / n
+}
+
+// countryOf returns where a victim is.
+func (rs *recipients) countryOf(i int) string {
+	c := i * len(rs.nodes) / rs.size
+	for _, to := rs.of(c); i >= to; _, to = rs.of(c) {
+		c++
+	}
+	return countries[c]
 }
 
 // simda publishes victims for so many countries, so many of which run nodes.
@@ -42,27 +58,41 @@ func simda(ctx context.Context, o *Options, r *Result, count, nodes int) (err er
 	if o.Size < count {
 		return fmt.Errorf("%d observations are too few for %d countries; give a larger --size", o.Size, count)
 	}
-	names := []string{"Sinkhole"}
-	for i := range nodes {
-		names = append(names, "CERT "+countries[i*count/nodes])
-	}
-	o.say("%d nodes", len(names))
-	m, err := found(ctx, o, names...)
+	m, rs, agreements, err := simdaMesh(ctx, o, count, nodes)
 	defer func() { err = errors.Join(err, m.close()) }()
 	if err != nil {
 		return err
 	}
 	vendor := m.orgs[0]
-	rs, network, err := simdaRecipients(ctx, o, m, count)
+	o.say("%d agreements, and the files", count)
+	for c, x := range rs.nodes {
+		if x != nil {
+			if err := x.take(agreements[c : c+1]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := vendor.take(agreements); err != nil {
+		return err
+	}
+	files, err := simdaFiles(o, rs)
 	if err != nil {
 		return err
 	}
-	took, err := simdaMeasure(ctx, o, r, m, rs)
+	o.say("one record of the publisher, for itself alone, so that all nodes hear of it")
+	if err := m.settle(ctx, m.orgs[:1]); err != nil {
+		return err
+	}
+	took, err := simdaMeasure(ctx, o, r, m, rs, files)
 	if err != nil {
 		return err
 	}
 	o.say("checking that every node has its own, and no other's")
 	if err := simdaCheck(rs); err != nil {
+		return err
+	}
+	network, err := vendor.network()
+	if err != nil {
 		return err
 	}
 	if err := simdaOffline(ctx, o, r, m.orgs[1], vendor.node.OwnCard(), network, rs); err != nil {
@@ -73,7 +103,7 @@ func simda(ctx context.Context, o *Options, r *Result, count, nodes int) (err er
 			return err
 		}
 	}
-	raw, err := filesIn(rs.files)
+	raw, err := contents(files)
 	if err != nil {
 		return err
 	}
@@ -84,83 +114,90 @@ func simda(ctx context.Context, o *Options, r *Result, count, nodes int) (err er
 	return nil
 }
 
-// simdaRecipients makes the organisations without nodes, agreements with all, and the files: a day's
-// findings grouped by country.
-func simdaRecipients(ctx context.Context, o *Options, m *mesh, count int) (rs *recipients, network protocol.NetworkID, err error) {
-	vendor, nodes := m.orgs[0], m.orgs[1:]
-	rs = &recipients{nodes: make([]*org, count), keys: make([]*keysOnly, count)}
-	for i, x := range nodes {
-		rs.nodes[i*count/len(nodes)] = x
+// simdaMesh makes the publisher, the recipients and their agreements with it. The organisations
+// without nodes join first, so that the others find them in their invitations.
+func simdaMesh(ctx context.Context, o *Options, count, nodes int) (*mesh, *recipients, []*protocol.SignedAgreement, error) {
+	rs := &recipients{nodes: make([]*org, count), keys: make([]*keysOnly, count), size: o.Size}
+	m, err := found(ctx, o, "Sinkhole")
+	if err != nil {
+		return m, rs, nil, err
 	}
+	vendor := m.orgs[0]
+	var places []int // in rs of those with nodes
+	for i := range nodes {
+		places = append(places, i*count/nodes)
+	}
+	var names []string
 	var join []*keysOnly
-	for c, x := range rs.nodes {
-		if x == nil {
-			if rs.keys[c], err = newKeysOnly("CERT " + countries[c]); err != nil {
-				return rs, network, err
-			}
-			join = append(join, rs.keys[c])
+	for c := range count {
+		name := "CERT " + countries[c]
+		if slices.Contains(places, c) {
+			names = append(names, name)
+			continue
 		}
+		if rs.keys[c], err = newKeysOnly(name); err != nil {
+			return m, rs, nil, err
+		}
+		join = append(join, rs.keys[c])
 	}
 	o.say("%d organisations without nodes join", len(join))
 	if err := vendor.enlist(ctx, join); err != nil {
-		return rs, network, err
+		return m, rs, nil, err
 	}
-	if network, err = vendor.network(); err != nil {
-		return rs, network, err
+	m.members += len(join)
+	o.say("%d with nodes", len(names))
+	if err := m.add(ctx, o, names...); err != nil {
+		return m, rs, nil, err
 	}
-	var all []*protocol.SignedAgreement
-	for c, x := range rs.nodes {
-		keys := new(node.Keys)
-		if x != nil {
-			keys = x.cfg.Keys
+	network, err := vendor.network()
+	if err != nil {
+		return m, rs, nil, err
+	}
+	var agreements []*protocol.SignedAgreement
+	for c := range count {
+		var keys *node.Keys
+		if at := slices.Index(places, c); at >= 0 {
+			rs.nodes[c] = m.orgs[1+at]
+			keys = rs.nodes[c].cfg.Keys
 		} else {
 			keys = rs.keys[c].keys
 		}
 		a, err := sign(network, forCountry(vendor.node.Org(), keys.Org, countries[c]), vendor.cfg.Keys, keys)
-		if err == nil && x != nil {
-			err = x.take([]*protocol.SignedAgreement{a})
-		}
 		if err != nil {
-			return rs, network, err
+			return m, rs, nil, err
 		}
-		all = append(all, a)
+		agreements = append(agreements, a)
 	}
-	if err := vendor.take(all); err != nil {
-		return rs, network, err
-	}
-	for c := range count {
+	return m, rs, agreements, nil
+}
+
+// simdaFiles writes a day's findings as they lie after they were grouped by country.
+func simdaFiles(o *Options, rs *recipients) (files []labelled, err error) {
+	for at := 0; at < o.Size; at += batch {
 		var numbers []int
-		for i := c * o.Size / count; i < (c+1)*o.Size/count; i++ {
+		for i := at; i < min(at+batch, o.Size); i++ {
 			numbers = append(numbers, i)
 		}
-		s, err := writeSlice(o.Dir, "victims-"+countries[c]+".json", countries[c], numbers, writeVictim)
+		l, err := writeLabelled(filepath.Join(o.Dir, fmt.Sprintf("victims-%03d.json", at/batch)), numbers, rs.countryOf, writeVictim)
 		if err != nil {
-			return rs, network, err
+			return nil, err
 		}
-		rs.files = append(rs.files, s)
+		files = append(files, l)
 	}
-	o.say("every node hears of all members")
-	for _, x := range nodes {
-		if err := x.wait(ctx, "knows all members", func() (bool, error) {
-			met, err := x.node.Metrics()
-			return met.Members == count+1, err
-		}); err != nil {
-			return rs, network, err
-		}
-	}
-	return rs, network, nil
+	return files, nil
 }
 
 // simdaMeasure publishes, and waits until all has arrived at every node.
-func simdaMeasure(ctx context.Context, o *Options, r *Result, m *mesh, rs *recipients) (time.Duration, error) {
+func simdaMeasure(ctx context.Context, o *Options, r *Result, m *mesh, rs *recipients, files []labelled) (time.Duration, error) {
 	var nodes []*org
 	var want []int
 	for c, x := range rs.nodes {
 		if x != nil {
-			nodes, want = append(nodes, x), append(want, len(rs.files[c].numbers))
+			from, to := rs.of(c)
+			nodes, want = append(nodes, x), append(want, to-from)
 		}
 	}
-	o.say("publishing %d observations, in a file for each of %d countries", o.Size, len(rs.files))
+	o.say("publishing %d observations, in files of %d, grouped by country", o.Size, batch)
 	runtime.GC()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -170,12 +207,12 @@ func simdaMeasure(ctx context.Context, o *Options, r *Result, m *mesh, rs *recip
 	cpu, begun := cpuTime(), time.Now()
 	go func() {
 		var err error
-		if alone, err = publishEach(ctx, m.orgs[0], publications(rs.files), rec.add); err != nil {
+		if alone, err = publishEach(ctx, m.orgs[0], publications(files), rec.add); err != nil {
 			cancel(err)
 			return
 		}
 		o.say("published; waiting for %d nodes", len(nodes))
-		entries <- rec.entries
+		entries <- rec.entries + 1 // and the one from before
 	}()
 	times, err := arrivals(ctx, begun, nodes, want, entries)
 	if cause := context.Cause(ctx); cause != nil {
@@ -193,7 +230,7 @@ func simdaMeasure(ctx context.Context, o *Options, r *Result, m *mesh, rs *recip
 	}
 	r.Rate = perSecond(o.Size, took)
 	r.add("end to end", took.Seconds(), "s", fmt.Sprintf("from the first file to every entry held, and its own records durable and searchable, at each of %d nodes", len(nodes)))
-	r.add("published", alone.Seconds(), "s", fmt.Sprintf("a file for each country, %d records or so: how a day's findings lie after grouping", o.Size/len(rs.files)))
+	r.add("published", alone.Seconds(), "s", fmt.Sprintf("%d files of %d, grouped by country: mixed, an envelope would hold about a hundred", len(files), batch))
 	r.add("first node has its own", first.Seconds(), "s", "")
 	r.add("last node has its own", last.Seconds(), "s", "")
 	r.add("entries", float64(rec.entries), "", fmt.Sprintf("%d of them grants; each node relays and holds all", rec.grants))
@@ -210,18 +247,17 @@ func simdaCheck(rs *recipients) error {
 		if x == nil {
 			continue
 		}
-		if err := x.hasExactly(len(rs.files[c].numbers)); err != nil {
+		from, to := rs.of(c)
+		if err := x.hasExactly(to - from); err != nil {
 			return err
 		}
-		for d, s := range rs.files {
-			for k, i := range s.numbers {
-				count := 0
-				if c == d {
-					count = 1
-				}
-				if k%100 != 0 { // some of each
-					continue
-				}
+		for d := range rs.nodes {
+			from, to := rs.of(d)
+			count := 0
+			if d == c {
+				count = 1
+			}
+			for i := from; i < to; i += 100 { // some of each
 				if err := x.finds(address(i), count); err != nil {
 					return err
 				}
@@ -237,7 +273,6 @@ type offline struct {
 	country string
 	own     map[[sha256.Size]byte]bool // hashes of its objects that were not found yet
 	count   int
-	keys    int
 }
 
 // simdaOffline reads with keys alone, out of what one relaying node packs, what each organisation
@@ -248,12 +283,14 @@ func simdaOffline(ctx context.Context, o *Options, r *Result, relay *org, publis
 		if k == nil {
 			continue
 		}
-		off := &offline{reader: reader{keysOnly: k}, country: countries[c], own: map[[sha256.Size]byte]bool{}, count: len(rs.files[c].numbers)}
-		for _, i := range rs.files[c].numbers {
+		off := &offline{reader: reader{keysOnly: k}, country: countries[c], own: map[[sha256.Size]byte]bool{}}
+		from, to := rs.of(c)
+		for i := from; i < to; i++ {
 			var b bytes.Buffer
 			writeVictim(&b, i)
 			off.own[sha256.Sum256(b.Bytes())] = true
 		}
+		off.count = len(off.own)
 		list = append(list, off)
 	}
 	if len(list) == 0 {

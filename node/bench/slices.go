@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -30,15 +30,15 @@ var countries = strings.Fields(`
 	SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG
 	UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW`)
 
-// slice is a file with what one publisher has about one country.
-type slice struct {
-	country string
-	path    string
-	numbers []int // of the objects in it
+// labelled is a file of which every object concerns one country, as a label beside it says.
+type labelled struct {
+	path      string
+	countries []string // of the objects, in order
 }
 
-// writeSlice writes the file, of a number for each object.
-func writeSlice(dir, name, country string, numbers []int, write func(b *bytes.Buffer, i int)) (slice, error) {
+// writeLabelled writes a file of the objects of some numbers.
+func writeLabelled(path string, numbers []int, country func(i int) string, write func(b *bytes.Buffer, i int)) (labelled, error) {
+	l := labelled{path: path}
 	var b bytes.Buffer
 	b.WriteString(`{"type":"bundle","id":"bundle--00000000-0000-4000-8000-000000000000","objects":[`)
 	for k, i := range numbers {
@@ -46,18 +46,25 @@ func writeSlice(dir, name, country string, numbers []int, write func(b *bytes.Bu
 			b.WriteByte(',')
 		}
 		write(&b, i)
+		l.countries = append(l.countries, country(i))
 	}
 	b.WriteString("]}")
-	s := slice{country, filepath.Join(dir, name), numbers}
-	return s, os.WriteFile(s.path, b.Bytes(), 0o600)
+	return l, os.WriteFile(path, b.Bytes(), 0o600)
 }
 
-// publications are slices as 'entente publish FILE --country XX --tlp amber --personal network' takes
+// publications are files as 'entente publish FILE --labels CSV --tlp amber --personal network' takes
 // them.
-func publications(list []slice) (out []publication) {
-	for _, s := range list {
-		out = append(out, publication{func() ([]byte, error) { return os.ReadFile(s.path) },
-			policy.Flags{TLP: protocol.TLPAmber, Countries: []string{s.country}, Personal: protocol.PersonalNetwork}})
+func publications(list []labelled) (out []publication) {
+	for _, l := range list {
+		out = append(out, publication{
+			file:  func() ([]byte, error) { return os.ReadFile(l.path) },
+			flags: policy.Flags{TLP: protocol.TLPAmber, Personal: protocol.PersonalNetwork},
+			label: func(items []intake.Item) {
+				for k := range items {
+					items[k].Handling.Countries = []string{l.countries[k]}
+				}
+			},
+		})
 	}
 	return out
 }
@@ -83,8 +90,9 @@ type arrival struct {
 	own, all time.Duration // its own records durable and searchable; every entry held
 }
 
-// pollEvery is how often a node is asked how far it is. Asking costs: twenty that are asked without
-// pause would take what is measured from each other.
+// pollEvery is how often a node is asked how far it is, at first; later it is a hundredth of the time
+// that went by. Asking costs: twenty that are asked without pause take from each other what is
+// measured.
 const pollEvery = 20 * time.Millisecond
 
 // arrivals waits until nodes show the records that they are to have, one number for each, and hold
@@ -122,7 +130,7 @@ func arrivals(ctx context.Context, begun time.Time, nodes []*org, records []int,
 				case <-ctx.Done():
 					errs[i] = fmt.Errorf("waiting for %s, which has %d of %d records and %d of %d entries: %w", x.name, met.Records, records[i], met.Topics[topic].Held, total, ctx.Err())
 					return
-				case <-time.After(pollEvery):
+				case <-time.After(max(pollEvery, time.Since(begun)/100)):
 				}
 			}
 		})
@@ -163,10 +171,10 @@ func (x *org) hasExactly(want int) error {
 	return err
 }
 
-// filesIn reads the files of slices.
-func filesIn(list []slice) (files [][]byte, err error) {
-	for _, s := range list {
-		b, err := os.ReadFile(s.path)
+// contents reads files.
+func contents(list []labelled) (files [][]byte, err error) {
+	for _, l := range list {
+		b, err := os.ReadFile(l.path)
 		if err != nil {
 			return nil, err
 		}
