@@ -96,7 +96,7 @@ func (m *mesh) connect(ctx context.Context, from int) error {
 		}
 	}
 	for _, x := range m.orgs[1:] {
-		if err := carry(ctx, m.orgs[0].node, x.node); err != nil {
+		if err := m.tell(ctx, x); err != nil {
 			return err
 		}
 	}
@@ -109,6 +109,20 @@ func (m *mesh) connect(ctx context.Context, from int) error {
 		}
 	}
 	return nil
+}
+
+// tell brings an organisation's node what the first knows of members. A card that is renewed while
+// a file is packed, as one is when its node comes up, is not in it: then another file is.
+func (m *mesh) tell(ctx context.Context, x *org) error {
+	for range 20 {
+		if err := carry(ctx, m.orgs[0].node, x.node); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(m.orgs, func(y *org) bool { return x.node.Card(y.node.Org()) == nil }) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s does not get the cards of all members", x.name)
 }
 
 // settle has some of the organisations publish one record, for themselves alone, and waits until every
