@@ -36,6 +36,7 @@ type network struct {
 	syncing   map[protocol.NodeID]bool
 	inSync    map[protocol.NodeID]time.Time
 	askedKeys map[protocol.FeedID]time.Time
+	heard     map[protocol.NodeID]bool // peers that gossiped something here since they connected
 	siblings  map[protocol.NodeID]siblingMark
 	differed  map[protocol.NodeID]protocol.Hash // how a sibling's set differed when it last asked
 	refused   map[protocol.NodeID]string
@@ -96,7 +97,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
 		notices: make(chan *protocol.Notice, noticeEntries), suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
 		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
-		siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
+		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
 	listen := n.cfg.Listen
 	if len(listen) == 0 {
@@ -200,8 +201,17 @@ func (net *network) noticeTopic() protocol.TopicID {
 	return protocol.NewTopicID(net.n.snap.Load().network, protocol.NoticeTopic)
 }
 
-// deliver takes an accepted message from gossip.
-func (net *network) deliver(_ protocol.NodeID, _ string, _ []byte, made any) {
+// deliver takes an accepted message from gossip. The first from a peer says that it knows of a
+// subscription here: what it gossiped before that, and after the comparison on connecting, went
+// elsewhere, and is fetched.
+func (net *network) deliver(from protocol.NodeID, _ string, _ []byte, made any) {
+	net.mu.Lock()
+	first := !net.heard[from]
+	net.heard[from] = true
+	net.mu.Unlock()
+	if first {
+		net.syncSoon(from)
+	}
 	dropped := false
 	switch m := made.(type) {
 	case *protocol.Notice:
@@ -578,6 +588,9 @@ func (net *network) refusals() (count int, said string) {
 }
 
 func (net *network) peerChanged(id protocol.NodeID, connected bool) {
+	net.mu.Lock()
+	delete(net.heard, id)
+	net.mu.Unlock()
 	if connected {
 		net.syncSoon(id)
 	}

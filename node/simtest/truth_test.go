@@ -76,7 +76,8 @@ func TestI3HeadsTellWhatThereIs(t *testing.T) {
 
 // TestI3HeadsForWhoComes: who comes while an author is up hears where its feeds stand, and
 // does not wait for the author's next statement. What was gossiped before the newcomer's
-// subscription was known would otherwise be missed for as long.
+// subscription was known would otherwise be missed for as long, and an erase that left nothing to
+// be sealed anew shows in no head: so it compares once more when it first hears the author.
 func TestI3HeadsForWhoComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New(t)
@@ -92,9 +93,14 @@ func TestI3HeadsForWhoComes(t *testing.T) {
 			b.Down()
 			came := time.Now()
 			b.Up()
-			time.Sleep(10*time.Hour/headSoon + time.Minute)
+			time.Sleep(time.Minute)
+			before := syncs(t, b)
+			time.Sleep(10 * time.Hour / headSoon)
 			if f := feeds(t, b, "c2")[rec.Feed]; f.Stated == nil || f.Stated.Before(came) || !f.Complete {
 				t.Errorf("after %v the reader knows of the feed: %+v", time.Since(came), f)
+			}
+			if n := syncs(t, b) - before; n != 1 {
+				t.Errorf("it compared %d times when it first heard the author, want once", n)
 			}
 		}
 	})
