@@ -233,3 +233,34 @@ func TestI2ImportDoesNotRevive(t *testing.T) {
 	shareSets(t, police, vendor)
 	stays()
 }
+
+// TestAgreementsAreVerifiedAnewByNewCards: an agreement that nothing touched is taken over by the next
+// state, and verified again when a party has another card.
+func TestAgreementsAreVerifiedAnewByNewCards(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	agree(t, nodes[0], nodes[1], protocol.TLPAmber, "*")
+	n := nodes[0]
+	one := func() *agreement {
+		list := n.snap.Load().agreements
+		if len(list) != 1 {
+			t.Fatalf("%d agreements", len(list))
+		}
+		for _, a := range list {
+			return a
+		}
+		return nil
+	}
+	before := one()
+	if err := n.JoinTopic("phishing"); err != nil {
+		t.Fatal(err)
+	}
+	if one() != before {
+		t.Error("another topic made it be verified anew")
+	}
+	if err := n.renewCard(func(*protocol.Card) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if a := one(); a == before || len(a.Missing) != 0 || a.ID != before.ID {
+		t.Errorf("after another card of a party it is %+v", a)
+	}
+}

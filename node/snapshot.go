@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 
@@ -294,11 +295,15 @@ func (n *Node) loadTopics(tx *store.Tx, s *snapshot) error {
 }
 
 func (n *Node) loadAgreements(tx *store.Tx, s *snapshot) error {
+	before := n.snap.Load()
 	return scanDocs(tx, kindAgreement, func(id []byte, d *agreementDoc) error {
-		a, err := readAgreement(s, d)
-		if err != nil {
-			n.log.Warn("leaving an agreement out", "agreement", protocol.AgreementID(id), "err", err)
-			return nil
+		a := before.stillHolds(s, protocol.AgreementID(id), d)
+		if a == nil {
+			var err error
+			if a, err = readAgreement(s, d); err != nil {
+				n.log.Warn("leaving an agreement out", "agreement", protocol.AgreementID(id), "err", err)
+				return nil
+			}
 		}
 		s.agreements[a.ID] = a
 		if len(a.terminations) > 0 {
@@ -306,6 +311,25 @@ func (n *Node) loadAgreements(tx *store.Tx, s *snapshot) error {
 		}
 		return nil
 	})
+}
+
+// stillHolds returns an agreement of a snapshot, which may be nil, if nothing that it was verified
+// by is otherwise in the next one: what was signed, what ended it, and the cards of its parties.
+func (s *snapshot) stillHolds(next *snapshot, id protocol.AgreementID, d *agreementDoc) *agreement {
+	if s == nil || s.network != next.network {
+		return nil
+	}
+	a := s.agreements[id]
+	if a == nil || !bytes.Equal(a.doc.Signed, d.Signed) || a.doc.FirstSeen != d.FirstSeen || a.doc.Proposer != d.Proposer ||
+		!slices.EqualFunc(a.doc.Terminations, d.Terminations, bytes.Equal) || !slices.EqualFunc(a.doc.Rejections, d.Rejections, bytes.Equal) {
+		return nil
+	}
+	for _, p := range a.Parties {
+		if was, is := s.cards[p], next.cards[p]; was == nil || is == nil || was.Hash != is.Hash {
+			return nil
+		}
+	}
+	return a
 }
 
 func readAgreement(s *snapshot, d *agreementDoc) (*agreement, error) {
