@@ -67,7 +67,11 @@ func parse(raw []byte, syntax func([]byte) error) (*Object, error) {
 
 // property returns the value of a top-level property, nil if it is absent.
 func (o *Object) property(name string) json.RawMessage {
-	for _, s := range o.spans {
+	for i := range o.spans {
+		s := &o.spans[i]
+		if s.after != 0 && int(s.after-s.at)-1 != len(name) { // most
+			continue
+		}
 		if string(s.nameIn(o.source)) == name {
 			return json.RawMessage(o.source[s.value:s.end:s.end])
 		}
