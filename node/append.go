@@ -143,7 +143,7 @@ func (a *appender) commit() error {
 		return err
 	}
 	if net := n.net.Load(); net != nil {
-		net.announce(a.topic, a.envs)
+		net.announce(a.topic, a.feed.ID, a.envs)
 	}
 	// It is durable and acknowledged whatever happens now; an opening that fails stays due.
 	if err := n.gate.openSealed(a.feed.ID, a.nextSeq()-1, a.sealed); err != nil {

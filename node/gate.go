@@ -62,6 +62,16 @@ func (g *gate) head(feed protocol.FeedID) uint64 {
 	return g.heads[feed]
 }
 
+// held counts the entries that are held of all feeds.
+func (g *gate) held() (count uint64) {
+	g.headsMu.RLock()
+	defer g.headsMu.RUnlock()
+	for _, seq := range g.heads {
+		count += seq
+	}
+	return count
+}
+
 func (g *gate) setHead(feed protocol.FeedID, seq uint64) {
 	g.headsMu.Lock()
 	defer g.headsMu.Unlock()

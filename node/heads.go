@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -189,8 +190,8 @@ func (n *Node) keepHead(feed protocol.FeedID, h *protocol.Head, signed *protocol
 	})
 }
 
-// signHeads makes signed heads of all own feeds. Closed ones are stated as such.
-func (n *Node) signHeads() ([]protocol.Signed, error) {
+// signHeads makes signed heads of all own feeds, or of one. Closed ones are stated as such.
+func (n *Node) signHeads(of ...protocol.FeedID) ([]protocol.Signed, error) {
 	s := n.snap.Load()
 	if s.network == protocol.NoNetwork || n.restored.Load() != nil {
 		return nil, nil
@@ -209,7 +210,8 @@ func (n *Node) signHeads() ([]protocol.Signed, error) {
 			return err
 		}
 		return tx.Feeds(func(f *store.Feed) error {
-			if _, ok := s.topics[f.Origin.Topic]; ok && f.Origin.Signing == n.keys.Signing.Public() && f.Good() == f.Seq && f.Seq > 0 {
+			if _, ok := s.topics[f.Origin.Topic]; ok && f.Origin.Signing == n.keys.Signing.Public() && f.Good() == f.Seq && f.Seq > 0 &&
+				(len(of) == 0 || slices.Contains(of, f.ID)) {
 				feeds = append(feeds, f)
 			}
 			return nil
@@ -250,13 +252,7 @@ func (net *network) keepHeads(ctx context.Context) {
 	every := net.n.cfg.HeadEvery
 	var told time.Time // when somebody may have heard it
 	for {
-		heads, err := net.n.signHeads()
-		if err != nil {
-			net.n.log.Error("stating where the own feeds stand failed", "err", err)
-		}
-		for part := range slices.Chunk(heads, protocol.MaxNoticeItems) {
-			net.n.notice(&protocol.Notice{Version: 1, Heads: part})
-		}
+		net.stateHeads()
 		if net.mesh.TopicPeers(net.n.snap.Load().wireName(protocol.NoticeTopic)) > 0 {
 			told = time.Now()
 		}
@@ -276,6 +272,32 @@ func (net *network) keepHeads(ctx context.Context) {
 		default:
 		}
 	}
+}
+
+// stateHeads gossips where the own feeds stand, or one of them.
+func (net *network) stateHeads(of ...protocol.FeedID) {
+	heads, err := net.n.signHeads(of...)
+	if err != nil {
+		net.n.log.Error("stating where the own feeds stand failed", "err", err)
+	}
+	for part := range slices.Chunk(heads, protocol.MaxNoticeItems) {
+		net.n.notice(&protocol.Notice{Version: 1, Heads: part})
+	}
+}
+
+// lacking sums up to where feeds go by the word of their authors of which less is held here, and would
+// be admitted; 0: nothing is lacking. It changes when more is, and when something came.
+func (n *Node) lacking() (sum uint64) {
+	v := &view{n: n}
+	n.heads.mu.RLock()
+	known := maps.Clone(n.heads.known) // of what they point to only saved changes
+	n.heads.mu.RUnlock()
+	for feed, k := range known {
+		if have := n.gate.head(feed); have < k.most && have < v.Wants(&k.Origin) {
+			sum += k.most
+		}
+	}
+	return sum
 }
 
 // subscribed notes that a peer joined a topic.

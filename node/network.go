@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -25,10 +26,12 @@ type network struct {
 	syncs      chan protocol.NodeID
 	inbox      chan *crypto.VerifiedEnvelope
 	outbox     chan announcement
-	notices    chan *protocol.Notice
+	notices    chan heard
 	suspects   chan *crypto.VerifiedEnvelope // stale entries that may contradict what is held
 	dirty      chan struct{}
 	subscriber chan struct{} // a peer joined a topic
+
+	teller atomic.Pointer[protocol.NodeID] // who told last of entries that are not held
 
 	mu        sync.Mutex
 	joined    map[string]protocol.TopicID // wire name of every joined topic
@@ -36,10 +39,17 @@ type network struct {
 	syncing   map[protocol.NodeID]bool
 	inSync    map[protocol.NodeID]time.Time
 	askedKeys map[protocol.FeedID]time.Time
+	tellers   map[protocol.NodeID]bool // who told of entries that are not held, since it was last looked
 	heard     map[protocol.NodeID]bool // peers that gossiped something here since they connected
 	siblings  map[protocol.NodeID]siblingMark
 	differed  map[protocol.NodeID]protocol.Hash // how a sibling's set differed when it last asked
 	refused   map[protocol.NodeID]string
+}
+
+// heard is a notice, and who passed it on.
+type heard struct {
+	from   protocol.NodeID
+	notice *protocol.Notice
 }
 
 type announcement struct {
@@ -95,7 +105,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 	defer cancel()
 	net := &network{n: n, woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
-		notices: make(chan *protocol.Notice, noticeEntries), suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
+		notices: make(chan heard, noticeEntries), tellers: map[protocol.NodeID]bool{}, suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
 		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
 		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
@@ -216,7 +226,7 @@ func (net *network) deliver(from protocol.NodeID, _ string, _ []byte, made any) 
 	switch m := made.(type) {
 	case *protocol.Notice:
 		select {
-		case net.notices <- m:
+		case net.notices <- heard{from, m}:
 		default:
 			dropped = true
 		}
@@ -279,12 +289,23 @@ func (net *network) admitLoop(ctx context.Context) {
 	}
 }
 
-// announce hands committed entries to gossip. It never blocks: entries are durable already,
+// eagerBytes is how many bytes of entries that were appended together are gossiped. Of more only
+// the head is, and peers fetch them: gossip brings every entry to every node several times, and
+// an author's own to all its peers at once.
+const eagerBytes = 128 << 10
+
+// announce tells of committed entries of an own feed. It never blocks: entries are durable already,
 // and whoever misses them gets them by sync.
-func (net *network) announce(topic string, envs []*crypto.VerifiedEnvelope) {
+func (net *network) announce(topic string, feed protocol.FeedID, envs []*crypto.VerifiedEnvelope) {
 	a := announcement{topic: topic}
+	size := 0
 	for _, e := range envs {
 		a.raw = append(a.raw, e.Raw)
+		size += len(e.Raw)
+	}
+	if size > eagerBytes {
+		net.stateHeads(feed)
+		return
 	}
 	select {
 	case net.outbox <- a:

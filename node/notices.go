@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/mesh"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -76,12 +78,14 @@ func (net *network) noticeLoop(ctx context.Context) {
 	n := net.n
 	for {
 		var err error
-		gap := false
 		select {
 		case <-ctx.Done():
 			return
-		case m := <-net.notices:
-			_, gap, err = n.takeHeads(m.Heads)
+		case h := <-net.notices:
+			m, gap := h.notice, false
+			if _, gap, err = n.takeHeads(m.Heads); gap {
+				net.told(net.sourceOf(m.Heads, h.from))
+			}
 			if err == nil && len(m.Forks) > 0 {
 				_, err = n.takeForks(m.Forks)
 			}
@@ -95,8 +99,25 @@ func (net *network) noticeLoop(ctx context.Context) {
 			n.log.Error("taking a notice failed; the sync will try again", "err", err)
 			n.counters.failed.Add(1)
 		}
-		if gap || err != nil {
+		if err != nil {
 			net.markDirty()
 		}
 	}
+}
+
+// sourceOf says who has what heads tell of: their author, if it is connected, or who passed them on.
+func (net *network) sourceOf(heads []protocol.Signed, from protocol.NodeID) protocol.NodeID {
+	s := net.n.snap.Load()
+	peers := net.mesh.Peers()
+	for i := range heads {
+		var h protocol.Head
+		if protocol.Decode(heads[i].Statement, protocol.MaxStatementSize, &h) != nil || h.Seq <= net.n.gate.head(h.Origin.FeedID(s.network)) {
+			continue
+		}
+		author := s.signers[h.Origin.Signing].node
+		if slices.ContainsFunc(peers, func(p mesh.PeerInfo) bool { return p.Node == author }) {
+			return author
+		}
+	}
+	return from
 }

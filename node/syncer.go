@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -22,10 +23,19 @@ const syncDebounce = 250 * time.Millisecond
 
 // keepSynced runs comparisons, one at a time, until ctx ends. By the clock it compares with
 // peers of two organisations, so that no single one decides what this node knows.
+//
+// While authors say that there is more than is held here, it compares again, less and less often,
+// now with who told of it, now with another: who passed a head on may not have had the entries yet.
 func (net *network) keepSynced(ctx context.Context) {
+	var again <-chan time.Time
+	var lacking uint64
+	var fresh time.Time // when it last began to compare often
+	lag, tries := syncDebounce, 0
+	every := net.n.cfg.SyncEvery
+	jittered := func() time.Time { return time.Now().Add(every - every/8 + rand.N(every/4)) }
+	due := jittered() // nothing that comes in between puts it off
 	for {
-		every := net.n.cfg.SyncEvery
-		tick := time.NewTimer(every - every/8 + rand.N(every/4))
+		tick := time.NewTimer(time.Until(due))
 		var peers []protocol.NodeID
 		timed := false
 		select {
@@ -34,14 +44,22 @@ func (net *network) keepSynced(ctx context.Context) {
 			return
 		case peer := <-net.syncs:
 			peers = append(peers, peer)
+		case <-again:
+			peers = net.somePeers(1)
+			if t := net.teller.Load(); t != nil && tries%2 == 0 {
+				peers = []protocol.NodeID{*t}
+			}
+			tries++
 		case <-net.dirty:
 			if sleep(ctx, syncDebounce) != nil {
 				tick.Stop()
 				return
 			}
-			peers = net.somePeers(1)
+			if peers = net.takeTellers(); len(peers) == 0 {
+				peers = net.somePeers(1)
+			}
 		case <-tick.C:
-			timed = true
+			timed, due = true, jittered()
 			peers = net.somePeers(2)
 			for _, sibling := range net.connectedSiblings() {
 				if !slices.Contains(peers, sibling) {
@@ -50,13 +68,45 @@ func (net *network) keepSynced(ctx context.Context) {
 			}
 		}
 		tick.Stop()
+		held := net.n.gate.held()
 		for _, peer := range peers {
 			if err := net.syncWith(ctx, peer, timed); err != nil && ctx.Err() == nil {
 				net.n.counters.syncFailed.Add(1)
 				net.n.log.Debug("comparing with a peer failed", "node", peer, "err", err)
 			}
 		}
+		was := lacking
+		lacking, again = net.n.lacking(), nil
+		if net.n.gate.held() != held || lacking != was && time.Since(fresh) > every/4 {
+			lag, tries, fresh = syncDebounce, 0, time.Now()
+		}
+		if lacking > 0 {
+			again = time.After(lag)
+			lag = min(2*lag, 4*every)
+		}
 	}
+}
+
+// told notes who told of entries that are not held here, and makes a comparison with it due.
+func (net *network) told(by protocol.NodeID) {
+	net.teller.Store(&by)
+	net.mu.Lock()
+	if len(net.tellers) < maxTellers {
+		net.tellers[by] = true
+	}
+	net.mu.Unlock()
+	net.markDirty()
+}
+
+// maxTellers bounds the peers that are compared with at once because they told of entries.
+const maxTellers = 8
+
+func (net *network) takeTellers() []protocol.NodeID {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	list := slices.Collect(maps.Keys(net.tellers))
+	clear(net.tellers)
+	return list
 }
 
 // syncSoon makes a comparison with a peer due.

@@ -14,7 +14,7 @@ import (
 const (
 	// blockTarget is how many bytes of objects share a block: enough for compression, and
 	// little enough to be unpacked for one record.
-	blockTarget = 32 << 10
+	blockTarget = 16 << 10
 	// maxBlockRecords bounds the records of a block; a reader that looks for the block of a
 	// cursor goes back by no more.
 	maxBlockRecords = 256

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,5 +229,60 @@ func TestI1OneWayFault(t *testing.T) {
 		w.Until("those without a fault have everything", have(w.Nodes[1:4]))
 		w.Cut(nil)
 		w.Until("everybody has everything", have(w.Nodes[1:]))
+	})
+}
+
+// TestI1BulkIsFetched: of a large publication only the head is gossiped. Everybody fetches it, also
+// who is not connected with its author, in seconds, and nothing of it comes twice.
+func TestI1BulkIsFetched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(t)
+		defer w.Close()
+		w.Config = func(c *node.Config) { c.SyncEvery = 10 * time.Hour }
+		for i := range 6 {
+			w.Add(fmt.Sprintf("Org %d", i), "cert", "")
+		}
+		w.Network()
+		a, b := w.Nodes[0], w.Nodes[5]
+		w.Agree(a, b, protocol.TLPAmber, "*")
+		joinAll(t, w, "c2")
+		rec := publish(t, a, "c2", "198.51.100.1\n", green)
+		w.Until("the first record is everywhere", func() bool { return same(t, w.Nodes) })
+		// A line: each is connected with the next alone.
+		w.Cut(func(from, to int) bool { return from-to > 1 || to-from > 1 })
+		time.Sleep(5 * time.Minute)
+		duplicates := func() (count uint64) {
+			for _, n := range w.Nodes {
+				met, err := n.Metrics()
+				if err != nil {
+					t.Fatal(err)
+				}
+				count += met.Duplicates
+			}
+			return count
+		}
+		before := duplicates()
+		var list strings.Builder
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 4000 {
+			fmt.Fprintf(&list, "%016x.example.net\n", r.Uint64())
+		}
+		begun := time.Now()
+		if bulk := publish(t, a, "c2", list.String(), green); bulk.Bytes < 140_000 || bulk.Feed != rec.Feed {
+			t.Fatalf("the publication has %d bytes: this tests nothing", bulk.Bytes)
+		}
+		for !held(t, w.Nodes, w.Nodes[:1]) {
+			if time.Since(begun) > 30*time.Second {
+				t.Fatal("after half a minute not everybody holds what was published")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.Until("its reader reads it", func() bool {
+			met, err := b.Metrics()
+			return err == nil && met.Records == 4001
+		})
+		if more := duplicates() - before; more != 0 {
+			t.Errorf("%d entries came twice", more)
+		}
 	})
 }
