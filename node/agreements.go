@@ -55,7 +55,7 @@ func (n *Node) agreementInfo(a *agreement) AgreementInfo {
 	switch {
 	case info.Terminated != nil:
 		info.State = AgreementTerminated
-	case info.Rejected != nil:
+	case info.Rejected != nil && len(a.Missing) > 0: // what all signed all the same is in force
 		info.State = AgreementRejected
 	case now >= a.NotAfter:
 		info.State = AgreementExpired

@@ -264,3 +264,26 @@ func TestAgreementsAreVerifiedAnewByNewCards(t *testing.T) {
 		t.Errorf("after another card of a party it is %+v", a)
 	}
 }
+
+// TestRejectedAndSignedAllTheSame: two nodes of one organisation answered differently. What is shown is
+// what counts: all have signed.
+func TestRejectedAndSignedAllTheSame(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	agree(t, nodes[0], nodes[1], protocol.TLPAmber, "*")
+	n := nodes[0]
+	id := n.Agreements()[0].ID
+	r := &protocol.Rejection{Version: 1, Network: n.snap.Load().network, Agreement: id, Org: nodes[1].org, At: uint64(nowMillis()), Reason: "no"}
+	signed, err := crypto.SignRejection(r, nodes[1].op())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.keepEnd(id, &signed, protocol.LetterRejection, nil); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := n.Agreement(id); err != nil || a.Rejected == nil || a.State != AgreementInForce {
+		t.Errorf("it is shown as %s, rejected: %v, %v", a.State, a.Rejected != nil, err)
+	}
+	if rec := publishList(t, n, "198.51.100.1\n", green); len(rec.Plan.Orgs) != 1 || rec.Plan.Orgs[0].Records != 1 {
+		t.Errorf("the plan is %+v", rec.Plan.Orgs)
+	}
+}
