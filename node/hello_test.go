@@ -109,3 +109,28 @@ func TestStrangersAreNotKept(t *testing.T) {
 		t.Error("the store changed")
 	}
 }
+
+// TestGossipWaitsForNoLock: what gossip asks from within its own loop takes no lock that is held
+// while gossip is waited for, as when a topic is joined.
+func TestGossipWaitsForNoLock(t *testing.T) {
+	net := &network{n: testNode(t, "Author"), dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1)}
+	net.joined.Store("a topic", protocol.TopicID{1})
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		net.duplicate("a topic")
+		net.dropped("a queue")
+		net.subscribed(protocol.NodeID{}, "a topic")
+		net.validate(protocol.NodeID{}, "a topic", []byte("no envelope"))
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits")
+	}
+	if n := net.n.counters.duplicates.Load(); n != 1 {
+		t.Errorf("%d duplicates are counted", n)
+	}
+}

@@ -31,10 +31,10 @@ type network struct {
 	dirty      chan struct{}
 	subscriber chan struct{} // a peer joined a topic
 
+	joined sync.Map                        // string, wire name of every joined topic → protocol.TopicID; joinTopics alone changes it
 	teller atomic.Pointer[protocol.NodeID] // who told last of entries that are not held
 
 	mu        sync.Mutex
-	joined    map[string]protocol.TopicID // wire name of every joined topic
 	last      map[protocol.NodeID]time.Time
 	syncing   map[protocol.NodeID]bool
 	inSync    map[protocol.NodeID]time.Time
@@ -106,7 +106,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 	net := &network{n: n, woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
 		notices: make(chan heard, noticeEntries), tellers: map[protocol.NodeID]bool{}, suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
-		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), joined: map[string]protocol.TopicID{}, last: map[protocol.NodeID]time.Time{},
+		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), last: map[protocol.NodeID]time.Time{},
 		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
 	listen := n.cfg.Listen
@@ -171,9 +171,7 @@ func (net *network) known(id protocol.NodeID) (protocol.OrgID, bool) {
 // validate is the validator of gossip: inline, from memory, three-valued.
 // What it made of a message that it accepts is a *protocol.Notice or a *crypto.VerifiedEnvelope.
 func (net *network) validate(_ protocol.NodeID, name string, data []byte) (v mesh.Verdict, made any) {
-	net.mu.Lock()
-	topic, ok := net.joined[name]
-	net.mu.Unlock()
+	topic, ok := net.topicOf(name)
 	if !ok {
 		return mesh.Ignore, nil
 	}
@@ -251,9 +249,7 @@ func (net *network) dropped(what string) {
 
 // duplicate counts entries that gossip brought once more. Heads are not counted with them.
 func (net *network) duplicate(name string) {
-	net.mu.Lock()
-	topic, ok := net.joined[name]
-	net.mu.Unlock()
+	topic, ok := net.topicOf(name)
 	if ok && topic != net.noticeTopic() {
 		net.n.counters.duplicates.Add(1)
 	}
@@ -413,26 +409,34 @@ func (net *network) joinTopics() {
 	for _, name := range s.wireNames(protocol.NoticeTopic) {
 		want[name] = net.noticeTopic()
 	}
-	net.mu.Lock()
-	defer net.mu.Unlock()
-	for name := range net.joined {
-		if _, ok := want[name]; !ok {
+	for key := range net.joined.Range {
+		name := key.(string)
+		if _, in := want[name]; !in {
 			net.mesh.Leave(name)
-			delete(net.joined, name)
+			net.joined.Delete(name)
 		}
 	}
 	for name, id := range want {
-		if _, ok := net.joined[name]; ok {
+		if _, ok := net.joined.LoadOrStore(name, id); ok { // before messages come
 			continue
 		}
-		net.joined[name] = id // before messages come
 		if err := net.mesh.Join(name); err != nil {
 			net.n.log.Error("joining topic failed", "topic", s.topics[id], "err", err)
-			delete(net.joined, name)
+			net.joined.Delete(name)
 			continue
 		}
 		net.markDirty()
 	}
+}
+
+// topicOf returns the topic of a name on the wire, if this node is in it. It takes no lock: gossip
+// asks while a topic is being joined, and joining waits for gossip.
+func (net *network) topicOf(name string) (id protocol.TopicID, ok bool) {
+	v, ok := net.joined.Load(name)
+	if ok {
+		id = v.(protocol.TopicID)
+	}
+	return id, ok
 }
 
 // renewCard signs a new card if this node's addresses changed or its end is near.
