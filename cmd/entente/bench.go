@@ -99,11 +99,12 @@ func (a *app) benchCommand() *cobra.Command {
 // simulateCommand is what 'entente bench scale' starts this program as.
 func simulateCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    bench.SimulateCommand,
-		Hidden: true,
-		Short:  "simulate the mesh that standard input describes, for 'entente bench scale'",
-		Args:   cobra.NoArgs,
-		Run:    func(cmd *cobra.Command, _ []string) { simtest.Main(cmd.InOrStdin(), os.Stdout) },
+		Use:     bench.SimulateCommand,
+		Hidden:  true,
+		Short:   "simulate the mesh that standard input describes, for 'entente bench scale'",
+		Example: "  entente simulate-mesh < mesh.json > measured.json",
+		Args:    cobra.NoArgs,
+		Run:     func(cmd *cobra.Command, _ []string) { simtest.Main(cmd.InOrStdin(), os.Stdout) },
 	}
 }
 
