@@ -134,3 +134,43 @@ func TestGossipWaitsForNoLock(t *testing.T) {
 		t.Errorf("%d duplicates are counted", n)
 	}
 }
+
+// TestStallingPeersTellNothing: a peer that says that it has more, and lets this node wait when it is
+// asked, is asked because of that once an hour.
+func TestStallingPeersTellNothing(t *testing.T) {
+	for _, tc := range []struct {
+		what    string
+		took    time.Duration
+		bytes   int
+		stalled bool
+	}{
+		{"nothing, at once", time.Second, 0, false},
+		{"nothing, after long", 11 * time.Second, 0, true},
+		{"a little, after long", 30 * time.Second, 64 << 10, true},
+		{"much, in long", 30 * time.Second, 256 << 10, false},
+	} {
+		var w waitedFor
+		w.add(tc.took, &protocol.SyncMessage{Envelopes: [][]byte{make([]byte, tc.bytes)}})
+		w.add(0, nil) // it failed
+		if w.stalled() != tc.stalled {
+			t.Errorf("%s: stalled is %v", tc.what, w.stalled())
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		net := &network{dirty: make(chan struct{}, 1), tellers: map[protocol.NodeID]bool{}, stalled: map[protocol.NodeID]time.Time{}}
+		slow, quick := protocol.NodeID{1}, protocol.NodeID{2}
+		net.noteStalled(slow)
+		for _, after := range []time.Duration{0, stalledFor + time.Second} {
+			time.Sleep(after)
+			net.told(slow)
+			net.told(quick)
+			want := 1
+			if after > 0 {
+				want = 2
+			}
+			if got := net.takeTellers(); len(got) != want || len(net.dirty) != 1 {
+				t.Errorf("after %v it compares with %d that told of entries, want %d", after, len(got), want)
+			}
+		}
+	})
+}

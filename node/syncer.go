@@ -46,7 +46,7 @@ func (net *network) keepSynced(ctx context.Context) {
 			peers = append(peers, peer)
 		case <-again:
 			peers = net.somePeers(1)
-			if t := net.teller.Load(); t != nil && tries%2 == 0 {
+			if t := net.teller.Load(); t != nil && tries%2 == 0 && !net.stalls(*t) {
 				peers = []protocol.NodeID{*t}
 			}
 			tries++
@@ -87,11 +87,55 @@ func (net *network) keepSynced(ctx context.Context) {
 	}
 }
 
+// A peer that was waited for longer than stalling in one comparison, and sent fewer than slowRate
+// bytes of entries a second meanwhile, is not compared with for stalledFor because it told of
+// entries: it could keep a node busy, and from all others, by saying that it has more. By chance
+// and by the clock it is compared with like any.
+const (
+	stalling   = 10 * time.Second
+	slowRate   = 4 << 10
+	stalledFor = time.Hour
+)
+
+// waitedFor is how long one peer was waited for in a comparison, and what came.
+type waitedFor struct {
+	time  time.Duration
+	bytes int
+}
+
+func (w *waitedFor) add(took time.Duration, a *protocol.SyncMessage) {
+	w.time += took
+	if a != nil {
+		for _, raw := range a.Envelopes {
+			w.bytes += len(raw)
+		}
+	}
+}
+
+func (w *waitedFor) stalled() bool {
+	return w.time > stalling && float64(w.bytes) < slowRate*w.time.Seconds()
+}
+
+func (net *network) noteStalled(peer protocol.NodeID) {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	maps.DeleteFunc(net.stalled, func(_ protocol.NodeID, at time.Time) bool { return time.Since(at) > stalledFor })
+	net.stalled[peer] = time.Now()
+}
+
+func (net *network) stalls(peer protocol.NodeID) bool {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	at, ok := net.stalled[peer]
+	return ok && time.Since(at) < stalledFor
+}
+
 // told notes who told of entries that are not held here, and makes a comparison with it due.
 func (net *network) told(by protocol.NodeID) {
 	net.teller.Store(&by)
+	stalls := net.stalls(by)
 	net.mu.Lock()
-	if len(net.tellers) < maxTellers {
+	if len(net.tellers) < maxTellers && !stalls {
 		net.tellers[by] = true
 	}
 	net.mu.Unlock()
@@ -202,8 +246,16 @@ func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bo
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	net.n.counters.syncs.Add(1)
+	var waited waitedFor
+	defer func() {
+		if waited.stalled() {
+			net.noteStalled(peer)
+		}
+	}()
 	done, err := net.n.compare(ctx, peer, heads, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+		asked := time.Now()
 		a, err := net.mesh.Ask(ctx, peer, m)
+		waited.add(time.Since(asked), a)
 		if err == nil {
 			net.noteClaims(peer, a.Frontier)
 		}
