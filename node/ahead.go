@@ -70,7 +70,7 @@ func (b *openedBody) parse() {
 	}
 	b.objects = make([]*stix.Object, len(b.records))
 	for i := range b.records {
-		b.objects[i], _ = stix.Parse(b.records[i].Object) // its error is looked for in its turn
+		b.objects[i], _ = stix.Parse(b.records[i].Object) // who judges it looks for the error
 	}
 }
 

@@ -415,23 +415,19 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *out
 	if err := r.verifyBody(b); err != nil {
 		return err
 	}
+	b.parse()
 	topic := r.s.topics[r.feed.Origin.Topic]
 	o.state = store.Applied
 	block := corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis()),
 		Records: make([]corpus.NewRecord, 0, len(b.records))}
 	for i := range b.records {
-		rec := &b.records[i]
-		var obj *stix.Object
+		rec, obj := &b.records[i], b.objects[i]
 		var observables []stix.Observable // nil: not known
-		if b.objects != nil {
-			obj = b.objects[i]
-		}
 		if b.observables != nil {
 			observables = b.observables[i]
 		}
-		if obj != nil {
-			// parsed already
-		} else if obj, err = stix.Parse(rec.Object); err != nil {
+		if obj == nil {
+			_, err := stix.Parse(rec.Object) // why not
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, nil, protocol.Class(protocol.ErrMalformed), err.Error()))
 			continue
 		}

@@ -306,11 +306,10 @@ func (a *appender) sealSome(p *Plan, rec *Receipt, orgs []protocol.OrgID, days u
 		b.raw, b.opened, b.err = a.sealBody(p, days, first+uint64(i), b.items, keys)
 	}
 	each(len(list), seal)
-	if b := &list[0]; errors.Is(b.err, protocol.ErrOversize) && len(b.items) > 1 {
-		for list = list[:1]; errors.Is(b.err, protocol.ErrOversize) && len(b.items) > 1; seal(0) {
-			b.items = b.items[:len(b.items)/2]
-			_, a.target = p.fitting(b.items, a.target)
-		}
+	for b := &list[0]; errors.Is(b.err, protocol.ErrOversize) && len(b.items) > 1; seal(0) {
+		list = list[:1] // what was begun beside it begins later in items
+		b.items = b.items[:len(b.items)/2]
+		_, a.target = p.fitting(b.items, a.target)
 	}
 	for i := range list {
 		b := &list[i]

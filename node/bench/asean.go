@@ -89,16 +89,7 @@ func asean(ctx context.Context, o *Options, r *Result, vendors int, countries []
 		return err
 	}
 	r.add("bytes of all entries", float64(size), "B", fmt.Sprintf("%.0f an indicator; each node sends them on and stores them", float64(size)/float64(o.Size)))
-	for _, x := range m.orgs {
-		if err := x.down(); err != nil {
-			return err
-		}
-	}
-	raw, err := contents(files)
-	if err != nil {
-		return err
-	}
-	if r.Base, err = rawBadger(o, raw, r); err != nil {
+	if err := m.badgerAfter(o, r, files); err != nil {
 		return err
 	}
 	r.Reached = true // whatever else there is was an error

@@ -240,7 +240,7 @@ func (run *realRun) mesh(ctx context.Context, o *Options, begin func(context.Con
 			}
 		}
 	}
-	if err := pause(ctx, run.settle); err != nil {
+	if err := simtest.Pause(ctx, run.settle); err != nil {
 		return t, nil, err
 	}
 	s := simtest.NewSpread(len(m.orgs))
@@ -349,7 +349,7 @@ func (run *realRun) gossip(ctx context.Context, dir string, sizes []int) (t simt
 			}
 		}
 	}
-	if err := pause(ctx, run.settle); err != nil {
+	if err := simtest.Pause(ctx, run.settle); err != nil {
 		return t, err
 	}
 	return s.Publish(ctx, run.total, run.every, run.authors(), func(author, message int) (string, error) {
@@ -402,15 +402,4 @@ func syncTimes(dir string, size int) (list []time.Duration, err error) {
 		list = append(list, time.Since(at))
 	}
 	return list, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

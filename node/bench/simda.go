@@ -101,16 +101,7 @@ func simda(ctx context.Context, o *Options, r *Result, count, nodes int) (err er
 	if err := simdaOffline(ctx, o, r, m.orgs[1], vendor.node.OwnCard(), network, rs); err != nil {
 		return err
 	}
-	for _, x := range m.orgs {
-		if err := x.down(); err != nil {
-			return err
-		}
-	}
-	raw, err := contents(files)
-	if err != nil {
-		return err
-	}
-	if r.Base, err = rawBadger(o, raw, r); err != nil {
+	if err := m.badgerAfter(o, r, files); err != nil {
 		return err
 	}
 	r.Reached = took < simdaLimit && o.Size >= simdaSize

@@ -171,6 +171,20 @@ func (x *org) hasExactly(want int) error {
 	return err
 }
 
+// badgerAfter measures the baseline, when no node runs any more.
+func (m *mesh) badgerAfter(o *Options, r *Result, list []labelled) error {
+	for _, x := range m.orgs {
+		if err := x.down(); err != nil {
+			return err
+		}
+	}
+	files, err := contents(list)
+	if err == nil {
+		r.Base, err = rawBadger(o, files, r)
+	}
+	return err
+}
+
 // contents reads files.
 func contents(list []labelled) (files [][]byte, err error) {
 	for _, l := range list {

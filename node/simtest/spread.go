@@ -82,7 +82,7 @@ func (s *Spread) Publish(ctx context.Context, messages int, every time.Duration,
 	var all []sent
 	begun := time.Now()
 	for k := range messages {
-		if err := pause(ctx, time.Until(begun.Add(time.Duration(k)*every))); err != nil {
+		if err := Pause(ctx, time.Until(begun.Add(time.Duration(k)*every))); err != nil {
 			return out, err
 		}
 		m := sent{author: authors[k%len(authors)], at: time.Now()}
@@ -111,13 +111,14 @@ func (s *Spread) Publish(ctx context.Context, messages int, every time.Duration,
 		if time.Now().After(end) {
 			return out, fmt.Errorf("%v after the last message, %d of %d deliveries were made", spreadWithin, len(out.Delays), want)
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := Pause(ctx, 50*time.Millisecond); err != nil {
 			return out, err
 		}
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits for a time, or until ctx ends.
+func Pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(max(d, 0))
 	defer t.Stop()
 	select {
