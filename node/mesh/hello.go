@@ -41,10 +41,10 @@ func (m *Mesh) handleHello(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
-	defer m.endGreeting(node)
 	_ = s.SetDeadline(time.Now().Add(helloTime))
 	id, err := m.answerHello(s, node)
 	if err != nil {
+		defer m.endGreeting(node)
 		m.log.Debug("answering hello failed", "node", node, "err", err)
 		_ = s.Reset()
 		if _, ok := m.cfg.Known(node); !ok {
@@ -52,9 +52,12 @@ func (m *Mesh) handleHello(s network.Stream) {
 		}
 		return
 	}
-	_ = s.Close()
 	m.renewed(node, id, s.Conn())
 	m.admit(node)
+	m.endGreeting(node)
+	// Last: a caller that sees the end may say hello again, and would be cut off while this
+	// one counts.
+	_ = s.Close()
 }
 
 // instance names a run of a process. A hello begins with it, so that a peer that was killed
