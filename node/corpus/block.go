@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
 
@@ -66,6 +68,10 @@ func packBlock(b *storedBlock) []byte {
 	return out[:1+len(s2.Encode(out[1:], plain))]
 }
 
+// plainBuffers hold blocks between unpacking and decoding: most of what a lookup would leave to
+// the collector of garbage, whose runs are the slowest lookups.
+var plainBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
 func unpackBlock(v []byte) (*storedBlock, error) {
 	if len(v) == 0 || v[0] != blockVersion {
 		return nil, damaged("a block has an unknown version")
@@ -74,7 +80,10 @@ func unpackBlock(v []byte) (*storedBlock, error) {
 	if err != nil || size > maxBlockSize {
 		return nil, damaged("a block does not unpack, or to more than %d bytes", maxBlockSize)
 	}
-	plain, err := s2.Decode(make([]byte, size), v[1:])
+	buf := plainBuffers.Get().(*[]byte)
+	defer plainBuffers.Put(buf)
+	*buf = slices.Grow((*buf)[:0], size)
+	plain, err := s2.Decode((*buf)[:size], v[1:]) // of which what is decoded below are copies
 	if err != nil {
 		return nil, damaged("a block does not unpack: %v", err)
 	}

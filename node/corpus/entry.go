@@ -134,6 +134,32 @@ func readPage(list []entry, b []byte, first, end, base uint64) ([]entry, error) 
 	return list, nil
 }
 
+// seekPage appends the entries of one hash to list. What stands behind them is not looked at:
+// the page was sealed by this node, and is read strictly when it is rewritten.
+func seekPage(list []entry, b []byte, first, end, base, hash uint64) ([]entry, error) {
+	if len(b) == 0 || b[0] != pageVersion {
+		return nil, damaged("a page of the index has an unknown version")
+	}
+	at := first
+	for b = b[1:]; len(b) > 0; {
+		rise, rest, ok := readUvarint(b)
+		if !ok || rise >= end-at {
+			return nil, damaged("a page of the index")
+		}
+		if at += rise; at > hash {
+			break
+		}
+		e := entry{hash: at}
+		if b, ok = readPlace(rest, base, &e); !ok {
+			return nil, damaged("a page of the index")
+		}
+		if at == hash {
+			list = append(list, e)
+		}
+	}
+	return list, nil
+}
+
 func appendPlace(b []byte, base uint64, e *entry) []byte {
 	if e.cursor == 0 {
 		return append(b, byte(e.kind))

@@ -44,6 +44,15 @@ func TestPageRoundTrip(t *testing.T) {
 		if err != nil || !slices.Equal(got, sorted) {
 			t.Fatalf("page of %v is %v, %v", sorted, got, err)
 		}
+		sought := rapid.Uint64Range(0, 6).Draw(t, "sought")
+		if len(list) > 0 && rapid.Bool().Draw(t, "one that is there") {
+			sought = list[0].hash
+		}
+		of := slices.DeleteFunc(slices.Clone(sorted), func(e entry) bool { return e.hash != sought })
+		found, err := seekPage(nil, appendPage(nil, 0, base, sorted), 0, 1<<hashBits, base, sought)
+		if err != nil || !slices.Equal(found, of) {
+			t.Fatalf("%v of page of %v is %v, %v", sought, list, found, err)
+		}
 		it := &logItem{id: 5, previous: 4, entries: list}
 		back, err := unpackItem(packItem(it))
 		if err != nil || back.id != 5 || back.previous != 4 || !slices.Equal(back.entries, list) {

@@ -97,6 +97,13 @@ func (f *finder) inSegment(list []found, s *segment, hashes []uint64) ([]found, 
 		if have := filter.Load(); have != nil && !have.mayHold(hash) {
 			continue
 		}
+		if open := f.pages[s.ID]; filter.Load() != nil && len(hashes) < wholePage && (open == nil || open.number != n) {
+			var err error
+			if list, err = f.seek(list, s, n, which, hash); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		page, err := f.page(s, n)
 		if err != nil {
 			return nil, err
@@ -111,6 +118,25 @@ func (f *finder) inSegment(list []found, s *segment, hashes []uint64) ([]found, 
 		}
 	}
 	return list, nil
+}
+
+// wholePage is for how many hashes whole pages are read: those that rise often follow each
+// other in one.
+const wholePage = 8
+
+// seek appends what a page of a segment holds of one hash, and reads no further.
+func (f *finder) seek(list []found, s *segment, n uint64, which int, hash uint64) ([]found, error) {
+	_, plain, err := readWrapped(f.kv, pageKey(s.ID, n))
+	if err != nil {
+		return nil, err
+	}
+	first, end := s.bounds(n)
+	var buf [4]entry
+	entries, err := seekPage(buf[:0], plain, first, end, s.Base, hash)
+	for _, e := range entries {
+		list = append(list, found{which: which, entry: e})
+	}
+	return list, err
 }
 
 // page reads a page of a segment.

@@ -1,32 +1,60 @@
 package intake
 
 import (
-	"crypto/sha256"
+	"bytes"
 	"fmt"
+	"hash/maphash"
+	"slices"
 )
 
 // builder gathers a Result.
 type builder struct {
 	Result
 	file string
-	seen map[identity]bool
+	seed maphash.Seed
+	seen map[uint64][]int32 // items by a hash of their bytes
+	one  []int32            // memory for what seen holds, which is mostly one item each
 }
 
-// identity is what makes two entries of a file duplicates: the same STIX id and bytes.
-// Different bytes under one id are versions, and both are kept.
-type identity struct {
-	id   string
-	hash [sha256.Size]byte
+func newBuilder(file string, format Format) *builder {
+	return &builder{file: file, seed: maphash.MakeSeed(), seen: map[uint64][]int32{}, Result: Result{Format: format}}
+}
+
+// expect makes room for n items more.
+func (b *builder) expect(n int) {
+	b.Items = slices.Grow(b.Items, n)
+	if len(b.seen) == 0 {
+		b.seen = make(map[uint64][]int32, n)
+	}
+	b.one = make([]int32, 0, n)
+}
+
+// again reports whether the same bytes, and so the same STIX id, were added before. Different
+// bytes under one id are versions, and both are kept.
+func (b *builder) again(raw []byte) bool {
+	h := maphash.Bytes(b.seed, raw)
+	same := b.seen[h]
+	for _, i := range same {
+		if bytes.Equal(b.Items[i].Object.Raw, raw) {
+			return true
+		}
+	}
+	if same == nil {
+		b.one = append(b.one, int32(len(b.Items)))
+		n := len(b.one)
+		b.seen[h] = b.one[n-1 : n : n]
+		return false
+	}
+	b.seen[h] = append(same, int32(len(b.Items)))
+	return false
 }
 
 // add keeps an item unless it is a duplicate.
 func (b *builder) add(item Item) {
-	key := identity{item.Object.ID, sha256.Sum256(item.Object.Raw)}
-	if b.seen[key] {
+	if b.again(item.Object.Raw) {
 		b.Duplicates++
 		return
 	}
-	b.seen[key] = true
 	if item.Value == "" {
 		item.observables, item.read = observables(item.Object), item.Object
 		if len(item.observables) > 0 {

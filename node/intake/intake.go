@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -118,13 +119,13 @@ func Read(name string, r io.Reader, opts Options) (*Result, error) {
 	if opts.At.IsZero() {
 		opts.At = epoch
 	}
-	b := &builder{file: name, seen: map[identity]bool{}, Result: Result{Format: format}}
+	b := newBuilder(name, format)
 	switch format {
 	case List:
 		err = readList(b, buf, opts.At)
 	case STIX, MISP, anyJSON:
 		var data []byte
-		if data, err = io.ReadAll(buf); err == nil {
+		if data, err = readAll(buf, size(r)); err == nil {
 			err = readJSON(b, data)
 		}
 	default:
@@ -135,6 +136,27 @@ func Read(name string, r io.Reader, opts Options) (*Result, error) {
 	}
 	b.finish(opts.Labels)
 	return &b.Result, nil
+}
+
+// size returns how much there is to read, 0 if r does not say.
+func size(r io.Reader) int64 {
+	switch r := r.(type) {
+	case interface{ Len() int }: // before anything was read of it: the buffer holds a part
+		return int64(r.Len())
+	case interface{ Stat() (fs.FileInfo, error) }:
+		if info, err := r.Stat(); err == nil && info.Mode().IsRegular() {
+			return info.Size()
+		}
+	}
+	return 0
+}
+
+// readAll reads what is left, into memory that is made for it if it is known how much it is.
+func readAll(buf *bufio.Reader, size int64) ([]byte, error) {
+	var out bytes.Buffer
+	out.Grow(int(min(max(size, 0), MaxFile)) + buf.Buffered() + bytes.MinRead)
+	_, err := out.ReadFrom(buf)
+	return out.Bytes(), err
 }
 
 // anyJSON is STIX or MISP, which the properties at the top tell apart.

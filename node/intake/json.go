@@ -65,6 +65,7 @@ func readSTIX(b *builder, data []byte) error {
 	}
 	markings := stix.NewMarkings(objects)
 	notes := map[string]int{}
+	b.expect(len(objects))
 	for _, o := range objects {
 		h, said, err := markings.Handling(o)
 		if err != nil {

@@ -3,8 +3,11 @@ package stix
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/entente-mesh/entente/protocol"
 )
 
 // Problem is an object of a bundle that was set aside.
@@ -36,31 +39,53 @@ func ParseBundle(data []byte) (objects []*Object, problems []Problem, err error)
 		return nil, nil, fmt.Errorf("reading STIX: %w", err)
 	}
 	start, list, err := objectList(data)
+	if errors.Is(err, errEmpty) {
+		return nil, nil, nil
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading STIX: %w", err)
 	}
 	line, counted := 1, 0
-	add := func(offset int, raw []byte) {
-		at := start + offset
+	var buf [24]member // on the stack, and enough for most
+	members := buf[:0]
+	// add reads the object at an offset, and returns the offset behind it.
+	add := func(at int) int {
 		line += bytes.Count(data[counted:at], []byte{'\n'})
 		counted = at
-		o, err := parse(raw, func([]byte) error { return nil }) // all of data was checked
+		var end int
+		if data[at] == '{' {
+			members, end = walkMembers(members[:0], data, at, protocol.MaxObjectSize)
+		} else {
+			members, end = nil, skipValue(data, at)
+		}
+		raw := data[at:end:end]
+		o, err := read(raw, members)
 		if err != nil {
 			problems = append(problems, Problem{Line: line, ID: idOf(raw), Err: err})
-			return
+			return end
 		}
 		o.Line = line
 		objects = append(objects, o)
+		return end
 	}
 	if list == nil {
-		add(0, data[start:])
+		add(start)
 		return objects, problems, nil
 	}
-	if err := splitElements(list, add); err != nil {
-		return nil, nil, fmt.Errorf("reading STIX bundle: property objects: %w", err)
+	if list[0] != '[' {
+		return nil, nil, fmt.Errorf("reading STIX bundle: property objects: %w", malformed("not a JSON array"))
+	}
+	for i := skipSpace(data, start+1); data[i] != ']'; i = skipSpace(data, i) {
+		if data[i] == ',' {
+			i = skipSpace(data, i+1)
+		}
+		i = add(i)
 	}
 	return objects, problems, nil
 }
+
+// errEmpty: a bundle without objects; it does not leave this package.
+var errEmpty = errors.New("empty")
 
 // objectList finds the array of objects in data and its offset; a nil list means that data
 // from start on is one object.
@@ -87,7 +112,7 @@ func objectList(data []byte) (start int, list []byte, err error) {
 	case typ != "bundle" && (typ != "" || objects.value == nil):
 		return start, nil, nil
 	case objects.value == nil:
-		return start, []byte("[]"), nil // STIX 8.1: a bundle may be empty
+		return skipSpace(data, 0), nil, errEmpty // STIX 8.1: a bundle may be empty
 	}
 	return start + objects.offset, objects.value, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"unicode/utf8"
 
@@ -74,19 +75,32 @@ func appendMembers(buf []member, b []byte) ([]member, error) {
 // appendAnyMembers appends the properties of the JSON object in b in the order of writing,
 // whether or not a name occurs twice. b must be valid JSON.
 func appendAnyMembers(members []member, b []byte) []member {
-	for i := skipSpace(b, skipSpace(b, 0)+1); b[i] != '}'; i = skipSpace(b, i) {
+	members, _ = walkMembers(members, b, 0, math.MaxInt)
+	return members
+}
+
+// walkMembers appends the properties of the JSON object that begins at from in b, at offsets
+// counted from there, and returns the offset in b behind it. b must be valid JSON. Of an object
+// that has more than limit bytes properties are left out.
+func walkMembers(members []member, b []byte, from, limit int) (all []member, end int) {
+	from = skipSpace(b, from)
+	i := skipSpace(b, from+1)
+	for ; b[i] != '}'; i = skipSpace(b, i) {
 		if b[i] == ',' {
 			i = skipSpace(b, i+1)
 		}
-		at, end := i, skipString(b, i)
-		name, _ := content(b[i:end])
-		i = skipSpace(b, end)
+		if i-from > limit {
+			return members, skipValue(b, from)
+		}
+		at, after := i, skipString(b, i)
+		name, _ := content(b[at:after])
+		i = skipSpace(b, after)
 		i = skipSpace(b, i+1) // the colon
-		end = skipValue(b, i)
-		members = append(members, member{name, at, i, json.RawMessage(b[i:end:end])})
-		i = end
+		after = skipValue(b, i)
+		members = append(members, member{name, at - from, i - from, json.RawMessage(b[i:after:after])})
+		i = after
 	}
-	return members
+	return members, i + 1
 }
 
 // repeated returns the index of the first member whose name an earlier one has, -1 if there
@@ -182,6 +196,9 @@ func skipValue(b []byte, i int) int {
 func skipString(b []byte, i int) int {
 	i++
 	quote := i + bytes.IndexByte(b[i:], '"')
+	if b[quote-1] != '\\' {
+		return quote + 1 // most: what is escaped stands behind a backslash
+	}
 	for {
 		escape := bytes.IndexByte(b[i:quote], '\\')
 		if escape < 0 {

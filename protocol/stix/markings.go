@@ -50,7 +50,18 @@ func TLPMarkingID(t protocol.TLP) string {
 
 // IsTLPMarking reports whether id is one of the marking definitions of TLP itself, which
 // are the same everywhere and need not be passed round.
-func IsTLPMarking(id string) bool { return tlpIDs[strings.ToLower(id)] != protocol.TLPUnset }
+func IsTLPMarking(id string) bool {
+	return strings.HasPrefix(id, markingPrefix) && tlpOf(id) != protocol.TLPUnset
+}
+
+// tlpOf returns the label that a marking stands for by its id alone. A UUID may be written in
+// either case; most are written in lower case.
+func tlpOf(id string) protocol.TLP {
+	if t, ok := tlpIDs[id]; ok {
+		return t
+	}
+	return tlpIDs[strings.ToLower(id)]
+}
 
 // TLPMarkingDefinition returns OASIS's marking definition for a label as a STIX object, nil
 // for TLPUnset.
@@ -111,7 +122,7 @@ func (m *Markings) Handling(o *Object) (h protocol.Handling, notes []string, err
 		return protocol.Handling{Version: 1}, nil, err
 	}
 	for _, id := range o.Markings {
-		got, known := marking{tlp: tlpIDs[strings.ToLower(id)]}, true
+		got, known := marking{tlp: tlpOf(id)}, true
 		if got.tlp == protocol.TLPUnset {
 			got, known = m.defs[id]
 		}

@@ -28,25 +28,50 @@ type Object struct {
 // touched. Errors are of the classes ErrMalformed and ErrOversize and say what is wrong.
 //
 // The object keeps raw, which must not be changed afterwards; its strings are copies.
-func Parse(raw []byte) (*Object, error) { return parse(raw, checkSyntax) }
-
-// parse is Parse, with what says whether raw is JSON: a part of what was found to be is.
-func parse(raw []byte, syntax func([]byte) error) (*Object, error) {
+func Parse(raw []byte) (*Object, error) {
 	raw = bytes.Trim(raw, " \t\r\n")
-	if len(raw) > protocol.MaxObjectSize {
-		return nil, protocol.Errorf(protocol.ErrOversize, "object has %d bytes, at most %d",
-			len(raw), protocol.MaxObjectSize)
+	if err := checkSize(raw); err != nil {
+		return nil, err
 	}
 	if err := checkText(raw, maxDepth); err != nil {
 		return nil, err
 	}
-	if err := syntax(raw); err != nil {
+	if err := checkSyntax(raw); err != nil {
 		return nil, err
 	}
+	if raw[0] != '{' {
+		return nil, malformed("not a JSON object")
+	}
 	var buf [24]member // on the stack, for the number of members is not known beforehand
-	members, err := appendMembers(buf[:0], raw)
-	if err != nil {
+	return readMembers(raw, appendAnyMembers(buf[:0], raw))
+}
+
+// read is Parse of a part of what was found to be JSON, of which the members are known. It
+// copies what it keeps of members.
+func read(raw []byte, members []member) (*Object, error) {
+	if err := checkSize(raw); err != nil {
 		return nil, err
+	}
+	if err := checkText(raw, maxDepth); err != nil {
+		return nil, err
+	}
+	if raw[0] != '{' {
+		return nil, malformed("not a JSON object")
+	}
+	return readMembers(raw, members)
+}
+
+func checkSize(raw []byte) error {
+	if len(raw) > protocol.MaxObjectSize {
+		return protocol.Errorf(protocol.ErrOversize, "object has %d bytes, at most %d",
+			len(raw), protocol.MaxObjectSize)
+	}
+	return nil
+}
+
+func readMembers(raw []byte, members []member) (*Object, error) {
+	if m := repeated(members); m >= 0 {
+		return nil, malformed("property %q occurs twice", clip(string(members[m].name)))
 	}
 	o := &Object{Raw: raw, source: raw, spans: spansOf(raw, members)}
 	if err := o.readIdentity(); err != nil {
