@@ -149,6 +149,23 @@ func VerifyTermination(o *protocol.OrgSigned, network protocol.NetworkID, cards 
 	return t, nil
 }
 
+// SignSuspension signs a suspension.
+func SignSuspension(s *protocol.Suspension, op OpSigner) (protocol.OrgSigned, error) {
+	return signByOrg(protocol.ContextSuspension, s.Network, s.Org, protocol.Encode(s), op)
+}
+
+// VerifySuspension verifies a suspension with the card of its signer.
+func VerifySuspension(o *protocol.OrgSigned, network protocol.NetworkID, cards func(protocol.OrgID) *Card) (*protocol.Suspension, error) {
+	s := new(protocol.Suspension)
+	if err := verifyOrgSigned(o, protocol.ContextSuspension, network, cards, s); err != nil {
+		return nil, err
+	}
+	if s.Org != o.Org || s.Network != network {
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "suspension names another organisation or network than its signature")
+	}
+	return s, nil
+}
+
 // VerifyRejection verifies a rejection with the card of its signer.
 func VerifyRejection(o *protocol.OrgSigned, network protocol.NetworkID, cards func(protocol.OrgID) *Card) (*protocol.Rejection, error) {
 	r := new(protocol.Rejection)

@@ -11,21 +11,23 @@ import (
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/anchor"
 	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
 )
 
 // AgreementState is where an agreement stands in its life.
-type AgreementState string
+type AgreementState = policy.Stage
 
 // The states.
 const (
-	AgreementProposed   AgreementState = "proposed" // by us, not countersigned by all
-	AgreementIncoming   AgreementState = "incoming" // proposed to us, not signed by us
-	AgreementInForce    AgreementState = "in force"
-	AgreementNotYet     AgreementState = "not yet in force"
-	AgreementRejected   AgreementState = "rejected"
-	AgreementTerminated AgreementState = "terminated"
-	AgreementExpired    AgreementState = "expired"
+	AgreementProposed   = policy.StageProposed
+	AgreementIncoming   = policy.StageIncoming
+	AgreementInForce    = policy.StageInForce
+	AgreementNotYet     = policy.StageNotYet
+	AgreementSuspended  = policy.StageSuspended
+	AgreementRejected   = policy.StageRejected
+	AgreementTerminated = policy.StageTerminated
+	AgreementExpired    = policy.StageExpired
 )
 
 // AgreementInfo is an agreement as it is shown.
@@ -36,46 +38,42 @@ type AgreementInfo struct {
 	Signed     []protocol.OrgID
 	Missing    []protocol.OrgID
 	FirstSeen  uint64
-	Terminated *protocol.Termination
+	Terminated *protocol.Termination // the first that counts
 	Rejected   *protocol.Rejection
+	Life       *policy.Life
+	// SupersededBy amends it; zero: none does.
+	SupersededBy protocol.AgreementID
+	// Events is its life so far, in the order of time.
+	Events []AgreementEvent
 }
 
-func (n *Node) agreementInfo(a *agreement) AgreementInfo {
-	info := AgreementInfo{ID: a.ID, Doc: a.Agreement.Agreement, Missing: a.Missing, FirstSeen: a.doc.FirstSeen}
+func (n *Node) agreementInfo(s *snapshot, a *agreement) AgreementInfo {
+	info := AgreementInfo{ID: a.ID, Doc: a.Agreement.Agreement, Missing: a.Missing, FirstSeen: a.doc.FirstSeen, Life: s.lives[a.ID]}
 	for _, sig := range a.Signed.Sigs {
 		info.Signed = append(info.Signed, sig.Org)
 	}
-	if len(a.terminations) > 0 {
-		info.Terminated = &a.terminations[0]
+	for i := range a.terminations {
+		if t := &a.terminations[i]; info.Terminated == nil || t.Effective < info.Terminated.Effective {
+			info.Terminated = t
+		}
 	}
 	if len(a.rejections) > 0 {
 		info.Rejected = &a.rejections[0]
 	}
-	now := uint64(nowMillis())
-	switch {
-	case info.Terminated != nil:
-		info.State = AgreementTerminated
-	case info.Rejected != nil && len(a.Missing) > 0: // what all signed all the same is in force
-		info.State = AgreementRejected
-	case now >= a.NotAfter:
-		info.State = AgreementExpired
-	case slices.Contains(a.Missing, n.org):
-		info.State = AgreementIncoming
-	case len(a.Missing) > 0:
-		info.State = AgreementProposed
-	case now < a.NotBefore:
-		info.State = AgreementNotYet
-	default:
-		info.State = AgreementInForce
+	info.State = info.Life.Stage(n.org, uint64(nowMillis()))
+	if by := s.successor(a); by != nil {
+		info.SupersededBy = by.ID
 	}
+	info.Events = s.events(a)
 	return info
 }
 
 // Agreements lists all agreements known, the newest first.
 func (n *Node) Agreements() []AgreementInfo {
 	var list []AgreementInfo
-	for _, a := range n.snap.Load().agreements {
-		list = append(list, n.agreementInfo(a))
+	s := n.snap.Load()
+	for _, a := range s.agreements {
+		list = append(list, n.agreementInfo(s, a))
 	}
 	slices.SortFunc(list, func(a, b AgreementInfo) int {
 		if a.FirstSeen != b.FirstSeen {
@@ -98,11 +96,12 @@ func compareUint(a, b uint64) int {
 
 // Agreement returns one agreement.
 func (n *Node) Agreement(id protocol.AgreementID) (AgreementInfo, error) {
-	a := n.snap.Load().agreements[id]
+	s := n.snap.Load()
+	a := s.agreements[id]
 	if a == nil {
 		return AgreementInfo{}, fmt.Errorf("no agreement %s is known here; 'entente agreement list' shows those that are", id.Short())
 	}
-	return n.agreementInfo(a), nil
+	return n.agreementInfo(s, a), nil
 }
 
 // FindAgreement finds an agreement by id, or by the beginning of its id.
@@ -138,6 +137,9 @@ func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
 		if err := s.checkPinned(n.org, p); err != nil {
 			return protocol.AgreementID{}, err
 		}
+	}
+	if err := n.mayAmend(s, &draft); err != nil {
+		return protocol.AgreementID{}, err
 	}
 	draft.Version, draft.Network = 1, s.network
 	rand.Read(draft.Secret[:])
@@ -210,7 +212,8 @@ func (n *Node) storeAgreement(tx *store.Tx, signed *protocol.SignedAgreement, pr
 	}
 	doc.Signed = protocol.Encode(signed)
 	doc.Terminations = joinEnds(doc.Terminations, n.ended[id])
-	return signed, putDoc(tx, kindAgreement, id[:], &doc)
+	doc.Suspensions = joinSuspensions(doc.Suspensions, n.ended[id])
+	return signed, errors.Join(doc.noteComplete(), putDoc(tx, kindAgreement, id[:], &doc))
 }
 
 // countersigned looks again at what the parties sent if an agreement is signed by all of them
@@ -257,12 +260,12 @@ func (n *Node) Countersign(id protocol.AgreementID) error {
 		return fmt.Errorf("no agreement %s was proposed; 'entente agreement inbox' shows those that were", id.Short())
 	case n.op() == nil:
 		return ErrNoOperationalKey
-	case !slices.Contains(a.Parties, n.org):
-		return errors.New("this organisation is not a party of the agreement")
-	case len(a.terminations) > 0 || len(a.rejections) > 0:
-		return errors.New("the agreement was rejected or terminated; propose a new one")
-	case uint64(nowMillis()) >= a.NotAfter:
-		return protocol.Errorf(protocol.ErrExpired, "the agreement has ended already; propose a new one")
+	}
+	if err := s.lives[id].May(policy.ActCountersign, n.org, uint64(nowMillis())); err != nil {
+		return err
+	}
+	if err := n.mayAmend(s, &a.Agreement.Agreement); err != nil {
+		return err
 	}
 	for _, p := range a.Parties {
 		if err := s.checkPinned(n.org, p); err != nil {
@@ -290,8 +293,9 @@ func (n *Node) Reject(id protocol.AgreementID, reason string) error {
 		return fmt.Errorf("no agreement %s was proposed", id.Short())
 	case n.op() == nil:
 		return ErrNoOperationalKey
-	case len(a.Missing) == 0:
-		return errors.New("the agreement is countersigned by all; terminate it instead")
+	}
+	if err := s.lives[id].May(policy.ActReject, n.org, uint64(nowMillis())); err != nil {
+		return err
 	}
 	r := &protocol.Rejection{Version: 1, Network: s.network, Agreement: id, Org: n.org, At: uint64(nowMillis()), Reason: reason}
 	if err := r.Validate(); err != nil {
@@ -308,51 +312,10 @@ func (n *Node) Reject(id protocol.AgreementID, reason string) error {
 	return nil
 }
 
-// Terminate ends an agreement at once, by this party alone. From its commit on, nothing is
-// sealed under the agreement; the other party's entries after the heads held now are not
-// read under it.
-func (n *Node) Terminate(id protocol.AgreementID, reason string) error {
-	s := n.snap.Load()
-	a := s.agreements[id]
-	switch {
-	case a == nil:
-		return fmt.Errorf("no agreement %s is known here", id.Short())
-	case n.op() == nil:
-		return ErrNoOperationalKey
-	case len(a.terminations) > 0:
-		return errors.New("the agreement is terminated already")
-	}
-	t := &protocol.Termination{Version: 1, Network: s.network, Agreement: id, Org: n.org, At: uint64(nowMillis()), Reason: reason}
-	err := n.st.View(func(tx *store.Tx) error {
-		return tx.Feeds(func(f *store.Feed) error {
-			sg, ok := s.signers[f.Origin.Signing]
-			if ok && sg.org != n.org && slices.Contains(a.Parties, sg.org) && len(t.Heads) < protocol.MaxTerminationHeads {
-				t.Heads = append(t.Heads, protocol.FeedHead{Feed: f.ID, Seq: f.Seq, Hash: f.Hash})
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return err
-	}
-	if err := t.Validate(); err != nil {
-		return err
-	}
-	signed, err := crypto.SignTermination(t, n.op())
-	if err != nil {
-		return err
-	}
-	if err := n.keepEnd(id, &signed, protocol.LetterTermination, a.Parties); err != nil {
-		return err
-	}
-	n.sendDecided()
-	return nil
-}
-
-// keepEnd stores a termination or a rejection of an agreement that is known, and with it the
+// keepEnd stores a termination, a suspension or a rejection of an agreement that is known, and with it the
 // letter to those who have to be told, if any.
 func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind protocol.LetterKind, tell []protocol.OrgID) error {
-	if kind == protocol.LetterTermination {
+	if kind != protocol.LetterRejection {
 		if err := n.journalEnds(id, [][]byte{protocol.Encode(signed)}); err != nil {
 			return err
 		}
@@ -364,11 +327,14 @@ func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind
 			return errors.Join(err, fmt.Errorf("no agreement %s is known here", id.Short()))
 		}
 		raw := protocol.Encode(signed)
-		list := &doc.Terminations
-		if kind == protocol.LetterRejection {
-			list = &doc.Rejections
+		switch kind {
+		case protocol.LetterRejection:
+			doc.Rejections = joinEnds(doc.Rejections, [][]byte{raw})
+		case protocol.LetterSuspension:
+			doc.Suspensions = joinSuspensions(doc.Suspensions, [][]byte{raw})
+		default:
+			doc.Terminations = joinEnds(doc.Terminations, [][]byte{raw})
 		}
-		*list = joinEnds(*list, [][]byte{raw})
 		var letter *pendingLetter
 		if len(tell) > 0 {
 			letter = &pendingLetter{Parties: tell, Kind: kind, Content: raw}
@@ -377,7 +343,7 @@ func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind
 	})
 }
 
-// journalEnds writes terminations that are not held yet beside the data directory, before the
+// journalEnds writes terminations and suspensions that are not held yet beside the data directory, before the
 // store: data that is put back from an earlier state must not go on under an agreement that was
 // ended since (I2).
 func (n *Node) journalEnds(id protocol.AgreementID, raws [][]byte) error {
@@ -389,7 +355,7 @@ func (n *Node) journalEnds(id protocol.AgreementID, raws [][]byte) error {
 		return err
 	}
 	for _, raw := range raws {
-		if slices.ContainsFunc(doc.Terminations, func(b []byte) bool { return slices.Equal(b, raw) }) {
+		if same := func(b []byte) bool { return bytes.Equal(b, raw) }; slices.ContainsFunc(doc.Terminations, same) || slices.ContainsFunc(doc.Suspensions, same) {
 			continue
 		}
 		var o protocol.OrgSigned
@@ -403,48 +369,62 @@ func (n *Node) journalEnds(id protocol.AgreementID, raws [][]byte) error {
 	return nil
 }
 
-// replayEnd ends an agreement again that the journal says was ended, or remembers that for when
-// the agreement comes back.
+// replayEnd ends or suspends an agreement again that the journal says was, or remembers that for
+// when the agreement comes back.
 func (n *Node) replayEnd(o *protocol.OrgSigned) error {
 	s := n.snap.Load()
 	var t protocol.Termination
-	if err := protocol.Decode(o.Statement, protocol.MaxStatementSize, &t); err != nil {
+	var p protocol.Suspension
+	id, kind := protocol.AgreementID{}, protocol.LetterTermination
+	if err := protocol.Decode(o.Statement, protocol.MaxStatementSize, &t); err == nil {
+		id = t.Agreement
+	} else if err := protocol.Decode(o.Statement, protocol.MaxStatementSize, &p); err == nil {
+		id, kind = p.Agreement, protocol.LetterSuspension
+	} else {
 		return err
 	}
 	raw := protocol.Encode(o)
 	if n.ended == nil {
 		n.ended = map[protocol.AgreementID][][]byte{}
 	}
-	n.ended[t.Agreement] = append(n.ended[t.Agreement], raw)
-	if s.agreements[t.Agreement] == nil {
+	n.ended[id] = append(n.ended[id], raw)
+	if s.agreements[id] == nil {
 		return nil
 	}
-	if _, err := crypto.VerifyTermination(o, s.network, func(org protocol.OrgID) *crypto.Card { return s.cards[org] }); err != nil {
-		n.log.Warn("leaving out a termination of the journal", "agreement", t.Agreement, "err", err)
+	card := func(org protocol.OrgID) *crypto.Card { return s.cards[org] }
+	var err error
+	if kind == protocol.LetterSuspension {
+		_, err = crypto.VerifySuspension(o, s.network, card)
+	} else {
+		_, err = crypto.VerifyTermination(o, s.network, card)
+	}
+	if err != nil {
+		n.log.Warn("leaving out a termination or suspension of the journal", "agreement", id, "err", err)
 		return nil
 	}
 	return n.changeIf(func(tx *store.Tx) (bool, error) {
 		var doc agreementDoc
-		ok, err := getDoc(tx, kindAgreement, t.Agreement[:], &doc)
+		ok, err := getDoc(tx, kindAgreement, id[:], &doc)
 		if err != nil || !ok {
 			return false, err
 		}
 		was := protocol.Encode(&doc)
-		doc.Terminations = joinEnds(doc.Terminations, [][]byte{raw})
+		doc.Terminations = joinEnds(doc.Terminations, n.ended[id])
+		doc.Suspensions = joinSuspensions(doc.Suspensions, n.ended[id])
 		if slices.Equal(was, protocol.Encode(&doc)) {
 			return false, nil
 		}
 		var letter *pendingLetter
-		if t.Org == n.org { // whoever has to be told may not have been, before the process ended
-			letter = &pendingLetter{Parties: s.agreements[t.Agreement].Parties, Kind: protocol.LetterTermination, Content: raw}
+		if o.Org == n.org { // whoever has to be told may not have been, before the process ended
+			letter = &pendingLetter{Parties: s.agreements[id].Parties, Kind: kind, Content: raw}
 		}
-		return true, errors.Join(putDoc(tx, kindAgreement, t.Agreement[:], &doc), keepLetter(tx, letter))
+		return true, errors.Join(putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
 	})
 }
 
-// joinEnds joins rejections or terminations of one agreement: of each party the earliest
-// counts, of two of one time the one with the lower encoding, so that nodes to which a party
-// says it differently end up with the same.
+// joinEnds joins rejections or terminations of one agreement: of each party the one that counts
+// earliest, of two of one time the one with the lower encoding, so that nodes to which a party
+// says it differently end up with the same. What is neither is left out.
 func joinEnds(lists ...[][]byte) (out [][]byte) {
 	type end struct {
 		at  uint64
@@ -458,11 +438,13 @@ func joinEnds(lists ...[][]byte) (out [][]byte) {
 		if protocol.Decode(raw, maxDocument, &o) != nil {
 			continue
 		}
-		at := uint64(0)
+		var at uint64
 		if protocol.Decode(o.Statement, maxDocument, &t) == nil {
-			at = t.At
+			at = t.Effective
 		} else if protocol.Decode(o.Statement, maxDocument, &r) == nil {
 			at = r.At
+		} else {
+			continue
 		}
 		if b, ok := best[o.Org]; !ok || at < b.at || at == b.at && bytes.Compare(raw, b.raw) < 0 {
 			best[o.Org] = end{at, raw}
@@ -483,6 +465,11 @@ func (a *agreement) endings() bool {
 	}
 	for _, r := range a.rejections {
 		if r.Agreement != a.ID || !slices.Contains(a.Parties, r.Org) {
+			return false
+		}
+	}
+	for _, p := range a.suspensions {
+		if p.Agreement != a.ID || !slices.Contains(a.Parties, p.Org) {
 			return false
 		}
 	}
@@ -529,6 +516,23 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 			return protocol.Errorf(protocol.ErrWrongContext, "termination is not by a party of an agreement known here")
 		}
 		return n.keepEnd(t.Agreement, &o, l.Kind, nil)
+	case protocol.LetterSuspension:
+		var o protocol.OrgSigned
+		if err := protocol.Decode(l.Content, protocol.MaxLetterSize, &o); err != nil {
+			return err
+		}
+		p, err := crypto.VerifySuspension(&o, s.network, card)
+		if err != nil {
+			return err
+		}
+		a := s.agreements[p.Agreement]
+		if a == nil {
+			return fmt.Errorf("suspension of an agreement that is not known: %w", errEarly)
+		}
+		if p.Org != l.Sender || !slices.Contains(a.Parties, l.Sender) {
+			return protocol.Errorf(protocol.ErrWrongContext, "suspension is not by a party of an agreement known here")
+		}
+		return n.keepEnd(p.Agreement, &o, l.Kind, nil)
 	case protocol.LetterRejection:
 		var o protocol.OrgSigned
 		if err := protocol.Decode(l.Content, protocol.MaxLetterSize, &o); err != nil {

@@ -62,7 +62,7 @@ func (n *Node) ImportAgreements(list []*protocol.SignedAgreement) ([]ImportedAgr
 	s := n.snap.Load()
 	for i := range out {
 		if a := s.agreements[out[i].ID]; a != nil {
-			out[i].State = n.agreementInfo(a).State
+			out[i].State = n.agreementInfo(s, a).State
 		}
 		n.log.Info("agreement imported", "agreement", out[i].ID, "state", out[i].State)
 	}

@@ -209,7 +209,7 @@ func TestI2ImportDoesNotRevive(t *testing.T) {
 	if err := importOne(vendor, signed); err != nil {
 		t.Fatal(err)
 	}
-	if err := vendor.Terminate(id, "test"); err != nil {
+	if err := vendor.Terminate(id, "test", 0); err != nil {
 		t.Fatal(err)
 	}
 	stays := func() {

@@ -109,6 +109,8 @@ type agreementDoc struct {
 	Proposer     protocol.OrgID
 	Rejections   [][]byte // encoded protocol.OrgSigned
 	Terminations [][]byte // encoded protocol.OrgSigned
+	Suspensions  [][]byte // encoded protocol.OrgSigned
+	Complete     uint64   // when all had signed, as first seen here; 0: not yet
 }
 
 // publishedDoc says for whom an own envelope was sealed.

@@ -48,11 +48,11 @@ func TestI2EndedStaysEndedAfterARestore(t *testing.T) {
 				t.Fatal("the agreement is not in force")
 			}
 			if tc.partnerEnds {
-				if err := partner.Terminate(id, "test"); err != nil {
+				if err := partner.Terminate(id, "test", 0); err != nil {
 					t.Fatal(err)
 				}
 				carryNew(t, partner, n)
-			} else if err := n.Terminate(id, "test"); err != nil {
+			} else if err := n.Terminate(id, "test", 0); err != nil {
 				t.Fatal(err)
 			}
 			if a, err := n.Agreement(id); err != nil || a.State != AgreementTerminated {

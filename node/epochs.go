@@ -201,11 +201,13 @@ func (a *appender) secretWith(org protocol.OrgID) ([32]byte, bool) {
 func (s *snapshot) partners(self protocol.OrgID, at uint64) map[protocol.OrgID]*agreement {
 	out := map[protocol.OrgID]*agreement{}
 	for _, ag := range s.agreements {
-		pa := policy.Agreement{ID: ag.ID, Doc: &ag.Agreement.Agreement, TerminatedAt: ag.terminatedAt()}
-		if len(ag.Missing) > 0 || !slices.Contains(ag.Parties, self) || !pa.InForce(at) {
+		if len(ag.Missing) > 0 || !slices.Contains(ag.Parties, self) {
 			continue
 		}
 		for _, org := range ag.Parties {
+			if !s.lives[ag.ID].Between(self, org, at) {
+				continue
+			}
 			if best := out[org]; best == nil || slices.Compare(ag.ID[:], best.ID[:]) < 0 {
 				out[org] = ag
 			}

@@ -104,7 +104,7 @@ func TestI1RetiredKeysOnRequest(t *testing.T) {
 		// After the end of the agreement another node of the reader gets nothing.
 		third := secondNode(t, reader)
 		shareSets(t, reader, author)
-		if err := author.Terminate(id, "over"); err != nil {
+		if err := author.Terminate(id, "over", 0); err != nil {
 			t.Fatal(err)
 		}
 		if w := askKeysOf(t, author, third, feed); len(w) != 1 || w[0].Reason != protocol.WithheldNoAgreement {

@@ -86,7 +86,7 @@ func TestLettersOutliveACrash(t *testing.T) {
 		do      func(n *Node) error
 		decided func(n *Node) bool // at either of them
 	}{
-		"terminate": {func(n *Node) error { return n.Terminate(agreed, "test") }, func(n *Node) bool {
+		"terminate": {func(n *Node) error { return n.Terminate(agreed, "test", 0) }, func(n *Node) bool {
 			return len(n.snap.Load().agreements[agreed].terminations) > 0
 		}},
 		"countersign": {func(n *Node) error { return n.Countersign(proposed) }, func(n *Node) bool {

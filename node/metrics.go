@@ -69,7 +69,7 @@ func (n *Node) Metrics() (Metrics, error) {
 		m.CardEnds = time.UnixMilli(int64(card.FreshUntil))
 	}
 	for _, a := range s.agreements {
-		if n.agreementInfo(a).State == AgreementInForce {
+		if n.agreementInfo(s, a).State == AgreementInForce {
 			m.Agreements++
 		}
 	}

@@ -453,7 +453,7 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *out
 func (r *reader) ingress(topic, kind string, rec *crypto.VerifiedRecord, sealedAt, seq uint64) policy.Decision {
 	subject := &policy.Subject{Originator: rec.Originator, Publisher: r.publisher, Handling: rec.Handling, Topic: topic, Kind: kind, RecordedAt: sealedAt}
 	state := r.s.policy
-	if ended := r.s.endedBy(r.n.org, r.feed.ID, seq); len(ended) > 0 {
+	if ended := r.s.endedBy(r.n.org, r.feed.ID, seq, sealedAt); len(ended) > 0 {
 		state = r.s.without(r.n.org, ended)
 	}
 	key := policy.CacheKey{Generation: r.s.generation, Publisher: r.publisher, Originator: rec.Originator, Topic: topic, Kind: kind, Handling: string(rec.HandlingBytes)}
@@ -591,22 +591,6 @@ func clearQuarantine(tx *store.Tx, place []byte) error {
 		err = errors.Join(err, tx.Delete(k))
 	}
 	return err
-}
-
-// endedBy lists the agreements of which org signed a termination that this entry comes after.
-func (s *snapshot) endedBy(org protocol.OrgID, feed protocol.FeedID, seq uint64) (ended []protocol.AgreementID) {
-	for _, a := range s.terminated {
-		for _, t := range a.terminations {
-			if t.Org != org {
-				continue
-			}
-			i := slices.IndexFunc(t.Heads, func(h protocol.FeedHead) bool { return h.Feed == feed })
-			if i < 0 || seq > t.Heads[i].Seq {
-				ended = append(ended, a.ID)
-			}
-		}
-	}
-	return ended
 }
 
 // without returns the policy state less some agreements.

@@ -56,7 +56,7 @@ func TestTerminationFromTheFuture(t *testing.T) {
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	id := agree(t, author, reader, protocol.TLPAmber, "*")
-	end := &protocol.Termination{Version: 1, Network: author.snap.Load().network, Agreement: id, Org: reader.Org(), At: uint64(nowMillis()) + 3600_000}
+	end := &protocol.Termination{Version: 1, Network: author.snap.Load().network, Agreement: id, Org: reader.Org(), At: uint64(nowMillis()) + 3600_000, Effective: uint64(nowMillis()) + 3600_000}
 	signed, err := crypto.SignTermination(end, reader.keys.Op)
 	if err == nil {
 		err = author.keepEnd(id, &signed, protocol.LetterTermination, nil)
@@ -86,7 +86,7 @@ func TestLetterComesEarly(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := author.Terminate(id, "test"); err != nil {
+	if err := author.Terminate(id, "test", 0); err != nil {
 		t.Fatal(err)
 	}
 	carryNew(t, author, reader)

@@ -253,7 +253,7 @@ func (w *scheduled) endAgreement(m *member) {
 		}
 		w.ended[e] = true
 		w.did["agreements ended"]++
-		if w.do(fmt.Sprintf("%s ends its agreement with %s", m.name, w.members[i].name), func() error { return m.n.Terminate(id, "test") }) {
+		if w.do(fmt.Sprintf("%s ends its agreement with %s", m.name, w.members[i].name), func() error { return m.n.Terminate(id, "test", 0) }) {
 			w.over[e] = m
 		}
 		return

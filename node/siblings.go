@@ -123,7 +123,8 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 	case protocol.SiblingAgreementItem:
 		var d agreementDoc
 		ok, err := getDoc(tx, kindAgreement, id, &d)
-		return wrap(&protocol.SiblingAgreement{Proposer: d.Proposer, Signed: d.Signed, Rejections: sortedSet(d.Rejections), Terminations: sortedSet(d.Terminations)}, ok, err)
+		return wrap(&protocol.SiblingAgreement{Proposer: d.Proposer, Signed: d.Signed, Rejections: sortedSet(d.Rejections), Terminations: sortedSet(d.Terminations),
+			Suspensions: sortedSet(d.Suspensions), Complete: d.Complete}, ok, err)
 	case protocol.SiblingPinItem:
 		var d pinDoc
 		ok, err := getDoc(tx, kindPin, id, &d)

@@ -130,13 +130,13 @@ func TestSiblingAgreementsJoin(t *testing.T) {
 
 	// An ending of another agreement, and one by who is no party.
 	elsewhere := agree(t, police, stranger, protocol.TLPAmber, "*")
-	if err := stranger.Terminate(elsewhere, "over"); err != nil {
+	if err := stranger.Terminate(elsewhere, "over", 0); err != nil {
 		t.Fatal(err)
 	}
 	forged := agreementItem(t, police, id)
 	forged.Terminations = agreementItem(t, stranger, elsewhere).Terminations
 	takes(t, police, protocol.SiblingAgreementItem, forged)
-	term, err := crypto.SignTermination(&protocol.Termination{Version: 1, Network: police.snap.Load().network, Agreement: id, Org: stranger.Org(), At: 1}, stranger.keys.Op)
+	term, err := crypto.SignTermination(&protocol.Termination{Version: 1, Network: police.snap.Load().network, Agreement: id, Org: stranger.Org(), At: 1, Effective: 1}, stranger.keys.Op)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestSiblingAgreementsJoin(t *testing.T) {
 		item := agreementItem(t, police, id)
 		item.Terminations = nil
 		for i := range protocol.MaxParties {
-			term, err := crypto.SignTermination(&protocol.Termination{Version: 1, Network: police.snap.Load().network, Agreement: id, Org: bank.Org(), At: uint64(from + i)}, bank.keys.Op)
+			term, err := crypto.SignTermination(&protocol.Termination{Version: 1, Network: police.snap.Load().network, Agreement: id, Org: bank.Org(), At: uint64(from + i), Effective: uint64(from + i)}, bank.keys.Op)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,8 +171,12 @@ func TestSiblingAgreementsJoin(t *testing.T) {
 	if !sameSiblings(t, police, second) {
 		t.Error("many endings by one party keep siblings different for ever")
 	}
-	if a, _ := police.Agreement(id); a.State != AgreementTerminated || a.Terminated.At != 1000 {
-		t.Errorf("the agreement is %s at %+v", a.State, a.Terminated)
+	a, _ := police.Agreement(id)
+	if a.State != AgreementInForce || a.Terminated.At != 1000 {
+		t.Errorf("the agreement of three is %s after one left at %+v", a.State, a.Terminated)
+	}
+	if a.Life.Between(police.Org(), bank.Org(), 1000) || !a.Life.Between(police.Org(), vendor.Org(), uint64(nowMillis())) {
+		t.Error("who left is still in it, or the others are not")
 	}
 }
 

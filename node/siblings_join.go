@@ -135,9 +135,9 @@ func (n *Node) changeIf(fn func(tx *store.Tx) (bool, error)) error {
 	return err
 }
 
-// joinAgreement joins an agreement of a sibling: signatures, rejections and terminations.
+// joinAgreement joins an agreement of a sibling: signatures, rejections, terminations and suspensions.
 func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
-	doc := &agreementDoc{Signed: item.Signed, Rejections: item.Rejections, Terminations: item.Terminations}
+	doc := &agreementDoc{Signed: item.Signed, Rejections: item.Rejections, Terminations: item.Terminations, Suspensions: item.Suspensions}
 	a, err := readAgreement(n.snap.Load(), doc)
 	if err != nil {
 		n.log.Debug("leaving out an agreement of a sibling", "err", err)
@@ -148,7 +148,7 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		return nil
 	}
 	before := n.snap.Load().agreements[a.ID]
-	if err := n.journalEnds(a.ID, item.Terminations); err != nil {
+	if err := n.journalEnds(a.ID, slices.Concat(item.Terminations, item.Suspensions)); err != nil {
 		return err
 	}
 	if err := n.changeIf(func(tx *store.Tx) (bool, error) {
@@ -168,7 +168,14 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 			joined.Proposer = item.Proposer // whom it came from first is seen differently by each
 		}
 		joined.Rejections = joinEnds(joined.Rejections, item.Rejections)
-		joined.Terminations = joinEnds(joinEnds(joined.Terminations, item.Terminations), n.ended[a.ID])
+		joined.Terminations = joinEnds(joined.Terminations, item.Terminations, n.ended[a.ID])
+		joined.Suspensions = joinSuspensions(joined.Suspensions, item.Suspensions, n.ended[a.ID])
+		if err := joined.noteComplete(); err != nil {
+			return false, err
+		}
+		if item.Complete != 0 && joined.Complete != 0 { // one node of the organisation knew it first
+			joined.Complete = min(joined.Complete, item.Complete)
+		}
 		if held && bytes.Equal(was, protocol.Encode(&joined)) {
 			return false, nil
 		}

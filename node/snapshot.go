@@ -29,9 +29,11 @@ type snapshot struct {
 	nodes      map[protocol.NodeID]protocol.OrgID
 	signers    map[protocol.SigningKey]signer
 	agreements map[protocol.AgreementID]*agreement
-	terminated []*agreement // of agreements: those that a party ended
+	halted     []*agreement // of agreements: those that a party ended or suspended, at any time
 	topics     map[protocol.TopicID]string
 	secrets    map[uint32][][32]byte
+	heirs      map[protocol.AgreementID][]*agreement // those that amend one
+	lives      map[protocol.AgreementID]*policy.Life
 	policy     *policy.State
 }
 
@@ -50,18 +52,7 @@ type agreement struct {
 	doc          agreementDoc
 	rejections   []protocol.Rejection
 	terminations []protocol.Termination
-}
-
-// terminatedAt is when the first termination was signed; zero if there is none. One that is
-// known counts from now at the latest: the clock of its signer may be ahead.
-func (a *agreement) terminatedAt() uint64 {
-	var at uint64
-	for _, t := range a.terminations {
-		if at == 0 || t.At < at {
-			at = t.At
-		}
-	}
-	return min(at, uint64(nowMillis()))
+	suspensions  []protocol.Suspension
 }
 
 func newSnapshot(generation uint64) *snapshot {
@@ -306,8 +297,8 @@ func (n *Node) loadAgreements(tx *store.Tx, s *snapshot) error {
 			}
 		}
 		s.agreements[a.ID] = a
-		if len(a.terminations) > 0 {
-			s.terminated = append(s.terminated, a)
+		if len(a.terminations)+len(a.suspensions) > 0 {
+			s.halted = append(s.halted, a)
 		}
 		return nil
 	})
@@ -321,7 +312,8 @@ func (s *snapshot) stillHolds(next *snapshot, id protocol.AgreementID, d *agreem
 	}
 	a := s.agreements[id]
 	if a == nil || !bytes.Equal(a.doc.Signed, d.Signed) || a.doc.FirstSeen != d.FirstSeen || a.doc.Proposer != d.Proposer ||
-		!slices.EqualFunc(a.doc.Terminations, d.Terminations, bytes.Equal) || !slices.EqualFunc(a.doc.Rejections, d.Rejections, bytes.Equal) {
+		!slices.EqualFunc(a.doc.Terminations, d.Terminations, bytes.Equal) || !slices.EqualFunc(a.doc.Rejections, d.Rejections, bytes.Equal) ||
+		!slices.EqualFunc(a.doc.Suspensions, d.Suspensions, bytes.Equal) || a.doc.Complete != d.Complete {
 		return nil
 	}
 	for _, p := range a.Parties {
@@ -354,6 +346,17 @@ func readAgreement(s *snapshot, d *agreementDoc) (*agreement, error) {
 		}
 		a.terminations = append(a.terminations, *t)
 	}
+	for _, raw := range d.Suspensions {
+		var o protocol.OrgSigned
+		if err := protocol.Decode(raw, maxDocument, &o); err != nil {
+			return nil, err
+		}
+		p, err := crypto.VerifySuspension(&o, s.network, card)
+		if err != nil {
+			return nil, err
+		}
+		a.suspensions = append(a.suspensions, *p)
+	}
 	for _, raw := range d.Rejections {
 		var o protocol.OrgSigned
 		if err := protocol.Decode(raw, maxDocument, &o); err != nil {
@@ -377,10 +380,10 @@ func (n *Node) policyState(s *snapshot) *policy.State {
 			CardFresh: c.Fresh(now), Rostered: s.members[id]}
 	}
 	var agreements []policy.Agreement
-	for _, a := range s.agreements {
+	s.lives = s.readLives(now)
+	for id, a := range s.agreements {
 		if len(a.Missing) == 0 {
-			doc := a.Agreement.Agreement
-			agreements = append(agreements, policy.Agreement{ID: a.ID, Doc: &doc, TerminatedAt: a.terminatedAt()})
+			agreements = append(agreements, s.lives[id].Agreement)
 		}
 	}
 	return policy.NewState(n.org, s.generation, orgs, agreements)

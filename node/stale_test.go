@@ -151,7 +151,7 @@ func TestKeyComesAfterAnotherPartyLeft(t *testing.T) {
 		}
 		time.Sleep(31 * 24 * time.Hour)
 		publishList(t, author, "198.51.100.1\n", policy.Flags{TLP: protocol.TLPGreen})
-		if err := author.Terminate(ids[0], "test"); err != nil {
+		if err := author.Terminate(ids[0], "test", 0); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range nodes[1:] {

@@ -115,7 +115,7 @@ func (n *Node) Status() (*Status, error) {
 		}
 	}
 	for _, a := range s.agreements {
-		switch n.agreementInfo(a).State {
+		switch n.agreementInfo(s, a).State {
 		case AgreementInForce:
 			st.Agreements++
 		case AgreementIncoming:
@@ -244,15 +244,18 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 		add("error", "call them: one of their keys may be stolen, or a restored node signed a card; they have to sign a later one. Until then their nodes get no new key", "since %s there are two cards of %s that say different things", millis(at).Format("2006-01-02 15:04"), s.name(org))
 	}
 	for _, a := range s.agreements {
-		info := n.agreementInfo(a)
+		info := n.agreementInfo(s, a)
 		if info.State == AgreementIncoming {
 			add("warning", "read it with 'entente agreement show', then countersign or reject it", "agreement %s of %s waits for an answer", a.ID.Short(), s.name(a.doc.Proposer))
 		}
+		if text, _ := info.Life.Warning(n.org, now); text != "" {
+			add("warning", "renew it with 'entente agreement renew', or propose its successor", "agreement %s: %s", a.ID.Short(), text)
+		}
+		if info.State == AgreementSuspended {
+			add("warning", "'entente agreement show' says by whom; who suspended it can resume it", "agreement %s is suspended: nothing is shared under it", a.ID.Short())
+		}
 		if info.State != AgreementInForce {
 			continue
-		}
-		if a.NotAfter < now+14*24*3600*1000 {
-			add("warning", "propose its successor with 'entente agreement new'", "agreement %s ends at %s", a.ID.Short(), time.UnixMilli(int64(a.NotAfter)).UTC().Format(time.RFC3339))
 		}
 		for _, p := range a.Parties {
 			if c := s.cards[p]; p != n.org && (c == nil || !c.Fresh(now)) {
@@ -341,7 +344,7 @@ func (n *Node) Peers() []PeerStatus {
 			p.Sponsor = &ref
 		}
 		for _, a := range s.agreements {
-			p.Agreement = p.Agreement || slices.Contains(a.Parties, id) && n.agreementInfo(a).State == AgreementInForce
+			p.Agreement = p.Agreement || slices.Contains(a.Parties, id) && n.agreementInfo(s, a).State == AgreementInForce
 		}
 		for _, e := range c.Nodes {
 			p.Nodes = append(p.Nodes, PeerNode{Node: e.Node, Addrs: append([]string{}, e.Addrs...), Connected: connected[e.Node], Problem: foreign[e.Node]})

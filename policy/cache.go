@@ -15,6 +15,7 @@ type CacheKey struct {
 	Topic      string
 	Kind       string
 	Handling   string // encoded
+	Confidence uint8
 }
 
 // Cache keeps decisions by class, so that the cost of a record does not grow with the number

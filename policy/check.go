@@ -95,10 +95,13 @@ func shadows(wide, narrow *protocol.Term) bool {
 	}
 	pap := wide.PAP == protocol.PAPUnset || narrow.PAP != protocol.PAPUnset && wide.PAP >= narrow.PAP
 	purp := len(wide.Purposes) == 0 || len(narrow.Purposes) > 0 && includes(wide.Purposes, narrow.Purposes, "")
-	onward := narrow.Onward.Rule == protocol.OnwardNobody || reflect.DeepEqual(wide.Onward, narrow.Onward)
+	onward := narrow.Onward.Rule == protocol.OnwardNobody || reflect.DeepEqual(wide.Onward, narrow.Onward) && wide.Approval <= narrow.Approval
+	more := wide.Confidence <= narrow.Confidence && (wide.PerDay == 0 || narrow.PerDay != 0 && wide.PerDay >= narrow.PerDay) &&
+		(!wide.Holders.Restricted() || reflect.DeepEqual(wide.Holders, narrow.Holders)) &&
+		wide.ReplyHours == narrow.ReplyHours && wide.Notify == narrow.Notify && wide.Attribution == narrow.Attribution && wide.Resale == narrow.Resale
 	return wide.From == narrow.From && wide.To == narrow.To && wide.TLP >= narrow.TLP && pap && purp &&
 		wide.Personal.Effective() >= narrow.Personal.Effective() && keeps(wide.RetentionDays) >= keeps(narrow.RetentionDays) &&
-		wide.HistoryDays >= narrow.HistoryDays && onward &&
+		wide.HistoryDays >= narrow.HistoryDays && onward && more &&
 		includes(wide.Topics, narrow.Topics, protocol.Any) && includes(wide.Kinds, narrow.Kinds, protocol.Any) &&
 		includes(wide.Countries, narrow.Countries, protocol.Worldwide)
 }

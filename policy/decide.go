@@ -32,10 +32,11 @@ const (
 	ReasonCountry      Reason = "country"       // concerns none of the term's countries
 	ReasonPersonalData Reason = "personal-data" // more personal data than the term lets through
 	ReasonPurpose      Reason = "purpose"       // for purposes that the term does not have
+	ReasonConfidence   Reason = "confidence"    // less confidence than the term wants
 	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
 )
 
-var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose}
+var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose, ReasonConfidence}
 
 // Decision is the answer to: may this go to that organisation?
 type Decision struct {
@@ -66,11 +67,7 @@ func Decide(s *State, from, to protocol.OrgID, subj *Subject, at uint64) Decisio
 		Text: fmt.Sprintf("no agreement lets anything go from %s to %s", s.name(from), s.name(to))}
 	valid := uint64(math.MaxUint64)
 	for _, t := range s.terms[direction{from, to}] {
-		for _, edge := range []uint64{t.agreement.Doc.NotBefore, t.agreement.end()} {
-			if at < edge {
-				valid = min(valid, edge)
-			}
-		}
+		valid = min(valid, t.agreement.changes(from, to, at))
 		d := s.byTerm(t, subj, at)
 		if better(d, best) {
 			best = d
@@ -144,14 +141,8 @@ func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
 		return d
 	}
 	switch {
-	case !t.agreement.InForce(at):
-		if t.agreement.TerminatedAt != 0 && at >= t.agreement.TerminatedAt {
-			return refuse(ReasonNotInForce, "the agreement was terminated")
-		}
-		if at < t.agreement.Doc.NotBefore {
-			return refuse(ReasonNotInForce, "the agreement is not in force yet")
-		}
-		return refuse(ReasonNotInForce, "the agreement has ended")
+	case !t.agreement.Between(term.From, term.To, at):
+		return refuse(ReasonNotInForce, "%s", t.agreement.why(term.From, term.To, at))
 	case !covers(term.Topics, subj.Topic):
 		return refuse(ReasonTopic, "it does not cover topic %q", subj.Topic)
 	case !covers(term.Kinds, subj.Kind):
@@ -169,6 +160,8 @@ func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
 		return refuse(ReasonPersonalData, "it lets personal data through up to %q, and the record holds %s", term.Personal, holds(h.Personal))
 	case !purposes(term.Purposes, h.Purposes):
 		return refuse(ReasonPurpose, "none of its purposes is one that the originator allows")
+	case subj.Confidence < term.Confidence:
+		return refuse(ReasonConfidence, "it wants a confidence of %d, and the record %s", term.Confidence, confidence(subj.Confidence))
 	}
 	d.Allow, d.Reason, d.Retention = true, ReasonOK, term.RetentionDays
 	d.Text = fmt.Sprintf("term %d of %q allows it: %s to %s, up to TLP:%s, %s", t.number, t.agreement.Doc.Title,
@@ -181,6 +174,13 @@ func holds(p protocol.PersonalData) string {
 		return "what nobody determined, which counts as all"
 	}
 	return fmt.Sprintf("%q", p)
+}
+
+func confidence(c uint8) string {
+	if c == 0 {
+		return "states none"
+	}
+	return fmt.Sprintf("has %d", c)
 }
 
 func upper(t protocol.TLP) string { return strings.ToUpper(t.String()) }

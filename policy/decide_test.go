@@ -129,6 +129,10 @@ var decideRows = []decideRow{
 	{name: "no purpose in common", term: purposeTerm("prosecute"), record: purposeRecord("block", "research"), want: ReasonPurpose},
 
 	// Time: from not_before on, until but not at not_after.
+	{name: "confidence too low", term: func(t *protocol.Term) { t.Confidence = 50 }, record: func(s *Subject) { s.Confidence = 49 }, want: ReasonConfidence},
+	{name: "no confidence stated", term: func(t *protocol.Term) { t.Confidence = 1 }, want: ReasonConfidence},
+	{name: "confidence enough", term: func(t *protocol.Term) { t.Confidence = 50 }, record: func(s *Subject) { s.Confidence = 50 }, want: ReasonOK},
+	{name: "no confidence wanted, none stated", want: ReasonOK},
 	{name: "before it begins", at: begins - 1, want: ReasonNotInForce},
 	{name: "when it begins", at: begins, want: ReasonOK},
 	{name: "just before it ends", at: ends - 1, want: ReasonOK},
@@ -157,7 +161,7 @@ func purposeTerm(p ...string) func(*protocol.Term) {
 func purposeRecord(p ...string) func(*Subject) {
 	return handling(func(h *protocol.Handling) { h.Purposes = p })
 }
-func terminated(at uint64) func(*Agreement) { return func(a *Agreement) { a.TerminatedAt = at } }
+func terminated(at uint64) func(*Agreement) { return func(a *Agreement) { a.Ends = endedAt(at) } }
 
 func TestDecide(t *testing.T) {
 	for _, row := range decideRows {
@@ -201,7 +205,7 @@ func TestDecideValidUntil(t *testing.T) {
 	soon := testAgreement(2, wideTerm(alice, bob))
 	soon.Doc.NotBefore, soon.Doc.NotAfter = now+1000, now+5000
 	stopped := testAgreement(3, wideTerm(alice, bob))
-	stopped.TerminatedAt = now + 3000
+	stopped.Ends = endedAt(now + 3000)
 	long := testAgreement(1, wideTerm(alice, bob))
 	for _, row := range []struct {
 		name       string

@@ -59,6 +59,9 @@ func Describe(a *protocol.Agreement, name func(protocol.OrgID) string) string {
 		fmt.Fprintf(&b, "  %s  (%s)\n", oneLine(name(p)), p)
 	}
 	fmt.Fprintf(&b, "In force from %s until %s (UTC), unless a party terminates it before.\n", writeTime(a.NotBefore), writeTime(a.NotAfter))
+	if a.NoticeDays > 0 {
+		fmt.Fprintf(&b, "A party that leaves gives notice of %d days; that it may leave at once is not touched.\n", a.NoticeDays)
+	}
 	if a.LegalBasis != "" {
 		fmt.Fprintf(&b, "Legal basis: %s\n", oneLine(a.LegalBasis))
 	}
@@ -97,9 +100,56 @@ func Describe(a *protocol.Agreement, name func(protocol.OrgID) string) string {
 		if t.HistoryDays > 0 {
 			fmt.Fprintf(&b, " Records of up to %d days before may be sent later; this version of the program does not send them.", t.HistoryDays)
 		}
-		fmt.Fprintf(&b, " %s\n", describeOnward(&t.Onward, name))
+		fmt.Fprintf(&b, " %s", describeOnward(&t.Onward, name))
+		if t.Approval > 0 {
+			fmt.Fprintf(&b, " Each time %s must approve it.", persons(t.Approval))
+		}
+		b.WriteString("\n")
+		for _, line := range describeMore(t, name) {
+			fmt.Fprintf(&b, "   %s\n", line)
+		}
 	}
 	return b.String()
+}
+
+func persons(n uint8) string {
+	if n == 1 {
+		return "one person"
+	}
+	return fmt.Sprintf("%d persons", n)
+}
+
+// describeMore says what few terms say.
+func describeMore(t *protocol.Term, name func(protocol.OrgID) string) (out []string) {
+	line := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if t.Confidence > 0 {
+		line("Only with a confidence of %d of 100 or more; what states none does not pass.", t.Confidence)
+	}
+	if t.PerDay > 0 {
+		line("At most %d records a day (UTC).", t.PerDay)
+	}
+	if t.Holders.Restricted() {
+		var who []string
+		for _, o := range t.Holders.Orgs {
+			who = append(who, oneLine(name(o)))
+		}
+		if len(t.Holders.Countries) > 0 {
+			who = append(who, "organisations of "+strings.Join(t.Holders.Countries, ", "))
+		}
+		line("Even sealed copies may be held by the parties and %s only.", strings.Join(who, ", "))
+	}
+	if t.ReplyHours > 0 {
+		line("Requests of %s are answered within %d hours.", oneLine(name(t.To)), t.ReplyHours)
+	}
+	for _, d := range []struct {
+		duty protocol.Duty
+		what string
+	}{{t.Notify, "tell those who are affected"}, {t.Attribution, "name " + oneLine(name(t.From)) + " as the source"}, {t.Resale, "sell what it received unchanged"}} {
+		if d.duty != protocol.DutyUnstated {
+			line("%s %s %s.", oneLine(name(t.To)), strings.ReplaceAll(d.duty.String(), "-", " "), d.what)
+		}
+	}
+	return out
 }
 
 func list(l []string, all, some string) string {

@@ -28,7 +28,7 @@ func drawTime(t *rapid.T) uint64 {
 }
 
 // drawLabel draws one of least to most, and usual most of the time.
-func drawLabel[T ~uint8](t *rapid.T, label string, least, most, usual T) T {
+func drawLabel[T ~uint8 | ~uint32](t *rapid.T, label string, least, most, usual T) T {
 	if seldom(t, label) {
 		return T(rapid.IntRange(int(least), int(most)).Draw(t, label))
 	}
@@ -84,6 +84,14 @@ func drawTerm(t *rapid.T) protocol.Term {
 		RetentionDays: uint32(rapid.IntRange(0, 3).Draw(t, "term retention")),
 		HistoryDays:   uint32(rapid.IntRange(0, 3).Draw(t, "history")),
 		Onward:        drawOnward(t),
+		Confidence:    drawLabel[uint8](t, "least confidence", 0, 100, 0),
+		Approval:      drawLabel[uint8](t, "approval", 0, 2, 0),
+		PerDay:        drawLabel[uint32](t, "volume", 1, 9, 0),
+		Holders:       protocol.Holders{Orgs: sortedOrgs(drawSet(t, cast, "holder")), Countries: drawSet(t, countryOf, "holder country")},
+		ReplyHours:    uint32(rapid.IntRange(0, 3).Draw(t, "reply")),
+		Notify:        rapid.SampledFrom([]protocol.Duty{0, protocol.DutyMay, protocol.DutyMustNot}).Draw(t, "notify"),
+		Attribution:   drawLabel(t, "attribution", protocol.DutyMay, protocol.DutyMustNot, protocol.DutyUnstated),
+		Resale:        rapid.SampledFrom([]protocol.Duty{0, protocol.DutyMay, protocol.DutyMustNot}).Draw(t, "resale"),
 	}
 }
 
@@ -94,8 +102,20 @@ func drawAgreement(t *rapid.T, n int) Agreement {
 		terms = append(terms, drawTerm(t))
 	}
 	a := testAgreement(n, terms...)
+	a.Doc.NoticeDays = uint32(rapid.IntRange(0, 2).Draw(t, "notice"))
 	if seldom(t, "termination") {
-		a.TerminatedAt = drawTime(t)
+		at := drawTime(t)
+		a.Ends = []End{{Org: rapid.SampledFrom(a.Doc.Parties).Draw(t, "who leaves"), Made: at, At: at}}
+	}
+	if seldom(t, "suspension") {
+		p := Pause{Org: rapid.SampledFrom(a.Doc.Parties).Draw(t, "who suspends"), From: drawTime(t)}
+		if rapid.Bool().Draw(t, "resumed") {
+			p.Until = drawTime(t)
+		}
+		a.Pauses = []Pause{p}
+	}
+	if seldom(t, "amended") {
+		a.Superseded = drawTime(t)
 	}
 	if err := a.Doc.Validate(); err != nil {
 		t.Fatalf("drew an agreement that is not valid: %v", err)
@@ -145,7 +165,8 @@ func drawHandling(t *rapid.T) protocol.Handling {
 // drawSubject draws a record of alice's, or one that came to her.
 func drawSubject(t *rapid.T) *Subject {
 	s := &Subject{Originator: alice, Publisher: alice, Handling: drawHandling(t), RecordedAt: now,
-		Topic: rapid.SampledFrom(topics).Draw(t, "topic"), Kind: rapid.SampledFrom(kinds).Draw(t, "kind")}
+		Topic: rapid.SampledFrom(topics).Draw(t, "topic"), Kind: rapid.SampledFrom(kinds).Draw(t, "kind"),
+		Confidence: drawLabel[uint8](t, "confidence", 0, 100, 100)}
 	if rapid.Bool().Draw(t, "received") {
 		s.Originator, s.Publisher = rapid.SampledFrom(cast).Draw(t, "originator"), rapid.SampledFrom(cast).Draw(t, "publisher")
 	}

@@ -42,7 +42,19 @@ func naive(s *State, from, to protocol.OrgID, r *Subject, at uint64) bool {
 	}
 	// Default deny: one term of one agreement in force.
 	for _, a := range s.Agreements {
-		if at < a.Doc.NotBefore || at >= a.Doc.NotAfter || a.TerminatedAt != 0 && at >= a.TerminatedAt {
+		if at < a.Doc.NotBefore || at >= a.Doc.NotAfter || a.Superseded != 0 && at >= a.Superseded {
+			continue
+		}
+		// Who left or suspended it neither gives nor receives under it.
+		out := false
+		for _, e := range a.Ends {
+			out = out || e.At <= at && (e.Org == from || e.Org == to)
+		}
+		for _, p := range a.Pauses {
+			over := p.Until != 0 && at >= p.Until
+			out = out || p.From <= at && !over && (p.Org == from || p.Org == to)
+		}
+		if out {
 			continue
 		}
 		for _, t := range a.Doc.Terms {
@@ -95,7 +107,8 @@ func naiveTerm(t *protocol.Term, r *Subject) bool {
 			purpose = purpose || p == q
 		}
 	}
-	return topic && kind && tlp && pap && country && personal && purpose
+	sure := r.Confidence >= t.Confidence
+	return topic && kind && tlp && pap && country && personal && purpose && sure
 }
 
 func TestDecideEqualsTheProse(t *testing.T) {

@@ -126,7 +126,7 @@ func TestDecideOnwardValidUntil(t *testing.T) {
 	came, goes := wideTerm(alice, bob), wideTerm(bob, carol)
 	came.Onward.Rule = protocol.OnwardPartners
 	a := testAgreement(1, came)
-	a.TerminatedAt = now + 1000
+	a.Ends = endedAt(now + 1000)
 	s := NewState(bob, 1, testOrgs(), []Agreement{a, testAgreement(2, goes)})
 	subj := openSubject()
 	subj.Handling.Onward.Rule = protocol.OnwardPartners
@@ -146,7 +146,7 @@ func TestDecideOnwardValidUntil(t *testing.T) {
 
 func TestIngress(t *testing.T) {
 	a := testAgreement(1, wideTerm(alice, bob))
-	a.TerminatedAt = now
+	a.Ends = endedAt(now)
 	state := NewState(bob, 1, testOrgs(), []Agreement{a})
 	stale := testOrgs()
 	stale[alice], stale[bob] = Org{ID: alice}, Org{ID: bob, Kind: protocol.KindPolice}

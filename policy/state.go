@@ -16,25 +16,6 @@ type Org struct {
 	Rostered  bool // it is a member of the network
 }
 
-// Agreement is an agreement that all its parties signed.
-type Agreement struct {
-	ID           protocol.AgreementID
-	Doc          *protocol.Agreement
-	TerminatedAt uint64 // Unix milliseconds; 0: not terminated
-}
-
-// InForce reports whether the agreement is in force at a time, Unix milliseconds.
-func (a *Agreement) InForce(at uint64) bool {
-	return a.Doc.NotBefore <= at && at < a.end()
-}
-
-func (a *Agreement) end() uint64 {
-	if a.TerminatedAt != 0 {
-		return min(a.Doc.NotAfter, a.TerminatedAt)
-	}
-	return a.Doc.NotAfter
-}
-
 // State is everything that decisions are made from, at one policy generation. It must not
 // be changed after it was made.
 type State struct {
@@ -109,5 +90,6 @@ type Subject struct {
 	Handling   protocol.Handling
 	Topic      string
 	Kind       string // STIX type
+	Confidence uint8  // that the object states, 0 to 100; 0 also if it states none
 	RecordedAt uint64 // Unix milliseconds: sealed-at; for a record to be published, now
 }

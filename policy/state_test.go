@@ -2,6 +2,9 @@ package policy
 
 import "testing"
 
+// endedAt is the word of bob that he leaves, at once.
+func endedAt(at uint64) []End { return []End{{Org: bob, Made: at, At: at}} }
+
 func TestInForce(t *testing.T) {
 	for _, row := range []struct {
 		name         string
@@ -19,7 +22,9 @@ func TestInForce(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := testAgreement(1, wideTerm(alice, bob))
-			a.TerminatedAt = row.terminatedAt
+			if row.terminatedAt != 0 {
+				a.Ends = endedAt(row.terminatedAt)
+			}
 			if got := a.InForce(row.at); got != row.want {
 				t.Errorf("in force = %v, want %v", got, row.want)
 			}

@@ -25,6 +25,7 @@ type document struct {
 	LegalBasis  string   `yaml:"legal_basis"`
 	PaperSHA256 string   `yaml:"paper_sha256,omitempty"`
 	Amends      string   `yaml:"amends,omitempty"`
+	Notice      uint32   `yaml:"notice_days,omitempty"`
 	Terms       []term   `yaml:"terms"`
 }
 
@@ -41,6 +42,19 @@ type term struct {
 	Retention uint32   `yaml:"retention_days,omitempty"`
 	History   uint32   `yaml:"history_days,omitempty"`
 	Onward    *onward  `yaml:"onward,omitempty"`
+
+	Confidence  uint8    `yaml:"min_confidence,omitempty"`
+	PerDay      uint32   `yaml:"records_per_day,omitempty"`
+	Holders     *holders `yaml:"holders,omitempty"`
+	ReplyHours  uint32   `yaml:"reply_hours,omitempty"`
+	Notify      string   `yaml:"affected_party_notifications,omitempty"`
+	Attribution string   `yaml:"attribution,omitempty"`
+	Resale      string   `yaml:"unmodified_resale,omitempty"`
+}
+
+type holders struct {
+	Orgs      []string `yaml:"organisations,omitempty"`
+	Countries []string `yaml:"countries,omitempty"`
 }
 
 type onward struct {
@@ -48,6 +62,8 @@ type onward struct {
 	Orgs    []string `yaml:"organisations,omitempty"`
 	Kinds   []string `yaml:"kinds,omitempty"`
 	Ceiling string   `yaml:"ceiling,omitempty"`
+
+	Approval uint8 `yaml:"approval,omitempty"` // a number of persons
 }
 
 // names is a list, or one word in its place.
@@ -120,16 +136,11 @@ func ParseYAML(data []byte, resolve func(string) (protocol.OrgID, error)) (*prot
 }
 
 func (d *document) agreement(resolve func(string) (protocol.OrgID, error)) (*protocol.Agreement, error) {
-	a := &protocol.Agreement{Version: 1, Title: strings.TrimSpace(d.Title), LegalBasis: strings.TrimSpace(d.LegalBasis)}
-	for _, p := range d.Parties {
-		id, err := resolve(p)
-		if err != nil {
-			return nil, err
-		}
-		a.Parties = append(a.Parties, id)
-	}
-	slices.SortFunc(a.Parties, protocol.OrgID.Compare)
+	a := &protocol.Agreement{Version: 1, Title: strings.TrimSpace(d.Title), LegalBasis: strings.TrimSpace(d.LegalBasis), NoticeDays: d.Notice}
 	var err error
+	if a.Parties, err = orgs(d.Parties, resolve); err != nil {
+		return nil, err
+	}
 	if a.NotBefore, err = readTime("not_before", d.NotBefore); err != nil {
 		return nil, err
 	}
@@ -190,20 +201,40 @@ func (t *term) term(resolve func(string) (protocol.OrgID, error)) (out protocol.
 	out.Purposes = slices.Clone(t.Purposes)
 	slices.Sort(out.Purposes)
 	out.RetentionDays, out.HistoryDays = t.Retention, t.History
+	out.Confidence, out.PerDay, out.ReplyHours = t.Confidence, t.PerDay, t.ReplyHours
+	for _, d := range []struct {
+		key, said string
+		to        *protocol.Duty
+	}{{"affected_party_notifications", t.Notify, &out.Notify}, {"attribution", t.Attribution, &out.Attribution}, {"unmodified_resale", t.Resale, &out.Resale}} {
+		if d.said == "" {
+			continue
+		}
+		if *d.to, err = protocol.ParseDuty(d.said); err != nil {
+			return out, fmt.Errorf("%s: %w", d.key, err)
+		}
+	}
+	if t.Holders != nil {
+		if out.Holders.Orgs, err = orgs(t.Holders.Orgs, resolve); err != nil {
+			return out, err
+		}
+		for _, c := range t.Holders.Countries {
+			out.Holders.Countries = append(out.Holders.Countries, strings.ToUpper(c))
+		}
+		slices.Sort(out.Holders.Countries)
+		if !out.Holders.Restricted() {
+			return out, errors.New("holders names nobody; leave it out if every member may hold sealed copies")
+		}
+	}
 	if t.Onward == nil {
 		return out, nil
 	}
 	if out.Onward.Rule, err = protocol.ParseOnwardRule(t.Onward.Rule); err != nil {
 		return out, err
 	}
-	for _, o := range t.Onward.Orgs {
-		id, err := resolve(o)
-		if err != nil {
-			return out, err
-		}
-		out.Onward.Orgs = append(out.Onward.Orgs, id)
+	out.Approval = t.Onward.Approval
+	if out.Onward.Orgs, err = orgs(t.Onward.Orgs, resolve); err != nil {
+		return out, err
 	}
-	slices.SortFunc(out.Onward.Orgs, protocol.OrgID.Compare)
 	for _, k := range t.Onward.Kinds {
 		kind, err := protocol.ParseOrgKind(k)
 		if err != nil {
@@ -216,6 +247,19 @@ func (t *term) term(resolve func(string) (protocol.OrgID, error)) (out protocol.
 		out.Onward.Ceiling, err = protocol.ParseTLP(t.Onward.Ceiling)
 	}
 	return out, err
+}
+
+// orgs finds organisations, and sorts them.
+func orgs(list []string, resolve func(string) (protocol.OrgID, error)) (out []protocol.OrgID, err error) {
+	for _, s := range list {
+		id, err := resolve(s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	slices.SortFunc(out, protocol.OrgID.Compare)
+	return out, nil
 }
 
 // readTime reads a date (its first moment, UTC) or a time, into Unix milliseconds.
@@ -239,10 +283,8 @@ func writeTime(ms uint64) string {
 // WriteYAML writes an agreement as ParseYAML reads it. Organisations stand by their ids,
 // with what they are called in comments; the secret is left out.
 func WriteYAML(a *protocol.Agreement, name func(protocol.OrgID) string) []byte {
-	d := document{Title: a.Title, NotBefore: writeTime(a.NotBefore), NotAfter: writeTime(a.NotAfter), LegalBasis: a.LegalBasis}
-	for _, p := range a.Parties {
-		d.Parties = append(d.Parties, p.String())
-	}
+	d := document{Title: a.Title, NotBefore: writeTime(a.NotBefore), NotAfter: writeTime(a.NotAfter), LegalBasis: a.LegalBasis,
+		Parties: idStrings(a.Parties), Notice: a.NoticeDays}
 	if !a.PaperSHA256.IsZero() {
 		d.PaperSHA256 = hex.EncodeToString(a.PaperSHA256[:])
 	}
@@ -274,6 +316,13 @@ func oneLine(s string) string {
 	}, s)
 }
 
+func idStrings(list []protocol.OrgID) (out []string) {
+	for _, o := range list {
+		out = append(out, o.String())
+	}
+	return out
+}
+
 func writeTerm(t *protocol.Term) term {
 	out := term{From: t.From.String(), To: t.To.String(), Topics: fromProtocol(t.Topics, "any"), Kinds: fromProtocol(t.Kinds, "any"),
 		TLP: t.TLP.String(), Countries: fromProtocol(t.Countries, "worldwide"), Personal: t.Personal.String(),
@@ -281,13 +330,22 @@ func writeTerm(t *protocol.Term) term {
 	if t.PAP != protocol.PAPUnset {
 		out.PAP = t.PAP.String()
 	}
-	if t.Onward.Rule == protocol.OnwardNobody && t.Onward.Ceiling == protocol.TLPUnset && len(t.Onward.Orgs)+len(t.Onward.Kinds) == 0 {
+	out.Confidence, out.PerDay, out.ReplyHours = t.Confidence, t.PerDay, t.ReplyHours
+	for _, d := range []struct {
+		duty protocol.Duty
+		to   *string
+	}{{t.Notify, &out.Notify}, {t.Attribution, &out.Attribution}, {t.Resale, &out.Resale}} {
+		if d.duty != protocol.DutyUnstated {
+			*d.to = d.duty.String()
+		}
+	}
+	if t.Holders.Restricted() {
+		out.Holders = &holders{Orgs: idStrings(t.Holders.Orgs), Countries: t.Holders.Countries}
+	}
+	if t.Onward.Rule == protocol.OnwardNobody && t.Onward.Ceiling == protocol.TLPUnset && len(t.Onward.Orgs)+len(t.Onward.Kinds) == 0 && t.Approval == 0 {
 		return out
 	}
-	out.Onward = &onward{Rule: t.Onward.Rule.String()}
-	for _, o := range t.Onward.Orgs {
-		out.Onward.Orgs = append(out.Onward.Orgs, o.String())
-	}
+	out.Onward = &onward{Rule: t.Onward.Rule.String(), Orgs: idStrings(t.Onward.Orgs), Approval: t.Approval}
 	for _, k := range t.Onward.Kinds {
 		out.Onward.Kinds = append(out.Onward.Kinds, string(k))
 	}

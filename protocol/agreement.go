@@ -30,6 +30,65 @@ type Term struct {
 	RetentionDays uint32   // 0: not restricted
 	HistoryDays   uint32   // how far back a new partner may read; 0: nothing from before
 	Onward        Onward
+	Approval      uint8   // persons who must approve before something is passed on: 0 to 2
+	Confidence    uint8   // least confidence (STIX 3.2), 0 to 100; a record that states none has 0
+	PerDay        uint32  // records in a day, UTC; 0: not limited
+	Holders       Holders // who may store even what it cannot read
+	ReplyHours    uint32  // within which requests of To are answered; 0: not promised
+	Notify        Duty    // whether those affected may be told: may or must not
+	Attribution   Duty    // whether From is named as the source: may, must or must not
+	Resale        Duty    // whether what is unchanged may be sold: may or must not
+}
+
+// Holders restricts who may store even sealed envelopes: a ciphertext in a third country can
+// be a transfer in law. Allowed are the parties, the organisations named and those of the
+// countries named; if both lists are empty, every member of the network.
+//
+// Growth: with Term, of which it is a part; it has no version of its own.
+type Holders struct {
+	_         struct{} `cbor:",toarray"`
+	Orgs      []OrgID  // sorted
+	Countries []string // ISO codes, sorted
+}
+
+// Restricted reports whether not everybody may hold.
+func (h *Holders) Restricted() bool { return len(h.Orgs)+len(h.Countries) > 0 }
+
+func (h *Holders) validate() error {
+	switch {
+	case len(h.Orgs) > MaxNamedOrgs:
+		return oversize("names %d holders, at most %d", len(h.Orgs), MaxNamedOrgs)
+	case !isSortedSet(h.Orgs, OrgID.Compare):
+		return malformed("holders must be sorted and free of duplicates")
+	case len(h.Countries) == 0:
+		return nil
+	case h.Countries[0] == Worldwide:
+		return malformed("holders of all countries are written by naming none")
+	}
+	return checkList("countries of holders", h.Countries, MaxCountries, checkCountry)
+}
+
+// Duty is what FIRST IEP 2.0 says of an action of the recipient: shown and exported, for only
+// people can keep it.
+type Duty uint8
+
+// The duties.
+const (
+	DutyUnstated Duty = iota
+	DutyMay
+	DutyMust
+	DutyMustNot
+)
+
+var dutyNames = [...]string{"", "may", "must", "must-not"}
+
+// String returns the name in YAML and IEP, "unset" if nothing is stated.
+func (d Duty) String() string { return enumName(dutyNames[:], uint8(d)) }
+
+// ParseDuty reads a name.
+func ParseDuty(s string) (Duty, error) {
+	v, err := parseEnum("duty", dutyNames[:], strings.ToLower(s))
+	return Duty(v), err
 }
 
 // Agreement is a document that its parties sign: canonical bytes, confidential to them.
@@ -49,6 +108,7 @@ type Agreement struct {
 	NotBefore   uint64
 	NotAfter    uint64
 	Previous    AgreementID // the agreement that this one amends; zero: none
+	NoticeDays  uint32      // that a party should give before it ends the agreement; 0: none
 }
 
 // ID returns the AgreementID of canonical bytes.
@@ -142,12 +202,7 @@ func (t *Term) validate(parties []OrgID) error {
 	if err := checkList("kinds", t.Kinds, MaxTermKinds, func(s string) error { return checkToken("kind of object", s) }); err != nil {
 		return err
 	}
-	if err := checkList("countries", t.Countries, MaxCountries, func(c string) error {
-		if !IsCountry(c) {
-			return malformed("country %q is not ISO 3166-1 alpha-2 in upper case", clip(c))
-		}
-		return nil
-	}); err != nil {
+	if err := checkList("countries", t.Countries, MaxCountries, checkCountry); err != nil {
 		return err
 	}
 	for _, p := range t.Purposes {
@@ -158,7 +213,25 @@ func (t *Term) validate(parties []OrgID) error {
 	if !isSortedSet(t.Purposes, strings.Compare) {
 		return malformed("purposes must be sorted and free of duplicates")
 	}
+	switch {
+	case t.Approval > 2:
+		return malformed("wants the approval of %d persons, at most 2", t.Approval)
+	case t.Confidence > 100:
+		return malformed("confidence %d is not 0 to 100", t.Confidence)
+	case t.Notify > DutyMustNot || t.Notify == DutyMust, t.Resale > DutyMustNot || t.Resale == DutyMust, t.Attribution > DutyMustNot:
+		return malformed("notification, attribution or resale out of range")
+	}
+	if err := t.Holders.validate(); err != nil {
+		return err
+	}
 	return t.Onward.Validate()
+}
+
+func checkCountry(c string) error {
+	if !IsCountry(c) {
+		return malformed("country %q is not ISO 3166-1 alpha-2 in upper case", clip(c))
+	}
+	return nil
 }
 
 // checkList wants a sorted set of one or more, or "*" alone.
@@ -184,8 +257,10 @@ func checkList(what string, list []string, limit int, check func(string) error) 
 	return nil
 }
 
-// Termination ends an agreement, by one party alone. It names the last heads that the
-// signer held of the other parties' feeds: later entries are not read under the agreement.
+// Termination is a party's word that it leaves an agreement, by itself alone. Between two that
+// ends the agreement; of more, the others stay with each other. Effective is At for at once, and
+// later where notice is given. At once it names the last heads that the signer held of the other
+// parties' feeds: later entries are not read under the agreement.
 //
 // Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
 // never removed, reordered or given another meaning.
@@ -195,23 +270,94 @@ type Termination struct {
 	Network   NetworkID
 	Agreement AgreementID
 	Org       OrgID
-	At        uint64
+	At        uint64 // when it was signed
+	Effective uint64 // when it counts, not before At
 	Reason    string
-	Heads     []FeedHead
+	Heads     []FeedHead // none if notice is given
 }
 
 // Validate checks ranges and bounds.
 func (t *Termination) Validate() error {
-	if t.Version != 1 {
+	switch {
+	case t.Version != 1:
 		return malformed("termination version %d is not known", t.Version)
-	}
-	if t.At == 0 {
+	case t.At == 0:
 		return malformed("termination does not say when it was made")
-	}
-	if len(t.Heads) > MaxTerminationHeads {
+	case t.Effective < t.At:
+		return malformed("termination takes effect before it was made")
+	case t.Effective > t.At && len(t.Heads) > 0:
+		return malformed("termination with notice names heads that are not the last")
+	case len(t.Heads) > MaxTerminationHeads:
 		return oversize("termination names %d heads, at most %d", len(t.Heads), MaxTerminationHeads)
 	}
 	return checkText("reason", t.Reason, MaxTextSize)
+}
+
+// Suspension says when a party suspended an agreement, and when it resumed it: all of it each
+// time, so that a statement that was missed changes nothing. Of one party the highest number
+// counts; of two of one number the one that suspends.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
+type Suspension struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8    // 1
+	Network   NetworkID
+	Agreement AgreementID
+	Org       OrgID
+	Number    uint64 // from 1
+	At        uint64 // when it was signed
+	Reason    string
+	Pauses    []Pause // in their order; the last may be open
+}
+
+// Pause is a time in which an agreement is suspended by a party. Heads are the last that it held
+// of the other parties' feeds when it began: entries after them that say to be from before the
+// end are not read under the agreement.
+//
+// Growth: with Suspension, of which it is a part; it has no version of its own.
+type Pause struct {
+	_     struct{} `cbor:",toarray"`
+	From  uint64
+	Until uint64 // 0: until it is resumed
+	Heads []FeedHead
+}
+
+// Suspended reports whether the agreement is suspended as far as this statement goes.
+func (s *Suspension) Suspended() bool {
+	return len(s.Pauses) > 0 && s.Pauses[len(s.Pauses)-1].Until == 0
+}
+
+// Validate checks ranges and bounds.
+func (s *Suspension) Validate() error {
+	switch {
+	case s.Version != 1:
+		return malformed("suspension version %d is not known", s.Version)
+	case s.At == 0 || s.Number == 0:
+		return malformed("suspension lacks its number, or when it was made")
+	case len(s.Pauses) == 0 || len(s.Pauses) > MaxPauses:
+		return malformed("suspension lists %d times, 1 to %d are allowed", len(s.Pauses), MaxPauses)
+	}
+	heads, last := 0, uint64(0)
+	for i := range s.Pauses {
+		p := &s.Pauses[i]
+		if p.From == 0 || p.From < last || p.From > s.At {
+			return malformed("suspension does not begin in the order of time, or after it was signed")
+		}
+		if p.Until == 0 {
+			if i < len(s.Pauses)-1 {
+				return malformed("suspension lists a time without end before another")
+			}
+		} else if p.Until < p.From || p.Until > s.At {
+			return malformed("suspension ends before it begins, or after it was signed")
+		}
+		last = p.Until
+		heads += len(p.Heads)
+	}
+	if heads > MaxTerminationHeads {
+		return oversize("suspension names %d heads, at most %d", heads, MaxTerminationHeads)
+	}
+	return checkText("reason", s.Reason, MaxTextSize)
 }
 
 // Rejection answers a proposal with no.

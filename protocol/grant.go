@@ -64,10 +64,11 @@ const (
 	LetterCountersign LetterKind = 2 // SignedAgreement with more signatures
 	LetterRejection   LetterKind = 3 // OrgSigned over a Rejection
 	LetterTermination LetterKind = 4 // OrgSigned over a Termination
+	LetterSuspension  LetterKind = 5 // OrgSigned over a Suspension
 )
 
 // Letter is what travels from one organisation to another and concerns nobody else:
-// proposals, countersignatures, rejections, terminations. It is an entry of the sender's
+// proposals, countersignatures, rejections, terminations, suspensions. It is an entry of the sender's
 // feed in the control topic, sealed to one node; nobody else learns to whom it goes.
 //
 // Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
@@ -87,7 +88,7 @@ type Letter struct {
 
 // Validate checks ranges and bounds.
 func (l *Letter) Validate() error {
-	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterTermination {
+	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterSuspension {
 		return malformed("letter version or kind out of range")
 	}
 	if len(l.Content) > MaxLetterSize {

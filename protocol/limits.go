@@ -103,6 +103,8 @@ const (
 	MaxNameSize = 128
 	// MaxTerminationHeads bounds the heads that a termination names.
 	MaxTerminationHeads = 256
+	// MaxPauses bounds the times that a suspension lists. Of more, the oldest two become one.
+	MaxPauses = 32
 
 	// MaxFrontier bounds the feeds in one frontier message.
 	MaxFrontier = 4096

@@ -123,14 +123,16 @@ type SiblingAgreement struct {
 	Signed       []byte   // encoded SignedAgreement
 	Rejections   [][]byte // encoded OrgSigned, sorted
 	Terminations [][]byte // encoded OrgSigned, sorted
+	Suspensions  [][]byte // encoded OrgSigned, sorted
+	Complete     uint64   // when all had signed, as first seen, Unix milliseconds; 0: not yet
 }
 
 // Validate checks bounds.
 func (a *SiblingAgreement) Validate() error {
-	if len(a.Rejections) > MaxParties || len(a.Terminations) > MaxParties {
+	if len(a.Rejections) > MaxParties || len(a.Terminations) > 2*MaxParties || len(a.Suspensions) > MaxParties {
 		return oversize("agreement of a sibling lists more than %d endings", MaxParties)
 	}
-	if !isSortedSet(a.Rejections, bytes.Compare) || !isSortedSet(a.Terminations, bytes.Compare) {
+	if !isSortedSet(a.Rejections, bytes.Compare) || !isSortedSet(a.Terminations, bytes.Compare) || !isSortedSet(a.Suspensions, bytes.Compare) {
 		return malformed("endings of an agreement must be sorted and free of duplicates")
 	}
 	return nil

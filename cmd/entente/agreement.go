@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +25,9 @@ func (a *app) agreementCommand() *cobra.Command {
 		a.agreementList("inbox", "List the proposals that wait for your answer", "1"), a.agreementShow(),
 		a.agreementAct("countersign", "Sign a proposal, after you read it with 'agreement show'", false),
 		a.agreementAct("reject", "Answer a proposal with no", true),
-		a.agreementAct("terminate", "End an agreement at once, by your own word", true),
+		a.agreementAct("terminate", "End an agreement for yourself, by your own word: at once, or with notice on a date", true),
+		a.agreementAct("suspend", "Stop an agreement at once, by your own word, until you resume it", true),
+		a.agreementAct("resume", "Take your suspension of an agreement back", true),
 		a.agreementExport(), a.agreementImport())
 	return cmd
 }
@@ -157,6 +160,20 @@ func (a *app) agreementShow() *cobra.Command {
 				if g.Ended != "" {
 					fmt.Fprintf(w, "It was %s\n", printable(g.Ended))
 				}
+				if g.Warning != "" {
+					fmt.Fprintf(w, "Note: %s\n", printable(g.Warning))
+				}
+				fmt.Fprintln(w, "Life:")
+				for _, e := range g.Life {
+					fmt.Fprintf(w, "  %s  %s", e.At.Format("2006-01-02 15:04:05"), printable(e.What))
+					if e.Org != nil {
+						fmt.Fprintf(w, ": %s", printable(e.Org.Name))
+					}
+					if e.Text != "" {
+						fmt.Fprintf(w, " (%s)", printable(e.Text))
+					}
+					fmt.Fprintln(w)
+				}
 				fmt.Fprintf(w, "\n%s", printLines(g.Text))
 			})
 		},
@@ -164,15 +181,26 @@ func (a *app) agreementShow() *cobra.Command {
 }
 
 func (a *app) agreementAct(verb, short string, reasoned bool) *cobra.Command {
-	var reason string
+	var reason, on string
 	cmd := &cobra.Command{
 		Use: verb + " ID", Short: short, Example: "  entente agreement " + verb + " agr:abcdefghij", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.actOnAgreement(cmd.Context(), verb, args[0], reason)
+			body := map[string]any{"reason": reason}
+			if on != "" {
+				date, err := time.Parse(time.DateOnly, on)
+				if err != nil {
+					return fmt.Errorf("--on takes a date such as 2027-01-31: %q", on)
+				}
+				body["on"] = date
+			}
+			return a.actOnAgreement(cmd.Context(), verb, args[0], body)
 		},
 	}
 	if reasoned {
 		cmd.Flags().StringVar(&reason, "reason", "", "why, for the other parties and for the record")
+	}
+	if verb == "terminate" {
+		cmd.Flags().StringVar(&on, "on", "", "give notice: the agreement goes on until the first moment (UTC) of this day")
 	}
 	return cmd
 }
@@ -251,13 +279,16 @@ func (a *app) agreementImport() *cobra.Command {
 	}
 }
 
-func (a *app) actOnAgreement(ctx context.Context, verb, id, reason string) error {
+func (a *app) actOnAgreement(ctx context.Context, verb, id string, body map[string]any) error {
 	var r struct {
 		Agreement string `json:"agreement"`
 	}
-	if err := a.ask(ctx, "POST", "agreements/"+url.PathEscape(id)+"/"+verb, nil, map[string]string{"reason": reason}, &r); err != nil {
+	if err := a.ask(ctx, "POST", "agreements/"+url.PathEscape(id)+"/"+verb, nil, body, &r); err != nil {
 		return err
 	}
-	done := map[string]string{"countersign": "Countersigned", "reject": "Rejected", "terminate": "Terminated"}[verb]
+	done := map[string]string{"countersign": "Countersigned", "reject": "Rejected", "terminate": "Terminated", "suspend": "Suspended", "resume": "Resumed"}[verb]
+	if body["on"] != nil {
+		done = "Gave notice of the end of"
+	}
 	return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", done, r.Agreement) })
 }

@@ -22,8 +22,19 @@ type Agreement struct {
 	NotAfter   time.Time            `json:"not_after"`
 	LegalBasis string               `json:"legal_basis,omitempty"`
 	Ended      string               `json:"ended,omitempty"` // by whom, when and why
-	Text       string               `json:"text,omitempty"`  // only where one is asked for
-	YAML       string               `json:"yaml,omitempty"`  // the same
+	Warning    string               `json:"warning,omitempty"`
+	AmendedBy  string               `json:"amended_by,omitempty"`
+	Life       []AgreementEvent     `json:"life"`
+	Text       string               `json:"text,omitempty"` // only where one is asked for
+	YAML       string               `json:"yaml,omitempty"` // the same
+}
+
+// AgreementEvent is one step of an agreement's life.
+type AgreementEvent struct {
+	At   time.Time    `json:"at"`
+	Org  *node.OrgRef `json:"org,omitempty"`
+	What string       `json:"what"`
+	Text string       `json:"text,omitempty"`
 }
 
 func (s *Server) ref(id protocol.OrgID) node.OrgRef { return node.OrgRef{ID: id, Name: s.name(id)} }
@@ -50,9 +61,21 @@ func (s *Server) agreement(a *node.AgreementInfo, full bool) Agreement {
 		NotBefore: at(a.Doc.NotBefore), NotAfter: at(a.Doc.NotAfter), LegalBasis: a.Doc.LegalBasis}
 	switch {
 	case a.Terminated != nil:
-		out.Ended = "terminated by " + s.name(a.Terminated.Org) + " at " + at(a.Terminated.At).Format(time.RFC3339) + ": " + a.Terminated.Reason
+		out.Ended = "terminated by " + s.name(a.Terminated.Org) + " at " + at(a.Terminated.Effective).Format(time.RFC3339) + ": " + a.Terminated.Reason
 	case a.Rejected != nil:
 		out.Ended = "rejected by " + s.name(a.Rejected.Org) + " at " + at(a.Rejected.At).Format(time.RFC3339) + ": " + a.Rejected.Reason
+	}
+	out.Warning, _ = a.Life.Warning(s.node.Org(), uint64(time.Now().UnixMilli()))
+	if !a.SupersededBy.IsZero() {
+		out.AmendedBy = a.SupersededBy.String()
+	}
+	for _, e := range a.Events {
+		event := AgreementEvent{At: at(e.At), What: e.What, Text: e.Text}
+		if !e.Org.IsZero() {
+			ref := s.ref(e.Org)
+			event.Org = &ref
+		}
+		out.Life = append(out.Life, event)
 	}
 	if full {
 		out.Text = policy.Describe(&a.Doc, s.name)
@@ -159,7 +182,8 @@ func (s *Server) agreementCountersign(r *http.Request) (any, error) {
 }
 
 type reasonRequest struct {
-	Reason string `json:"reason"`
+	Reason string     `json:"reason"`
+	On     *time.Time `json:"on,omitempty"` // to terminate with notice: when it counts
 }
 
 func (s *Server) agreementReject(r *http.Request) (any, error) {
@@ -183,7 +207,35 @@ func (s *Server) agreementTerminate(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"agreement": a.ID}, s.node.Terminate(a.ID, q.Reason)
+	on := uint64(0)
+	if q.On != nil {
+		on = uint64(q.On.UnixMilli())
+	}
+	return map[string]any{"agreement": a.ID}, s.node.Terminate(a.ID, q.Reason, on)
+}
+
+func (s *Server) agreementSuspend(r *http.Request) (any, error) {
+	var q reasonRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"agreement": a.ID}, s.node.Suspend(a.ID, q.Reason)
+}
+
+func (s *Server) agreementResume(r *http.Request) (any, error) {
+	var q reasonRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"agreement": a.ID}, s.node.Resume(a.ID, q.Reason)
 }
 
 // Document is an agreement as its parties signed it. It is confidential to them: its secret is

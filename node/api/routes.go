@@ -33,6 +33,8 @@ func (s *Server) routes() {
 		"POST /v1/agreements/{id}/countersign": s.agreementCountersign,
 		"POST /v1/agreements/{id}/reject":      s.agreementReject,
 		"POST /v1/agreements/{id}/terminate":   s.agreementTerminate,
+		"POST /v1/agreements/{id}/suspend":     s.agreementSuspend,
+		"POST /v1/agreements/{id}/resume":      s.agreementResume,
 		"GET /v1/records":                      s.search,
 		"GET /v1/records/{id}":                 s.show,
 		"GET /v1/records/{id}/explain":         s.explain,

@@ -66,7 +66,7 @@ func TestI2AfterTermination(t *testing.T) {
 		w.Until("both read", func() bool { return finds(t, former, "198.51.100.1") && finds(t, partner, "198.51.100.1") })
 		// The former partner does not even hear of the end before the next record is out.
 		w.Cut(func(from, to int) bool { return from == 2 || to == 2 })
-		if err := publisher.Terminate(id, "end of the exercise"); err != nil {
+		if err := publisher.Terminate(id, "end of the exercise", 0); err != nil {
 			t.Fatal(err)
 		}
 		publish(t, publisher, "c2", "198.51.100.2\n", policy.Flags{TLP: protocol.TLPGreen})

@@ -161,7 +161,7 @@ func TestI5ReplayedMonthsLater(t *testing.T) {
 		if _, err := author.Erase(context.Background(), node.EraseRequest{Records: rec.Records[1:2], Reason: protocol.EraseRequest}); err != nil {
 			t.Fatal(err)
 		}
-		if err := author.Terminate(ended, "over"); err != nil {
+		if err := author.Terminate(ended, "over", 0); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Nodes[0].RemoveMember(removed.Org(), "over"); err != nil {

@@ -82,7 +82,7 @@ var statements = []func() any{
 func FuzzStatements(f *testing.F) {
 	alice, a := Alice(), Agreement()
 	seeds := []any{&alice.Card, nil, nil, nil, Network(), &protocol.Sponsorship{Version: 1, Expires: 1}, &protocol.Removal{Version: 1}, &protocol.TopicSecret{Version: 1, Period: 1},
-		&a, &protocol.Termination{Version: 1, At: 1}, &protocol.Rejection{Version: 1}, nil, &protocol.GrantPlain{Version: 1}, nil, nil}
+		&a, &protocol.Termination{Version: 1, At: 1, Effective: 1}, &protocol.Rejection{Version: 1}, nil, &protocol.GrantPlain{Version: 1}, nil, nil}
 	for i, s := range seeds {
 		if s != nil {
 			f.Add(uint8(i), protocol.Encode(s))

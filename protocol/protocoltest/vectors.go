@@ -78,6 +78,13 @@ func Read(message string, data []byte) (map[string]any, error) {
 		}
 		_, err := crypto.VerifyTermination(&s, network, cards)
 		return nil, err
+	case "suspension":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifySuspension(&s, network, cards)
+		return nil, err
 	case "rejection":
 		var s protocol.OrgSigned
 		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
@@ -197,9 +204,11 @@ func Samples() map[string][]byte {
 	agreement := Agreement()
 	signed := SignAgreement(&agreement, alice, bob)
 	entry := alice.Entry(1, protocol.Hash{}, []byte("a sealed body would stand here"))
-	term := &protocol.Termination{Version: 1, Network: network, Agreement: signed.ID(), Org: bob.Org, At: Now, Reason: "test",
+	term := &protocol.Termination{Version: 1, Network: network, Agreement: signed.ID(), Org: bob.Org, At: Now, Effective: Now, Reason: "test",
 		Heads: []protocol.FeedHead{{Feed: entry.Header.Feed, Seq: 1, Hash: entry.Hash}}}
 	termination := must(crypto.SignTermination(term, bob.Op))
+	suspension := must(crypto.SignSuspension(&protocol.Suspension{Version: 1, Network: network, Agreement: signed.ID(), Org: bob.Org, Number: 2, At: Now, Reason: "test",
+		Pauses: []protocol.Pause{{From: Now - 9, Until: Now - 5, Heads: []protocol.FeedHead{}}, {From: Now, Heads: term.Heads}}}, bob.Op))
 	rejection := must(crypto.SignRejection(&protocol.Rejection{Version: 1, Network: network, Agreement: signed.ID(), Org: bob.Org, At: Now, Reason: "test"}, bob.Op))
 	head := must(crypto.SignHead(&protocol.Head{Version: 1, Network: network, Origin: entry.Origin, Seq: 1, Hash: entry.Hash, At: Now, Every: 60}, alice.Signing))
 	other := alice.Entry(1, protocol.Hash{}, []byte("another body of the same number"))
@@ -219,6 +228,7 @@ func Samples() map[string][]byte {
 		"agreement":   protocol.Encode(signed),
 		"termination": protocol.Encode(&termination),
 		"rejection":   protocol.Encode(&rejection),
+		"suspension":  protocol.Encode(&suspension),
 		"head":        protocol.Encode(&head),
 		"envelope":    entry.Raw,
 		"skeleton":    entry.Stripped().Raw,
@@ -241,7 +251,7 @@ func Samples() map[string][]byte {
 	}
 }
 
-var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
+var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -286,6 +296,46 @@ func expect(out map[string][]Vector, message, name, comment, class string, data 
 	out[message] = append(out[message], v)
 }
 
+// addEndings adds what parties say of an agreement, and what is refused of it.
+func addEndings(out map[string][]Vector) {
+	alice, bob := Alice(), Bob()
+	agreement := Agreement()
+	id := SignAgreement(&agreement, alice, bob).ID()
+	heads := []protocol.FeedHead{{Feed: protocol.FeedID{1}, Seq: 7, Hash: protocol.Hash{2}}}
+
+	termination := func(name, comment, class string, change func(*protocol.Termination)) {
+		t := &protocol.Termination{Version: 1, Network: Network().ID(), Agreement: id, Org: bob.Org, At: Now, Effective: Now, Reason: "test", Heads: []protocol.FeedHead{}}
+		change(t)
+		signed := must(crypto.SignTermination(t, bob.Op))
+		expect(out, "termination", name, comment, class, protocol.Encode(&signed))
+	}
+	termination("with notice", "It counts a month after it was signed, and names no heads.", "ok", func(t *protocol.Termination) { t.Effective += 30 * 24 * 3600 * 1000 })
+	termination("with notice and heads", "Heads say what was held at the end, which is to come.", "malformed", func(t *protocol.Termination) { t.Effective, t.Heads = t.At+1, heads })
+	termination("counts before it was signed", "Nobody ends what was.", "malformed", func(t *protocol.Termination) { t.Effective = t.At - 1 })
+	termination("of another organisation", "Bob's key, Alice's name.", "bad-signature", func(t *protocol.Termination) { t.Org = alice.Org })
+
+	suspension := func(name, comment, class string, change func(*protocol.Suspension)) {
+		s := &protocol.Suspension{Version: 1, Network: Network().ID(), Agreement: id, Org: bob.Org, Number: 1, At: Now, Reason: "test",
+			Pauses: []protocol.Pause{{From: Now, Heads: heads}}}
+		change(s)
+		signed := must(crypto.SignSuspension(s, bob.Op))
+		expect(out, "suspension", name, comment, class, protocol.Encode(&signed))
+	}
+	suspension("resumed", "The only time is over.", "ok", func(s *protocol.Suspension) { s.Number, s.Pauses[0].From, s.Pauses[0].Until = 2, Now-1, Now })
+	suspension("no number", "Numbers begin with 1.", "malformed", func(s *protocol.Suspension) { s.Number = 0 })
+	suspension("no time", "It lists no time.", "malformed", func(s *protocol.Suspension) { s.Pauses = []protocol.Pause{} })
+	suspension("open time in the middle", "Only the last may be open.", "malformed", func(s *protocol.Suspension) { s.Pauses = append(s.Pauses, protocol.Pause{From: Now, Heads: heads}) })
+	suspension("times out of order", "The second begins in the first.", "malformed", func(s *protocol.Suspension) {
+		s.Pauses = []protocol.Pause{{From: Now - 9, Until: Now - 1, Heads: heads}, {From: Now - 5, Heads: heads}}
+	})
+	suspension("ends after it was signed", "What is to come is not known.", "malformed", func(s *protocol.Suspension) { s.Pauses[0].Until = Now + 1 })
+	suspension("too many heads", "More than MaxTerminationHeads in all.", "oversize", func(s *protocol.Suspension) {
+		many := make([]protocol.FeedHead, protocol.MaxTerminationHeads)
+		s.Pauses = []protocol.Pause{{From: Now - 9, Until: Now - 5, Heads: many}, {From: Now, Heads: heads}}
+	})
+	suspension("another network", "Signed for no network.", "bad-signature", func(s *protocol.Suspension) { s.Network = protocol.NoNetwork })
+}
+
 // addSigned adds what is well formed and yet refused.
 func addSigned(out map[string][]Vector) {
 	alice, bob, carol, mallory := Alice(), Bob(), Carol(), Mallory()
@@ -313,6 +363,8 @@ func addSigned(out map[string][]Vector) {
 	lifted.RootEpoch = bob.Card.RootEpoch
 	card = must(crypto.SignCard(&lifted, bob.Op))
 	expect(out, "card", "root epoch of another organisation", "Lifted from Bob's card.", "wrong-context", protocol.Encode(&card))
+
+	addEndings(out)
 
 	g := Network()
 	genesis := must(crypto.SignStatement(protocol.StatementGenesis, protocol.Encode(g), protocol.NoNetwork, alice.Org, alice.Op))
@@ -408,7 +460,7 @@ func addSiblings(out map[string][]Vector, entry *crypto.VerifiedEnvelope) {
 		expect(out, "sibling", name, comment, class, protocol.Encode(SiblingItem(kind, v)))
 	}
 	signed := Agreement()
-	end := must(crypto.SignTermination(&protocol.Termination{Version: 1, Network: Network().ID(), Agreement: SignAgreement(&signed, alice, bob).ID(), Org: bob.Org, At: Now, Reason: "test"}, bob.Op))
+	end := must(crypto.SignTermination(&protocol.Termination{Version: 1, Network: Network().ID(), Agreement: SignAgreement(&signed, alice, bob).ID(), Org: bob.Org, At: Now, Effective: Now, Reason: "test"}, bob.Op))
 	ends := [][]byte{protocol.Encode(&end)}
 	item("agreement", "With the termination of a party.", "ok", protocol.SiblingAgreementItem, &protocol.SiblingAgreement{Proposer: alice.Org, Signed: protocol.Encode(SignAgreement(&signed, alice, bob)), Rejections: [][]byte{}, Terminations: ends})
 	item("one ending twice", "Endings are a set.", "malformed", protocol.SiblingAgreementItem, &protocol.SiblingAgreement{Proposer: alice.Org, Rejections: [][]byte{}, Terminations: [][]byte{ends[0], ends[0]}})
