@@ -212,6 +212,9 @@ func (l *Life) May(act Act, self protocol.OrgID, at uint64) error {
 	leaving := slices.ContainsFunc(l.Ends, func(e End) bool { return e.Org == self })
 	suspended := slices.ContainsFunc(l.Pauses, func(p Pause) bool { return p.Org == self && p.Until == 0 })
 	refuse := func(what string) error { return fmt.Errorf("the agreement is %s; %s", stage, what) }
+	if replaced := stage == StageAmended || stage == StageRenewed; replaced && act != ActCountersign && act != ActReject {
+		return fmt.Errorf("the agreement is %s; act on the one that took its place", stage)
+	}
 	switch act {
 	case ActCountersign:
 		switch {
@@ -228,8 +231,6 @@ func (l *Life) May(act Act, self protocol.OrgID, at uint64) error {
 		switch {
 		case !l.Complete():
 			return refuse("wait until all have signed it, or reject it and propose another")
-		case stage == StageAmended || stage == StageRenewed:
-			return refuse("amend the one that took its place")
 		case len(l.Ends) > 0 && len(l.remaining(math.MaxUint64)) < 2, leaving:
 			return refuse("a party ended it, or gave notice; propose a new one that amends nothing")
 		}

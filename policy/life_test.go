@@ -121,6 +121,8 @@ func TestMay(t *testing.T) {
 		{"amend what was terminated", ActAmend, over, alice, now, false},
 		{"amend under notice", ActAmend, leaves(bob, now, now+day), alice, now, false},
 		{"amend what is suspended", ActAmend, pauses(bob, now, 0), alice, now, true},
+		{"terminate what was amended", ActTerminate, func(l *Life) { l.Superseded = now }, alice, now, false},
+		{"suspend what was renewed", ActSuspend, func(l *Life) { l.Superseded, l.Renewal = now, true }, alice, now, false},
 		{"suspend", ActSuspend, complete, alice, now, true},
 		{"suspend before it begins", ActSuspend, complete, alice, begins - 1, true},
 		{"suspend what the other suspended", ActSuspend, pauses(bob, now, 0), alice, now, true},
@@ -164,7 +166,7 @@ func TestTerminatingIsAlwaysPossible(t *testing.T) {
 		at := drawTime(t)
 		for _, p := range l.Doc.Parties {
 			stage := l.Stage(p, at)
-			over := stage == StageTerminated || stage == StageLeft || stage == StageExpired
+			over := stage == StageTerminated || stage == StageLeft || stage == StageExpired || stage == StageAmended
 			if err := l.May(ActTerminate, p, at); (err == nil) == over {
 				t.Fatalf("at stage %q: %v", stage, err)
 			}
