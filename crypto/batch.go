@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"slices"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -65,7 +66,7 @@ func PartOf(body *protocol.Body, batch int, indices []int) (protocol.BatchPart, 
 			return protocol.BatchPart{}, err
 		}
 	}
-	part := protocol.BatchPart{Statement: whole.Statement, Sig: whole.Sig}
+	part := protocol.BatchPart{Statement: whole.Statement, Sig: whole.Sig, Hops: slices.Clone(whole.Hops)}
 	for _, i := range indices {
 		if i < 0 || i >= len(whole.Items) {
 			return protocol.BatchPart{}, protocol.Errorf(protocol.ErrMalformed, "batch has no record %d", i)
@@ -87,7 +88,64 @@ type VerifiedRecord struct {
 	Handling      protocol.Handling
 	HandlingBytes []byte
 	Object        []byte
-	Signed        uint64 // Unix milliseconds, by the originator's clock
+	Signed        uint64           // Unix milliseconds, by the originator's clock
+	Path          []protocol.OrgID // who passed it on, from the first; shared by the records of a batch
+}
+
+// SignHop adds to a part of a batch the statement that org passes it on at a time, Unix
+// milliseconds. It returns an error if it was passed on too often, or by org before.
+func SignHop(network protocol.NetworkID, org protocol.OrgID, key SigningPrivate, at uint64, p *protocol.BatchPart) error {
+	if len(p.Hops) >= protocol.MaxHops {
+		return protocol.Errorf(protocol.ErrOversize, "it was passed on by %d organisations already, and goes no further", len(p.Hops))
+	}
+	st := &protocol.HopStatement{Version: 1, Org: org, Signing: key.Public(), Batch: sha256.Sum256(p.Statement), At: at}
+	for i := range p.Hops {
+		before, err := hopStatement(&p.Hops[i])
+		if err != nil {
+			return err
+		}
+		if before.Org == org {
+			return protocol.Errorf(protocol.ErrWrongContext, "%s passed it on already", org.Short())
+		}
+		st.Previous = p.Hops[i].Hash()
+	}
+	h := protocol.Hop{Statement: protocol.Encode(st)}
+	h.Sig = key.sign(protocol.ContextHop, network, h.Statement)
+	p.Hops = append(p.Hops, h)
+	return nil
+}
+
+func hopStatement(h *protocol.Hop) (*protocol.HopStatement, error) {
+	st := new(protocol.HopStatement)
+	return st, protocol.Decode(h.Statement, protocol.MaxStatementSize, st)
+}
+
+// verifyHops verifies who passed a batch on: each names the batch and the hop before it, no
+// organisation stands there twice, and the originator does not.
+func verifyHops(network protocol.NetworkID, p *protocol.BatchPart, originator protocol.OrgID, cards func(protocol.OrgID) *Card) (path []protocol.OrgID, err error) {
+	var previous protocol.Hash
+	for i := range p.Hops {
+		h := &p.Hops[i]
+		st, err := hopStatement(h)
+		if err != nil {
+			return nil, err
+		}
+		if st.Batch != sha256.Sum256(p.Statement) || st.Previous != previous {
+			return nil, protocol.Errorf(protocol.ErrWrongContext, "the statement of %s that it passed records on is of others, or of another way that they went", st.Org.Short())
+		}
+		if st.Org == originator || slices.Contains(path, st.Org) {
+			return nil, protocol.Errorf(protocol.ErrWrongContext, "records came back to %s and were passed on again", st.Org.Short())
+		}
+		card := cards(st.Org)
+		if card == nil || !card.Lists(st.Signing) {
+			return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "records are passed on by %s with a key that its card does not list", st.Org.Short())
+		}
+		if err := Verify(st.Signing, protocol.ContextHop, network, h.Statement, h.Sig); err != nil {
+			return nil, err
+		}
+		path, previous = append(path, st.Org), h.Hash()
+	}
+	return path, nil
 }
 
 // VerifyBody verifies every batch of a body and returns all records, in order. One batch
@@ -112,11 +170,15 @@ func VerifyBody(network protocol.NetworkID, body *protocol.Body, cards func(prot
 		if err != nil {
 			return nil, err
 		}
+		path, err := verifyHops(network, p, st.Originator, cards)
+		if err != nil {
+			return nil, err
+		}
 		out = slices.Grow(out, len(p.Items))
 		for j := range p.Items {
 			it := &p.Items[j]
 			out = append(out, VerifiedRecord{ID: ids[j], Originator: st.Originator, Handling: handlings[it.Handling],
-				HandlingBytes: body.Handlings[it.Handling], Object: it.Object, Signed: st.Signed})
+				HandlingBytes: body.Handlings[it.Handling], Object: it.Object, Signed: st.Signed, Path: path})
 		}
 	}
 	return out, nil

@@ -33,7 +33,9 @@ const (
 	kindHandout    = "n/handout/"  // what left this node in files and streams
 	kindAddrs      = "n/addrs/"    // where nodes of this organisation say that they listen
 	kindLetter     = "n/letter/"
-	kindAgain      = "n/again/" // feeds to be gone through again: something came that may open entries of them
+	kindRelease    = "n/release/" // what may be passed on when persons approve
+	kindForward    = "n/forward/" // withdrawals to be told to who had the records from here
+	kindAgain      = "n/again/"   // feeds to be gone through again: something came that may open entries of them
 )
 
 const maxDocument = 8 << 20

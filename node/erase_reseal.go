@@ -36,13 +36,14 @@ func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []r
 	return out, nil
 }
 
-// slice returns a body of parts with some of its records.
+// slice returns a body with some of its records, of parts, or whole batches where all of one is
+// among them, and with no handling that they do not need.
 func slice(body *protocol.Body, from, to int) *protocol.Body {
 	out := &protocol.Body{Version: body.Version, RetentionDays: body.RetentionDays}
 	at := map[uint16]uint16{}
 	next := 0
 	for _, b := range body.Batches {
-		part := protocol.BatchPart{Statement: b.Statement, Sig: b.Sig}
+		part := protocol.BatchPart{Statement: b.Statement, Sig: b.Sig, Hops: b.Hops}
 		for _, it := range b.Items {
 			if next++; next <= from || next > to {
 				continue
@@ -53,6 +54,9 @@ func slice(body *protocol.Body, from, to int) *protocol.Body {
 			}
 			it.Handling = at[it.Handling]
 			part.Items = append(part.Items, it)
+		}
+		if len(part.Items) == len(b.Items) {
+			part.Seed = b.Seed
 		}
 		if len(part.Items) > 0 {
 			out.Batches = append(out.Batches, part)
@@ -233,6 +237,19 @@ func (n *Node) without(body *protocol.Body, gone func(protocol.RecordID) bool) (
 	return out, kept, nil
 }
 
+// mayHaveAgain reports whether a record that was sealed for an organisation may be sealed for it
+// anew. What was passed on came from who stands before this organisation on its way.
+func mayHaveAgain(state *policy.State, org protocol.OrgID, subject *policy.Subject, path []protocol.OrgID, now uint64) bool {
+	if len(path) == 0 {
+		return policy.Decide(state, state.Self, org, subject, now).Allow
+	}
+	subject.Publisher = subject.Originator
+	if len(path) > 1 {
+		subject.Publisher = path[len(path)-2]
+	}
+	return policy.DecideOnward(state, org, subject, now).Allow
+}
+
 // resealBody appends a body of records that were published before. It goes to those of its
 // readers that may have all of it today; one whose card is not fresh is given the key when a
 // fresh one has come, as it would be for what it had before.
@@ -247,12 +264,12 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 		may := true
 		for i := range records {
 			r := &records[i].record
-			kind := ""
+			kind, level := "", uint8(0)
 			if o, err := stix.Parse(r.Object); err == nil {
-				kind = o.Type
+				kind, level = o.Type, state.Confidence(o.Confidence())
 			}
-			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, RecordedAt: doc.At}
-			if !policy.Decide(state, a.n.org, org, subject, now).Allow {
+			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At}
+			if !mayHaveAgain(state, org, subject, r.Path, now) {
 				may = false
 				break
 			}

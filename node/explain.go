@@ -24,6 +24,7 @@ type Explanation struct {
 	Why       *Verdict   `json:"why,omitempty"`         // received records: why we may read it
 	PassOn    []Verdict  `json:"pass_on,omitempty"`     // received records: to whom we may pass it on
 	DoNotPass []Verdict  `json:"not_pass_on,omitempty"` // received records: to whom not, and why
+	PassedTo  []OrgRef   `json:"passed_to,omitempty"`   // received records: for whom it was sealed here
 	Path      []Hop      `json:"provenance"`
 	Delivered []Delivery `json:"delivered,omitempty"` // own records: who has signed to hold it, and to have opened it
 }
@@ -82,9 +83,14 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 		return nil, err
 	}
 	x := &Explanation{Record: n.record(s, e), Own: e.Publisher == n.org}
-	x.Path = append(x.Path, Hop{Org: s.ref(e.Originator), Role: "originator"},
-		Hop{Org: s.ref(e.Publisher), Role: "publisher", Feed: e.Feed.String(), Seq: e.Seq})
-	subject := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received}
+	x.Path = append(x.Path, Hop{Org: s.ref(e.Originator), Role: "originator"})
+	if path := n.pathOf(e); len(path) > 1 {
+		for _, org := range path[:len(path)-1] {
+			x.Path = append(x.Path, Hop{Org: s.ref(org), Role: "passed on"})
+		}
+	}
+	x.Path = append(x.Path, Hop{Org: s.ref(e.Publisher), Role: "publisher", Feed: e.Feed.String(), Seq: e.Seq})
+	subject := s.subjectOf(e)
 	if x.Own {
 		at := time.UnixMilli(int64(doc.At)).UTC()
 		x.SealedAt, x.Delivered = &at, delivered
@@ -154,6 +160,13 @@ func (n *Node) explainReceived(s *snapshot, x *Explanation, e *corpus.Entry, sub
 			x.PassOn = append(x.PassOn, v)
 		} else {
 			x.DoNotPass = append(x.DoNotPass, v)
+		}
+	}
+	if had, err := n.sealedFor(e.Record); err == nil {
+		for _, org := range had {
+			if only == nil || *only == org {
+				x.PassedTo = append(x.PassedTo, s.ref(org))
+			}
 		}
 	}
 	sortVerdicts(x.PassOn)

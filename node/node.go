@@ -102,6 +102,8 @@ type Node struct {
 
 	cache *policy.Cache
 
+	passing sync.Mutex // held while records are passed on
+
 	asked keyRequests
 
 	// gate is the gate in; run while the node is online, or called directly.

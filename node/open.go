@@ -431,7 +431,7 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *out
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, nil, protocol.Class(protocol.ErrMalformed), err.Error()))
 			continue
 		}
-		d := r.ingress(topic, obj.Type, rec, b.sealedAt, env.Header.Seq)
+		d := r.ingress(topic, obj, rec, b.sealedAt, env.Header.Seq)
 		if !d.Allow {
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, obj, string(d.Reason), d.Text))
 			continue
@@ -450,13 +450,17 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *out
 // ingress decides whether the publisher may send this here, by the agreement in force when
 // it was sealed. A termination that this organisation signed also ends by position: nothing
 // after the heads that it named is read under that agreement.
-func (r *reader) ingress(topic, kind string, rec *crypto.VerifiedRecord, sealedAt, seq uint64) policy.Decision {
-	subject := &policy.Subject{Originator: rec.Originator, Publisher: r.publisher, Handling: rec.Handling, Topic: topic, Kind: kind, RecordedAt: sealedAt}
+func (r *reader) ingress(topic string, obj *stix.Object, rec *crypto.VerifiedRecord, sealedAt, seq uint64) policy.Decision {
+	subject := &policy.Subject{Originator: rec.Originator, Publisher: r.publisher, Handling: rec.Handling, Topic: topic, Kind: obj.Type, RecordedAt: sealedAt, Path: rec.Path}
+	if r.s.policy.WantsConfidence() {
+		subject.Confidence = r.s.policy.Confidence(obj.Confidence())
+	}
 	state := r.s.policy
 	if ended := r.s.endedBy(r.n.org, r.feed.ID, seq, sealedAt); len(ended) > 0 {
 		state = r.s.without(r.n.org, ended)
 	}
-	key := policy.CacheKey{Generation: r.s.generation, Publisher: r.publisher, Originator: rec.Originator, Topic: topic, Kind: kind, Handling: string(rec.HandlingBytes)}
+	key := policy.CacheKey{Generation: r.s.generation, Publisher: r.publisher, Originator: rec.Originator, Topic: topic, Kind: obj.Type, Handling: string(rec.HandlingBytes),
+		Confidence: subject.Confidence, Path: pathKey(rec.Path)}
 	if state == r.s.policy {
 		if d, ok := r.n.cache.Get(key, sealedAt); ok {
 			return d
@@ -528,6 +532,11 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 			for _, id := range o.withdraw.Records {
 				if err := corpus.Withdraw(tx, corpus.Withdrawal{Record: id, By: r.publisher, Reason: o.withdraw.Reason, At: o.withdraw.SealedAt, Feed: r.feed.ID, Seq: o.seq}); err != nil {
 					return err
+				}
+				if r.publisher != r.n.org {
+					if err := r.n.noteForward(tx, id, o.withdraw.Reason); err != nil {
+						return err
+					}
 				}
 			}
 		}

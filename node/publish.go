@@ -106,10 +106,14 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 			continue
 		}
 		enc := protocol.Encode(&h)
-		key := it.Object.Type + "\x00" + string(enc)
+		confidence := uint8(0)
+		if s.policy.WantsConfidence() {
+			confidence = s.policy.Confidence(it.Object.Confidence())
+		}
+		key := it.Object.Type + "\x00" + string(confidence) + string(enc)
 		c := classes[key]
 		if c == nil {
-			c = n.decideClass(s, r.Topic, it.Object.Type, h, now)
+			c = n.decideClass(s, r.Topic, it.Object.Type, h, confidence, now)
 			classes[key] = c
 			// Audiences are compared once for a class, not for every record: they may be long.
 			ids := string(protocol.Encode(c.orgs))
@@ -154,9 +158,9 @@ func (n *Node) planOrg(s *snapshot, totals map[protocol.OrgID]*PlanOrg, org prot
 	return t
 }
 
-func (n *Node) decideClass(s *snapshot, topic, kind string, h protocol.Handling, now uint64) *planClassState {
+func (n *Node) decideClass(s *snapshot, topic, kind string, h protocol.Handling, confidence uint8, now uint64) *planClassState {
 	c := &planClassState{PlanClass: PlanClass{Handling: h, Kind: kind}}
-	subject := &policy.Subject{Originator: n.org, Publisher: n.org, Handling: h, Topic: topic, Kind: kind, RecordedAt: now}
+	subject := &policy.Subject{Originator: n.org, Publisher: n.org, Handling: h, Topic: topic, Kind: kind, Confidence: confidence, RecordedAt: now}
 	for _, d := range policy.Audience(s.policy, subject, now) {
 		if d.Decision.Allow {
 			c.Readers = append(c.Readers, d)
@@ -454,10 +458,14 @@ func be64(v uint64) []byte {
 // Withdraw retracts own records: everybody for whom they were sealed, and with whom an
 // agreement is still in force, is told; the records are marked withdrawn here at once.
 func (n *Node) Withdraw(ctx context.Context, records []protocol.RecordID, reason string) error {
-	byFeed, err := n.ownPlaces(records)
+	byFeed, err := n.ownPlaces(records, false)
 	if err != nil {
 		return err
 	}
+	return n.withdrawPlaces(ctx, byFeed, reason)
+}
+
+func (n *Node) withdrawPlaces(ctx context.Context, byFeed map[string][]*ownPlace, reason string) error {
 	for topic, places := range byFeed {
 		err := n.append(topic, func(a *appender) error {
 			for _, pl := range places {
@@ -499,8 +507,9 @@ type ownPlace struct {
 	records []protocol.RecordID
 }
 
-// ownPlaces groups own records by topic and by the envelope that carries them.
-func (n *Node) ownPlaces(records []protocol.RecordID) (map[string][]*ownPlace, error) {
+// ownPlaces groups own records, or with others those that were passed on, by topic and by the
+// envelope that carries them.
+func (n *Node) ownPlaces(records []protocol.RecordID, others bool) (map[string][]*ownPlace, error) {
 	var out map[string][]*ownPlace
 	err := n.viewIndex(func(tx *store.Tx) error {
 		out = map[string][]*ownPlace{}
@@ -510,7 +519,7 @@ func (n *Node) ownPlaces(records []protocol.RecordID) (map[string][]*ownPlace, e
 			if err != nil {
 				return err
 			}
-			if e.Originator != n.org || e.Publisher != n.org {
+			if !others && (e.Originator != n.org || e.Publisher != n.org) {
 				return fmt.Errorf("record %s was made by %s; only its originator can withdraw it", id.Short(), n.snap.Load().name(e.Originator))
 			}
 			orgs, err := n.readersOf(tx, id)

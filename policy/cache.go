@@ -16,6 +16,7 @@ type CacheKey struct {
 	Kind       string
 	Handling   string // encoded
 	Confidence uint8
+	Path       string // the ids of who passed it on, one after another
 }
 
 // Cache keeps decisions by class, so that the cost of a record does not grow with the number

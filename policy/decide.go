@@ -34,6 +34,7 @@ const (
 	ReasonPurpose      Reason = "purpose"       // for purposes that the term does not have
 	ReasonConfidence   Reason = "confidence"    // less confidence than the term wants
 	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
+	ReasonProvenance   Reason = "provenance"    // who passed it on does not say so, or was not allowed to have it
 )
 
 var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose, ReasonConfidence}
@@ -46,6 +47,7 @@ type Decision struct {
 	Agreement protocol.AgreementID // that allows, or that came nearest; zero: none
 	Term      int                  // of the agreement, from 1; 0: none
 	Retention uint32               // days that the reader may keep it; 0: not restricted
+	Approval  uint8                // persons who must approve before it is passed on
 	// ValidUntil is when the decision may change by time alone, Unix milliseconds: an
 	// agreement begins or ends. math.MaxUint64: never.
 	ValidUntil uint64
@@ -224,7 +226,7 @@ type OrgDecision struct {
 // the handling names, sorted. Who is not in it gets nothing; if nobody is allowed, the
 // record is for nobody but its publisher.
 func Audience(s *State, subj *Subject, at uint64) []OrgDecision {
-	orgs := s.partners(s.Self)
+	orgs := s.Receivers(s.Self)
 	for _, o := range subj.Handling.Named {
 		if !slices.Contains(orgs, o) && o != s.Self {
 			orgs = append(orgs, o)

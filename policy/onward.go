@@ -15,6 +15,11 @@ func Ingress(s *State, publisher protocol.OrgID, subj *Subject, sealedAt uint64)
 	if publisher == s.Self {
 		return Decision{Allow: true, Reason: ReasonOwn, Text: "published by this organisation", ValidUntil: math.MaxUint64}
 	}
+	if subj.Originator != s.Self {
+		if d, ok := s.byPath(publisher, subj); !ok {
+			return d
+		}
+	}
 	if subj.Originator != publisher && subj.Originator != s.Self {
 		if d, ok := s.byOnwardRule(s.Self, subj); !ok {
 			return d
@@ -48,7 +53,41 @@ func DecideOnward(s *State, to protocol.OrgID, subj *Subject, at uint64) Decisio
 	}
 	d := Decide(s, s.Self, to, subj, at)
 	d.ValidUntil = min(d.ValidUntil, received.ValidUntil)
+	if d.Allow {
+		d.Approval = received.Approval
+		d.Retention = left(d.Retention, received.Retention, came, at)
+	}
 	return d
+}
+
+// byPath looks at the way that a record came: its publisher must be the last who passed it on, and
+// the originator's word must admit everybody before it who had it from somebody else.
+func (s *State) byPath(publisher protocol.OrgID, subj *Subject) (Decision, bool) {
+	refuse := func(format string, args ...any) (Decision, bool) {
+		return Decision{Reason: ReasonProvenance, Text: fmt.Sprintf(format, args...), ValidUntil: math.MaxUint64}, false
+	}
+	path := subj.Path
+	if subj.Originator == publisher {
+		if len(path) > 0 {
+			return refuse("%s made it, and says that others passed it on", s.name(publisher))
+		}
+		return Decision{}, true
+	}
+	if len(path) == 0 || path[len(path)-1] != publisher {
+		return refuse("%s made it, and %s does not state that it passes it on", s.name(subj.Originator), s.name(publisher))
+	}
+	for i, org := range path {
+		if slices.Contains(subj.Handling.Excluded, org) {
+			return refuse("it came by way of %s, which the originator excluded", s.name(org))
+		}
+		if i == 0 {
+			continue // had it from the originator, which may give to whom it likes
+		}
+		if text := s.onwardRefusal(&subj.Handling.Onward, org, subj.Handling.TLP); text != "" {
+			return refuse("it came by way of %s, and the originator %s", s.name(org), text)
+		}
+	}
+	return Decision{}, true
 }
 
 // byOnwardRule applies the originator's onward rule.
@@ -70,22 +109,45 @@ func (s *State) byTermsReceived(to protocol.OrgID, subj *Subject, came uint64) (
 	if d.Term == 0 {
 		return d, true // of one's own
 	}
-	text := ""
+	text, admitted := "", false
 	for _, t := range s.terms[direction{subj.Publisher, s.Self}] {
 		if !s.byTerm(t, subj, came).Allow {
 			continue
 		}
 		refusal := s.onwardRefusal(&t.term.Onward, to, subj.Handling.TLP)
 		if refusal == "" {
-			return d, true
+			if !admitted || t.term.Approval < d.Approval {
+				d.Approval = t.term.Approval
+			}
+			admitted = true
+			continue
 		}
 		if text == "" {
 			text = fmt.Sprintf("term %d of %q %s", t.number, t.agreement.Doc.Title, refusal)
 			d.Agreement, d.Term = t.agreement.ID, t.number
 		}
 	}
+	if admitted {
+		return d, true
+	}
 	d.Allow, d.Reason, d.Text, d.Retention = false, ReasonOnward, text, 0
 	return d, false
+}
+
+// left is how many days what came under a term may be kept by who gets it at a time, at most as
+// many as its own term allows; 0: not restricted. It is at least one: who passes it on has it.
+func left(own, received uint32, came, at uint64) uint32 {
+	if received == 0 {
+		return own
+	}
+	days := uint32(1)
+	if end := came + uint64(received)*dayMillis; at < end {
+		days = uint32((end - at + dayMillis - 1) / dayMillis)
+	}
+	if own != 0 {
+		return min(own, days)
+	}
+	return days
 }
 
 func (s *State) onwardRefusal(o *protocol.Onward, to protocol.OrgID, tlp protocol.TLP) string {

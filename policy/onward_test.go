@@ -64,6 +64,18 @@ var (
 	upToGreen = protocol.Onward{Rule: protocol.OnwardPartners, Ceiling: protocol.TLPGreen}
 )
 
+// passedOn is a record of dave's that its publisher, alice, passed on.
+func passedOn(o protocol.Onward) func(*Subject) {
+	return both2(by(alice), onwardRule(o))
+}
+
+// by is a record of dave's that went a way, and that its word lets go to partners.
+func by(path ...protocol.OrgID) func(*Subject) {
+	return func(s *Subject) { s.Originator, s.Path, s.Handling.Onward.Rule = dave, path, protocol.OnwardPartners }
+}
+
+func both2(a, b func(*Subject)) func(*Subject) { return func(s *Subject) { a(s); b(s) } }
+
 var onwardRows = []onwardRow{
 	{name: "partners", want: ReasonOK},
 	{name: "originator: no rule means nobody", record: onwardRule(toNobody), want: ReasonOnward},
@@ -167,13 +179,19 @@ func TestIngress(t *testing.T) {
 		{"excluded, and sent all the same", state, alice, handling(func(h *protocol.Handling) { h.Excluded = []protocol.OrgID{bob} }), now - 1, ReasonExcluded},
 		{"RED for another", state, alice, handling(func(h *protocol.Handling) { h.TLP, h.Named = protocol.TLPRed, []protocol.OrgID{carol} }), now - 1, ReasonNotNamed},
 		{"own card and membership do not matter", NewState(bob, 1, stale, []Agreement{a}), alice, nil, now - 1, ReasonOK},
-		{"passed on by rule", state, alice, func(s *Subject) { s.Originator, s.Handling.Onward.Rule = dave, protocol.OnwardPartners }, now - 1, ReasonOK},
-		{"passed on by rule to this kind", state, alice, func(s *Subject) {
-			s.Originator, s.Handling.Onward = dave, protocol.Onward{Rule: protocol.OnwardKinds, Kinds: []protocol.OrgKind{protocol.KindPolice}}
-		}, now - 1, ReasonOK},
-		{"passed on against the rule", state, alice, func(s *Subject) { s.Originator = dave }, now - 1, ReasonOnward},
-		{"passed on to another kind", state, alice, func(s *Subject) { s.Originator, s.Handling.Onward = dave, toVendors }, now - 1, ReasonOnward},
-		{"passed on without an agreement", state, carol, func(s *Subject) { s.Originator, s.Handling.Onward.Rule = dave, protocol.OnwardPartners }, now - 1, ReasonNoAgreement},
+		{"passed on by rule", state, alice, passedOn(protocol.Onward{Rule: protocol.OnwardPartners}), now - 1, ReasonOK},
+		{"passed on by rule to this kind", state, alice, passedOn(protocol.Onward{Rule: protocol.OnwardKinds, Kinds: []protocol.OrgKind{protocol.KindPolice}}), now - 1, ReasonOK},
+		{"passed on against the rule", state, alice, passedOn(toNobody), now - 1, ReasonOnward},
+		{"passed on to another kind", state, alice, passedOn(toVendors), now - 1, ReasonOnward},
+		{"passed on without a word", state, alice, func(s *Subject) { s.Originator, s.Handling.Onward.Rule = dave, protocol.OnwardPartners }, now - 1, ReasonProvenance},
+		{"passed on by another than its publisher", state, alice, by(carol), now - 1, ReasonProvenance},
+		{"passed on by another, then by its publisher", state, alice, by(carol, alice), now - 1, ReasonOK},
+		{"by way of who was excluded", state, alice, both2(by(carol, alice), handling(func(h *protocol.Handling) { h.Excluded = []protocol.OrgID{carol} })), now - 1, ReasonProvenance},
+		{"by way of who was not admitted", state, alice, both2(by(carol, mallory, alice), onwardRule(protocol.Onward{Rule: protocol.OnwardNamed, Orgs: []protocol.OrgID{alice, bob}})), now - 1, ReasonProvenance},
+		{"the first had it from the originator", state, alice, both2(by(mallory, alice), onwardRule(protocol.Onward{Rule: protocol.OnwardNamed, Orgs: []protocol.OrgID{alice, bob}})), now - 1, ReasonOK},
+		{"above the ceiling on its way", state, alice, both2(by(carol, alice), onwardRule(upToClear)), now - 1, ReasonProvenance},
+		{"its originator says that others passed it on", state, alice, func(s *Subject) { s.Path = []protocol.OrgID{carol, alice} }, now - 1, ReasonProvenance},
+		{"passed on without an agreement", state, carol, passedOn(protocol.Onward{Rule: protocol.OnwardPartners}), now - 1, ReasonNoAgreement},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			subj := openSubject()
@@ -181,7 +199,45 @@ func TestIngress(t *testing.T) {
 			if row.record != nil {
 				row.record(subj)
 			}
+			if len(subj.Path) == 1 && row.publisher == carol {
+				subj.Path = []protocol.OrgID{carol}
+			}
 			wantReason(t, Ingress(row.state, row.publisher, subj, row.sealedAt), row.want)
 		})
+	}
+}
+
+// What came under a term that wants approval is passed on after it; of several the easiest counts.
+func TestOnwardApproval(t *testing.T) {
+	hard, easy, goes := wideTerm(alice, bob), wideTerm(alice, bob), wideTerm(bob, carol)
+	hard.Onward.Rule, hard.Approval = protocol.OnwardPartners, 2
+	easy.Onward, easy.Approval = toCarol, 1
+	subj := openSubject()
+	subj.Handling.Onward.Rule = protocol.OnwardPartners
+	for _, row := range []struct {
+		terms []protocol.Term
+		want  uint8
+	}{{[]protocol.Term{hard}, 2}, {[]protocol.Term{hard, easy}, 1}, {[]protocol.Term{easy, hard}, 1}} {
+		s := NewState(bob, 1, testOrgs(), []Agreement{testAgreement(1, row.terms...), testAgreement(2, goes)})
+		if d := DecideOnward(s, carol, subj, now); !d.Allow || d.Approval != row.want {
+			t.Errorf("%d terms: %v, %d must approve, want %d", len(row.terms), d.Allow, d.Approval, row.want)
+		}
+	}
+}
+
+// A hop never widens: what is passed on may be kept no longer than by who passes it on.
+func TestOnwardRetention(t *testing.T) {
+	came, goes := wideTerm(alice, bob), wideTerm(bob, carol)
+	came.Onward.Rule = protocol.OnwardPartners
+	subj := openSubject()
+	subj.Handling.Onward.Rule = protocol.OnwardPartners
+	for _, row := range []struct{ came, goes, record, after, want uint32 }{
+		{0, 0, 0, 5, 0}, {30, 0, 0, 0, 30}, {30, 0, 0, 10, 20}, {30, 5, 0, 10, 5}, {30, 25, 0, 10, 20}, {0, 9, 0, 5, 9}, {30, 0, 7, 5, 2}, {0, 0, 7, 5, 2}, {3, 0, 0, 9, 1},
+	} {
+		came.RetentionDays, goes.RetentionDays, subj.Handling.RetentionDays = row.came, row.goes, row.record
+		s := NewState(bob, 1, testOrgs(), []Agreement{testAgreement(1, came), testAgreement(2, goes)})
+		if d := DecideOnward(s, carol, subj, now+uint64(row.after)*dayMillis); !d.Allow || d.Retention != row.want {
+			t.Errorf("%+v: %v, %d days", row, d.Allow, d.Retention)
+		}
 	}
 }

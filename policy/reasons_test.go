@@ -50,6 +50,9 @@ func TestEveryReasonHasARow(t *testing.T) {
 	for _, row := range onwardRows {
 		covered[row.decide().Reason] = true
 	}
+	foreign := openSubject()
+	foreign.Originator = dave
+	covered[Ingress(testState(), bob, foreign, now).Reason] = true
 	known := reasonConstants(t)
 	for r, name := range known {
 		if !covered[r] {

@@ -26,6 +26,24 @@ type State struct {
 
 	// terms holds, for every direction, the terms that cover it.
 	terms map[direction][]termRef
+	// confident are the confidences that terms want, rising, each once.
+	confident []uint8
+}
+
+// WantsConfidence reports whether any term wants a confidence.
+func (s *State) WantsConfidence() bool { return len(s.confident) > 0 }
+
+// Confidence returns what decisions need to know of a confidence: the greatest that a term wants
+// and that it reaches, so that records of many confidences are of few classes.
+func (s *State) Confidence(c uint8) uint8 {
+	i, ok := slices.BinarySearch(s.confident, c)
+	switch {
+	case ok:
+		return c
+	case i == 0:
+		return 0
+	}
+	return s.confident[i-1]
 }
 
 // AsIfFresh returns the state with every card fresh. What was published before and is sealed
@@ -59,13 +77,16 @@ func NewState(self protocol.OrgID, generation uint64, orgs map[protocol.OrgID]Or
 			t := &a.Doc.Terms[j]
 			d := direction{t.From, t.To}
 			s.terms[d] = append(s.terms[d], termRef{a, j + 1, t})
+			if i, held := slices.BinarySearch(s.confident, t.Confidence); t.Confidence > 0 && !held {
+				s.confident = slices.Insert(s.confident, i, t.Confidence)
+			}
 		}
 	}
 	return s
 }
 
-// partners lists the organisations to which any term from org leads, sorted.
-func (s *State) partners(org protocol.OrgID) []protocol.OrgID {
+// Receivers lists the organisations to which any term from org leads, sorted.
+func (s *State) Receivers(org protocol.OrgID) []protocol.OrgID {
 	var out []protocol.OrgID
 	for d := range s.terms {
 		if d.from == org {
@@ -92,4 +113,7 @@ type Subject struct {
 	Kind       string // STIX type
 	Confidence uint8  // that the object states, 0 to 100; 0 also if it states none
 	RecordedAt uint64 // Unix milliseconds: sealed-at; for a record to be published, now
+	// Path is who passed the record on, from the first to its publisher; empty if the originator
+	// published it.
+	Path []protocol.OrgID
 }

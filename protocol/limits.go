@@ -103,6 +103,8 @@ const (
 	MaxNameSize = 128
 	// MaxTerminationHeads bounds the heads that a termination names.
 	MaxTerminationHeads = 256
+	// MaxHops bounds the organisations that passed a record on, one after another.
+	MaxHops = 8
 	// MaxPauses bounds the times that a suspension lists. Of more, the oldest two become one.
 	MaxPauses = 32
 

@@ -56,6 +56,42 @@ type BatchPart struct {
 	Sig       Signature
 	Seed      []byte // 32 bytes: the whole batch is here; empty: a part
 	Items     []Item
+	Hops      []Hop // who passed it on, from the first; empty: its originator published it
+}
+
+// Hop is a HopStatement with its signature.
+//
+// Growth: with Body, of which it is a part; it has no version of its own.
+type Hop struct {
+	_         struct{} `cbor:",toarray"`
+	Statement []byte   // encoded HopStatement
+	Sig       Signature
+}
+
+// Hash returns SHA-256 of the statement, which the next hop names.
+func (h *Hop) Hash() Hash { return sha256.Sum256(h.Statement) }
+
+// HopStatement is what an organisation signs that passes records of a batch on: from whom it had
+// them is what the hop before says, or the batch itself. The last hop is the publisher.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
+type HopStatement struct {
+	_        struct{} `cbor:",toarray"`
+	Version  uint8    // 1
+	Org      OrgID
+	Signing  SigningKey // of its node
+	Batch    Hash       // SHA-256 of the encoded BatchStatement
+	Previous Hash       // SHA-256 of the statement of the hop before; zero: there is none
+	At       uint64     // Unix milliseconds
+}
+
+// Validate checks the version.
+func (h *HopStatement) Validate() error {
+	if h.Version != 1 {
+		return malformed("hop version %d is not known", h.Version)
+	}
+	return nil
 }
 
 // Body is the plaintext of an EntryRecords envelope, before compression and padding.
@@ -92,6 +128,9 @@ func (b *Body) Validate() error {
 func (p *BatchPart) validate(handlings int) error {
 	if len(p.Items) == 0 || len(p.Items) > MaxRecordsPerBatch {
 		return oversize("batch has %d records here, 1 to %d are allowed", len(p.Items), MaxRecordsPerBatch)
+	}
+	if len(p.Hops) > MaxHops {
+		return oversize("batch was passed on by %d organisations, at most %d are allowed", len(p.Hops), MaxHops)
 	}
 	whole := len(p.Seed) == 32
 	if !whole && len(p.Seed) != 0 {

@@ -22,6 +22,7 @@ const (
 	ContextAgreement    Context = "entente/agreement/v1"
 	ContextTermination  Context = "entente/termination/v1"
 	ContextRejection    Context = "entente/rejection/v1"
+	ContextHop          Context = "entente/hop/v1"
 	ContextSuspension   Context = "entente/suspension/v1"
 )
 

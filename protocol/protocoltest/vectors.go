@@ -1,6 +1,7 @@
 package protocoltest
 
 import (
+	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -296,6 +297,64 @@ func expect(out map[string][]Vector, message, name, comment, class string, data 
 	out[message] = append(out[message], v)
 }
 
+// addHops adds records that were passed on, and what is refused of their way.
+func addHops(out map[string][]Vector) {
+	alice, bob, carol := Alice(), Bob(), Carol()
+	network := Network().ID()
+	hop := func(p *Person, b *protocol.Body) {
+		if err := crypto.SignHop(network, p.Org, p.Signing, Now, &b.Batches[0]); err != nil {
+			panic(err)
+		}
+	}
+	passed := func(name, comment, class string, change func(*protocol.Body)) {
+		b := alice.Body()
+		hop(bob, b)
+		hop(carol, b)
+		change(b)
+		expect(out, "body", name, comment, class, protocol.Encode(b))
+	}
+	passed("passed on twice", "By Bob, then by Carol.", "ok", func(*protocol.Body) {})
+	passed("hop altered", "One bit of its signature.", "bad-signature", func(b *protocol.Body) { b.Batches[0].Hops[1].Sig[0] ^= 1 })
+	passed("hop left out", "Carol's statement names Bob's, which is not there.", "wrong-context", func(b *protocol.Body) { b.Batches[0].Hops = b.Batches[0].Hops[1:] })
+	passed("hops in another order", "Each names the one before it.", "wrong-context", func(b *protocol.Body) { slices.Reverse(b.Batches[0].Hops) })
+	passed("hop of another batch", "Lifted from what Carol passed on of another batch.", "wrong-context", func(b *protocol.Body) {
+		other := bob.Body()
+		hop(carol, other)
+		b.Batches[0].Hops = other.Batches[0].Hops
+	})
+	passed("one organisation twice", "It goes round.", "wrong-context", func(b *protocol.Body) {
+		b.Batches[0].Hops = append(b.Batches[0].Hops, hopOf(bob, &b.Batches[0]))
+	})
+	passed("by its originator", "Alice made it, and passes it on.", "wrong-context", func(b *protocol.Body) {
+		b.Batches[0].Hops = nil
+		hop(alice, b)
+	})
+	passed("by a key of nobody", "No card of Mallory is known.", "unknown-author", func(b *protocol.Body) { hop(Mallory(), b) })
+	passed("too many hops", "More than MaxHops.", "oversize", func(b *protocol.Body) {
+		for len(b.Batches[0].Hops) <= protocol.MaxHops {
+			b.Batches[0].Hops = append(b.Batches[0].Hops, b.Batches[0].Hops[1])
+		}
+	})
+}
+
+// hopOf is a hop that no honest node signs: its organisation passed the batch on before.
+func hopOf(p *Person, part *protocol.BatchPart) protocol.Hop {
+	last := &part.Hops[len(part.Hops)-1]
+	first := &protocol.BatchPart{Statement: part.Statement}
+	if err := crypto.SignHop(Network().ID(), p.Org, p.Signing, Now, first); err != nil {
+		panic(err)
+	}
+	st := new(protocol.HopStatement)
+	if err := protocol.Decode(first.Hops[0].Statement, protocol.MaxStatementSize, st); err != nil {
+		panic(err)
+	}
+	st.Previous = last.Hash()
+	h := protocol.Hop{Statement: protocol.Encode(st)}
+	key := p.seed("signing")
+	copy(h.Sig[:], ed25519.Sign(ed25519.NewKeyFromSeed(key[:]), protocol.SigningBytes(protocol.ContextHop, Network().ID(), h.Statement)))
+	return h
+}
+
 // addEndings adds what parties say of an agreement, and what is refused of it.
 func addEndings(out map[string][]Vector) {
 	alice, bob := Alice(), Bob()
@@ -430,6 +489,7 @@ func addSigned(out map[string][]Vector) {
 	b = alice.Body()
 	b.Handlings[0] = protocol.Encode(&h)
 	expect(out, "body", "handling widened", "The leaf covers the handling.", "bad-signature", protocol.Encode(b))
+	addHops(out)
 	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
 }
 

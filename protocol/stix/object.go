@@ -3,6 +3,7 @@ package stix
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -102,6 +103,16 @@ func (o *Object) property(name string) json.RawMessage {
 		}
 	}
 	return nil
+}
+
+// Confidence returns the confidence that the object states (STIX 3.2), 0 to 100; 0 also if it
+// states none, or something else.
+func (o *Object) Confidence() uint8 {
+	c, err := strconv.ParseUint(string(o.property("confidence")), 10, 8)
+	if err != nil || c > 100 {
+		return 0
+	}
+	return uint8(c)
 }
 
 // Text returns a top-level property that is a string, "" if it is absent or something else.

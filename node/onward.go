@@ -1,0 +1,422 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
+)
+
+// Passing on: records that came from others are sealed anew, unchanged, with their originator's
+// proof and the statements of who passed them on before, for those whom the originator's word, the
+// terms that they came under and this organisation's own terms all admit. Either a rule does it, or
+// a person who releases them.
+
+// ReleaseMode says what is done with records that may be passed on.
+type ReleaseMode uint8
+
+// The modes. Whatever the mode, nothing is passed on that is not admitted, and what a term wants
+// approved waits for approval.
+const (
+	ReleaseOff  ReleaseMode = iota // nothing is passed on
+	ReleaseAsk                     // everything waits for a person
+	ReleaseAuto                    // a rule: what needs no approval is passed on by itself
+)
+
+var releaseModes = [...]string{"off", "ask", "auto"}
+
+// String returns the name of a mode.
+func (m ReleaseMode) String() string {
+	if int(m) < len(releaseModes) {
+		return releaseModes[m]
+	}
+	return fmt.Sprintf("unknown(%d)", m)
+}
+
+// ParseReleaseMode reads the name of a mode.
+func ParseReleaseMode(s string) (ReleaseMode, error) {
+	if i := slices.Index(releaseModes[:], s); i >= 0 {
+		return ReleaseMode(i), nil
+	}
+	return 0, fmt.Errorf("unknown mode %q; use off, ask or auto", s)
+}
+
+// releaseSetting is the mode, and up to where records were looked at.
+type releaseSetting struct {
+	_      struct{} `cbor:",toarray"`
+	Mode   uint8
+	Cursor uint64
+}
+
+const settingRelease = "release"
+
+// Release returns the mode.
+func (n *Node) Release() (mode ReleaseMode, err error) {
+	err = n.st.View(func(tx *store.Tx) error {
+		var doc releaseSetting
+		_, err := getDoc(tx, kindSetting, []byte(settingRelease), &doc)
+		mode = ReleaseMode(doc.Mode)
+		return err
+	})
+	return mode, err
+}
+
+// SetRelease sets the mode. What came while it was off is looked at only if all is set.
+func (n *Node) SetRelease(ctx context.Context, mode ReleaseMode, all bool) error {
+	if int(mode) >= len(releaseModes) {
+		return fmt.Errorf("unknown mode %d", mode)
+	}
+	n.passing.Lock()
+	err := n.st.Update(func(tx *store.Tx) error {
+		var doc releaseSetting
+		if _, err := getDoc(tx, kindSetting, []byte(settingRelease), &doc); err != nil {
+			return err
+		}
+		next, err := corpus.Next(tx)
+		if err != nil {
+			return err
+		}
+		switch {
+		case all:
+			doc.Cursor = 0
+		case ReleaseMode(doc.Mode) == ReleaseOff:
+			doc.Cursor = next - min(next, 1)
+		}
+		doc.Mode = uint8(mode)
+		return putDoc(tx, kindSetting, []byte(settingRelease), &doc)
+	})
+	n.passing.Unlock()
+	return errors.Join(err, n.passDue(ctx))
+}
+
+// onwardGroup are records of one entry that go to the same organisations under the same conditions.
+type onwardGroup struct {
+	place      protocol.EntryRef
+	topic      string
+	originator protocol.OrgID
+	publisher  protocol.OrgID
+	tlp        protocol.TLP
+	kinds      map[string]int
+	orgs       []protocol.OrgID
+	days       uint32
+	needs      uint8
+	records    []protocol.RecordID
+}
+
+// passWindow is how many records are looked at between two commits.
+const passWindow = 2000
+
+// passDue looks at the records that came since it last did: it passes on what needs nobody, and
+// puts before people what needs them. It also tells those who had records from here that their
+// originator took them back.
+func (n *Node) passDue(ctx context.Context) error {
+	if n.usable() != nil {
+		return nil // what was erased since must not be sealed anew
+	}
+	n.passing.Lock()
+	defer n.passing.Unlock()
+	for {
+		more, err := n.passSome(ctx)
+		if err != nil || !more {
+			return errors.Join(err, n.forwardWithdrawals(ctx))
+		}
+	}
+}
+
+func (n *Node) passSome(ctx context.Context) (more bool, err error) {
+	var doc releaseSetting
+	var list []corpus.Entry
+	next := uint64(0)
+	if err := n.viewIndex(func(tx *store.Tx) error {
+		if _, err := getDoc(tx, kindSetting, []byte(settingRelease), &doc); err != nil || ReleaseMode(doc.Mode) == ReleaseOff {
+			return err
+		}
+		list, next, err = corpus.Since(tx, doc.Cursor, passWindow)
+		return err
+	}); err != nil || ReleaseMode(doc.Mode) == ReleaseOff || next == doc.Cursor {
+		return false, err
+	}
+	groups, err := n.groupOnward(list, ReleaseMode(doc.Mode))
+	if err != nil {
+		return false, err
+	}
+	for _, topic := range topicsOf(groups) {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		if err := n.passGroups(topic, groups); err != nil {
+			return false, fmt.Errorf("passing on records of topic %q: %w", topic, err)
+		}
+	}
+	return true, n.st.Update(func(tx *store.Tx) error {
+		for _, g := range groups {
+			if g.needs > 0 {
+				if err := putRelease(tx, g); err != nil {
+					return err
+				}
+			}
+		}
+		doc.Cursor = next
+		return putDoc(tx, kindSetting, []byte(settingRelease), &doc)
+	})
+}
+
+func topicsOf(groups []*onwardGroup) (topics []string) {
+	for _, g := range groups {
+		if g.needs == 0 && !slices.Contains(topics, g.topic) {
+			topics = append(topics, g.topic)
+		}
+	}
+	return topics
+}
+
+// groupOnward decides about records, once for each class, and groups them.
+func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGroup, error) {
+	s := n.snap.Load()
+	partners := s.policy.Receivers(n.org)
+	classes := map[string][]onwardGroup{}
+	byKey := map[string]*onwardGroup{}
+	var out []*onwardGroup
+	for i := range list {
+		e := &list[i]
+		if e.Publisher == n.org || e.Originator == n.org || e.Withdrawn {
+			continue
+		}
+		subject := s.subjectOf(e)
+		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000)
+		ways, ok := classes[class]
+		if !ok {
+			ways = s.waysOnward(partners, subject, mode)
+			classes[class] = ways
+		}
+		had, err := n.sealedFor(e.Record)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range ways {
+			orgs := slices.DeleteFunc(slices.Clone(w.orgs), func(o protocol.OrgID) bool { return slices.Contains(had, o) })
+			if len(orgs) == 0 {
+				continue
+			}
+			key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs)) + fmt.Sprint(w.days, w.needs)
+			g := byKey[key]
+			if g == nil {
+				g = &onwardGroup{place: protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, topic: e.Topic, originator: e.Originator, publisher: e.Publisher,
+					kinds: map[string]int{}, orgs: orgs, days: w.days, needs: w.needs}
+				byKey[key] = g
+				out = append(out, g)
+			}
+			g.records = append(g.records, e.Record)
+			g.kinds[e.Type]++
+			g.tlp = max(g.tlp, e.Handling.TLP)
+		}
+	}
+	return out, nil
+}
+
+// sealedFor lists for whom a record was sealed by this organisation already.
+func (n *Node) sealedFor(id protocol.RecordID) (orgs []protocol.OrgID, err error) {
+	err = n.viewIndex(func(tx *store.Tx) error { orgs, err = n.readersOf(tx, id); return err })
+	return orgs, err
+}
+
+// subjectOf is what is decided about of a record that came.
+func (s *snapshot) subjectOf(e *corpus.Entry) *policy.Subject {
+	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received}
+	if s.policy.WantsConfidence() {
+		if o, err := stix.Parse(e.Object); err == nil {
+			subj.Confidence = s.policy.Confidence(o.Confidence())
+		}
+	}
+	return subj
+}
+
+// waysOnward decides to whom a class of records may be passed on, by what it takes.
+func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject, mode ReleaseMode) (out []onwardGroup) {
+	now := uint64(nowMillis())
+	for _, org := range partners {
+		if org == subject.Originator || org == subject.Publisher {
+			continue
+		}
+		d := policy.DecideOnward(s.policy, org, subject, now)
+		if !d.Allow {
+			continue
+		}
+		needs := d.Approval
+		if mode == ReleaseAsk {
+			needs = max(needs, 1)
+		}
+		i := slices.IndexFunc(out, func(g onwardGroup) bool { return g.days == d.Retention && g.needs == needs })
+		if i < 0 {
+			i = len(out)
+			out = append(out, onwardGroup{days: d.Retention, needs: needs})
+		}
+		out[i].orgs = append(out[i].orgs, org)
+	}
+	return out
+}
+
+// passGroups seals those groups of a topic that need nobody, in one commit.
+func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
+	return n.append(topic, func(a *appender) error {
+		for _, g := range groups {
+			if g.topic != topic || g.needs > 0 {
+				continue
+			}
+			if err := a.passOn(g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// passOn seals the records of a group for its organisations, less those that they came by way of.
+// What was erased, or does not open any more, is left out.
+func (a *appender) passOn(g *onwardGroup) error {
+	_, plain, _, err := a.n.ownPlain(g.place.Feed, g.place.Seq)
+	if err != nil {
+		a.n.log.Warn("leaving out what cannot be read to be passed on", "feed", g.place.Feed, "seq", g.place.Seq, "err", err)
+		return nil
+	}
+	var body protocol.Body
+	if err := protocol.Decode(plain, protocol.MaxPlainSize, &body); err != nil {
+		return err
+	}
+	wanted := map[protocol.RecordID]bool{}
+	for _, id := range g.records {
+		wanted[id] = true
+	}
+	card := func(o protocol.OrgID) *crypto.Card { return a.snap.cards[o] }
+	records, err := crypto.VerifyBody(a.snap.network, &body, card)
+	if err != nil {
+		return err
+	}
+	next := 0
+	for b := range body.Batches {
+		items := records[next : next+len(body.Batches[b].Items)]
+		next += len(items)
+		var keep []int
+		for i := range items {
+			if wanted[items[i].ID] {
+				keep = append(keep, i)
+			}
+		}
+		if len(keep) == 0 {
+			continue
+		}
+		orgs := slices.DeleteFunc(slices.Clone(g.orgs), func(o protocol.OrgID) bool { return slices.Contains(items[0].Path, o) })
+		if len(orgs) == 0 || slices.Contains(items[0].Path, a.n.org) || len(items[0].Path) >= protocol.MaxHops {
+			continue
+		}
+		part := body.Batches[b]
+		if len(keep) < len(part.Items) {
+			if part, err = crypto.PartOf(&body, b, keep); err != nil {
+				return err
+			}
+		}
+		part.Hops = slices.Clone(part.Hops)
+		if err := crypto.SignHop(a.snap.network, a.n.org, a.n.keys.Signing, a.sealedAt, &part); err != nil {
+			return err
+		}
+		if err := a.sealOnward(&protocol.Body{Version: 1, RetentionDays: g.days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, orgs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealOnward seals a body of one batch, in two halves if it is too large: statements and paths take
+// more room than the records had where they came from.
+func (a *appender) sealOnward(body *protocol.Body, orgs []protocol.OrgID) error {
+	body = slice(body, 0, len(body.Batches[0].Items)) // with the handlings that it needs
+	keys, err := a.keysFor(orgs)
+	if err != nil {
+		return err
+	}
+	body.SealedAt = a.sealedAt
+	h := a.header(protocol.EntryRecords)
+	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
+	if count := len(body.Batches[0].Items); errors.Is(err, protocol.ErrOversize) && count > 1 {
+		if len(body.Batches[0].Seed) > 0 { // halves are parts
+			all := make([]int, count)
+			for i := range all {
+				all[i] = i
+			}
+			hops := body.Batches[0].Hops
+			if body.Batches[0], err = crypto.PartOf(body, 0, all); err != nil {
+				return err
+			}
+			body.Batches[0].Hops = hops
+		}
+		for _, half := range [][2]int{{0, count / 2}, {count / 2, count}} {
+			if err := a.sealOnward(slice(body, half[0], half[1]), orgs); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	doc := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: a.sealedAt, RetentionDays: body.RetentionDays}
+	place := entryKey(a.feed.ID, a.nextSeq())
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &doc) })
+	return a.add(protocol.EntryRecords, sealed)
+}
+
+// pathOf returns who passed a record on, by the entry that it is kept from; nil if that does not
+// open any more.
+func (n *Node) pathOf(e *corpus.Entry) []protocol.OrgID {
+	s := n.snap.Load()
+	_, plain, _, err := n.ownPlain(e.Feed, e.Seq)
+	if err != nil {
+		return nil
+	}
+	var body protocol.Body
+	if protocol.Decode(plain, protocol.MaxPlainSize, &body) != nil {
+		return nil
+	}
+	records, err := crypto.VerifyBody(s.network, &body, func(o protocol.OrgID) *crypto.Card { return s.cards[o] })
+	if err != nil {
+		return nil
+	}
+	i := slices.IndexFunc(records, func(r crypto.VerifiedRecord) bool { return r.ID == e.Record })
+	if i < 0 {
+		return nil
+	}
+	return records[i].Path
+}
+
+// pathKey is a path as part of a key.
+func pathKey(path []protocol.OrgID) string {
+	var b strings.Builder
+	for _, o := range path {
+		b.Write(o[:])
+	}
+	return b.String()
+}
+
+// keepPassing passes on what comes.
+func (net *network) keepPassing(ctx context.Context) {
+	for {
+		changed := net.n.changes.wait()
+		if err := net.n.passDue(ctx); err != nil && ctx.Err() == nil {
+			net.n.log.Error("passing records on failed; it is tried again with the next", "err", err)
+			net.n.counters.failed.Add(1)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}

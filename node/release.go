@@ -1,0 +1,387 @@
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// releaseState is what became of records that were put before people.
+type releaseState uint8
+
+const (
+	releaseWaits releaseState = iota
+	releasePassed
+	releaseDenied
+	releaseVoid // nobody may have them any more
+)
+
+var releaseStates = [...]string{"waiting", "passed on", "denied", "void"}
+
+// releaseDoc are records of one entry that wait for persons to release them, or did.
+type releaseDoc struct {
+	_          struct{} `cbor:",toarray"`
+	Feed       protocol.FeedID
+	Seq        uint64
+	Topic      string
+	Originator protocol.OrgID
+	Publisher  protocol.OrgID
+	TLP        uint8
+	Kinds      []kindCount
+	Orgs       []protocol.OrgID
+	Days       uint32
+	Needs      uint8
+	Records    []protocol.RecordID
+	Created    uint64
+	Approvals  []releaseVote
+	State      uint8
+	Denied     []releaseVote // one, if it was
+}
+
+type kindCount struct {
+	_     struct{} `cbor:",toarray"`
+	Kind  string
+	Count uint32
+}
+
+// releaseVote is what a person said.
+type releaseVote struct {
+	_      struct{} `cbor:",toarray"`
+	Person string
+	At     uint64
+	Reason string
+}
+
+// maxReleases bounds the releases that wait, and how many are kept of those that do not.
+const maxReleases = 10_000
+
+func putRelease(tx *store.Tx, g *onwardGroup) error {
+	next := uint64(1)
+	err := tx.Scan([]byte(kindRelease), nil, true, func(k, _ []byte) (bool, error) {
+		next = binary.BigEndian.Uint64(k[len(kindRelease):]) + 1
+		return false, nil
+	})
+	if err != nil {
+		return err
+	}
+	doc := &releaseDoc{Feed: g.place.Feed, Seq: g.place.Seq, Topic: g.topic, Originator: g.originator, Publisher: g.publisher, TLP: uint8(g.tlp),
+		Orgs: g.orgs, Days: g.days, Needs: g.needs, Records: g.records, Created: uint64(nowMillis())}
+	for _, k := range slices.Sorted(maps.Keys(g.kinds)) {
+		doc.Kinds = append(doc.Kinds, kindCount{Kind: k, Count: uint32(g.kinds[k])})
+	}
+	if next > maxReleases { // the oldest goes; one that still waits keeps its records unreleased
+		if err := tx.Delete(append([]byte(kindRelease), be64(next-maxReleases)...)); err != nil {
+			return err
+		}
+	}
+	return putDoc(tx, kindRelease, be64(next), doc)
+}
+
+// ReleaseItem is what waits for persons, or what they decided.
+type ReleaseItem struct {
+	Number     uint64        `json:"number"`
+	State      string        `json:"state"` // waiting, passed on, denied, void
+	Originator OrgRef        `json:"originator"`
+	Publisher  OrgRef        `json:"publisher"`
+	Topic      string        `json:"topic"`
+	TLP        string        `json:"tlp"`
+	Records    int           `json:"records"`
+	Kinds      []ReleaseKind `json:"kinds"`
+	To         []OrgRef      `json:"to"`
+	Needs      int           `json:"needs"` // persons
+	Since      time.Time     `json:"since"`
+	Approved   []ReleaseVote `json:"approved"`
+	Denied     *ReleaseVote  `json:"denied,omitempty"`
+	IDs        []string      `json:"ids,omitempty"` // only where one is asked for
+}
+
+// ReleaseKind counts records of a STIX type.
+type ReleaseKind struct {
+	Type  string `json:"type"`
+	Count int    `json:"count"`
+}
+
+// ReleaseVote is what a person said.
+type ReleaseVote struct {
+	Person string    `json:"person"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+func (v *releaseVote) view() ReleaseVote {
+	return ReleaseVote{Person: v.Person, At: millis(v.At), Reason: v.Reason}
+}
+
+func (s *snapshot) releaseItem(number uint64, d *releaseDoc, ids bool) ReleaseItem {
+	item := ReleaseItem{Number: number, State: releaseStates[min(int(d.State), len(releaseStates)-1)], Originator: s.ref(d.Originator), Publisher: s.ref(d.Publisher),
+		Topic: d.Topic, TLP: protocol.TLP(d.TLP).String(), Records: len(d.Records), Kinds: []ReleaseKind{}, To: []OrgRef{}, Needs: int(d.Needs),
+		Since: millis(d.Created), Approved: []ReleaseVote{}}
+	for _, k := range d.Kinds {
+		item.Kinds = append(item.Kinds, ReleaseKind{Type: k.Kind, Count: int(k.Count)})
+	}
+	for _, o := range d.Orgs {
+		item.To = append(item.To, s.ref(o))
+	}
+	for i := range d.Approvals {
+		item.Approved = append(item.Approved, d.Approvals[i].view())
+	}
+	if len(d.Denied) > 0 {
+		v := d.Denied[0].view()
+		item.Denied = &v
+	}
+	if ids {
+		for _, id := range d.Records {
+			item.IDs = append(item.IDs, id.String())
+		}
+	}
+	return item
+}
+
+// Releases lists what waits for persons, the oldest first; with all, also what they decided.
+func (n *Node) Releases(all bool) ([]ReleaseItem, error) {
+	s := n.snap.Load()
+	list := []ReleaseItem{}
+	err := n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindRelease, func(id []byte, d *releaseDoc) error {
+			if all || releaseState(d.State) == releaseWaits {
+				list = append(list, s.releaseItem(binary.BigEndian.Uint64(id), d, false))
+			}
+			return nil
+		})
+	})
+	return list, err
+}
+
+// ReleaseOf returns one release, with the ids of its records.
+func (n *Node) ReleaseOf(number uint64) (*ReleaseItem, error) {
+	d, err := n.releaseOf(number)
+	if err != nil {
+		return nil, err
+	}
+	item := n.snap.Load().releaseItem(number, d, true)
+	return &item, nil
+}
+
+func (n *Node) releaseOf(number uint64) (*releaseDoc, error) {
+	d := new(releaseDoc)
+	err := n.st.View(func(tx *store.Tx) error {
+		ok, err := getDoc(tx, kindRelease, be64(number), d)
+		if err == nil && !ok {
+			err = fmt.Errorf("release %d: %w; 'entente release list' shows those that wait", number, ErrNotFound)
+		}
+		return err
+	})
+	return d, err
+}
+
+// person checks how a person is named.
+func person(name string) (string, error) {
+	name = strings.TrimSpace(name)
+	if name == "" || len(name) > protocol.MaxNameSize {
+		return "", fmt.Errorf("say who decides, in at most %d bytes", protocol.MaxNameSize)
+	}
+	return name, nil
+}
+
+// ApproveRelease notes that a person releases records. When as many as are wanted did, each
+// another, they are passed on to those who may still have them. It is decided anew then: an
+// agreement that ended meanwhile admits nobody.
+func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string) (*ReleaseItem, error) {
+	by, err := person(by)
+	if err != nil {
+		return nil, err
+	}
+	n.passing.Lock()
+	defer n.passing.Unlock()
+	d, err := n.releaseOf(number)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case releaseState(d.State) != releaseWaits:
+		return nil, fmt.Errorf("release %d is %s already", number, releaseStates[d.State])
+	case slices.ContainsFunc(d.Approvals, func(v releaseVote) bool { return strings.EqualFold(v.Person, by) }):
+		return nil, fmt.Errorf("%s approved release %d already; another person must do so, too", by, number)
+	}
+	d.Approvals = append(d.Approvals, releaseVote{Person: by, At: uint64(nowMillis())})
+	if len(d.Approvals) < int(d.Needs) {
+		err = n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) })
+	} else {
+		err = n.passReleased(ctx, number, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return n.ReleaseOf(number)
+}
+
+// DenyRelease notes that a person does not release records: they stay here.
+func (n *Node) DenyRelease(number uint64, by, reason string) (*ReleaseItem, error) {
+	by, err := person(by)
+	if err != nil {
+		return nil, err
+	}
+	if len(reason) > protocol.MaxTextSize {
+		return nil, protocol.Errorf(protocol.ErrOversize, "a reason has at most %d bytes", protocol.MaxTextSize)
+	}
+	n.passing.Lock()
+	defer n.passing.Unlock()
+	d, err := n.releaseOf(number)
+	if err != nil {
+		return nil, err
+	}
+	if releaseState(d.State) != releaseWaits {
+		return nil, fmt.Errorf("release %d is %s already", number, releaseStates[d.State])
+	}
+	d.State, d.Denied = uint8(releaseDenied), []releaseVote{{Person: by, At: uint64(nowMillis()), Reason: reason}}
+	if err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) }); err != nil {
+		return nil, err
+	}
+	return n.ReleaseOf(number)
+}
+
+// passReleased passes on what persons released. That it was, and the entries, are one commit.
+func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) error {
+	passed := false
+	err := n.append(d.Topic, func(a *appender) error {
+		groups, err := n.groupReleased(a.snap, d)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			if err := a.passOn(g); err != nil {
+				return err
+			}
+		}
+		if passed = len(a.envs) > 0; passed {
+			d.State = uint8(releasePassed)
+			a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) })
+		}
+		return ctx.Err()
+	})
+	if err != nil || passed {
+		return err
+	}
+	d.State = uint8(releaseVoid)
+	return n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) })
+}
+
+// groupReleased decides anew about each record of a release: who of those for whom it was approved
+// may have it today.
+func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error) {
+	byKey := map[string]*onwardGroup{}
+	var out []*onwardGroup
+	for _, id := range d.Records {
+		var had []protocol.OrgID
+		var e, gone = (*policy.Subject)(nil), false
+		err := n.viewIndex(func(tx *store.Tx) error {
+			entry, err := n.getEntry(tx, id)
+			if errors.Is(err, ErrNotFound) || err == nil && entry.Withdrawn {
+				gone = true
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			e = s.subjectOf(entry)
+			had, err = n.readersOf(tx, id)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if gone {
+			continue
+		}
+		now := uint64(nowMillis())
+		byDays := map[uint32][]protocol.OrgID{}
+		for _, org := range d.Orgs {
+			if v := policy.DecideOnward(s.policy, org, e, now); v.Allow && int(v.Approval) <= len(d.Approvals) && !slices.Contains(had, org) {
+				byDays[v.Retention] = append(byDays[v.Retention], org)
+			}
+		}
+		for days, orgs := range byDays {
+			key := string(protocol.Encode(orgs)) + fmt.Sprint(days)
+			g := byKey[key]
+			if g == nil {
+				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, orgs: orgs, days: days}
+				byKey[key] = g
+				out = append(out, g)
+			}
+			g.records = append(g.records, id)
+		}
+	}
+	return out, nil
+}
+
+// noteForward notes that a withdrawal is to be told to those who had the record from here.
+func (n *Node) noteForward(tx *store.Tx, id protocol.RecordID, reason string) error {
+	orgs, err := n.readersOf(tx, id)
+	if err != nil || len(orgs) == 0 {
+		return err
+	}
+	return putDoc(tx, kindForward, id[:], &forwardDoc{Reason: reason})
+}
+
+// forwardDoc is a withdrawal of another organisation that is to be told.
+type forwardDoc struct {
+	_      struct{} `cbor:",toarray"`
+	Reason string
+}
+
+// forwardWithdrawals tells those who had records from here that they were withdrawn, if that
+// counts here.
+func (n *Node) forwardWithdrawals(ctx context.Context) error {
+	byReason := map[string][]protocol.RecordID{}
+	var over [][]byte
+	err := n.viewIndex(func(tx *store.Tx) error {
+		clear(byReason)
+		over = nil
+		return scanDocs(tx, kindForward, func(id []byte, d *forwardDoc) error {
+			e, err := n.getEntry(tx, protocol.RecordID(id))
+			if errors.Is(err, ErrNotFound) || err == nil && !e.Withdrawn {
+				over = append(over, slices.Clone(id)) // it does not count, or is gone altogether
+				return nil
+			}
+			if err == nil {
+				byReason[d.Reason] = append(byReason[d.Reason], protocol.RecordID(id))
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for reason, records := range byReason {
+		places, err := n.ownPlaces(records, true)
+		if err == nil {
+			err = n.withdrawPlaces(ctx, places, reason)
+		}
+		if err != nil {
+			return fmt.Errorf("telling that records were withdrawn: %w", err)
+		}
+		for i := range records {
+			over = append(over, records[i][:])
+		}
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	return n.st.Update(func(tx *store.Tx) error {
+		for _, id := range over {
+			if err := tx.Delete(append([]byte(kindForward), id...)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
