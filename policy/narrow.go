@@ -19,6 +19,9 @@ type Flags struct {
 	RetentionDays uint32
 	To            []protocol.OrgID // named recipients
 	Exclude       []protocol.OrgID
+	// Onward is to whom readers may pass it on; the zero value says nothing. Nobody, where it is
+	// said, has a ceiling.
+	Onward protocol.Onward
 }
 
 // Narrow applies flags to the handling that a source states. A flag fills in what is not
@@ -67,11 +70,47 @@ func Narrow(h protocol.Handling, f Flags) (protocol.Handling, error) {
 		}
 		h.Named = slices.Clone(f.To)
 	}
+	if !isZero(&f.Onward) {
+		if h.Onward, err = narrowOnward(&h.Onward, &f.Onward); err != nil {
+			return h, err
+		}
+	}
 	if len(f.Exclude) > 0 {
 		h.Excluded = append(slices.Clone(h.Excluded), f.Exclude...)
 	}
 	h.Normalise()
 	return h, nil
+}
+
+// isZero reports whether an onward rule says nothing: nobody may pass it on, and nobody said so.
+func isZero(o *protocol.Onward) bool {
+	return o.Rule == protocol.OnwardNobody && o.Ceiling == protocol.TLPUnset && len(o.Orgs)+len(o.Kinds) == 0
+}
+
+// narrowOnward applies what a flag says of passing on to what is stated: less, or what is open.
+func narrowOnward(stated, given *protocol.Onward) (protocol.Onward, error) {
+	out := *given
+	switch {
+	case isZero(stated), given.Rule == protocol.OnwardNobody:
+		return out, nil
+	case stated.Ceiling != protocol.TLPUnset && (given.Ceiling == protocol.TLPUnset || given.Ceiling > stated.Ceiling):
+		out.Ceiling = stated.Ceiling
+	}
+	within := func(ok bool) (protocol.Onward, error) {
+		if !ok {
+			return *stated, widens("--onward", "its originator lets it be passed on to fewer")
+		}
+		return out, nil
+	}
+	switch {
+	case stated.Rule == protocol.OnwardPartners:
+		return out, nil
+	case stated.Rule != given.Rule:
+		return within(false)
+	case given.Rule == protocol.OnwardNamed:
+		return within(!slices.ContainsFunc(given.Orgs, func(o protocol.OrgID) bool { return !slices.Contains(stated.Orgs, o) }))
+	}
+	return within(!slices.ContainsFunc(given.Kinds, func(k protocol.OrgKind) bool { return !slices.Contains(stated.Kinds, k) }))
 }
 
 // within narrows a stated list to what a flag gives, all of which must be in it.

@@ -139,3 +139,38 @@ func drawFlags(t *rapid.T) Flags {
 		Exclude:       drawSet(t, cast, "flag exclude"),
 	}
 }
+
+// A flag fills in to whom a record may be passed on, or narrows it; it never widens what was said,
+// nor what was said to be nobody.
+func TestNarrowOnward(t *testing.T) {
+	said := protocol.Onward{Ceiling: protocol.TLPClear} // nobody, in so many words
+	certsAndPolice := protocol.Onward{Rule: protocol.OnwardKinds, Kinds: []protocol.OrgKind{protocol.KindCERT, protocol.KindPolice}}
+	bobAndCarol := protocol.Onward{Rule: protocol.OnwardNamed, Orgs: sortedOrgs([]protocol.OrgID{bob, carol})}
+	for _, row := range []struct {
+		name        string
+		stated, say protocol.Onward
+		ok          bool
+	}{
+		{"left open", protocol.Onward{}, certsAndPolice, true},
+		{"nobody was said", said, certsAndPolice, false},
+		{"nobody in place of partners", protocol.Onward{Rule: protocol.OnwardPartners}, said, true},
+		{"kinds in place of partners", protocol.Onward{Rule: protocol.OnwardPartners}, toCERTs, true},
+		{"fewer kinds", certsAndPolice, toCERTs, true},
+		{"another kind", toCERTs, certsAndPolice, false},
+		{"fewer names", bobAndCarol, toCarol, true},
+		{"another name", toCarol, bobAndCarol, false},
+		{"partners in place of names", toCarol, protocol.Onward{Rule: protocol.OnwardPartners}, false},
+		{"kinds in place of names", toCarol, toCERTs, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h, err := Narrow(protocol.Handling{Version: 1, Onward: row.stated}, Flags{Onward: row.say})
+			if (err == nil) != row.ok {
+				t.Fatalf("%+v, %v", h.Onward, err)
+			}
+		})
+	}
+	h, err := Narrow(protocol.Handling{Version: 1, Onward: upToGreen}, Flags{Onward: protocol.Onward{Rule: protocol.OnwardPartners, Ceiling: protocol.TLPRed}})
+	if err != nil || h.Onward.Ceiling != protocol.TLPGreen {
+		t.Errorf("the ceiling became %s, %v", h.Onward.Ceiling, err)
+	}
+}

@@ -29,6 +29,8 @@ type publishFlags struct {
 	countries, to, exclude, purposes  []string
 	retention, copies                 int
 	received                          []string
+	onward                            []string
+	onwardTLP                         string
 	wait                              time.Duration
 	yes, dryRun, ids                  bool
 }
@@ -57,6 +59,8 @@ func (a *app) publishCommand() *cobra.Command {
 	fs.StringArrayVar(&f.to, "to", nil, "only to this organisation; may be repeated; needed for red")
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "never to this organisation; may be repeated")
 	fs.StringSliceVar(&f.purposes, "purpose", nil, "what it may be used for; may be repeated")
+	fs.StringArrayVar(&f.onward, "onward", nil, "to whom readers may pass it on: partners, kind:police, or an organisation; may be repeated (default: nobody)")
+	fs.StringVar(&f.onwardTLP, "onward-tlp", "", "with --onward: up to this TLP")
 	fs.IntVar(&f.retention, "retention-days", 0, "how long readers may keep it")
 	fs.IntVar(&f.copies, "copies", 0, "wait until so many other nodes have signed that they hold it")
 	fs.StringArrayVar(&f.received, "received", nil, "wait until this organisation has signed that it opened what is for it; may be repeated")
@@ -81,6 +85,8 @@ func (f *publishFlags) query(file string) url.Values {
 	set("pap", f.pap)
 	set("personal", f.personal)
 	q["country"], q["to"], q["exclude"], q["purpose"] = f.countries, f.to, f.exclude, f.purposes
+	q["onward"] = f.onward
+	set("onward_tlp", f.onwardTLP)
 	if f.retention > 0 {
 		q.Set("retention", strconv.Itoa(f.retention))
 	}

@@ -209,6 +209,9 @@ func showExplanation(w io.Writer, x *node.Explanation) {
 		if x.Why != nil {
 			part("We may read it", []node.Verdict{*x.Why})
 		}
+		if len(x.PassedTo) > 0 {
+			fmt.Fprintf(w, "\nPassed on to %s\n", printable(orgNames(x.PassedTo)))
+		}
 		part("We may pass it on to", x.PassOn)
 		part("We may not pass it on to", x.DoNotPass)
 	}

@@ -135,9 +135,55 @@ func (s *Server) flags(r *http.Request) (policy.Flags, error) {
 		}
 		f.Exclude = append(f.Exclude, org)
 	}
+	if f.Onward, err = s.onwardRule(list(r, "onward"), q.Get("onward_tlp")); err != nil {
+		return f, err
+	}
 	days, err := number(q.Get("retention"))
 	f.RetentionDays = uint32(min(days, 36500))
 	return f, err
+}
+
+// onwardRule reads to whom records may be passed on: nobody, partners, kinds of organisation
+// (kind:police), or organisations.
+func (s *Server) onwardRule(said []string, ceiling string) (o protocol.Onward, err error) {
+	if ceiling != "" {
+		if o.Ceiling, err = protocol.ParseTLP(ceiling); err != nil {
+			return o, err
+		}
+	}
+	if len(said) == 0 && ceiling != "" {
+		return o, protocol.Errorf(protocol.ErrMalformed, "a ceiling for passing on needs to whom; give --onward too")
+	}
+	for _, v := range said {
+		rule := protocol.OnwardNamed
+		switch kind, isKind := strings.CutPrefix(v, "kind:"); {
+		case v == protocol.OnwardNobody.String():
+			rule = protocol.OnwardNobody
+		case v == protocol.OnwardPartners.String():
+			rule = protocol.OnwardPartners
+		case isKind:
+			rule = protocol.OnwardKinds
+			k, err := protocol.ParseOrgKind(kind)
+			if err != nil {
+				return o, err
+			}
+			o.Kinds = append(o.Kinds, k)
+		default:
+			org, err := s.node.FindOrg(v)
+			if err != nil {
+				return o, err
+			}
+			o.Orgs = append(o.Orgs, org)
+		}
+		if len(said) > 1 && (rule != o.Rule && o.Rule != protocol.OnwardNobody || rule == protocol.OnwardNobody || rule == protocol.OnwardPartners) {
+			return o, protocol.Errorf(protocol.ErrMalformed, "--onward takes nobody, partners, several kinds, or several organisations, not some of each")
+		}
+		o.Rule = rule
+	}
+	if o.Rule == protocol.OnwardNobody && len(said) > 0 && o.Ceiling == protocol.TLPUnset {
+		o.Ceiling = protocol.TLPClear // said, and not left open
+	}
+	return o, nil
 }
 
 func (s *Server) publish(w http.ResponseWriter, r *http.Request) {

@@ -54,6 +54,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /v1/watch", s.watch)
 	s.mux.HandleFunc("GET /v1/export", s.export)
 	s.carryRoutes()
+	s.releaseRoutes()
 	s.mux.HandleFunc("POST /v1/backup", s.backup)
 	s.nodeRoutes()
 }

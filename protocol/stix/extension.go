@@ -148,6 +148,9 @@ func (f *onwardForm) read(o *protocol.Onward) (err error) {
 		return malformed("%v", err)
 	}
 	o.Orgs, o.Kinds = f.Orgs, f.Kinds
+	if o.Rule == protocol.OnwardNobody && f.Ceiling == "" && len(o.Orgs)+len(o.Kinds) == 0 {
+		o.Ceiling = protocol.TLPClear // it is said, and not left open: no flag may fill it in
+	}
 	if f.Ceiling != "" {
 		if o.Ceiling, err = protocol.ParseTLP(f.Ceiling); err != nil {
 			return malformed("%v", err)

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"os/user"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/api"
+)
+
+func (a *app) releaseCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "release", Short: "Pass on to your partners what others sent you, by rule or one by one",
+		Long: "What its originator lets be passed on, under terms that let it be passed on, goes to those of your partners\n" +
+			"whose agreement covers it: by itself ('release mode auto'), or after you approve it ('release mode ask').\n" +
+			"What a term wants approved waits in either mode, for as many persons as it wants. The default is off.",
+	}
+	cmd.AddCommand(a.releaseList(), a.releaseShow(), a.releaseVote("approve", "Pass records on, or say that you would"), a.releaseVote("deny", "Keep records here"), a.releaseModeCommand())
+	return cmd
+}
+
+func (a *app) releaseList() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List what waits for approval", Example: "  entente release list", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := url.Values{}
+			if all {
+				q.Set("all", "1")
+			}
+			var list []node.ReleaseItem
+			if err := a.ask(cmd.Context(), "GET", "releases", q, nil, &list); err != nil {
+				return err
+			}
+			return a.print(list, func(w io.Writer) {
+				rows := [][]string{{"NUMBER", "STATE", "FROM", "RECORDS", "TLP", "TO", "APPROVED", "SINCE"}}
+				for _, r := range list {
+					from := r.Originator.Name
+					if r.Publisher.ID != r.Originator.ID {
+						from += ", by " + r.Publisher.Name
+					}
+					rows = append(rows, []string{fmt.Sprint(r.Number), r.State, from, fmt.Sprint(r.Records), r.TLP, orgNames(r.To),
+						fmt.Sprintf("%d of %d", len(r.Approved), r.Needs), r.Since.Format("2006-01-02 15:04")})
+				}
+				table(w, rows...)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "also what was decided")
+	return cmd
+}
+
+func (a *app) releaseShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show NUMBER", Short: "Show what waits for approval, with the ids of its records", Example: "  entente release show 7", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var r node.ReleaseItem
+			if err := a.ask(cmd.Context(), "GET", "releases/"+url.PathEscape(args[0]), nil, nil, &r); err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) {
+				printRelease(w, &r)
+				for _, id := range r.IDs {
+					fmt.Fprintln(w, id)
+				}
+			})
+		},
+	}
+}
+
+func printRelease(w io.Writer, r *node.ReleaseItem) {
+	var kinds []string
+	for _, k := range r.Kinds {
+		kinds = append(kinds, fmt.Sprintf("%d %s", k.Count, k.Type))
+	}
+	fmt.Fprintf(w, "Release %d, %s: %s of %s in topic %s, TLP:%s, to %s\n", r.Number, r.State, printable(strings.Join(kinds, ", ")), printable(r.Originator.Name),
+		printable(r.Topic), strings.ToUpper(r.TLP), printable(orgNames(r.To)))
+	fmt.Fprintf(w, "Approved by %d of %d persons\n", len(r.Approved), r.Needs)
+	for _, v := range r.Approved {
+		fmt.Fprintf(w, "  %s  %s\n", v.At.Format("2006-01-02 15:04:05"), printable(v.Person))
+	}
+	if r.Denied != nil {
+		fmt.Fprintf(w, "Denied by %s at %s: %s\n", printable(r.Denied.Person), r.Denied.At.Format("2006-01-02 15:04:05"), printable(r.Denied.Reason))
+	}
+}
+
+func (a *app) releaseVote(verb, short string) *cobra.Command {
+	var as, reason string
+	cmd := &cobra.Command{
+		Use: verb + " NUMBER", Short: short, Example: "  entente release " + verb + " 7 --as \"A. Officer\"", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if as == "" {
+				if u, err := user.Current(); err == nil {
+					as = u.Username
+				}
+			}
+			var r node.ReleaseItem
+			if err := a.ask(cmd.Context(), "POST", "releases/"+url.PathEscape(args[0])+"/"+verb, nil, api.ReleaseVote{Person: as, Reason: reason}, &r); err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) { printRelease(w, &r) })
+		},
+	}
+	cmd.Flags().StringVar(&as, "as", "", "who decides (default: the user of this system)")
+	if verb == "deny" {
+		cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	}
+	return cmd
+}
+
+func (a *app) releaseModeCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "mode [off|ask|auto]", Short: "Show or set what is done with records that may be passed on", Example: "  entente release mode auto",
+		Args: cobra.MaximumNArgs(1), ValidArgs: []string{"off", "ask", "auto"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var m api.ReleaseMode
+			var err error
+			if len(args) == 0 {
+				err = a.ask(cmd.Context(), "GET", "release-mode", nil, nil, &m)
+			} else {
+				err = a.ask(cmd.Context(), "POST", "release-mode", nil, api.ReleaseMode{Mode: args[0], All: all}, &m)
+			}
+			if err != nil {
+				return err
+			}
+			return a.print(m, func(w io.Writer) { fmt.Fprintln(w, m.Mode) })
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "look also at what came before")
+	return cmd
+}

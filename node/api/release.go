@@ -1,0 +1,95 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+func (s *Server) releaseRoutes() {
+	for pattern, fn := range map[string]func(*http.Request) (any, error){
+		"GET /v1/releases":                   s.releases,
+		"GET /v1/releases/{number}":          s.release,
+		"POST /v1/releases/{number}/approve": s.releaseApprove,
+		"POST /v1/releases/{number}/deny":    s.releaseDeny,
+		"GET /v1/release-mode":               s.releaseMode,
+		"POST /v1/release-mode":              s.setReleaseMode,
+	} {
+		s.mux.HandleFunc(pattern, call(fn))
+	}
+}
+
+// ReleaseMode is what is done with records that may be passed on.
+type ReleaseMode struct {
+	Mode string `json:"mode"`          // off, ask, auto
+	All  bool   `json:"all,omitempty"` // in a request: look also at what came before
+}
+
+// ReleaseVote is what a person says of a release.
+type ReleaseVote struct {
+	Person string `json:"person"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (s *Server) releases(r *http.Request) (any, error) {
+	return s.node.Releases(r.URL.Query().Get("all") != "")
+}
+
+func releaseNumber(r *http.Request) (uint64, error) {
+	n, err := strconv.ParseUint(r.PathValue("number"), 10, 64)
+	if err != nil {
+		return 0, protocol.Errorf(protocol.ErrMalformed, "%q is not the number of a release; 'entente release list' shows them", r.PathValue("number"))
+	}
+	return n, nil
+}
+
+func (s *Server) release(r *http.Request) (any, error) {
+	n, err := releaseNumber(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.node.ReleaseOf(n)
+}
+
+func (s *Server) releaseApprove(r *http.Request) (any, error) {
+	var q ReleaseVote
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	n, err := releaseNumber(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.node.ApproveRelease(r.Context(), n, q.Person)
+}
+
+func (s *Server) releaseDeny(r *http.Request) (any, error) {
+	var q ReleaseVote
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	n, err := releaseNumber(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.node.DenyRelease(n, q.Person, q.Reason)
+}
+
+func (s *Server) releaseMode(*http.Request) (any, error) {
+	mode, err := s.node.Release()
+	return ReleaseMode{Mode: mode.String()}, err
+}
+
+func (s *Server) setReleaseMode(r *http.Request) (any, error) {
+	var q ReleaseMode
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	mode, err := node.ParseReleaseMode(q.Mode)
+	if err != nil {
+		return nil, err
+	}
+	return ReleaseMode{Mode: mode.String()}, s.node.SetRelease(r.Context(), mode, q.All)
+}
