@@ -35,6 +35,7 @@ func (a *app) benchCommand() *cobra.Command {
 			return scenarioNames(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			keepHeapLarge() // as 'up' does
 			if len(args) == 0 {
 				args = scenarioNames()
 			}
