@@ -33,11 +33,12 @@ const (
 	ReasonPersonalData Reason = "personal-data" // more personal data than the term lets through
 	ReasonPurpose      Reason = "purpose"       // for purposes that the term does not have
 	ReasonConfidence   Reason = "confidence"    // less confidence than the term wants
+	ReasonHolders      Reason = "holders"       // a member of the network may not hold even sealed copies
 	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
 	ReasonProvenance   Reason = "provenance"    // who passed it on does not say so, or was not allowed to have it
 )
 
-var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose, ReasonConfidence}
+var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose, ReasonConfidence, ReasonHolders}
 
 // Decision is the answer to: may this go to that organisation?
 type Decision struct {
@@ -164,6 +165,9 @@ func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
 		return refuse(ReasonPurpose, "none of its purposes is one that the originator allows")
 	case subj.Confidence < term.Confidence:
 		return refuse(ReasonConfidence, "it wants a confidence of %d, and the record %s", term.Confidence, confidence(subj.Confidence))
+	}
+	if term.From == s.Self && t.holder != "" {
+		return refuse(ReasonHolders, "every member of the network stores sealed copies, and %s may not; publish in a network of those who may", t.holder)
 	}
 	d.Allow, d.Reason, d.Retention = true, ReasonOK, term.RetentionDays
 	d.Text = fmt.Sprintf("term %d of %q allows it: %s to %s, up to TLP:%s, %s", t.number, t.agreement.Doc.Title,

@@ -115,6 +115,9 @@ func (s *State) byTermsReceived(to protocol.OrgID, subj *Subject, came uint64) (
 			continue
 		}
 		refusal := s.onwardRefusal(&t.term.Onward, to, subj.Handling.TLP)
+		if refusal == "" && t.holder != "" {
+			refusal = fmt.Sprintf("does not let %s hold even sealed copies, which every member of the network does", t.holder)
+		}
 		if refusal == "" {
 			if !admitted || t.term.Approval < d.Approval {
 				d.Approval = t.term.Approval

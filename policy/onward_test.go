@@ -90,6 +90,8 @@ var onwardRows = []onwardRow{
 	{name: "term: named", came: onwardTerm(toCarol), want: ReasonOK},
 	{name: "term: another kind", came: onwardTerm(toVendors), want: ReasonOnward},
 	{name: "term: above its ceiling", came: onwardTerm(upToClear), want: ReasonOnward},
+	{name: "term: a member may not hold", came: func(t *protocol.Term) { t.Onward, t.Holders.Countries = toCarol, []string{"VN"} }, want: ReasonOnward},
+	{name: "term: all members may hold", came: func(t *protocol.Term) { t.Onward, t.Holders.Countries = toCarol, []string{"TH"} }, want: ReasonOK},
 	{name: "no agreement of one's own", to: dave, want: ReasonNoAgreement},
 	{name: "above the ceiling of one's own term", goes: func(t *protocol.Term) { t.TLP = protocol.TLPClear }, want: ReasonTLP},
 	{name: "excluded by the originator", record: handling(func(h *protocol.Handling) { h.Excluded = []protocol.OrgID{carol} }), want: ReasonExcluded},

@@ -65,6 +65,24 @@ type termRef struct {
 	agreement *Agreement
 	number    int // from 1
 	term      *protocol.Term
+	holder    string // a member that the term lets hold nothing; "": there is none
+}
+
+// stranger names a member of the network that a term does not let hold even sealed copies, "" if
+// there is none.
+func (s *State) stranger(a *protocol.Agreement, h *protocol.Holders) (name string) {
+	if !h.Restricted() {
+		return ""
+	}
+	for id, o := range s.Orgs {
+		if !o.Rostered || slices.Contains(a.Parties, id) || slices.Contains(h.Orgs, id) || slices.Contains(h.Countries, o.Country) {
+			continue
+		}
+		if n := s.name(id); name == "" || n < name {
+			name = n
+		}
+	}
+	return name
 }
 
 // NewState indexes agreements. It keeps orgs and agreements; the caller must not change them.
@@ -76,7 +94,7 @@ func NewState(self protocol.OrgID, generation uint64, orgs map[protocol.OrgID]Or
 		for j := range a.Doc.Terms {
 			t := &a.Doc.Terms[j]
 			d := direction{t.From, t.To}
-			s.terms[d] = append(s.terms[d], termRef{a, j + 1, t})
+			s.terms[d] = append(s.terms[d], termRef{a, j + 1, t, s.stranger(a.Doc, &t.Holders)})
 			if i, held := slices.BinarySearch(s.confident, t.Confidence); t.Confidence > 0 && !held {
 				s.confident = slices.Insert(s.confident, i, t.Confidence)
 			}
