@@ -106,6 +106,7 @@ func TestShadowedTermAllowsNoMore(t *testing.T) {
 			wide = wideTerm(alice, bob)
 			wide.HistoryDays, wide.Onward = narrow.HistoryDays, narrow.Onward
 			wide.TLP, wide.Countries = narrow.TLP, narrow.Countries
+			wide.ReplyHours, wide.Notify, wide.Attribution, wide.Resale = narrow.ReplyHours, narrow.Notify, narrow.Attribution, narrow.Resale
 		}
 		if !shadows(&wide, &narrow) {
 			return
