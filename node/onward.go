@@ -108,6 +108,8 @@ type onwardGroup struct {
 	orgs       []protocol.OrgID
 	days       uint32
 	needs      uint8
+	limited    []policy.OrgDecision // of orgs: those whose terms limit how much goes in a day
+	volume     *volume              // that counted the records
 	records    []protocol.RecordID
 }
 
@@ -185,6 +187,7 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGrou
 	classes := map[string][]onwardGroup{}
 	byKey := map[string]*onwardGroup{}
 	var out []*onwardGroup
+	counted := n.newVolume(uint64(nowMillis()))
 	for i := range list {
 		e := &list[i]
 		if e.Publisher == n.org || e.Originator == n.org || e.Withdrawn {
@@ -203,20 +206,32 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGrou
 		}
 		for _, w := range ways {
 			orgs := slices.DeleteFunc(slices.Clone(w.orgs), func(o protocol.OrgID) bool { return slices.Contains(had, o) })
-			if len(orgs) == 0 {
-				continue
+			add := func(orgs []protocol.OrgID, needs uint8) {
+				if len(orgs) == 0 {
+					return
+				}
+				key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs)) + fmt.Sprint(w.days, needs)
+				g := byKey[key]
+				if g == nil {
+					g = &onwardGroup{place: protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, topic: e.Topic, originator: e.Originator, publisher: e.Publisher,
+						kinds: map[string]int{}, orgs: orgs, days: w.days, needs: needs, volume: counted}
+					byKey[key] = g
+					out = append(out, g)
+				}
+				g.records = append(g.records, e.Record)
+				g.kinds[e.Type]++
+				g.tlp = max(g.tlp, e.Handling.TLP)
 			}
-			key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs)) + fmt.Sprint(w.days, w.needs)
-			g := byKey[key]
-			if g == nil {
-				g = &onwardGroup{place: protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, topic: e.Topic, originator: e.Originator, publisher: e.Publisher,
-					kinds: map[string]int{}, orgs: orgs, days: w.days, needs: w.needs}
-				byKey[key] = g
-				out = append(out, g)
+			// What is more than a term lets through today waits for a person, on another day.
+			var over []protocol.OrgID
+			if w.needs == 0 {
+				limited := slices.DeleteFunc(slices.Clone(w.limited), func(d policy.OrgDecision) bool { return !slices.Contains(orgs, d.Org) })
+				if over, err = counted.over(limited); err != nil {
+					return nil, err
+				}
 			}
-			g.records = append(g.records, e.Record)
-			g.kinds[e.Type]++
-			g.tlp = max(g.tlp, e.Handling.TLP)
+			add(slices.DeleteFunc(slices.Clone(orgs), func(o protocol.OrgID) bool { return slices.Contains(over, o) }), w.needs)
+			add(over, 1)
 		}
 	}
 	return out, nil
@@ -260,6 +275,9 @@ func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject
 			out = append(out, onwardGroup{days: d.Retention, needs: needs})
 		}
 		out[i].orgs = append(out[i].orgs, org)
+		if d.PerDay > 0 {
+			out[i].limited = append(out[i].limited, policy.OrgDecision{Org: org, Decision: d})
+		}
 	}
 	return out
 }
@@ -273,6 +291,9 @@ func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
 			}
 			if err := a.passOn(g); err != nil {
 				return err
+			}
+			if len(a.envs) > 0 {
+				a.onCommit = append(a.onCommit, g.volume.commit)
 			}
 		}
 		return nil

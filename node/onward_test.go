@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -360,4 +361,45 @@ func TestI2PassedOnWithoutAWord(t *testing.T) {
 	if reasons[string(policy.ReasonProvenance)] != 2 {
 		t.Errorf("reasons %v", reasons)
 	}
+}
+
+// TestVolume: a term lets so much through in a day; what is more is refused, and what would be
+// passed on waits.
+func TestVolume(t *testing.T) {
+	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].PerDay = uint32(3 - i) }, "Vendor", "Hub", "Cert")
+	vendor, hub, last := nodes[0], nodes[1], nodes[2]
+	automatic(t, hub)
+	publishOnward(t, vendor, "198.51.100.1\n198.51.100.2\n", partners)
+	rec := publishOnward(t, vendor, "198.51.100.3\n198.51.100.4\n198.51.100.5\n", partners)
+	if o := rec.Plan.Orgs[0]; o.Records != 1 || o.Refused[policy.ReasonVolume] != 2 {
+		t.Errorf("the plan tells of %+v", o)
+	}
+	along(t, nodes)
+	for value, want := range map[string]bool{"198.51.100.1": true, "198.51.100.2": true, "198.51.100.3": true, "198.51.100.4": false, "198.51.100.5": false} {
+		wantReads(t, hub, value, want)
+		wantReads(t, vendor, value, true)
+	}
+	wantReads(t, last, "198.51.100.1", true)
+	wantReads(t, last, "198.51.100.2", true)
+	wantReads(t, last, "198.51.100.3", false)
+	list, err := hub.Releases(false)
+	if err != nil || len(list) != 1 || list[0].Records != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if _, err := hub.ApproveRelease(context.Background(), list[0].Number, "A"); err == nil {
+		t.Error("a person lets more through than the term does")
+	}
+	// Another day, as the counters see it: they are of yesterday.
+	if err := hub.st.Update(func(tx *store.Tx) error {
+		v := hub.newVolume(uint64(nowMillis()) + dayMillis)
+		v.took["x"] = true
+		return v.commit(tx)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A"); err != nil || r.State != "passed on" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	along(t, nodes)
+	wantReads(t, last, "198.51.100.3", true)
 }

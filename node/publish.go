@@ -43,7 +43,8 @@ type Plan struct {
 	Classes    []PlanClass
 	Warnings   []string
 
-	items []plannedItem
+	volume *volume
+	items  []plannedItem
 }
 
 // RefusedItem is an object that may not be published as it is.
@@ -91,6 +92,14 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 	classes := map[string]*planClassState{}
 	audiences := map[string]int{}
 	totals := map[protocol.OrgID]*PlanOrg{}
+	p.volume = n.newVolume(now)
+	audienceOf := func(orgs []protocol.OrgID) int {
+		ids := string(protocol.Encode(orgs))
+		if _, ok := audiences[ids]; !ok {
+			audiences[ids] = len(audiences)
+		}
+		return audiences[ids]
+	}
 	for i := range r.Items {
 		it := &r.Items[i]
 		h, err := policy.Narrow(it.Handling, r.Flags)
@@ -116,15 +125,25 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 			c = n.decideClass(s, r.Topic, it.Object.Type, h, confidence, now)
 			classes[key] = c
 			// Audiences are compared once for a class, not for every record: they may be long.
-			ids := string(protocol.Encode(c.orgs))
-			if _, ok := audiences[ids]; !ok {
-				audiences[ids] = len(audiences)
+			c.audience = audienceOf(c.orgs)
+		}
+		orgs, audience := c.orgs, c.audience
+		over, err := p.volume.over(c.limited)
+		if err != nil {
+			return nil, err
+		}
+		if len(over) > 0 {
+			orgs = slices.DeleteFunc(slices.Clone(orgs), func(o protocol.OrgID) bool { return slices.Contains(over, o) })
+			audience = audienceOf(orgs)
+			for _, o := range over {
+				t := n.planOrg(s, totals, o)
+				t.Records--
+				t.Refused[policy.ReasonVolume]++
 			}
-			c.audience = audiences[ids]
 		}
 		c.Records++
 		p.Records++
-		p.items = append(p.items, plannedItem{item: it, handling: enc, orgs: c.orgs, audience: c.audience, days: h.RetentionDays})
+		p.items = append(p.items, plannedItem{item: it, handling: enc, orgs: orgs, audience: audience, days: h.RetentionDays})
 	}
 	for _, c := range classes {
 		for _, d := range c.Readers {
@@ -146,6 +165,7 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 type planClassState struct {
 	PlanClass
 	orgs     []protocol.OrgID
+	limited  []policy.OrgDecision // of Readers: those whose terms limit how much goes in a day
 	audience int
 }
 
@@ -165,6 +185,9 @@ func (n *Node) decideClass(s *snapshot, topic, kind string, h protocol.Handling,
 		if d.Decision.Allow {
 			c.Readers = append(c.Readers, d)
 			c.orgs = append(c.orgs, d.Org)
+			if d.Decision.PerDay > 0 {
+				c.limited = append(c.limited, d)
+			}
 		} else {
 			c.Refused = append(c.Refused, d)
 		}
@@ -214,6 +237,7 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 		if err := a.pack(ctx, p, rec, r.Progress); err != nil {
 			return err
 		}
+		a.onCommit = append(a.onCommit, p.volume.commit)
 		rec.To = a.nextSeq() - 1
 		rec.Envelopes = len(a.envs)
 		for _, e := range a.envs {

@@ -264,7 +264,7 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 		}
 		if passed = len(a.envs) > 0; passed {
 			d.State = uint8(releasePassed)
-			a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) })
+			a.onCommit = append(a.onCommit, groups[0].volume.commit, func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) })
 		}
 		return ctx.Err()
 	})
@@ -280,6 +280,7 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error) {
 	byKey := map[string]*onwardGroup{}
 	var out []*onwardGroup
+	counted := n.newVolume(uint64(nowMillis()))
 	for _, id := range d.Records {
 		var had []protocol.OrgID
 		var e, gone = (*policy.Subject)(nil), false
@@ -305,15 +306,24 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 		now := uint64(nowMillis())
 		byDays := map[uint32][]protocol.OrgID{}
 		for _, org := range d.Orgs {
-			if v := policy.DecideOnward(s.policy, org, e, now); v.Allow && int(v.Approval) <= len(d.Approvals) && !slices.Contains(had, org) {
-				byDays[v.Retention] = append(byDays[v.Retention], org)
+			v := policy.DecideOnward(s.policy, org, e, now)
+			if !v.Allow || int(v.Approval) > len(d.Approvals) || slices.Contains(had, org) {
+				continue
 			}
+			ok, err := counted.take(&v)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				return nil, fmt.Errorf("the term under which it would go to %s lets no more than %d records through a day; approve it on another day", s.name(org), v.PerDay)
+			}
+			byDays[v.Retention] = append(byDays[v.Retention], org)
 		}
 		for days, orgs := range byDays {
 			key := string(protocol.Encode(orgs)) + fmt.Sprint(days)
 			g := byKey[key]
 			if g == nil {
-				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, orgs: orgs, days: days}
+				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, orgs: orgs, days: days, volume: counted}
 				byKey[key] = g
 				out = append(out, g)
 			}

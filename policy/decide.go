@@ -34,6 +34,7 @@ const (
 	ReasonPurpose      Reason = "purpose"       // for purposes that the term does not have
 	ReasonConfidence   Reason = "confidence"    // less confidence than the term wants
 	ReasonHolders      Reason = "holders"       // a member of the network may not hold even sealed copies
+	ReasonVolume       Reason = "volume"        // more than the term lets through in a day
 	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
 	ReasonProvenance   Reason = "provenance"    // who passed it on does not say so, or was not allowed to have it
 )
@@ -49,6 +50,7 @@ type Decision struct {
 	Term      int                  // of the agreement, from 1; 0: none
 	Retention uint32               // days that the reader may keep it; 0: not restricted
 	Approval  uint8                // persons who must approve before it is passed on
+	PerDay    uint32               // records that the term lets through in a day, which the caller counts; 0: not limited
 	// ValidUntil is when the decision may change by time alone, Unix milliseconds: an
 	// agreement begins or ends. math.MaxUint64: never.
 	ValidUntil uint64
@@ -85,12 +87,14 @@ func Decide(s *State, from, to protocol.OrgID, subj *Subject, at uint64) Decisio
 	return best
 }
 
-// better prefers what allows, then what got furthest. Of two that allow, the longer
-// retention counts, then the earlier in the order of agreements.
+// better prefers what allows, then what got furthest. Of two that allow, the one that lets more
+// through in a day counts, then the longer retention, then the earlier in the order of agreements.
 func better(d, than Decision) bool {
 	switch {
 	case d.Allow != than.Allow:
 		return d.Allow
+	case d.Allow && d.PerDay != than.PerDay:
+		return keeps(d.PerDay) > keeps(than.PerDay)
 	case d.Allow:
 		return keeps(d.Retention) > keeps(than.Retention)
 	}
@@ -169,7 +173,7 @@ func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
 	if term.From == s.Self && t.holder != "" {
 		return refuse(ReasonHolders, "every member of the network stores sealed copies, and %s may not; publish in a network of those who may", t.holder)
 	}
-	d.Allow, d.Reason, d.Retention = true, ReasonOK, term.RetentionDays
+	d.Allow, d.Reason, d.Retention, d.PerDay = true, ReasonOK, term.RetentionDays, term.PerDay
 	d.Text = fmt.Sprintf("term %d of %q allows it: %s to %s, up to TLP:%s, %s", t.number, t.agreement.Doc.Title,
 		s.name(term.From), s.name(term.To), upper(term.TLP), countries(term.Countries))
 	return d
