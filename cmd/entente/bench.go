@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func (a *app) benchCommand() *cobra.Command {
 			return scenarioNames(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			keepHeapLarge() // as 'up' does
+			defer runtime.KeepAlive(heapFloor()) // as 'up' does
 			if len(args) == 0 {
 				args = scenarioNames()
 			}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func (a *app) upCommand() *cobra.Command {
 		Example: "  entente up --listen /ip4/0.0.0.0/udp/4401/quic-v1 --listen /ip4/0.0.0.0/tcp/4401",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			keepHeapLarge()
+			defer runtime.KeepAlive(heapFloor())
 			level := slog.LevelInfo
 			if verbose {
 				level = slog.LevelDebug
