@@ -115,6 +115,34 @@ func SignHop(network protocol.NetworkID, org protocol.OrgID, key SigningPrivate,
 	return nil
 }
 
+// SignExclusion signs an exclusion with the key of a node of the originator, which it names.
+func SignExclusion(st *protocol.ExclusionStatement, key SigningPrivate) (protocol.Exclusion, error) {
+	st.Signing = key.Public()
+	if err := st.Validate(); err != nil {
+		return protocol.Exclusion{}, err
+	}
+	x := protocol.Exclusion{Statement: protocol.Encode(st)}
+	x.Sig = key.sign(protocol.ContextExclusion, st.Network, x.Statement)
+	return x, nil
+}
+
+// VerifyExclusion verifies an exclusion with the newest card of the originator that it names. That
+// the records are the originator's is for the caller to see.
+func VerifyExclusion(network protocol.NetworkID, x *protocol.Exclusion, cards func(protocol.OrgID) *Card) (*protocol.ExclusionStatement, error) {
+	st := new(protocol.ExclusionStatement)
+	if err := protocol.Decode(x.Statement, protocol.MaxPlainSize, st); err != nil {
+		return nil, err
+	}
+	if st.Network != network {
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "exclusion belongs to another network")
+	}
+	card := cards(st.Originator)
+	if card == nil || !card.Lists(st.Signing) {
+		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "exclusion of %s is signed with a key that its card does not list", st.Originator.Short())
+	}
+	return st, Verify(st.Signing, protocol.ContextExclusion, network, x.Statement, x.Sig)
+}
+
 func hopStatement(h *protocol.Hop) (*protocol.HopStatement, error) {
 	st := new(protocol.HopStatement)
 	return st, protocol.Decode(h.Statement, protocol.MaxStatementSize, st)

@@ -33,6 +33,8 @@ type appender struct {
 	coveredOrgs []protocol.OrgID              // the last audience
 	covered     []*store.Epoch                // what it was covered by
 
+	excluding []protocol.Hash // exclusions of records that are passed on
+
 	// onCommit run in the committing transaction.
 	onCommit []func(tx *store.Tx) error
 }

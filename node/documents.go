@@ -33,10 +33,13 @@ const (
 	kindHandout    = "n/handout/"  // what left this node in files and streams
 	kindAddrs      = "n/addrs/"    // where nodes of this organisation say that they listen
 	kindLetter     = "n/letter/"
-	kindVolume     = "n/volume/"  // how much went under terms that limit it, by day
-	kindRelease    = "n/release/" // what may be passed on when persons approve
-	kindForward    = "n/forward/" // withdrawals to be told to who had the records from here
-	kindAgain      = "n/again/"   // feeds to be gone through again: something came that may open entries of them
+	kindExclusion  = "n/exclusion/"  // what originators said after they published, by hash
+	kindExcluded   = "n/excluded/"   // records that they are about
+	kindExcludeDue = "n/excludedue/" // those to be told to who had the records from here
+	kindVolume     = "n/volume/"     // how much went under terms that limit it, by day
+	kindRelease    = "n/release/"    // what may be passed on when persons approve
+	kindForward    = "n/forward/"    // withdrawals to be told to who had the records from here
+	kindAgain      = "n/again/"      // feeds to be gone through again: something came that may open entries of them
 )
 
 const maxDocument = 8 << 20

@@ -278,6 +278,19 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 			orgs = append(orgs, org)
 		}
 	}
+	if err := a.n.st.View(func(tx *store.Tx) error {
+		for i := range records {
+			r := &records[i].record
+			not, _, err := excludedFrom(tx, r.ID, r.Originator)
+			if err != nil {
+				return err
+			}
+			orgs = slices.DeleteFunc(orgs, func(o protocol.OrgID) bool { return slices.Contains(not, o) })
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
 	keys, err := a.keysFor(orgs)
 	if err != nil {
 		return err

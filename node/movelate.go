@@ -183,7 +183,7 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 	if err != nil && !errors.Is(err, protocol.ErrNotInAudience) {
 		return false, err // otherwise its key was lost with the tail of a store that was restored
 	}
-	var left []protocol.RecordID // others were erased since
+	var left, forward []protocol.RecordID // others were erased since
 	err = n.viewIndex(func(tx *store.Tx) error {
 		left = nil
 		for _, id := range body.Records {
@@ -191,12 +191,26 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 			if err != nil {
 				return err
 			}
-			if e != nil && e.Originator == n.org && e.Publisher == n.org {
+			switch {
+			case e == nil:
+			case e.Originator == n.org && e.Publisher == n.org:
 				left = append(left, id)
+			case e.Withdrawn: // by its originator; it was passed on, and so is that
+				forward = append(forward, id)
 			}
 		}
 		return nil
 	})
+	if err == nil && len(forward)+len(body.Exclusions) > 0 {
+		err = n.st.Update(func(tx *store.Tx) error {
+			for _, id := range forward {
+				if err := n.noteForward(tx, id, body.Reason); err != nil {
+					return err
+				}
+			}
+			return n.tellAgain(tx, body.Exclusions)
+		})
+	}
 	if err == nil && len(left) > 0 {
 		err = n.Withdraw(ctx, left, body.Reason)
 	}

@@ -128,7 +128,7 @@ func (n *Node) passDue(ctx context.Context) error {
 	for {
 		more, err := n.passSome(ctx)
 		if err != nil || !more {
-			return errors.Join(err, n.forwardWithdrawals(ctx))
+			return errors.Join(err, n.forwardWithdrawals(ctx), n.forwardExclusions(ctx))
 		}
 	}
 }
@@ -200,12 +200,12 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGrou
 			ways = s.waysOnward(partners, subject, mode)
 			classes[class] = ways
 		}
-		had, err := n.sealedFor(e.Record)
-		if err != nil {
+		var not []protocol.OrgID
+		if err := n.viewIndex(func(tx *store.Tx) (err error) { not, err = n.notFor(tx, e); return err }); err != nil {
 			return nil, err
 		}
 		for _, w := range ways {
-			orgs := slices.DeleteFunc(slices.Clone(w.orgs), func(o protocol.OrgID) bool { return slices.Contains(had, o) })
+			orgs := slices.DeleteFunc(slices.Clone(w.orgs), func(o protocol.OrgID) bool { return slices.Contains(not, o) })
 			add := func(orgs []protocol.OrgID, needs uint8) {
 				if len(orgs) == 0 {
 					return
@@ -226,6 +226,7 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGrou
 			var over []protocol.OrgID
 			if w.needs == 0 {
 				limited := slices.DeleteFunc(slices.Clone(w.limited), func(d policy.OrgDecision) bool { return !slices.Contains(orgs, d.Org) })
+				var err error
 				if over, err = counted.over(limited); err != nil {
 					return nil, err
 				}
@@ -241,6 +242,17 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGrou
 func (n *Node) sealedFor(id protocol.RecordID) (orgs []protocol.OrgID, err error) {
 	err = n.viewIndex(func(tx *store.Tx) error { orgs, err = n.readersOf(tx, id); return err })
 	return orgs, err
+}
+
+// notFor lists those for whom a record must not be sealed: they have it from here, or its
+// originator excluded them since.
+func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
+	had, err := n.readersOf(tx, e.Record)
+	if err != nil {
+		return nil, err
+	}
+	excluded, _, err := excludedFrom(tx, e.Record, e.Originator)
+	return append(had, excluded...), err
 }
 
 // subjectOf is what is decided about of a record that came.
@@ -338,6 +350,18 @@ func (a *appender) passOn(g *onwardGroup) error {
 		if len(orgs) == 0 || slices.Contains(items[0].Path, a.n.org) || len(items[0].Path) >= protocol.MaxHops {
 			continue
 		}
+		if err := a.n.st.View(func(tx *store.Tx) error {
+			for _, i := range keep {
+				_, by, err := excludedFrom(tx, items[i].ID, items[i].Originator)
+				if err != nil {
+					return err
+				}
+				a.excluding = append(a.excluding, by...)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
 		part := body.Batches[b]
 		if len(keep) < len(part.Items) {
 			if part, err = crypto.PartOf(&body, b, keep); err != nil {
@@ -390,7 +414,15 @@ func (a *appender) sealOnward(body *protocol.Body, orgs []protocol.OrgID) error 
 	}
 	doc := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: a.sealedAt, RetentionDays: body.RetentionDays}
 	place := entryKey(a.feed.ID, a.nextSeq())
-	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &doc) })
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
+		// What its originator said since goes with it, to whom it may go on from there.
+		for _, h := range a.excluding {
+			if err := putDoc(tx, kindExcludeDue, h[:], &goneDoc{}); err != nil {
+				return err
+			}
+		}
+		return putDoc(tx, kindPublished, place, &doc)
+	})
 	return a.add(protocol.EntryRecords, sealed)
 }
 

@@ -403,3 +403,78 @@ func TestVolume(t *testing.T) {
 	along(t, nodes)
 	wantReads(t, last, "198.51.100.3", true)
 }
+
+// TestI2ExcludedLater: what an originator says after it published reaches who has the records, by
+// every hop; from then on nobody seals them for whom it excluded, whatever the agreements say. Who
+// acknowledged it is shown.
+func TestI2ExcludedLater(t *testing.T) {
+	ctx := context.Background()
+	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].Approval = uint8(i) }, "Vendor", "Hub", "Police", "Cert")
+	vendor, hub, police, cert := nodes[0], nodes[1], nodes[2], nodes[3]
+	automatic(t, hub, police)
+	publishOnward(t, vendor, "198.51.100.1\n198.51.100.2\n", partners)
+	along(t, nodes)
+	wantReads(t, police, "198.51.100.1", true)
+	list, err := police.Releases(false)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	id := heldRecord(t, vendor, "198.51.100.1").ID
+	if err := police.Exclude(ctx, []protocol.RecordID{id}, []protocol.OrgID{cert.Org()}); err == nil {
+		t.Error("who did not make a record excludes somebody from it")
+	}
+	if err := vendor.Exclude(ctx, []protocol.RecordID{id}, []protocol.OrgID{vendor.Org()}); err == nil {
+		t.Error("an originator excludes itself")
+	}
+	if err := vendor.Exclude(ctx, []protocol.RecordID{id}, []protocol.OrgID{cert.Org()}); err != nil {
+		t.Fatal(err)
+	}
+	along(t, nodes)
+	if _, err := police.ApproveRelease(ctx, list[0].Number, "A"); err != nil {
+		t.Fatal(err)
+	}
+	along(t, nodes)
+	wantReads(t, cert, "198.51.100.1", false)
+	wantReads(t, cert, "198.51.100.2", true)
+	for i, n := range nodes {
+		known, err := n.Exclusions()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]int{true: 1, false: 0}[i < 3]; len(known) != want {
+			t.Fatalf("%s knows of %d exclusions, want %d", n.OwnCard().Inception.Name, len(known), want)
+		}
+		if i == 0 && (len(known[0].Told) != 1 || known[0].Told[0].Org.Name != "Hub" || known[0].Excluded[0].Name != "Cert") {
+			t.Errorf("the vendor told %+v", known[0])
+		}
+		if i == 1 && (len(known[0].Told) != 1 || known[0].Told[0].Org.Name != "Police") {
+			t.Errorf("the hub told %+v", known[0])
+		}
+	}
+}
+
+// TestExcludedBeforeItIsPassedOn: an exclusion goes with the record, to whom it is passed on later.
+func TestExcludedBeforeItIsPassedOn(t *testing.T) {
+	ctx := context.Background()
+	nodes := chain(t, nil, "Vendor", "Hub", "Police", "Cert")
+	vendor, hub, police, cert := nodes[0], nodes[1], nodes[2], nodes[3]
+	publishOnward(t, vendor, "198.51.100.1\n", partners)
+	along(t, nodes)
+	if err := vendor.Exclude(ctx, []protocol.RecordID{heldRecord(t, vendor, "198.51.100.1").ID}, []protocol.OrgID{cert.Org()}); err != nil {
+		t.Fatal(err)
+	}
+	along(t, nodes)
+	if err := hub.SetRelease(ctx, ReleaseAuto, true); err != nil {
+		t.Fatal(err)
+	}
+	along(t, nodes)
+	wantReads(t, police, "198.51.100.1", true)
+	if known, err := police.Exclusions(); err != nil || len(known) != 1 {
+		t.Errorf("police knows of %d, %v", len(known), err)
+	}
+	if err := police.SetRelease(ctx, ReleaseAuto, true); err != nil {
+		t.Fatal(err)
+	}
+	along(t, nodes)
+	wantReads(t, cert, "198.51.100.1", false)
+}

@@ -485,6 +485,11 @@ func (r *reader) openWithdraw(env *crypto.VerifiedEnvelope, o *outcome) error {
 	if err := r.sealed(body.SealedAt); err != nil {
 		return err
 	}
+	for i := range body.Exclusions {
+		if _, err := crypto.VerifyExclusion(r.s.network, &body.Exclusions[i], func(o protocol.OrgID) *crypto.Card { return r.s.cards[o] }); err != nil {
+			return err
+		}
+	}
 	o.state, o.withdraw = store.Applied, &body
 	return nil
 }
@@ -529,6 +534,11 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 			}
 		}
 		if o.withdraw != nil {
+			for i := range o.withdraw.Exclusions {
+				if err := r.n.keepExclusion(tx, &o.withdraw.Exclusions[i], nil); err != nil {
+					return err
+				}
+			}
 			for _, id := range o.withdraw.Records {
 				if err := corpus.Withdraw(tx, corpus.Withdrawal{Record: id, By: r.publisher, Reason: o.withdraw.Reason, At: o.withdraw.SealedAt, Feed: r.feed.ID, Seq: o.seq}); err != nil {
 					return err

@@ -294,7 +294,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 				return err
 			}
 			e = s.subjectOf(entry)
-			had, err = n.readersOf(tx, id)
+			had, err = n.notFor(tx, entry)
 			return err
 		})
 		if err != nil {

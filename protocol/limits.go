@@ -24,6 +24,9 @@ const (
 	// MaxBatchesPerBody and MaxHandlingsPerBody bound the tables of one body.
 	MaxBatchesPerBody   = 256
 	MaxHandlingsPerBody = 256
+	// MaxExclusions bounds the exclusions in one envelope, MaxExcludedRecords the records of one.
+	MaxExclusions      = 8
+	MaxExcludedRecords = 256
 	// MaxWithdrawals bounds the records withdrawn by one envelope.
 	MaxWithdrawals = 1024
 	// PaddingFloor is the least padded plaintext, so that a lone record looks like any other.

@@ -154,6 +154,50 @@ func (p *BatchPart) validate(handlings int) error {
 	return nil
 }
 
+// ExclusionStatement is an originator's word, after it published records, that they are to go to
+// some organisations no more, by any path.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
+type ExclusionStatement struct {
+	_          struct{} `cbor:",toarray"`
+	Version    uint8    // 1
+	Network    NetworkID
+	Originator OrgID
+	Signing    SigningKey // of the originator's node
+	Records    []RecordID // sorted
+	Excluded   []OrgID    // sorted
+	At         uint64     // Unix milliseconds
+}
+
+// Validate checks ranges, order and bounds.
+func (x *ExclusionStatement) Validate() error {
+	switch {
+	case x.Version != 1:
+		return malformed("exclusion version %d is not known", x.Version)
+	case len(x.Records) == 0 || len(x.Records) > MaxExcludedRecords:
+		return oversize("exclusion names %d records, 1 to %d are allowed", len(x.Records), MaxExcludedRecords)
+	case len(x.Excluded) == 0 || len(x.Excluded) > MaxNamedOrgs:
+		return oversize("exclusion names %d organisations, 1 to %d are allowed", len(x.Excluded), MaxNamedOrgs)
+	case !isSortedSet(x.Records, func(a, b RecordID) int { return Hash(a).compare(Hash(b)) }), !isSortedSet(x.Excluded, OrgID.Compare):
+		return malformed("exclusion must list records and organisations sorted and free of duplicates")
+	}
+	return nil
+}
+
+// Exclusion is an ExclusionStatement with its signature: whoever passed the records on passes it
+// on unchanged.
+//
+// Growth: with WithdrawBody, of which it is a part; it has no version of its own.
+type Exclusion struct {
+	_         struct{} `cbor:",toarray"`
+	Statement []byte   // encoded ExclusionStatement
+	Sig       Signature
+}
+
+// Hash returns SHA-256 of the statement.
+func (x *Exclusion) Hash() Hash { return sha256.Sum256(x.Statement) }
+
 // WithdrawBody is the plaintext of an EntryWithdraw envelope, before padding.
 //
 // Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
@@ -163,7 +207,9 @@ type WithdrawBody struct {
 	Version  uint8    // 1
 	SealedAt uint64
 	Reason   string
-	Records  []RecordID // sorted
+	Records  []RecordID // sorted; none if there are exclusions
+	// Exclusions take records back from some organisations only.
+	Exclusions []Exclusion
 }
 
 // Validate checks ranges, order and bounds.
@@ -171,7 +217,10 @@ func (w *WithdrawBody) Validate() error {
 	if w.Version != 1 {
 		return malformed("withdrawal version %d is not known", w.Version)
 	}
-	if len(w.Records) == 0 || len(w.Records) > MaxWithdrawals {
+	if len(w.Exclusions) > MaxExclusions {
+		return oversize("withdrawal holds %d exclusions, at most %d are allowed", len(w.Exclusions), MaxExclusions)
+	}
+	if len(w.Records) == 0 && len(w.Exclusions) == 0 || len(w.Records) > MaxWithdrawals {
 		return oversize("withdrawal names %d records, 1 to %d are allowed", len(w.Records), MaxWithdrawals)
 	}
 	if !isSortedSet(w.Records, func(a, b RecordID) int { return Hash(a).compare(Hash(b)) }) {

@@ -23,6 +23,7 @@ const (
 	ContextTermination  Context = "entente/termination/v1"
 	ContextRejection    Context = "entente/rejection/v1"
 	ContextHop          Context = "entente/hop/v1"
+	ContextExclusion    Context = "entente/exclusion/v1"
 	ContextSuspension   Context = "entente/suspension/v1"
 )
 

@@ -113,6 +113,58 @@ func (a *app) releaseVote(verb, short string) *cobra.Command {
 	return cmd
 }
 
+func (a *app) excludeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "exclude", Short: "Take own records back from some organisations, wherever they went",
+		Long: "Tells everybody who has the records, by every hop, that they are to go to some organisations no more:\n" +
+			"whoever has that word seals them for those organisations no more, whatever its agreements say. What\n" +
+			"they read before they have.",
+	}
+	var orgs []string
+	add := &cobra.Command{
+		Use: "add ID... --org ORG", Short: "Say to whom own records are to go no more", Example: "  entente exclude add rec:abcdefghij --org \"Example Cert\"", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var r struct {
+				Records int `json:"records"`
+			}
+			if err := a.ask(cmd.Context(), "POST", "exclusions", nil, api.Exclude{Records: args, Orgs: orgs}, &r); err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) {
+				fmt.Fprintf(w, "Told: %d records are to go to %s no more\n'entente exclude list' shows who acknowledged it.\n", r.Records, printable(strings.Join(orgs, ", ")))
+			})
+		},
+	}
+	add.Flags().StringArrayVar(&orgs, "org", nil, "the organisation, by name or id; may be repeated")
+	_ = add.MarkFlagRequired("org")
+	list := &cobra.Command{
+		Use: "list", Short: "List what originators said, and who acknowledged it", Example: "  entente exclude list", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var list []node.ExclusionInfo
+			if err := a.ask(cmd.Context(), "GET", "exclusions", nil, nil, &list); err != nil {
+				return err
+			}
+			return a.print(list, func(w io.Writer) {
+				for _, x := range list {
+					fmt.Fprintf(w, "%s  %s: %d records, no more to %s\n", x.At.Format("2006-01-02 15:04:05"), printable(x.Originator.Name), len(x.Records), printable(orgNames(x.Excluded)))
+					for _, t := range x.Told {
+						state := "not acknowledged yet"
+						switch {
+						case t.Opened != nil:
+							state = "acknowledged " + t.Opened.Format("2006-01-02 15:04:05")
+						case t.Overdue:
+							state = "OVERDUE"
+						}
+						fmt.Fprintf(w, "  %s: %s\n", printable(t.Org.Name), state)
+					}
+				}
+			})
+		},
+	}
+	cmd.AddCommand(add, list)
+	return cmd
+}
+
 func (a *app) releaseModeCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{

@@ -14,6 +14,8 @@ func (s *Server) releaseRoutes() {
 		"GET /v1/releases/{number}":          s.release,
 		"POST /v1/releases/{number}/approve": s.releaseApprove,
 		"POST /v1/releases/{number}/deny":    s.releaseDeny,
+		"GET /v1/exclusions":                 s.exclusions,
+		"POST /v1/exclusions":                s.exclude,
 		"GET /v1/release-mode":               s.releaseMode,
 		"POST /v1/release-mode":              s.setReleaseMode,
 	} {
@@ -75,6 +77,37 @@ func (s *Server) releaseDeny(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.node.DenyRelease(n, q.Person, q.Reason)
+}
+
+// Exclude takes own records back from organisations.
+type Exclude struct {
+	Records []string `json:"records"`
+	Orgs    []string `json:"organisations"`
+}
+
+func (s *Server) exclusions(*http.Request) (any, error) { return s.node.Exclusions() }
+
+func (s *Server) exclude(r *http.Request) (any, error) {
+	var q Exclude
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	records, err := s.find(q.Records)
+	if err != nil {
+		return nil, err
+	}
+	var orgs []protocol.OrgID
+	for _, v := range q.Orgs {
+		org, err := s.node.FindOrg(v)
+		if err != nil {
+			return nil, err
+		}
+		orgs = append(orgs, org)
+	}
+	if len(records) == 0 || len(orgs) == 0 {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "name the records, and the organisations that are to get them no more")
+	}
+	return map[string]any{"records": len(records)}, s.node.Exclude(r.Context(), records, orgs)
 }
 
 func (s *Server) releaseMode(*http.Request) (any, error) {

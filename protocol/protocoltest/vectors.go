@@ -177,7 +177,16 @@ func Read(message string, data []byte) (map[string]any, error) {
 		}
 		return map[string]any{"records": ids}, nil
 	case "withdraw":
-		return nil, protocol.Decode(data, protocol.MaxPlainSize, new(protocol.WithdrawBody))
+		var w protocol.WithdrawBody
+		if err := protocol.Decode(data, protocol.MaxPlainSize, &w); err != nil {
+			return nil, err
+		}
+		for i := range w.Exclusions {
+			if _, err := crypto.VerifyExclusion(network, &w.Exclusions[i], cards); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
 	case "sync":
 		return nil, protocol.Decode(data, protocol.MaxFrameSize, new(protocol.SyncMessage))
 	case "hello":
@@ -238,7 +247,7 @@ func Samples() map[string][]byte {
 		"notice": protocol.Encode(&protocol.Notice{Version: 1, Heads: []protocol.Signed{head}, Forks: []protocol.ForkProof{*fork},
 			Erases: []protocol.SignedErase{erase}}),
 		"body":     protocol.Encode(alice.Body()),
-		"withdraw": protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Reason: "false positive", Records: []protocol.RecordID{{1}, {2}}}),
+		"withdraw": protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Reason: "false positive", Records: []protocol.RecordID{{1}, {2}}, Exclusions: []protocol.Exclusion{}}),
 		"sync": protocol.Encode(&protocol.SyncMessage{Version: 1, Kind: protocol.SyncFrontier,
 			Frontier: []protocol.FrontierEntry{{Origin: entry.Origin, Seq: 1, Hash: entry.Hash}}}),
 		"hello":        protocol.Encode(&protocol.Hello{Version: 1, Network: network, Card: bob.Signed, Statements: []protocol.RosterStatement{sponsorship}}),
@@ -335,6 +344,42 @@ func addHops(out map[string][]Vector) {
 			b.Batches[0].Hops = append(b.Batches[0].Hops, b.Batches[0].Hops[1])
 		}
 	})
+}
+
+// addExclusions adds what originators say after they published, and what is refused of it.
+func addExclusions(out map[string][]Vector) {
+	alice, bob, carol := Alice(), Bob(), Carol()
+	exclusion := func(name, comment, class string, change func(*protocol.ExclusionStatement, *protocol.Exclusion)) {
+		st := &protocol.ExclusionStatement{Version: 1, Network: Network().ID(), Originator: alice.Org, Records: []protocol.RecordID{{1}, {2}}, Excluded: []protocol.OrgID{carol.Org}, At: Now}
+		change(st, nil)
+		x := must(crypto.SignExclusion(st, alice.Signing))
+		change(st, &x)
+		expect(out, "withdraw", name, comment, class, protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Records: []protocol.RecordID{}, Exclusions: []protocol.Exclusion{x}}))
+	}
+	before := func(fn func(*protocol.ExclusionStatement)) func(*protocol.ExclusionStatement, *protocol.Exclusion) {
+		return func(st *protocol.ExclusionStatement, x *protocol.Exclusion) {
+			if x == nil {
+				fn(st)
+			}
+		}
+	}
+	exclusion("exclusion", "Alice takes two records back from Carol.", "ok", before(func(*protocol.ExclusionStatement) {}))
+	exclusion("exclusion in another's name", "Alice's key, Bob's records.", "unknown-author", before(func(st *protocol.ExclusionStatement) { st.Originator = bob.Org }))
+	exclusion("exclusion of another network", "", "wrong-context", before(func(st *protocol.ExclusionStatement) { st.Network = protocol.NoNetwork }))
+	exclusion("exclusion altered", "One bit of the signature.", "bad-signature", func(_ *protocol.ExclusionStatement, x *protocol.Exclusion) {
+		if x != nil {
+			x.Sig[0] ^= 1
+		}
+	})
+	exclusion("exclusion of nobody", "", "oversize", func(st *protocol.ExclusionStatement, x *protocol.Exclusion) {
+		if x != nil {
+			st.Excluded = []protocol.OrgID{}
+			x.Statement = protocol.Encode(st)
+		}
+	})
+	expect(out, "withdraw", "neither records nor exclusions", "It says nothing.", "oversize", protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Records: []protocol.RecordID{}, Exclusions: []protocol.Exclusion{}}))
+	expect(out, "withdraw", "too many exclusions", "More than MaxExclusions.", "oversize", protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Records: []protocol.RecordID{},
+		Exclusions: make([]protocol.Exclusion, protocol.MaxExclusions+1)}))
 }
 
 // hopOf is a hop that no honest node signs: its organisation passed the batch on before.
@@ -490,6 +535,7 @@ func addSigned(out map[string][]Vector) {
 	b.Handlings[0] = protocol.Encode(&h)
 	expect(out, "body", "handling widened", "The leaf covers the handling.", "bad-signature", protocol.Encode(b))
 	addHops(out)
+	addExclusions(out)
 	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
 }
 
