@@ -548,6 +548,9 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		}
 		return n.keepEnd(r.Agreement, &o, l.Kind, nil)
 	}
+	if l.Kind == protocol.LetterRefusal {
+		return n.receiveRefusal(s, l)
+	}
 	return protocol.Errorf(protocol.ErrMalformed, "letter of unknown kind %d", l.Kind)
 }
 

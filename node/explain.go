@@ -194,20 +194,35 @@ type Quarantined struct {
 
 // Quarantine lists what is in quarantine; with id, only that.
 func (n *Node) Quarantine(id string) ([]Quarantined, error) {
-	if err := n.usable(); err != nil {
+	docs, err := n.quarantined(id)
+	if err != nil {
 		return nil, err
 	}
 	s := n.snap.Load()
 	list := []Quarantined{}
-	err := n.st.View(func(tx *store.Tx) error {
+	for i := range docs {
+		q := &docs[i]
+		out := Quarantined{ID: q.id(), Publisher: s.ref(q.Publisher), Topic: q.Topic,
+			StixID: q.StixID, Type: q.Type, Reason: q.Reason, Text: q.Text, At: time.UnixMilli(int64(q.At)).UTC()}
+		if q.Record != (protocol.RecordID{}) {
+			out.Record = q.Record.String()
+		}
+		list = append(list, out)
+	}
+	return list, nil
+}
+
+func (q *quarantineDoc) id() string { return fmt.Sprintf("%s/%d/%d", q.Feed.Short(), q.Seq, q.Index) }
+
+// quarantined lists what is in quarantine; with id, only that, which must be there.
+func (n *Node) quarantined(id string) (list []quarantineDoc, err error) {
+	if err := n.usable(); err != nil {
+		return nil, err
+	}
+	err = n.st.View(func(tx *store.Tx) error {
 		return scanDocs(tx, kindQuarantine, func(_ []byte, q *quarantineDoc) error {
-			out := Quarantined{ID: fmt.Sprintf("%s/%d/%d", q.Feed.Short(), q.Seq, q.Index), Publisher: s.ref(q.Publisher), Topic: q.Topic,
-				StixID: q.StixID, Type: q.Type, Reason: q.Reason, Text: q.Text, At: time.UnixMilli(int64(q.At)).UTC()}
-			if q.Record != (protocol.RecordID{}) {
-				out.Record = q.Record.String()
-			}
-			if id == "" || id == out.ID || id == out.Record {
-				list = append(list, out)
+			if id == "" || id == q.id() || q.Record != (protocol.RecordID{}) && id == q.Record.String() {
+				list = append(list, *q)
 			}
 			return nil
 		})

@@ -65,7 +65,35 @@ const (
 	LetterRejection   LetterKind = 3 // OrgSigned over a Rejection
 	LetterTermination LetterKind = 4 // OrgSigned over a Termination
 	LetterSuspension  LetterKind = 5 // OrgSigned over a Suspension
+	LetterRefusal     LetterKind = 6 // Refusal
 )
+
+// Refusal tells a publisher that something it published was set aside, and why. It needs no
+// signature of its own: a letter is an entry of its sender's feed.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
+type Refusal struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Feed    FeedID   // of the publisher
+	Seq     uint64
+	Record  RecordID // zero: the whole entry
+	Reason  string   // a code, as decisions and errors have them
+	Text    string
+	At      uint64 // Unix milliseconds: when it was set aside
+}
+
+// Validate checks bounds.
+func (r *Refusal) Validate() error {
+	if r.Version != 1 {
+		return malformed("refusal version %d is not known", r.Version)
+	}
+	if err := checkText("reason", r.Reason, MaxNameSize); err != nil {
+		return err
+	}
+	return checkText("text", r.Text, MaxTextSize)
+}
 
 // Letter is what travels from one organisation to another and concerns nobody else:
 // proposals, countersignatures, rejections, terminations, suspensions. It is an entry of the sender's
@@ -88,7 +116,7 @@ type Letter struct {
 
 // Validate checks ranges and bounds.
 func (l *Letter) Validate() error {
-	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterSuspension {
+	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterRefusal {
 		return malformed("letter version or kind out of range")
 	}
 	if len(l.Content) > MaxLetterSize {

@@ -433,6 +433,32 @@ func (a *app) quarantineCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.AddCommand(list, show)
+	tell := &cobra.Command{
+		Use: "tell ID", Short: "Tell its publisher that something was set aside, and why", Example: "  entente quarantine tell feed:abcdefghij/7/0", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var org node.OrgRef
+			if err := a.ask(cmd.Context(), "POST", "quarantine/tell", nil, api.Tell{ID: args[0]}, &org); err != nil {
+				return err
+			}
+			return a.print(org, func(w io.Writer) { fmt.Fprintf(w, "Told %s\n", printable(org.Name)) })
+		},
+	}
+	refused := &cobra.Command{
+		Use: "told", Short: "List what partners say that they set aside of what you published", Example: "  entente quarantine told", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var list []node.RefusalInfo
+			if err := a.ask(cmd.Context(), "GET", "refusals", nil, nil, &list); err != nil {
+				return err
+			}
+			return a.print(list, func(w io.Writer) {
+				rows := [][]string{{"BY", "REASON", "TEXT", "RECORD", "AT"}}
+				for _, r := range list {
+					rows = append(rows, []string{r.Org.Name, r.Reason, r.Text, dash(r.Record), r.At.Format("2006-01-02 15:04")})
+				}
+				table(w, rows...)
+			})
+		},
+	}
+	cmd.AddCommand(list, show, tell, refused)
 	return cmd
 }

@@ -40,6 +40,8 @@ func (s *Server) routes() {
 		"GET /v1/records/{id}/explain":         s.explain,
 		"POST /v1/withdraw":                    s.withdraw,
 		"GET /v1/quarantine":                   s.quarantine,
+		"POST /v1/quarantine/tell":             s.quarantineTell,
+		"GET /v1/refusals":                     s.refusals,
 		"POST /v1/erase":                       s.erase,
 		"GET /v1/feeds":                        s.feeds,
 		"GET /v1/handouts":                     s.handouts,
@@ -206,6 +208,21 @@ func (s *Server) topicLeave(r *http.Request) (any, error) {
 func (s *Server) quarantine(r *http.Request) (any, error) {
 	return s.node.Quarantine(r.URL.Query().Get("id"))
 }
+
+// Tell names what is in quarantine, for its publisher to be told.
+type Tell struct {
+	ID string `json:"id"`
+}
+
+func (s *Server) quarantineTell(r *http.Request) (any, error) {
+	var q Tell
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	return s.node.TellRefused(q.ID)
+}
+
+func (s *Server) refusals(*http.Request) (any, error) { return s.node.Refusals() }
 
 func (s *Server) withdraw(r *http.Request) (any, error) {
 	var q struct {
