@@ -39,6 +39,9 @@ func CheckAgreement(a *protocol.Agreement, now uint64) []Finding {
 	} else if a.NotAfter-a.NotBefore > 5*365*24*3600*1000 {
 		add(SeverityWarning, 0, "it is valid for more than five years; shorter agreements are reviewed")
 	}
+	if life := a.NotAfter - a.NotBefore; a.NotAfter > a.NotBefore && uint64(a.NoticeDays)*dayMillis > life {
+		add(SeverityWarning, 0, "notice of %d days is longer than the agreement is in force; shorten notice_days, for it can never be kept", a.NoticeDays)
+	}
 	if len(a.Terms) == 0 {
 		add(SeverityError, 0, "it has no terms, and so allows nothing")
 	}
@@ -71,6 +74,7 @@ func CheckAgreement(a *protocol.Agreement, now uint64) []Finding {
 		if t.Personal == protocol.PersonalNone || t.Personal == protocol.PersonalNetwork {
 			add(SeverityWarning, n, "records whose personal data nobody determined count as holding all, and do not pass it")
 		}
+		checkTerm(t, func(s Severity, format string, args ...any) { add(s, n, format, args...) })
 		for j := range i {
 			if u := &a.Terms[j]; reflect.DeepEqual(t, u) {
 				add(SeverityError, n, "it repeats term %d", j+1)
