@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -167,7 +166,7 @@ func likeness(a, b *protocol.Term) int {
 	if a.From != b.From || a.To != b.To {
 		return 0
 	}
-	if reflect.DeepEqual(a, b) {
+	if sameTerm(a, b) {
 		return 1 << 20
 	}
 	n := 1
@@ -183,8 +182,8 @@ func likeness(a, b *protocol.Term) int {
 	}
 	for _, same := range []bool{
 		a.TLP == b.TLP, a.PAP == b.PAP, a.Personal == b.Personal, slices.Equal(a.Purposes, b.Purposes), a.RetentionDays == b.RetentionDays,
-		a.HistoryDays == b.HistoryDays, reflect.DeepEqual(a.Onward, b.Onward), a.Approval == b.Approval, a.Confidence == b.Confidence,
-		a.PerDay == b.PerDay, reflect.DeepEqual(a.Holders, b.Holders), a.ReplyHours == b.ReplyHours, a.Notify == b.Notify,
+		a.HistoryDays == b.HistoryDays, sameOnward(&a.Onward, &b.Onward), a.Approval == b.Approval, a.Confidence == b.Confidence,
+		a.PerDay == b.PerDay, sameHolders(&a.Holders, &b.Holders), a.ReplyHours == b.ReplyHours, a.Notify == b.Notify,
 		a.Attribution == b.Attribution, a.Resale == b.Resale,
 	} {
 		if same {

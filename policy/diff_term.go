@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -173,7 +172,7 @@ func (d *differ) orgs(list []protocol.OrgID) string {
 // holders compares who may store even sealed copies.
 func (d *differ) holders(add adder, was, is *protocol.Holders) {
 	switch {
-	case reflect.DeepEqual(was, is):
+	case sameHolders(was, is):
 		return
 	case !is.Restricted():
 		add(EffectWidens, "every member of the network may hold sealed copies")

@@ -131,8 +131,14 @@ func TestDiffOfEqualAgreementsIsEmpty(t *testing.T) {
 		b.Network[5]++
 		b.Previous[5]++
 		b.Terms = rapid.Permutation(a.Terms).Draw(t, "terms")
-		if got := Diff(a, &b, orgName); len(got) != 0 {
-			t.Fatalf("%+v", got)
+		var read protocol.Agreement // what is read has empty lists where what is made has none
+		if err := protocol.Decode(protocol.Encode(&b), protocol.MaxAgreementSize, &read); err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range []*protocol.Agreement{&b, &read} {
+			if got := append(Diff(a, other, orgName), Diff(other, a, orgName)...); len(got) != 0 {
+				t.Fatalf("%+v", got)
+			}
 		}
 	})
 }
