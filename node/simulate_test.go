@@ -109,6 +109,62 @@ func TestSimulateReceived(t *testing.T) {
 	}
 }
 
+func TestWhatIf(t *testing.T) {
+	nodes := testNetwork(t, "alice", "bob", "carol")
+	a, b, c := nodes[0], nodes[1], nodes[2]
+	trustEachOther(t, a, b)
+	trustEachOther(t, b, c)
+	comes := testAgreement(a, b, protocol.TLPAmber, "*")
+	comes.Terms[0].Onward.Rule = protocol.OnwardPartners
+	agreeOn(t, a, b, comes)
+	items := readList(t, "198.51.100.1\n")
+	items[0].Handling.Onward.Rule = protocol.OnwardPartners
+	rec, err := a.Publish(context.Background(), PublishRequest{Topic: "c2", Items: items, Flags: policy.Flags{TLP: protocol.TLPGreen}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, a, b)
+	now, draft := uint64(nowMillis()), testAgreement(b, c, protocol.TLPGreen, "*")
+	draft.NotBefore = now + 1000 // it is asked about as if it were in force
+	for _, row := range []struct {
+		name     string
+		n        *Node
+		only     *Node
+		at       uint64
+		planned  *protocol.Agreement
+		held, is string // what is said of only
+	}{
+		{"own, as it is", a, b, now, nil, "ok", ""},
+		{"own, before", a, b, 1, nil, "not-in-force", ""},
+		{"own, of another", a, c, now, nil, "no-agreement", ""},
+		{"received, planned", b, c, now, &draft, "no-agreement", "ok"},
+		{"received, not planned", b, c, now, nil, "no-agreement", ""},
+	} {
+		org := row.only.Org()
+		x, err := row.n.WhatIf(rec.Records[0], &org, row.at, row.planned)
+		if err != nil || len(x.Orgs) != 1 {
+			t.Errorf("%s: %+v, %v", row.name, x, err)
+			continue
+		}
+		is := ""
+		if x.Orgs[0].Planned != nil {
+			is = string(x.Orgs[0].Planned.Reason)
+		}
+		if string(x.Orgs[0].Held.Reason) != row.held || is != row.is {
+			t.Errorf("%s: %+v, planned %q", row.name, x.Orgs[0].Held, is)
+		}
+	}
+	if x, err := b.WhatIf(rec.Records[0], nil, now, &draft); err != nil || len(x.Orgs) != 1 || x.Orgs[0].Held.Org.ID != c.Org() {
+		t.Errorf("of everybody: %+v, %v", x, err)
+	}
+	if _, err := a.WhatIf(rec.Records[0], nil, now, &draft); err == nil {
+		t.Error("an agreement of others is planned")
+	}
+	if _, err := a.WhatIf(protocol.RecordID{1}, nil, now, nil); err == nil {
+		t.Error("a record that is not there")
+	}
+}
+
 func TestSimulateRefuses(t *testing.T) {
 	nodes := testNetwork(t, "alice", "bob", "carol")
 	a, b, c := nodes[0], nodes[1], nodes[2]

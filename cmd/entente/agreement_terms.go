@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -284,4 +285,48 @@ func (a *app) agreementFromIEP() *cobra.Command {
 	_ = cmd.MarkFlagRequired("from")
 	_ = cmd.MarkFlagRequired("to")
 	return cmd
+}
+
+// whatIf answers 'explain' for another day, or for an agreement that is not signed.
+func (a *app) whatIf(ctx context.Context, id, org, with, at string) error {
+	q := api.WhatIfRequest{Org: org}
+	if with != "" {
+		ref, err := a.agreementRef(with)
+		if err != nil {
+			return err
+		}
+		q.With = &ref
+	}
+	if at != "" {
+		date, err := time.Parse(time.DateOnly, at)
+		if err != nil {
+			return fmt.Errorf("--at takes a date such as 2027-01-31: %q", at)
+		}
+		q.At = &date
+	}
+	var x node.WhatIf
+	if err := a.ask(ctx, "POST", "records/"+url.PathEscape(id)+"/what-if", nil, q, &x); err != nil {
+		return err
+	}
+	return a.print(x, func(w io.Writer) { showWhatIf(w, &x) })
+}
+
+func showWhatIf(w io.Writer, x *node.WhatIf) {
+	fmt.Fprintf(w, "%s\n%s, TLP:%s, on %s\n\n", x.Record.ID, printable(title(&x.Record)), strings.ToUpper(x.Record.Handling.TLP), x.At.Format("2006-01-02 15:04"))
+	answer := func(v *node.Verdict) string {
+		if v.Allowed {
+			return "yes: " + v.Text
+		}
+		return "no: " + v.Text
+	}
+	if len(x.Orgs) == 0 {
+		fmt.Fprintln(w, "No agreement lets it go to anybody.")
+	}
+	for i := range x.Orgs {
+		o := &x.Orgs[i]
+		fmt.Fprintf(w, "%s\n  by the agreements signed  %s\n", printable(o.Held.Org.Name), printable(answer(&o.Held)))
+		if o.Planned != nil {
+			fmt.Fprintf(w, "  with the planned one      %s\n", printable(answer(o.Planned)))
+		}
+	}
 }

@@ -177,3 +177,40 @@ func (s *Server) agreementFromIEP(r *http.Request) (any, error) {
 	}
 	return Draft{YAML: string(policy.WriteIEPDraft(doc, notes, s.name)), Notes: notes}, nil
 }
+
+// WhatIfRequest asks who might have a record, at a time and under a planned agreement.
+type WhatIfRequest struct {
+	Org  string        `json:"organisation,omitempty"` // only what concerns it
+	At   *time.Time    `json:"at,omitempty"`           // without it, now
+	With *AgreementRef `json:"with,omitempty"`
+}
+
+func (s *Server) whatIf(r *http.Request) (any, error) {
+	var q WhatIfRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	found, err := s.node.Find(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	var only *protocol.OrgID
+	if q.Org != "" {
+		org, err := s.node.FindOrg(q.Org)
+		if err != nil {
+			return nil, err
+		}
+		only = &org
+	}
+	at := time.Now()
+	if q.At != nil {
+		at = *q.At
+	}
+	var planned *protocol.Agreement
+	if q.With != nil {
+		if planned, err = s.refer(q.With); err != nil {
+			return nil, err
+		}
+	}
+	return s.node.WhatIf(found[0].ID, only, uint64(max(at.UnixMilli(), 0)), planned)
+}

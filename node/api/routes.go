@@ -44,6 +44,7 @@ func (s *Server) routes() {
 		"GET /v1/records":                      s.search,
 		"GET /v1/records/{id}":                 s.show,
 		"GET /v1/records/{id}/explain":         s.explain,
+		"POST /v1/records/{id}/what-if":        s.whatIf,
 		"POST /v1/withdraw":                    s.withdraw,
 		"GET /v1/quarantine":                   s.quarantine,
 		"POST /v1/erase":                       s.erase,
