@@ -16,6 +16,9 @@ import (
 // maxIEPSize bounds a file of IEP policies, in bytes.
 const maxIEPSize = 1 << 20
 
+// maxIEPNote bounds what is repeated of a policy's description, in characters: a draft has a size.
+const maxIEPNote = 300
+
 // yearMillis is how long an agreement lasts that is made of a policy without end.
 const yearMillis = 365 * dayMillis
 
@@ -28,7 +31,7 @@ func ParseIEP(data []byte, from, to protocol.OrgID, now uint64) (*protocol.Agree
 	if err != nil {
 		return nil, nil, protocol.Errorf(protocol.ErrMalformed, "reading IEP: %v", err)
 	}
-	a := &protocol.Agreement{Version: 1, Title: oneLine(list[0].Name), Parties: []protocol.OrgID{from, to}, NotAfter: math.MaxUint64}
+	a := &protocol.Agreement{Version: 1, Title: strings.TrimSpace(oneLine(list[0].Name)), Parties: []protocol.OrgID{from, to}, NotAfter: math.MaxUint64}
 	slices.SortFunc(a.Parties, protocol.OrgID.Compare)
 	notes := []string{
 		"IEP says nothing of topics, kinds of object, countries, purposes and confidence: all are covered",
@@ -54,13 +57,16 @@ func ParseIEP(data []byte, from, to protocol.OrgID, now uint64) (*protocol.Agree
 		}
 		basis = append(basis, strings.Join(append([]string{fmt.Sprintf("IEP policy %q (%s)", p.Name, p.ID)}, p.ExternalReferences...), ", "))
 	}
-	a.LegalBasis = strings.Join(basis, "; ")
+	a.LegalBasis = strings.TrimSpace(strings.Join(basis, "; "))
 	if a.NotAfter <= a.NotBefore {
 		return nil, nil, protocol.Errorf(protocol.ErrMalformed, "reading IEP: no time is within start_date and end_date of all policies; import those of one time by themselves")
 	}
 	check := *a
 	check.Network[0], check.Secret[0] = 1, 1
-	return a, notes, check.Validate()
+	if err := check.Validate(); err != nil {
+		return nil, nil, fmt.Errorf("reading IEP: %w; shorten name, id or external_references, or import fewer policies at once", err)
+	}
+	return a, notes, nil
 }
 
 // readIEP reads policies strictly: an unknown member might be a limit.
@@ -92,7 +98,7 @@ func (p *IEPPolicy) term() (t protocol.Term, notes []string, err error) {
 		return t, nil, fmt.Errorf("iep_version is %s, and only 2.0 is read; have it written anew by who made it", orNone(version))
 	}
 	for _, m := range []struct{ key, value string }{{"id", p.ID}, {"name", p.Name}, {"start_date", p.Start}, {"tlp", p.TLP}} {
-		if m.value == "" {
+		if strings.TrimSpace(m.value) == "" {
 			return t, nil, fmt.Errorf("%s is missing; IEP 2.0 requires it", m.key)
 		}
 	}
@@ -144,7 +150,11 @@ func (p *IEPPolicy) term() (t protocol.Term, notes []string, err error) {
 		}
 	}
 	if p.Description != "" {
-		notes = append(notes, "its description, which a term has no place for: "+oneLine(p.Description))
+		text := oneLine(p.Description)
+		if r := []rune(text); len(r) > maxIEPNote {
+			text = string(r[:maxIEPNote]) + "…"
+		}
+		notes = append(notes, "its description, which a term has no place for: "+text)
 	}
 	return t, notes, nil
 }

@@ -142,3 +142,34 @@ func TestIEPIsReadStrictly(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is in the file, what comes out of it can be proposed, and read again as it was written.
+func FuzzParseIEP(f *testing.F) {
+	f.Add([]byte(firstExample))
+	f.Add(encodeIEP(f, ExportIEP(exampleAgreement(), testAgreementID(1), orgName)))
+	f.Add([]byte(strings.Replace(firstExample, "FIRST IEP-SIG TLP-AMBER\"", ` \r\n x "`, 1)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, notes, err := ParseIEP(data, alice, bob, now)
+		if err != nil {
+			return
+		}
+		again, err := ParseYAML(WriteIEPDraft(a, notes, orgName), resolveOrg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := Diff(a, again, orgName); len(d) > 0 {
+			t.Fatalf("%+v", d)
+		}
+	})
+}
+
+func TestIEPDescriptionIsClipped(t *testing.T) {
+	text := strings.Replace(firstExample, "This is the", strings.Repeat("ü", 200_000), 1)
+	a, notes, err := ParseIEP([]byte("["+text+","+text+"]"), alice, bob, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if draft := WriteIEPDraft(a, notes, orgName); len(draft) > 8000 {
+		t.Errorf("the draft has %d bytes", len(draft))
+	}
+}
