@@ -59,7 +59,7 @@ func (n *Node) WhatIf(id protocol.RecordID, only *protocol.OrgID, at uint64, pla
 	if planned != nil {
 		out.Title, plan = planned.Title, s.policy.Planned(planned, at)
 	}
-	orgs := slices.Concat(s.policy.Partners(), plan.Partners(), e.Handling.Named)
+	orgs := slices.Concat(s.policy.Receivers(n.org), plan.Receivers(n.org), e.Handling.Named)
 	if only != nil {
 		orgs = []protocol.OrgID{*only}
 	}

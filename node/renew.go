@@ -48,3 +48,8 @@ func (n *Node) Amendment(id protocol.AgreementID) (*protocol.Agreement, error) {
 	next.Previous, next.NotBefore = id, max(a.NotBefore, now-now%1000)
 	return &next, nil
 }
+
+// CheckDraft looks for what a person should see in a draft before it is signed.
+func (n *Node) CheckDraft(draft *protocol.Agreement) []policy.Finding {
+	return append(policy.CheckAgreement(draft, uint64(nowMillis())), policy.CheckHolders(draft, n.snap.Load().policy.Orgs)...)
+}

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // Bounds of a simulation: how many records are read in one transaction, how many classes of them
@@ -136,15 +136,13 @@ func (n *Node) newSimulator(s *snapshot, draft *protocol.Agreement, at uint64) (
 		slices.SortFunc(*list, protocol.OrgID.Compare)
 		*list = slices.Compact(*list)
 	}
-	m.partners = m.planned.Partners()
-	for _, o := range m.now.Partners() {
+	m.partners = m.planned.Receivers(n.org)
+	for _, o := range m.now.Receivers(n.org) {
 		if !slices.Contains(m.partners, o) {
 			m.partners = append(m.partners, o)
 		}
 	}
-	for _, a := range m.planned.Agreements {
-		m.confidence = m.confidence || slices.ContainsFunc(a.Doc.Terms, func(t protocol.Term) bool { return t.Confidence > 0 })
-	}
+	m.confidence = m.now.WantsConfidence() || m.planned.WantsConfidence()
 	return m, nil
 }
 
@@ -182,10 +180,13 @@ func (m *simulator) read(ctx context.Context, since uint64) error {
 }
 
 func (m *simulator) add(e *corpus.Entry) {
-	if e.Publisher == m.n.org {
-		m.out.Own++
-	} else {
+	switch {
+	case e.Publisher != m.n.org:
 		m.out.Received++
+	case e.Originator == m.n.org:
+		m.out.Own++
+	default:
+		return // passed on from here; by which term it came is not known any more
 	}
 	key := simulatedClass{originator: e.Originator, publisher: e.Publisher, topic: e.Topic, kind: e.Type, handling: string(protocol.Encode(&e.Handling))}
 	if m.confidence {
@@ -205,15 +206,13 @@ func (m *simulator) add(e *corpus.Entry) {
 	}
 }
 
-// confidenceOf reads what confidence an object states (STIX 3.2), 0 if it states none.
+// confidenceOf reads what confidence an object states, 0 if it states none.
 func confidenceOf(object []byte) uint8 {
-	var o struct {
-		Confidence *float64 `json:"confidence"`
-	}
-	if json.Unmarshal(object, &o) != nil || o.Confidence == nil || *o.Confidence < 0 || *o.Confidence > 100 {
+	o, err := stix.Parse(object)
+	if err != nil {
 		return 0
 	}
-	return uint8(*o.Confidence)
+	return o.Confidence()
 }
 
 // decide decides about the classes gathered, and forgets them.
@@ -231,7 +230,8 @@ func (m *simulator) decide() {
 		// RecordedAt is not given: the question is under which terms it would come now.
 		reach := m.to
 		if slices.Contains(m.from, k.publisher) {
-			m.count(m.comes, k.publisher, g, func(s *policy.State) policy.Decision { return policy.Ingress(s, k.publisher, subj, m.at) })
+			// Ingress looks at the way that it came as well, which no agreement of ours changes.
+			m.count(m.comes, k.publisher, g, func(s *policy.State) policy.Decision { return policy.Decide(s, k.publisher, m.n.org, subj, m.at) })
 			reach = m.partners
 		}
 		for _, o := range reach {

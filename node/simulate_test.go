@@ -211,15 +211,6 @@ func TestSimulateManyClasses(t *testing.T) {
 	}
 }
 
-func TestConfidenceOf(t *testing.T) {
-	for object, want := range map[string]uint8{`{"confidence":50}`: 50, `{"confidence":100}`: 100, `{"confidence":0}`: 0, `{}`: 0, `{"confidence":101}`: 0,
-		`{"confidence":-1}`: 0, `{"confidence":"high"}`: 0, `nothing`: 0, `{"confidence":null}`: 0} {
-		if got := confidenceOf([]byte(object)); got != want {
-			t.Errorf("%s: %d, want %d", object, got, want)
-		}
-	}
-}
-
 func TestRenewProposes(t *testing.T) {
 	nodes := testNetwork(t, "alice", "bob")
 	a, b := nodes[0], nodes[1]

@@ -150,29 +150,59 @@ func (f *finder) duties() {
 	}
 }
 
-// CheckHolders looks for organisations to which a term lets records be passed on and that its
-// holders restriction keeps from storing them. country is that of an organisation, "" if it is not
-// known.
-func CheckHolders(a *protocol.Agreement, country func(protocol.OrgID) string) (out []Finding) {
+// CheckHolders looks at what holders restrictions keep from happening among organisations that are
+// known: every member of a network stores sealed copies, so that nothing passes a term that leaves
+// one out; and whoever is named in the onward rule has to be a holder.
+func CheckHolders(a *protocol.Agreement, orgs map[protocol.OrgID]Org) (out []Finding) {
+	called := func(id protocol.OrgID) string {
+		if o, ok := orgs[id]; ok && o.Name != "" {
+			return oneLine(o.Name)
+		}
+		return id.Short()
+	}
 	for i := range a.Terms {
 		t := &a.Terms[i]
-		if !t.Holders.Restricted() || t.Onward.Rule != protocol.OnwardNamed {
+		if !t.Holders.Restricted() {
 			continue
 		}
-		for _, o := range t.Onward.Orgs {
-			if slices.Contains(a.Parties, o) || slices.Contains(t.Holders.Orgs, o) || slices.Contains(t.Holders.Countries, country(o)) {
-				continue
+		add := func(format string, args ...any) {
+			out = append(out, Finding{SeverityWarning, i + 1, fmt.Sprintf(format, args...)})
+		}
+		holds := func(id protocol.OrgID) bool {
+			return slices.Contains(a.Parties, id) || slices.Contains(t.Holders.Orgs, id) || slices.Contains(t.Holders.Countries, orgs[id].Country)
+		}
+		var strangers []string
+		for id, o := range orgs {
+			if o.Rostered && !holds(id) {
+				strangers = append(strangers, called(id))
 			}
-			why := "is no holder"
-			if country(o) == "" && len(t.Holders.Countries) > 0 {
-				why = "is no holder by name, and its country is not known here"
+		}
+		if slices.Sort(strangers); len(strangers) > 0 {
+			more := ""
+			if len(strangers) > maxStrangers {
+				strangers, more = strangers[:maxStrangers], fmt.Sprintf(" and %d more", len(strangers)-maxStrangers)
 			}
-			out = append(out, Finding{SeverityWarning, i + 1, fmt.Sprintf(
-				"it may be passed on to %s, which %s; add it to holders, or take it out of the onward rule", o.Short(), why)})
+			add("no record passes it in this network: its members store sealed copies, and %s%s may not; add them to holders, or agree on it in a network of those who may",
+				strings.Join(strangers, ", "), more)
+		}
+		if t.Onward.Rule != protocol.OnwardNamed {
+			continue
+		}
+		for _, id := range t.Onward.Orgs {
+			switch o, known := orgs[id]; {
+			case holds(id) || o.Rostered: // said already
+			case !known && len(t.Holders.Countries) > 0:
+				add("it may be passed on to %s, which is no holder by name, and its country is not known here; add it to holders, or take it out of the onward rule", called(id))
+			default:
+				add("it may be passed on to %s, which is no holder; add it to holders, or take it out of the onward rule", called(id))
+			}
 		}
 	}
 	return out
 }
+
+// maxStrangers bounds the organisations that a finding names.
+const maxStrangers = 5
 
 func isAll(list []string) bool { return len(list) == 1 && list[0] == protocol.Any }
 

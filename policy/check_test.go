@@ -202,28 +202,50 @@ func TestCheckTermsTogether(t *testing.T) {
 }
 
 func TestCheckHolders(t *testing.T) {
-	country := func(o protocol.OrgID) string { return map[protocol.OrgID]string{carol: "TH"}[o] }
+	// Members are alice, bob and mallory in TH; carol is known and no member; dave is not known.
+	orgs := testOrgs()
+	delete(orgs, dave)
+	orgs[carol] = Org{ID: carol, Name: "Carol CERT", Country: "VN"}
 	for _, row := range []struct {
 		name    string
 		holders protocol.Holders
 		onward  []protocol.OrgID
-		want    string
+		want    []string
 	}{
-		{"not restricted", protocol.Holders{}, []protocol.OrgID{carol}, ""},
-		{"by name", protocol.Holders{Orgs: []protocol.OrgID{carol}}, []protocol.OrgID{carol}, ""},
-		{"by country", protocol.Holders{Countries: []string{"TH"}}, []protocol.OrgID{carol}, ""},
-		{"a party", protocol.Holders{Countries: []string{"VN"}}, []protocol.OrgID{alice}, ""},
-		{"left out", protocol.Holders{Countries: []string{"VN"}}, []protocol.OrgID{carol}, "is no holder;"},
-		{"left out by name", protocol.Holders{Orgs: []protocol.OrgID{dave}}, []protocol.OrgID{carol, dave}, "is no holder;"},
-		{"country not known", protocol.Holders{Countries: []string{"VN"}}, []protocol.OrgID{dave}, "its country is not known here"},
+		{"not restricted", protocol.Holders{}, []protocol.OrgID{carol}, nil},
+		{"members and one by name", protocol.Holders{Orgs: []protocol.OrgID{carol}, Countries: []string{"TH"}}, []protocol.OrgID{carol}, nil},
+		{"members and one by country", protocol.Holders{Countries: []string{"TH", "VN"}}, []protocol.OrgID{carol}, nil},
+		{"a party", protocol.Holders{Countries: []string{"TH"}}, []protocol.OrgID{alice}, nil},
+		{"a member left out", protocol.Holders{Countries: []string{"VN"}}, []protocol.OrgID{carol}, []string{"and Mallory Ltd may not"}},
+		{"one left out", protocol.Holders{Countries: []string{"TH"}}, []protocol.OrgID{carol}, []string{"passed on to Carol CERT, which is no holder;"}},
+		{"one left out by name", protocol.Holders{Orgs: []protocol.OrgID{mallory}}, []protocol.OrgID{dave}, []string{"which is no holder;"}},
+		{"country not known", protocol.Holders{Countries: []string{"TH"}}, []protocol.OrgID{dave}, []string{"its country is not known here"}},
+		{"all of it", protocol.Holders{Countries: []string{"SG"}}, []protocol.OrgID{carol, dave, mallory}, []string{"Mallory Ltd may not", "Carol CERT, which is no holder;", "country is not known here"}},
 	} {
 		a := soundAgreement()
 		a.Terms[1].Holders, a.Terms[1].Onward = row.holders, protocol.Onward{Rule: protocol.OnwardNamed, Orgs: row.onward}
-		found := CheckHolders(a, country)
-		if (len(found) == 0) != (row.want == "") || len(found) > 1 || len(found) == 1 && (found[0].Term != 2 || !strings.Contains(found[0].Text, row.want)) {
+		found := CheckHolders(a, orgs)
+		ok := len(found) == len(row.want)
+		for i := range found {
+			ok = ok && found[i].Term == 2 && found[i].Severity == SeverityWarning && strings.Contains(found[i].Text, row.want[i])
+		}
+		if !ok {
 			t.Errorf("%s: found %+v, want %q", row.name, found, row.want)
 		}
 	}
+}
+
+// Where a term is said to let nothing through for its holders, it lets nothing through.
+func TestCheckHoldersAgreesWithDecide(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		term := wideTerm(alice, bob)
+		term.Holders = drawTerm(t).Holders
+		a := testAgreement(1, term)
+		nothing := slices.ContainsFunc(CheckHolders(a.Doc, testOrgs()), func(f Finding) bool { return strings.HasPrefix(f.Text, "no record passes") })
+		if d := Decide(testState(a), alice, bob, openSubject(), now); d.Allow == nothing {
+			t.Fatalf("said that nothing passes: %v, and decided %+v", nothing, d)
+		}
+	})
 }
 
 func TestCountries(t *testing.T) {

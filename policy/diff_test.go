@@ -149,7 +149,7 @@ func amendTerms(t *rapid.T, terms []protocol.Term) []protocol.Term {
 	for range rapid.IntRange(0, 3).Draw(t, "changes") {
 		i := rapid.IntRange(0, len(out)-1).Draw(t, "of term")
 		term, other := &out[i], drawTerm(t)
-		switch rapid.IntRange(0, 12).Draw(t, "what") {
+		switch rapid.IntRange(0, 14).Draw(t, "what") {
 		case 0:
 			term.Topics = other.Topics
 		case 1:
@@ -177,6 +177,10 @@ func amendTerms(t *rapid.T, terms []protocol.Term) []protocol.Term {
 			if len(out) > 1 {
 				out = slices.Delete(out, i, i+1)
 			}
+		case 13:
+			term.Holders = other.Holders
+		case 14:
+			term.Approval = other.Approval
 		case 12:
 			term.Onward.Ceiling = other.Onward.Ceiling
 		}

@@ -29,9 +29,6 @@ func (s *State) Planned(doc *protocol.Agreement, at uint64) *State {
 	return NewState(s.Self, s.Generation, s.Orgs, append(agreements, planned))
 }
 
-// Partners lists the organisations to which a term from this one leads, sorted.
-func (s *State) Partners() []protocol.OrgID { return s.Receivers(s.Self) }
-
 // Concerned lists, sorted, the organisations to which an agreement lets one send, or from which it
 // lets it receive.
 func Concerned(doc *protocol.Agreement, self protocol.OrgID) (to, from []protocol.OrgID) {

@@ -11,14 +11,6 @@ import (
 // What is looked at before signing: what an agreement changes, what it would have changed, and how
 // others write it.
 
-// country is where an organisation says that it is, "" if its card is not known.
-func (s *Server) country(id protocol.OrgID) string {
-	if c := s.node.Card(id); c != nil {
-		return c.Inception.Country
-	}
-	return ""
-}
-
 // AgreementRef names an agreement that is known here by its id, or holds a draft.
 type AgreementRef struct {
 	ID   string `json:"id,omitempty"`
