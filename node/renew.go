@@ -49,7 +49,13 @@ func (n *Node) Amendment(id protocol.AgreementID) (*protocol.Agreement, error) {
 	return &next, nil
 }
 
-// CheckDraft looks for what a person should see in a draft before it is signed.
+// CheckDraft looks for what a person should see in a draft before it is signed: contradictions, what
+// no record can pass, and whether this organisation may amend what it amends.
 func (n *Node) CheckDraft(draft *protocol.Agreement) []policy.Finding {
-	return append(policy.CheckAgreement(draft, uint64(nowMillis())), policy.CheckHolders(draft, n.snap.Load().policy.Orgs)...)
+	s := n.snap.Load()
+	out := append(policy.CheckAgreement(draft, uint64(nowMillis())), policy.CheckHolders(draft, s.policy.Orgs)...)
+	if err := n.mayAmend(s, draft); err != nil {
+		out = append(out, policy.Finding{Severity: policy.SeverityError, Text: "it cannot amend the agreement that it names: " + err.Error()})
+	}
+	return out
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -261,8 +262,17 @@ func TestAmendmentDraft(t *testing.T) {
 	if got := policy.Diff(&held.Doc, draft, func(o protocol.OrgID) string { return o.Short() }); len(got) > 1 || len(got) == 1 && got[0].Effect != policy.EffectNeither {
 		t.Errorf("changes %+v", got)
 	}
+	cannot := func(f policy.Finding) bool {
+		return f.Severity == policy.SeverityError && strings.Contains(f.Text, "cannot amend")
+	}
+	if found := a.CheckDraft(draft); slices.ContainsFunc(found, cannot) {
+		t.Errorf("found %+v", found)
+	}
 	if err := a.Terminate(id, "", 0); err != nil {
 		t.Fatal(err)
+	}
+	if found := a.CheckDraft(draft); !slices.ContainsFunc(found, cannot) {
+		t.Errorf("found %+v, of what is over", found)
 	}
 	if _, err := a.Amendment(id); err == nil || !strings.Contains(err.Error(), "amends nothing") {
 		t.Errorf("of what is over: %v", err)

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -84,39 +83,19 @@ func (a *app) agreementSimulate() *cobra.Command {
 		Example: "  entente agreement simulate draft.yaml --since 90d\n  entente agreement simulate agr:abcdefghij --since 2027-01-31", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: files,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			from, err := readSince(since, time.Now())
-			if err != nil {
-				return err
-			}
 			ref, err := a.agreementRef(args[0])
 			if err != nil {
 				return err
 			}
 			var m node.Simulation
-			if err := a.ask(cmd.Context(), "POST", "agreements/simulate", nil, api.SimulateRequest{Agreement: ref, Since: from}, &m); err != nil {
+			if err := a.ask(cmd.Context(), "POST", "agreements/simulate", nil, api.SimulateRequest{Agreement: ref, Since: since}, &m); err != nil {
 				return err
 			}
 			return a.print(m, func(w io.Writer) { printSimulation(w, &m) })
 		},
 	}
-	cmd.Flags().StringVar(&since, "since", since, "how far back: days (90d), a duration (36h), or a date (2027-01-31)")
+	cmd.Flags().StringVar(&since, "since", since, "published or received since: 2026-01-31, RFC 3339, 36h, 90d")
 	return cmd
-}
-
-// readSince reads how far back something goes.
-func readSince(s string, now time.Time) (time.Time, error) {
-	if n, ok := strings.CutSuffix(s, "d"); ok {
-		if days, err := strconv.ParseUint(n, 10, 16); err == nil {
-			return now.AddDate(0, 0, -int(days)), nil
-		}
-	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return now.Add(-d), nil
-	}
-	if t, err := time.Parse(time.DateOnly, s); err == nil {
-		return t, nil
-	}
-	return time.Time{}, fmt.Errorf("--since takes days (90d), a duration (36h), or a date (2027-01-31): %q", s)
 }
 
 func printSimulation(w io.Writer, m *node.Simulation) {

@@ -90,7 +90,7 @@ func (s *Server) agreementDiff(r *http.Request) (any, error) {
 // SimulateRequest asks what would be if an agreement were signed, by the records since a time.
 type SimulateRequest struct {
 	Agreement AgreementRef `json:"agreement"`
-	Since     time.Time    `json:"since"`
+	Since     string       `json:"since,omitempty"` // as searches take it; without it, everything
 }
 
 func (s *Server) agreementSimulate(r *http.Request) (any, error) {
@@ -98,11 +98,15 @@ func (s *Server) agreementSimulate(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
+	from, err := since(q.Since)
+	if err != nil {
+		return nil, err
+	}
 	doc, err := s.refer(&q.Agreement)
 	if err != nil {
 		return nil, err
 	}
-	return s.node.Simulate(r.Context(), *doc, q.Since)
+	return s.node.Simulate(r.Context(), *doc, from)
 }
 
 // RenewRequest asks for an agreement to be proposed again until a later end.

@@ -21,7 +21,7 @@ func TestAgreementTermsRefuse(t *testing.T) {
 		{"diff of no agreement", "POST", "agreements/diff", `{"after":{"yaml":"title: x"}}`, http.StatusBadRequest, "reading agreement"},
 		{"diff with more", "POST", "agreements/diff", `{"after":{"id":"x"},"force":true}`, http.StatusBadRequest, "force"},
 		{"simulate nothing", "POST", "agreements/simulate", `{"agreement":{}}`, http.StatusBadRequest, "one of them"},
-		{"simulate since a word", "POST", "agreements/simulate", `{"agreement":{"id":"x"},"since":"ever"}`, http.StatusBadRequest, "JSON"},
+		{"simulate since a word", "POST", "agreements/simulate", `{"agreement":{"id":"x"},"since":"ever"}`, http.StatusBadRequest, "is not a time"},
 		{"renew what is not there", "POST", "agreements/agr:abcdefghij/renew", `{"until":"2099-01-01T00:00:00Z"}`, http.StatusNotFound, "agreement list"},
 		{"amend what is not there", "GET", "agreements/agr:abcdefghij/amendment", "", http.StatusNotFound, "agreement list"},
 		{"export what is not there", "GET", "agreements/agr:abcdefghij/iep", "", http.StatusNotFound, "agreement list"},
