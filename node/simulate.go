@@ -25,7 +25,8 @@ const (
 
 // Simulation says what an agreement would have changed, had it been signed: of what was published
 // and received since a time, who would have got it under it, and who under the agreements of now.
-// Both answers are those of the function that enforces, for now. Nothing is written.
+// Both answers are those of the function that enforces, for now. How many records a term lets
+// through in a day is not counted. Nothing is written.
 type Simulation struct {
 	Title    string                `json:"title"`
 	Amends   *protocol.AgreementID `json:"amends,omitempty"` // in whose place it was put

@@ -79,7 +79,8 @@ func (a *app) agreementSimulate() *cobra.Command {
 		Use: "simulate FILE|ID", Short: "Say what would have been shared, had an agreement been signed",
 		Long: "Goes through the records that were published and received since a time, and decides about each class of them\n" +
 			"twice, as is done when they are sealed: under the agreements of now, and with this one signed (in the place of\n" +
-			"the one that it amends). Takes a draft in a file, or a proposal by its id. Nothing is written or sent.",
+			"the one that it amends). Takes a draft in a file, or a proposal by its id. Limits of records a day are not\n" +
+			"counted. Nothing is written or sent.",
 		Example: "  entente agreement simulate draft.yaml --since 90d\n  entente agreement simulate agr:abcdefghij --since 2027-01-31", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: files,
 		RunE: func(cmd *cobra.Command, args []string) error {
