@@ -1,8 +1,8 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -39,6 +39,9 @@ func CheckAgreement(a *protocol.Agreement, now uint64) []Finding {
 	} else if a.NotAfter-a.NotBefore > 5*365*24*3600*1000 {
 		add(SeverityWarning, 0, "it is valid for more than five years; shorter agreements are reviewed")
 	}
+	if life := a.NotAfter - a.NotBefore; a.NotAfter > a.NotBefore && uint64(a.NoticeDays)*dayMillis > life {
+		add(SeverityWarning, 0, "notice of %d days is longer than the agreement is in force; shorten notice_days, for it can never be kept", a.NoticeDays)
+	}
 	if len(a.Terms) == 0 {
 		add(SeverityError, 0, "it has no terms, and so allows nothing")
 	}
@@ -71,8 +74,9 @@ func CheckAgreement(a *protocol.Agreement, now uint64) []Finding {
 		if t.Personal == protocol.PersonalNone || t.Personal == protocol.PersonalNetwork {
 			add(SeverityWarning, n, "records whose personal data nobody determined count as holding all, and do not pass it")
 		}
+		checkTerm(t, func(s Severity, format string, args ...any) { add(s, n, format, args...) })
 		for j := range i {
-			if u := &a.Terms[j]; reflect.DeepEqual(t, u) {
+			if u := &a.Terms[j]; sameTerm(t, u) {
 				add(SeverityError, n, "it repeats term %d", j+1)
 			} else if shadows(u, t) {
 				add(SeverityWarning, n, "everything that it allows, term %d allows too", j+1)
@@ -95,13 +99,25 @@ func shadows(wide, narrow *protocol.Term) bool {
 	}
 	pap := wide.PAP == protocol.PAPUnset || narrow.PAP != protocol.PAPUnset && wide.PAP >= narrow.PAP
 	purp := len(wide.Purposes) == 0 || len(narrow.Purposes) > 0 && includes(wide.Purposes, narrow.Purposes, "")
-	onward := narrow.Onward.Rule == protocol.OnwardNobody || reflect.DeepEqual(wide.Onward, narrow.Onward) && wide.Approval <= narrow.Approval
+	onward := narrow.Onward.Rule == protocol.OnwardNobody || sameOnward(&wide.Onward, &narrow.Onward) && wide.Approval <= narrow.Approval
 	more := wide.Confidence <= narrow.Confidence && (wide.PerDay == 0 || narrow.PerDay != 0 && wide.PerDay >= narrow.PerDay) &&
-		(!wide.Holders.Restricted() || reflect.DeepEqual(wide.Holders, narrow.Holders)) &&
+		(!wide.Holders.Restricted() || sameHolders(&wide.Holders, &narrow.Holders)) &&
 		wide.ReplyHours == narrow.ReplyHours && wide.Notify == narrow.Notify && wide.Attribution == narrow.Attribution && wide.Resale == narrow.Resale
 	return wide.From == narrow.From && wide.To == narrow.To && wide.TLP >= narrow.TLP && pap && purp &&
 		wide.Personal.Effective() >= narrow.Personal.Effective() && keeps(wide.RetentionDays) >= keeps(narrow.RetentionDays) &&
 		wide.HistoryDays >= narrow.HistoryDays && onward && more &&
 		includes(wide.Topics, narrow.Topics, protocol.Any) && includes(wide.Kinds, narrow.Kinds, protocol.Any) &&
 		includes(wide.Countries, narrow.Countries, protocol.Worldwide)
+}
+
+// sameTerm reports whether two terms say the same: a list that was read is empty where one that was
+// made is nil.
+func sameTerm(a, b *protocol.Term) bool { return bytes.Equal(protocol.Encode(a), protocol.Encode(b)) }
+
+func sameOnward(a, b *protocol.Onward) bool {
+	return a.Rule == b.Rule && a.Ceiling == b.Ceiling && slices.Equal(a.Orgs, b.Orgs) && slices.Equal(a.Kinds, b.Kinds)
+}
+
+func sameHolders(a, b *protocol.Holders) bool {
+	return slices.Equal(a.Orgs, b.Orgs) && slices.Equal(a.Countries, b.Countries)
 }

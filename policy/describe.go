@@ -12,9 +12,12 @@ import (
 // `entente agreement new`. now is Unix milliseconds.
 func Template(self, other protocol.OrgID, name func(protocol.OrgID) string, now uint64) []byte {
 	from := time.UnixMilli(int64(now)).UTC().Truncate(24 * time.Hour)
-	return fmt.Appendf(nil, `# Agreement on the exchange of threat intelligence. Edit, then:
+	return fmt.Appendf(nil, Modeline+`
+# Agreement on the exchange of threat intelligence. Edit, then:
 #   entente agreement check FILE      shows what it allows, and what looks wrong
+#   entente agreement simulate FILE   shows what would have been shared under it
 #   entente agreement propose FILE    signs it and sends it to the other party
+# For help in an editor: entente agreement schema -o `+SchemaFile+`
 # %[1]s is %[3]s
 # %[2]s is %[4]s
 title: Exchange of threat intelligence
@@ -25,6 +28,8 @@ not_before: %[5]s
 not_after: %[6]s
 legal_basis: "name the law, treaty or contract that this rests on"
 # paper_sha256: the SHA-256 of the signed paper, if there is one
+# notice_days: 30           # that a party should give before it leaves; it may always leave at once
+# amends: agr:...           # the agreement whose place this one takes; 'agreement amend' fills it in
 terms:
   # One term for each direction; what no term allows is refused.
   - from: %[1]s
@@ -32,11 +37,27 @@ terms:
     topics: any             # or a list: [c2, malware]
     kinds: any              # or a list of STIX types: [indicator, malware]
     tlp: amber              # ceiling: clear, green, amber, amber+strict, red
+    # pap: green            # ceiling: clear, green, amber, red; leave out: none
     countries: worldwide    # or a list: [TH, VN] - only what concerns one of them
     personal_data: all      # up to: none, network, all; undetermined counts as all
+    # purposes: [prevention, detection]   # leave out: not restricted
+    # min_confidence: 50    # of 100; observables cannot state one, and do not pass then
     retention_days: 365     # how long the reader may keep it; leave out: not restricted
+    # history_days: 30      # how far back from its beginning records may be read
+    # records_per_day: 1000 # leave out: no limit
+    # reply_hours: 24       # within which requests of the receiver are answered
     onward:
       rule: nobody          # nobody, named, kinds, partners
+      # organisations: [Example CERT]     # with rule: named
+      # kinds: [cert, police]             # with rule: kinds
+      # ceiling: green      # up to which TLP
+      # approval: 1         # persons who must approve it each time: 1 or 2
+    # holders:              # who may store even what it cannot read; leave out: every member
+    #   organisations: [Example CERT]
+    #   countries: [TH, VN]
+    # affected_party_notifications: may   # or must-not
+    # attribution: must-not               # or may, must: name the sender as the source
+    # unmodified_resale: must-not         # or may
   - from: %[2]s
     to: %[1]s
     topics: any

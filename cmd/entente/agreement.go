@@ -29,6 +29,7 @@ func (a *app) agreementCommand() *cobra.Command {
 		a.agreementAct("suspend", "Stop an agreement at once, by your own word, until you resume it", true),
 		a.agreementAct("resume", "Take your suspension of an agreement back", true),
 		a.agreementExport(), a.agreementImport())
+	cmd.AddCommand(a.termCommands()...)
 	return cmd
 }
 

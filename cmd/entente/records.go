@@ -161,14 +161,18 @@ func indentJSON(raw json.RawMessage) string {
 }
 
 func (a *app) explainCommand() *cobra.Command {
-	var org string
+	var org, with, at string
 	cmd := &cobra.Command{
 		Use:   "explain ID",
 		Short: "Account for a record: who reads it, by which agreement, who does not and why",
 		Long: "Of own records: all readers, by which agreement and term, and who is refused and why.\n" +
-			"Of received ones: why we may read it, to whom we may pass it on, and its provenance.",
-		Example: "  entente explain rec:abcdefghij --org \"Example Police\"", Args: cobra.ExactArgs(1),
+			"Of received ones: why we may read it, to whom we may pass it on, and its provenance.\n" +
+			"With --with or --at: who might have it if an agreement were signed, or as the agreements stand on a day.",
+		Example: "  entente explain rec:abcdefghij --org \"Example Police\"\n  entente explain rec:abcdefghij --with draft.yaml", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if with != "" || at != "" {
+				return a.whatIf(cmd.Context(), args[0], org, with, at)
+			}
 			q := url.Values{}
 			if org != "" {
 				q.Set("org", org)
@@ -181,6 +185,8 @@ func (a *app) explainCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&org, "org", "", "only what concerns this organisation")
+	cmd.Flags().StringVar(&with, "with", "", "as if this agreement were signed: a draft in a file, or a proposal by its id")
+	cmd.Flags().StringVar(&at, "at", "", "as the agreements stand on this day (UTC), of those known now")
 	return cmd
 }
 

@@ -136,7 +136,7 @@ func (s *Server) draft(r *http.Request) (*protocol.Agreement, error) {
 
 func (s *Server) check(doc *protocol.Agreement) Check {
 	c := Check{Text: policy.Describe(doc, s.name), Findings: []Finding{}, OK: true}
-	for _, f := range policy.CheckAgreement(doc, uint64(time.Now().UnixMilli())) {
+	for _, f := range s.node.CheckDraft(doc) {
 		c.Findings = append(c.Findings, Finding{Severity: string(f.Severity), Term: f.Term, Text: f.Text})
 		c.OK = c.OK && f.Severity != policy.SeverityError
 	}

@@ -1,0 +1,212 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// What is looked at before signing: what an agreement changes, what it would have changed, and how
+// others write it.
+
+// AgreementRef names an agreement that is known here by its id, or holds a draft.
+type AgreementRef struct {
+	ID   string `json:"id,omitempty"`
+	YAML string `json:"yaml,omitempty"`
+}
+
+func (s *Server) refer(ref *AgreementRef) (*protocol.Agreement, error) {
+	switch {
+	case (ref.ID == "") == (ref.YAML == ""):
+		return nil, protocol.Errorf(protocol.ErrMalformed, "an agreement is named by its id, or given as YAML: one of them")
+	case ref.YAML != "":
+		return policy.ParseYAML([]byte(ref.YAML), s.node.FindOrg)
+	}
+	return s.known(ref.ID)
+}
+
+func (s *Server) known(text string) (*protocol.Agreement, error) {
+	id, err := s.node.FindAgreement(text)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.node.Agreement(id)
+	return &a.Doc, err
+}
+
+// DiffRequest asks what After changes of Before; without that, of what After amends.
+type DiffRequest struct {
+	Before *AgreementRef `json:"before,omitempty"`
+	After  AgreementRef  `json:"after"`
+}
+
+// Diff is what an agreement changes of another.
+type Diff struct {
+	Text    string   `json:"text"`
+	Changes []Change `json:"changes"`
+	Widens  bool     `json:"widens"` // something may be shared that might not before
+}
+
+// Change is one thing that an agreement changes: policy.Change.
+type Change struct {
+	Effect policy.Effect `json:"effect"`
+	Term   int           `json:"term,omitempty"` // of the new one, from 1
+	Was    int           `json:"was,omitempty"`  // of the old one
+	Text   string        `json:"text"`
+}
+
+func (s *Server) agreementDiff(r *http.Request) (any, error) {
+	var q DiffRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	after, err := s.refer(&q.After)
+	if err != nil {
+		return nil, err
+	}
+	var before *protocol.Agreement
+	switch {
+	case q.Before != nil:
+		before, err = s.refer(q.Before)
+	case after.Previous.IsZero():
+		err = protocol.Errorf(protocol.ErrMalformed, "it amends nothing; name the agreement to compare it with, or the one that it amends in 'amends'")
+	default:
+		before, err = s.known(after.Previous.String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	changes := policy.Diff(before, after, s.name)
+	out := Diff{Text: policy.DescribeDiff(before, after, changes, s.name), Changes: []Change{}}
+	for _, c := range changes {
+		out.Changes = append(out.Changes, Change(c))
+		out.Widens = out.Widens || c.Effect == policy.EffectWidens
+	}
+	return out, nil
+}
+
+// SimulateRequest asks what would be if an agreement were signed, by the records since a time.
+type SimulateRequest struct {
+	Agreement AgreementRef `json:"agreement"`
+	Since     string       `json:"since,omitempty"` // as searches take it; without it, everything
+}
+
+func (s *Server) agreementSimulate(r *http.Request) (any, error) {
+	var q SimulateRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	from, err := since(q.Since)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := s.refer(&q.Agreement)
+	if err != nil {
+		return nil, err
+	}
+	return s.node.Simulate(r.Context(), *doc, from)
+}
+
+// RenewRequest asks for an agreement to be proposed again until a later end.
+type RenewRequest struct {
+	Until time.Time `json:"until"`
+}
+
+func (s *Server) agreementRenew(r *http.Request) (any, error) {
+	var q RenewRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.node.Renew(a.ID, uint64(max(q.Until.UnixMilli(), 0)))
+	return map[string]any{"agreement": id, "renews": a.ID}, err
+}
+
+func (s *Server) agreementAmendment(r *http.Request) (any, error) {
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := s.node.Amendment(a.ID)
+	if err != nil {
+		return nil, err
+	}
+	return Draft{YAML: policy.Modeline + "\n" + string(policy.WriteYAML(doc, s.name))}, nil
+}
+
+// Draft is a draft to edit, with what a person should know of how it came about.
+type Draft struct {
+	YAML  string   `json:"yaml"`
+	Notes []string `json:"notes,omitempty"`
+}
+
+func (s *Server) agreementIEP(r *http.Request) (any, error) {
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return policy.ExportIEP(&a.Doc, a.ID, s.name), nil
+}
+
+// agreementFromIEP takes policies of IEP 2.0, and the parties in the query.
+func (s *Server) agreementFromIEP(r *http.Request) (any, error) {
+	b, err := body(r)
+	if err != nil {
+		return nil, err
+	}
+	from, err := s.node.FindOrg(r.URL.Query().Get("from"))
+	if err != nil {
+		return nil, err
+	}
+	to, err := s.node.FindOrg(r.URL.Query().Get("to"))
+	if err != nil {
+		return nil, err
+	}
+	doc, notes, err := policy.ParseIEP(b, from, to, uint64(time.Now().UnixMilli()))
+	if err != nil {
+		return nil, err
+	}
+	return Draft{YAML: string(policy.WriteIEPDraft(doc, notes, s.name)), Notes: notes}, nil
+}
+
+// WhatIfRequest asks who might have a record, at a time and under a planned agreement.
+type WhatIfRequest struct {
+	Org  string        `json:"organisation,omitempty"` // only what concerns it
+	At   *time.Time    `json:"at,omitempty"`           // without it, now
+	With *AgreementRef `json:"with,omitempty"`
+}
+
+func (s *Server) whatIf(r *http.Request) (any, error) {
+	var q WhatIfRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	found, err := s.node.Find(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	var only *protocol.OrgID
+	if q.Org != "" {
+		org, err := s.node.FindOrg(q.Org)
+		if err != nil {
+			return nil, err
+		}
+		only = &org
+	}
+	at := time.Now()
+	if q.At != nil {
+		at = *q.At
+	}
+	var planned *protocol.Agreement
+	if q.With != nil {
+		if planned, err = s.refer(q.With); err != nil {
+			return nil, err
+		}
+	}
+	return s.node.WhatIf(found[0].ID, only, uint64(max(at.UnixMilli(), 0)), planned)
+}
