@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"testing"
+
 	"pgregory.net/rapid"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -16,6 +18,15 @@ var (
 	purposeOf = []string{"block", "prosecute"}
 	moments   = []uint64{now, begins, begins - 1, ends - 1, ends, now - 1, now + 1}
 )
+
+// untilSeen checks a property, again while its draws did not come by what it is about: a property
+// that is never put to the test shows nothing, and a few draws may all miss it.
+func untilSeen(t *testing.T, seen func() bool, property func(*rapid.T)) {
+	t.Helper()
+	for i := 0; i == 0 || i < 50 && !seen() && !t.Failed(); i++ {
+		rapid.Check(t, property)
+	}
+}
 
 // seldom is true once in four.
 func seldom(t *rapid.T, label string) bool { return rapid.IntRange(0, 3).Draw(t, label+" given") == 3 }
