@@ -25,12 +25,13 @@ crypto                    < protocol
 policy                    < protocol protocol/stix
 node/intake               < protocol protocol/stix
 node/corpus               < protocol protocol/stix
+node/audit                < protocol crypto policy
 node/disk                 <
 node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix crypto policy node/intake node/disk node/anchor node/corpus node/store node/mesh node/reconcile
+node                      < protocol protocol/stix crypto policy node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy node/intake node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
@@ -48,6 +49,7 @@ var onlyUser = map[string][]string{
 	"filippo.io/age":            {"crypto"},
 	"github.com/fxamacker/cbor": {"protocol"},
 	"github.com/tyler-smith/":   {"crypto"},
+	"golang.org/x/mod/sumdb/":   {"crypto", "node/audit"},
 	"github.com/prometheus/":    {"node/api"},
 	"github.com/spf13/cobra":    {"cmd/entente"},
 	"github.com/schollz/":       {"cmd/entente"},
