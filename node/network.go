@@ -387,6 +387,7 @@ func (net *network) keepState(ctx context.Context) {
 				net.n.log.Error("looking at the state anew failed", "err", err)
 			}
 			net.n.tryErasures()
+			net.n.stateAudit()
 			net.n.mergeIndex(idleMergeSteps)
 			if err := errors.Join(net.n.applyLater(), net.n.expire()); err != nil {
 				net.n.log.Error("erasing what is past its retention failed", "err", err)

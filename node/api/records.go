@@ -138,7 +138,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := &lateWriter{w: w, trailer: CursorTrailer, media: format.MediaType()}
-	next, err := s.node.Export(out, format, from)
+	next, err := s.node.Export(r.Context(), out, format, from)
 	if err != nil && !out.begun {
 		fail(w, err)
 		return
