@@ -32,7 +32,7 @@ node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix crypto policy node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
-node/api                  < protocol protocol/stix crypto policy node/intake node
+node/api                  < protocol protocol/stix crypto policy node/intake node/audit node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
