@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -488,6 +489,16 @@ func (n *Node) auditQuarantine(tx *store.Tx, publisher protocol.OrgID, list []qu
 	return nil
 }
 
+// auditInvite notes an invitation: it opens the network to whoever uses it, and leaves no other trace.
+func (n *Node) auditInvite(tx *store.Tx, org protocol.OrgID, until uint64) error {
+	w := &changeWriter{n: n, tx: tx}
+	if c := n.actor.Load(); c != nil {
+		w.caller = *c
+	}
+	w.put(audit.Network, &audit.Details{By: n.org, Act: "invite", Orgs: []protocol.OrgID{org}, Text: "until " + millis(until).Format(time.RFC3339)})
+	return w.err
+}
+
 // auditChange notes what a change changes of trust, agreements, members, topics, nodes and keys. It
 // looks at the two states, so that no way in which one becomes the other is left out: by hand, by
 // letter, in a file, from a sibling.
@@ -497,7 +508,7 @@ func (n *Node) auditChange(tx *store.Tx, was, now *snapshot) error {
 		w.caller = *c
 	}
 	if was.network != now.network {
-		w.add(audit.Network, n.org, "network "+now.network.String())
+		w.put(audit.Network, &audit.Details{By: n.org, Act: "network", Text: now.network.String()})
 	}
 	for _, org := range sortedOrgs(now.pins) {
 		if at, ok := was.pins[org]; !ok || at != now.pins[org] {

@@ -191,6 +191,13 @@ func (x *exportReader) read(v any) error {
 	if err := dec.Decode(v); err != nil {
 		return protocol.Errorf(protocol.ErrMalformed, "line %d of the exported log: %v", x.line, err)
 	}
+	// One encoding only: nothing in the file may differ from what was written without a word.
+	var again bytes.Buffer
+	enc := json.NewEncoder(&again)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil || !bytes.Equal(again.Bytes(), b) {
+		return protocol.Errorf(protocol.ErrMalformed, "line %d of the exported log was changed: it is not as it is written", x.line)
+	}
 	return nil
 }
 
