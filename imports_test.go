@@ -42,18 +42,19 @@ examples/embed            < *
 
 // onlyUser says which package alone may import what lies under a module path.
 var onlyUser = map[string][]string{
-	"github.com/libp2p/":        {"node/mesh", "node/simtest"},
-	"github.com/multiformats/":  {"node/mesh", "node/simtest"},
-	"github.com/marcopolo/":     {"node/mesh", "node/simtest"},
-	"github.com/dgraph-io/":     {"node/store"},
-	"filippo.io/age":            {"crypto"},
-	"github.com/fxamacker/cbor": {"protocol"},
-	"github.com/tyler-smith/":   {"crypto"},
-	"golang.org/x/mod/sumdb/":   {"crypto", "node/audit"},
-	"github.com/prometheus/":    {"node/api"},
-	"github.com/spf13/cobra":    {"cmd/entente"},
-	"github.com/schollz/":       {"cmd/entente"},
-	"go.yaml.in/yaml":           {"policy", "cmd/entente", "node"},
+	"github.com/libp2p/":          {"node/mesh", "node/simtest"},
+	"github.com/multiformats/":    {"node/mesh", "node/simtest"},
+	"github.com/marcopolo/":       {"node/mesh", "node/simtest"},
+	"github.com/dgraph-io/":       {"node/store"},
+	"filippo.io/age":              {"crypto"},
+	"github.com/fxamacker/cbor":   {"protocol"},
+	"github.com/tyler-smith/":     {"crypto"},
+	"golang.org/x/mod/sumdb/tlog": {"node/audit"},
+	"golang.org/x/mod/sumdb/note": {"crypto", "node", "node/audit"},
+	"github.com/prometheus/":      {"node/api"},
+	"github.com/spf13/cobra":      {"cmd/entente"},
+	"github.com/schollz/":         {"cmd/entente"},
+	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 }
 
 // testers are the packages that may import testing outside of tests: they run nodes for tests.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -557,40 +556,35 @@ func (w *changeWriter) put(kind audit.Kind, d *audit.Details) {
 	w.err = w.n.account.AppendForeign(w.tx, kind, d)
 }
 
+// agreements notes the signatures and the events that there were not before, in the words in which
+// an agreement's life is shown.
 func (w *changeWriter) agreements(was, now *snapshot) {
 	ids := slices.SortedFunc(maps.Keys(now.agreements), func(a, b protocol.AgreementID) int { return slices.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		a, before := now.agreements[id], was.agreements[id]
-		if before != nil && reflect.DeepEqual(before.doc, a.doc) {
-			continue
-		}
-		said := false
 		say := func(by protocol.OrgID, act, reason string) {
-			said = true
 			w.put(audit.Agreement, &audit.Details{By: by, Act: act, Orgs: a.Parties, Agreements: []protocol.AgreementID{id}, Reason: audit.Clip(reason, audit.MaxText)})
 		}
-		if before == nil {
-			say(a.doc.Proposer, "propose", "")
+		var known []AgreementEvent
+		var signed []protocol.PartySignature
+		if before != nil {
+			known, signed = was.events(before), before.Signed.Sigs
+		}
+		for _, e := range now.events(a) {
+			if e.What == "signed by all" || slices.Contains(known, e) {
+				continue // who signed is said below
+			}
+			by := e.Org
+			if by.IsZero() {
+				by = w.n.org // what follows of what was decided
+			}
+			say(by, e.What, e.Text)
 		}
 		for _, sig := range a.Signed.Sigs {
-			if before == nil && sig.Org == a.doc.Proposer || before != nil &&
-				slices.ContainsFunc(before.Signed.Sigs, func(p protocol.PartySignature) bool { return p.Org == sig.Org }) {
-				continue
+			same := func(p protocol.PartySignature) bool { return p.Org == sig.Org }
+			if !slices.ContainsFunc(signed, same) && (before != nil || sig.Org != a.doc.Proposer) {
+				say(sig.Org, "signed", "")
 			}
-			say(sig.Org, "countersign", "")
-		}
-		for _, r := range a.rejections {
-			if before == nil || !slices.ContainsFunc(before.rejections, func(o protocol.Rejection) bool { return o.Org == r.Org }) {
-				say(r.Org, "reject", r.Reason)
-			}
-		}
-		for _, t := range a.terminations {
-			if before == nil || !slices.ContainsFunc(before.terminations, func(o protocol.Termination) bool { return o.Org == t.Org }) {
-				say(t.Org, "terminate", t.Reason)
-			}
-		}
-		if !said {
-			say(w.n.org, "change", "")
 		}
 	}
 }

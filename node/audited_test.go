@@ -76,9 +76,9 @@ func TestI8EveryActIsNoted(t *testing.T) {
 	slices.SortFunc(both, protocol.OrgID.Compare)
 	for _, n := range []*Node{author, reader} {
 		expect(n, audit.Agreement, "proposed", func(d *audit.Details) bool {
-			return d.Act == "propose" && d.By == author.org && d.Agreements[0] == id && slices.Equal(d.Orgs, both)
+			return d.Act == "proposed" && d.By == author.org && d.Agreements[0] == id && slices.Equal(d.Orgs, both)
 		})
-		expect(n, audit.Agreement, "countersigned", func(d *audit.Details) bool { return d.Act == "countersign" && d.By == reader.org })
+		expect(n, audit.Agreement, "countersigned", func(d *audit.Details) bool { return d.Act == "signed" && d.By == reader.org })
 	}
 	expect(author, audit.Trust, "pinned", func(d *audit.Details) bool { return d.Act == "pin" && d.Orgs[0] == reader.org && d.Person == "" })
 	if err := author.Acting(Caller{Person: "alice"}, func() error { return author.Untrust(stranger.org) }); err != nil {
@@ -152,11 +152,11 @@ func TestI8EveryActIsNoted(t *testing.T) {
 	expect(reader, audit.Erase, "erased here", func(d *audit.Details) bool { return d.Act == "erase here" && d.By == reader.org && d.Person == "alice" })
 
 	// The end: what arrives after it is set aside.
-	if err := reader.Acting(Caller{Person: "bob"}, func() error { return reader.Terminate(id, "enough") }); err != nil {
+	if err := reader.Acting(Caller{Person: "bob"}, func() error { return reader.Terminate(id, "enough", 0) }); err != nil {
 		t.Fatal(err)
 	}
 	expect(reader, audit.Agreement, "terminated", func(d *audit.Details) bool {
-		return d.Act == "terminate" && d.By == reader.org && d.Person == "bob" && d.Reason == "enough"
+		return d.Act == "terminated" && d.By == reader.org && d.Person == "bob" && d.Reason == "enough"
 	})
 	publishList(t, author, "198.51.100.5\n", green)
 	carryNew(t, author, reader)
@@ -469,8 +469,8 @@ func TestI8ActAndEntryTogether(t *testing.T) {
 	}, func(n *Node, cut int) {
 		judge("erase", cut, !reads(t, n, "198.51.100.1"), count(n, audit.Erase, "erase everywhere") == 1)
 	})
-	cutAtEveryStep(t, c, d, func(n *Node) { must(n.Terminate(id, "x")) }, func(n *Node, cut int) {
-		judge("terminate", cut, len(n.snap.Load().agreements[id].terminations) == 1, count(n, audit.Agreement, "terminate") == 1)
+	cutAtEveryStep(t, c, d, func(n *Node) { must(n.Terminate(id, "x", 0)) }, func(n *Node, cut int) {
+		judge("terminate", cut, len(n.snap.Load().agreements[id].terminations) == 1, count(n, audit.Agreement, "terminated") == 1)
 	})
 	cutAtEveryStep(t, c, d, func(n *Node) { must(n.Untrust(b.org)) }, func(n *Node, cut int) {
 		_, pinned := n.snap.Load().pins[b.org]
