@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -664,5 +665,29 @@ func TestThin(t *testing.T) {
 	}
 	if count > audit.MaxCheckpoints || count < audit.MaxCheckpoints/2 {
 		t.Errorf("%d are kept", count)
+	}
+}
+
+// TestRootOf: it is the root of the tree that tlog makes.
+func TestRootOf(t *testing.T) {
+	var ids []protocol.RecordID
+	var hashes []tlog.Hash
+	reader := tlog.HashReaderFunc(func(at []int64) (out []tlog.Hash, _ error) {
+		for _, i := range at {
+			out = append(out, hashes[i])
+		}
+		return out, nil
+	})
+	for n := range int64(200) {
+		want, err := tlog.TreeHash(n, reader)
+		if got := audit.RootOf(ids); err != nil || got != protocol.Hash(want) {
+			t.Fatalf("root of %d ids: %s, want %s (%v)", n, got, protocol.Hash(want), err)
+		}
+		id := protocol.RecordID{byte(n), 1}
+		more, err := tlog.StoredHashes(n, id[:], reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, hashes = append(ids, id), append(hashes, more...)
 	}
 }

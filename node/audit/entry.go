@@ -177,13 +177,28 @@ func NewRecordSet(ids []protocol.RecordID, list bool) RecordSet {
 	return r
 }
 
-// RootOf returns the tree hash over record ids.
+// RootOf returns the RFC 6962 tree hash over record ids, as tlog.TreeHash does, but without keeping
+// the tree: every record that is published passes here.
 func RootOf(ids []protocol.RecordID) protocol.Hash {
-	var t memory
+	level := make([]tlog.Hash, len(ids))
 	for i := range ids {
-		t.append(tlog.RecordHash(ids[i][:]))
+		level[i] = tlog.RecordHash(ids[i][:])
 	}
-	return t.root(int64(len(ids)))
+	for len(level) > 1 {
+		n := 0
+		for ; 2*n+1 < len(level); n++ {
+			level[n] = tlog.NodeHash(level[2*n], level[2*n+1])
+		}
+		if len(level)%2 == 1 { // the last goes up as it is
+			level[n] = level[len(level)-1]
+			n++
+		}
+		level = level[:n]
+	}
+	if len(level) == 0 {
+		return protocol.Hash(sha256.Sum256(nil))
+	}
+	return protocol.Hash(level[0])
 }
 
 // Validate checks what Decode cannot: bounds, and that numbers refer to something.
