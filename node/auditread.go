@@ -176,12 +176,14 @@ type AuditCheck struct {
 	Problems    []string      `json:"problems"`
 	More        int           `json:"more_problems,omitempty"`
 	Whole       bool          `json:"whole"`
+	// Cosigners are nodes of partners that signed to have seen the log grow, and how far.
+	Cosigners []AuditCosigner `json:"cosigners"`
 }
 
 // AuditCheckOf puts what was found into words.
 func AuditCheckOf(v *audit.Verified, key string) AuditCheck {
 	return AuditCheck{Log: v.Log, Key: key, Entries: v.Size, Root: v.Root, Checkpoints: v.Checkpoints, Details: v.Details, Erased: v.Erased,
-		Without: v.Without, Problems: append([]string{}, v.Problems...), More: v.More, Whole: v.Whole()}
+		Without: v.Without, Problems: append([]string{}, v.Problems...), More: v.More, Whole: v.Whole(), Cosigners: []AuditCosigner{}}
 }
 
 // VerifyAudit verifies every log that is held: the tree against the leaves, the details against what
@@ -227,7 +229,15 @@ func (n *Node) verifyAudit(since [][]byte) ([]AuditCheck, error) {
 			if err != nil {
 				return err
 			}
-			out = append(out, AuditCheckOf(v, key))
+			check := AuditCheckOf(v, key)
+			cosigners, problems, err := n.cosigners(tx, l, verifier)
+			if err != nil {
+				return err
+			}
+			check.Cosigners = append(check.Cosigners, cosigners...)
+			check.Problems = append(check.Problems, problems...)
+			check.Whole = check.Whole && len(problems) == 0
+			out = append(out, check)
 		}
 		return nil
 	})

@@ -95,6 +95,8 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return nil
 	case kindAgreement:
 		return b.checkAgreement(id, value)
+	case kindCosigned:
+		return read(48, new(cosignedDoc))
 	case kindAudit:
 		return audit.CheckDumped(id, value)
 	case kindAddrs:

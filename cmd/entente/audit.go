@@ -183,6 +183,9 @@ func showAuditCheck(w io.Writer, c *node.AuditCheck) {
 	fmt.Fprintf(w, "entries      %d, root %s\n", c.Entries, c.Root)
 	fmt.Fprintf(w, "checkpoints  %d held against it\n", c.Checkpoints)
 	fmt.Fprintf(w, "details      %d are those committed to, %d erased, %d not in the file\n", c.Details, c.Erased, c.Without)
+	for _, x := range c.Cosigners {
+		fmt.Fprintf(w, "cosigned     by %s up to %d entries at %s\n", printable(x.Org.Name), x.Entries, x.At.Format("2006-01-02 15:04 MST"))
+	}
 	for _, p := range c.Problems {
 		fmt.Fprintf(w, "PROBLEM      %s\n", printable(p))
 	}

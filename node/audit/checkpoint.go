@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -88,7 +89,8 @@ func (l *Log) State(kv KV, signer note.Signer) (*Checkpoint, error) {
 		return nil, err
 	}
 	if held != nil {
-		return &Checkpoint{Head: h, Note: held}, nil
+		b, err := bare(held)
+		return &Checkpoint{Head: h, Note: b}, err
 	}
 	signed, err := note.Sign(&note.Note{Text: h.text()}, signer)
 	if err != nil {
@@ -98,6 +100,19 @@ func (l *Log) State(kv KV, signer note.Signer) (*Checkpoint, error) {
 		return nil, err
 	}
 	return &Checkpoint{Head: h, Note: signed}, kv.Set(at, signed)
+}
+
+// bare returns a checkpoint without its cosignatures: they say with whom the log's node has
+// agreements, which is nobody's business.
+func bare(signed []byte) ([]byte, error) {
+	origin, _, _ := bytes.Cut(signed, []byte("\n"))
+	_, err := note.Open(signed, note.VerifierList())
+	var n *note.UnverifiedNoteError
+	if !errors.As(err, &n) {
+		return nil, damaged("a checkpoint: %v", err)
+	}
+	n.Note.UnverifiedSigs = slices.DeleteFunc(n.Note.UnverifiedSigs, func(s note.Signature) bool { return s.Name != string(origin) })
+	return note.Sign(n.Note)
 }
 
 // thin makes room for a checkpoint: where there are too many, every second one of the older half
@@ -128,7 +143,8 @@ func (l *Log) EachCheckpoint(kv KV, fn func(size uint64, signed []byte) error) e
 	})
 }
 
-// LastCheckpoint returns the newest checkpoint that is kept, signed; nil if there is none.
+// LastCheckpoint returns the newest checkpoint that is kept, signed, without its cosignatures; nil if
+// there is none.
 func (l *Log) LastCheckpoint(kv KV) (signed []byte, size uint64, err error) {
 	prefix := key(kCheckpoint, l.Log)
 	err = kv.Scan(prefix, nil, true, func(k, v []byte) (bool, error) {
@@ -137,6 +153,9 @@ func (l *Log) LastCheckpoint(kv KV) (signed []byte, size uint64, err error) {
 		}
 		return false, nil
 	})
+	if err == nil && signed != nil {
+		signed, err = bare(signed)
+	}
 	return signed, size, err
 }
 
@@ -204,6 +223,14 @@ func (l *Log) ProveSince(kv KV, from, to uint64) (tlog.TreeProof, error) {
 	return tlog.ProveTree(int64(to), int64(from), l.reader(kv))
 }
 
+// ProofOf returns a proof of consistency as it travels.
+func ProofOf(list []protocol.Hash) (proof tlog.TreeProof) {
+	for _, h := range list {
+		proof = append(proof, tlog.Hash(h))
+	}
+	return proof
+}
+
 // CheckSince verifies that the tree of a head continues that of an earlier one.
 func CheckSince(proof tlog.TreeProof, later, earlier Head) error {
 	switch {
@@ -219,4 +246,65 @@ func CheckSince(proof tlog.TreeProof, later, earlier Head) error {
 		return protocol.Errorf(protocol.ErrBrokenChain, "the log was changed: the tree of %d entries does not continue the one of %d", later.Size, earlier.Size)
 	}
 	return nil
+}
+
+// AddCosignature keeps a cosignature with the checkpoint of a size: a signature line, which v must
+// verify. One of the same cosigner that is held already stays.
+func (l *Log) AddCosignature(kv KV, size uint64, line []byte, v note.Verifier) error {
+	at := key(kCheckpoint, l.Log, number(size))
+	held, err := kv.Get(at)
+	if err != nil || held == nil {
+		return err // it was dropped meanwhile
+	}
+	n, err := note.Open(append(bytes.Clone(held), line...), note.VerifierList(v))
+	switch {
+	case err != nil || len(n.Sigs) != 1 || !bytes.HasPrefix(held, []byte(n.Text)):
+		return protocol.Errorf(protocol.ErrBadSignature, "cosignature of %s does not verify (%v)", v.Name(), err)
+	case len(n.UnverifiedSigs) > MaxCosigners:
+		return nil
+	}
+	signed, err := note.Sign(n)
+	if err != nil || bytes.Equal(signed, held) {
+		return err
+	}
+	if len(signed) > MaxCheckpoint {
+		return nil
+	}
+	return kv.Set(at, signed)
+}
+
+// Cosignature returns the signature line of a cosigner for a checkpoint.
+func (c *Checkpoint) Cosignature(signer note.Signer) ([]byte, error) {
+	signed, err := note.Sign(&note.Note{Text: c.text()}, signer)
+	if err != nil {
+		return nil, err
+	}
+	return signed[len(c.text())+1:], nil
+}
+
+// Cosigned is a cosignature that verified.
+type Cosigned struct {
+	Name string
+	At   uint64 // Unix seconds, by the cosigner's clock
+}
+
+// Cosignatures returns the cosignatures of a checkpoint that known verifies. One that a known
+// cosigner did not make is an error; those of cosigners that are not known are left out.
+func (c *Checkpoint) Cosignatures(known note.Verifiers) (out []Cosigned, err error) {
+	n, err := note.Open(c.Note, known)
+	var none *note.UnverifiedNoteError
+	if errors.As(err, &none) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, protocol.Errorf(protocol.ErrBadSignature, "cosignature: %v", err)
+	}
+	for _, s := range n.Sigs {
+		b, err := base64.StdEncoding.DecodeString(s.Base64)
+		if err != nil || len(b) < 12 {
+			return nil, protocol.Errorf(protocol.ErrMalformed, "cosignature of %s", s.Name)
+		}
+		out = append(out, Cosigned{Name: s.Name, At: binary.BigEndian.Uint64(b[4:])})
+	}
+	return out, nil
 }

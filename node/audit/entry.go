@@ -30,11 +30,10 @@ const (
 	Keys       Kind = 12 // nodes and keys of organisations
 	Grant      Kind = 13 // a key was handed out after what is sealed under it
 	Forget     Kind = 14 // details of entries were erased
-	Cosign     Kind = 15 // a checkpoint of a partner's log was cosigned
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
-	"trust", "agreement", "network", "keys", "grant", "forget", "cosign"}
+	"trust", "agreement", "network", "keys", "grant", "forget"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
 func Kinds() []string { return kindNames[1:] }
@@ -108,7 +107,7 @@ type Details struct {
 	Verdicts   []Verdict // Decide, and what was sealed anew
 	Parts      []Part    // Publish
 	Entries    []uint64  // earlier entries of this log that it is about
-	Logs       []Head    // Begin, Cosign
+	Logs       []Head    // Begin
 }
 
 // RecordSet says which records an entry is about. IDs are given up to MaxIDs, in the order of the

@@ -54,7 +54,8 @@ type exportCheckpoint struct {
 }
 
 // Export writes the log, up to its newest checkpoint. key is the text form of the key that signs
-// its checkpoints. Without details it says nothing of whom or what the entries are about.
+// its checkpoints. Without details it says nothing of whom or what the entries are about, nor who
+// cosigned the checkpoints.
 func (l *Log) Export(kv KV, w io.Writer, key string, details bool) (entries uint64, err error) {
 	last, size, err := l.LastCheckpoint(kv)
 	if err != nil {
@@ -89,6 +90,11 @@ func (l *Log) Export(kv KV, w io.Writer, key string, details bool) (entries uint
 		proof, err := l.ProveSince(kv, before, at)
 		if err != nil {
 			return err
+		}
+		if !details {
+			if signed, err = bare(signed); err != nil {
+				return err
+			}
 		}
 		c := exportCheckpoint{Note: string(signed), Since: before, Consistency: proof}
 		if c.Consistency == nil {

@@ -1,5 +1,7 @@
 package audit
 
+import "github.com/entente-mesh/entente/protocol"
+
 // The bounds of a log.
 const (
 	// MaxLeaf bounds an encoded leaf; one has 42 bytes.
@@ -23,7 +25,9 @@ const (
 	// older half goes.
 	MaxCheckpoints = 1024
 	// MaxCheckpoint bounds a signed checkpoint, with cosignatures.
-	MaxCheckpoint = 16 << 10
+	MaxCheckpoint = protocol.MaxCheckpoint
+	// MaxCosigners bounds the cosignatures that are kept with one checkpoint.
+	MaxCosigners = 32
 	// MaxExportLine bounds one line of an exported log: an entry with its details.
 	MaxExportLine = 2 << 20
 	// MaxExportEntries bounds the entries of an exported log that is verified: 64 bytes of memory
