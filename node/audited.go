@@ -10,11 +10,14 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/anchor"
 	"github.com/entente-mesh/entente/node/audit"
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // What this node decides goes to its audit log (I8), in the transaction of the act where there is
@@ -239,16 +242,22 @@ func (n *Node) auditHandout(tx *store.Tx, c Caller, h *handoutDoc) error {
 	return err
 }
 
-// AuditRelease notes that a person approved or denied that records are passed on to organisations,
-// in the transaction that does it.
-func (n *Node) AuditRelease(tx *store.Tx, c Caller, approved bool, records []protocol.RecordID, to []protocol.OrgID, under []protocol.AgreementID, reason string) error {
-	d := n.details("deny", c)
-	if approved {
-		d.Act = "approve"
+// auditRelease notes that a person approved or denied that records are passed on to organisations, or
+// set by which rule they are, in the transaction that does it.
+func (n *Node) auditRelease(tx *store.Tx, c Caller, act string, number uint64, r *releaseDoc, reason string) error {
+	d := n.details(act, c)
+	d.Reason = audit.Clip(reason, audit.MaxText)
+	if r != nil {
+		d.Topic, d.Orgs, d.Records = r.Topic, r.Orgs, audit.NewRecordSet(r.Records, true)
+		d.Text = fmt.Sprintf("release %d, %d of %d persons, %s", number, len(r.Approvals), r.Needs, releaseStates[r.State])
 	}
-	d.Records, d.Orgs, d.Agreements, d.Reason = audit.NewRecordSet(records, true), to, under, audit.Clip(reason, audit.MaxText)
 	_, err := n.account.Append(tx, audit.Release, d)
 	return err
+}
+
+// putVote keeps a release after a person approved or denied it, and notes that they did.
+func (n *Node) putVote(tx *store.Tx, c Caller, act string, number uint64, d *releaseDoc, reason string) error {
+	return errors.Join(n.auditRelease(tx, c, act, number, d, reason), putDoc(tx, kindRelease, be64(number), d))
 }
 
 // Bounds of the entries about one publication.
@@ -261,20 +270,23 @@ const (
 // decided returns the entries of the decisions about one class: one, unless very many organisations
 // were decided about.
 func (n *Node) decided(topic string, c *PlanClass) (list []*audit.Details) {
-	all := slices.Concat(c.Readers, c.Refused)
+	class := audit.Class{Originator: n.org, Kind: c.Kind, Handling: protocol.Encode(&c.Handling)}
+	return n.decisions("decide", topic, class, slices.Concat(c.Readers, c.Refused))
+}
+
+func (n *Node) decisions(act, topic string, class audit.Class, all []policy.OrgDecision) (list []*audit.Details) {
 	for part := range slices.Chunk(all, auditVerdicts) {
-		list = append(list, n.decision(topic, c, part))
+		list = append(list, n.decision(act, topic, class, part))
 	}
 	if len(all) == 0 {
-		list = append(list, n.decision(topic, c, nil))
+		list = append(list, n.decision(act, topic, class, nil))
 	}
 	return list
 }
 
-func (n *Node) decision(topic string, c *PlanClass, verdicts []policy.OrgDecision) *audit.Details {
-	d := n.details("decide", Caller{})
-	d.Topic = topic
-	d.Class = audit.Class{Originator: n.org, Kind: c.Kind, Handling: protocol.Encode(&c.Handling)}
+func (n *Node) decision(act, topic string, class audit.Class, verdicts []policy.OrgDecision) *audit.Details {
+	d := n.details(act, Caller{})
+	d.Topic, d.Class = topic, class
 	at := map[protocol.AgreementID]uint32{}
 	for i := range verdicts {
 		addVerdict(d, at, verdicts[i].Org, &verdicts[i].Decision)
@@ -295,19 +307,19 @@ func addVerdict(d *audit.Details, at map[protocol.AgreementID]uint32, org protoc
 	d.Verdicts = append(d.Verdicts, v)
 }
 
-// auditDecisions returns the numbers of the entries that say what was decided about the classes of a
-// plan. What was not said before is said now, ahead of the publication: a decision is one whether or
-// not anything follows of it, and however much there is to say, it fits.
-func (n *Node) auditDecisions(p *Plan) ([][]uint64, error) {
-	out := make([][]uint64, len(p.decided))
+// auditDecisions returns the numbers of the entries that say what was decided about classes. What was
+// not said before is said now, ahead of what follows of it: a decision is one whether or not anything
+// does, and however much there is to say, it fits.
+func (n *Node) auditDecisions(classes [][]*audit.Details) ([][]uint64, error) {
+	out := make([][]uint64, len(classes))
 	type missing struct {
 		class int
 		d     *audit.Details
 	}
 	var list []missing
 	err := n.st.View(func(tx *store.Tx) error {
-		for i, c := range p.decided {
-			for _, d := range n.decided(p.Topic, &c.PlanClass) {
+		for i, class := range classes {
+			for _, d := range class {
 				number, ok, err := n.account.Find(tx, audit.Decide, d)
 				if err != nil {
 					return err
@@ -347,7 +359,11 @@ func (n *Node) auditDecisions(p *Plan) ([][]uint64, error) {
 // auditPublish has the publication noted with its commit: which records under which decisions, by
 // whom, in which entries. A publication of any number of records of few classes is one entry.
 func (a *appender) auditPublish(ctx context.Context, p *Plan, rec *Receipt) error {
-	decisions, err := a.n.auditDecisions(p)
+	classes := make([][]*audit.Details, len(p.decided))
+	for i, c := range p.decided {
+		classes[i] = a.n.decided(p.Topic, &c.PlanClass)
+	}
+	decisions, err := a.n.auditDecisions(classes)
 	if err != nil {
 		return err
 	}
@@ -388,6 +404,103 @@ func (a *appender) auditAppend(kind audit.Kind, d *audit.Details) {
 		d.Records.Places = []audit.Place{{Feed: a.feed.ID, From: last, To: last}}
 	}
 	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { _, err := a.n.account.Append(tx, kind, d); return err })
+}
+
+// actOnward is the act of entries about what was looked at to be passed on: who may not have it, and
+// why. Who was given it stands in entries of its own.
+const actOnward = "decide who may be given it"
+
+// onwardClass is records of one class that were looked at to be passed on.
+type onwardClass struct {
+	topic    string
+	class    audit.Class
+	verdicts []policy.OrgDecision
+	records  []protocol.RecordID
+	places   []audit.Place
+}
+
+// auditOnward notes in the transaction that fn is given what was decided about records that may be
+// passed on. It says what was not said before ahead of that.
+func (n *Node) auditOnward(classes []*onwardClass) (func(tx *store.Tx) error, error) {
+	said := make([][]*audit.Details, len(classes))
+	total := 0
+	for i, c := range classes {
+		said[i] = n.decisions(actOnward, c.topic, c.class, c.verdicts)
+		total += len(c.records)
+	}
+	numbers, err := n.auditDecisions(said)
+	if err != nil {
+		return nil, err
+	}
+	byTopic := map[string][]audit.Part{}
+	for i, c := range classes {
+		set := audit.NewRecordSet(c.records, total <= audit.MaxIDs)
+		set.Places = c.places
+		for _, number := range numbers[i] {
+			byTopic[c.topic] = append(byTopic[c.topic], audit.Part{Decision: number, Records: set})
+		}
+	}
+	return func(tx *store.Tx) error {
+		for _, topic := range slices.Sorted(maps.Keys(byTopic)) {
+			for part := range slices.Chunk(byTopic[topic], auditParts/8) {
+				d := n.details(actOnward, Caller{})
+				d.Topic, d.Parts = topic, part
+				if _, err := n.account.Append(tx, audit.Publish, d); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}, nil
+}
+
+// auditPassOn notes that records of others were sealed for organisations, in the entries from one
+// on. They are of one batch; each class of them is an entry.
+func (a *appender) auditPassOn(by Caller, records []crypto.VerifiedRecord, orgs []protocol.OrgID, from uint64) error {
+	type class struct {
+		d   *audit.Details
+		ids []protocol.RecordID
+	}
+	byClass := map[string]*class{}
+	var order []*class
+	for i := range records {
+		r := &records[i]
+		kind := ""
+		if o, err := stix.Parse(r.Object); err == nil {
+			kind = o.Type
+		}
+		key := kind + "\x00" + string(r.HandlingBytes)
+		c := byClass[key]
+		if c == nil {
+			c = &class{d: a.n.details("pass on", by)}
+			c.d.Topic, c.d.Class = a.topic, audit.Class{Originator: r.Originator, Kind: kind, Handling: r.HandlingBytes}
+			var entry *corpus.Entry
+			if err := a.n.viewIndex(func(tx *store.Tx) (err error) { entry, err = a.n.getEntry(tx, r.ID); return err }); err != nil {
+				return err
+			}
+			at := map[protocol.AgreementID]uint32{}
+			for _, org := range orgs {
+				v := policy.DecideOnward(a.snap.policy, org, a.snap.subjectOf(entry), uint64(nowMillis()))
+				addVerdict(c.d, at, org, &v)
+			}
+			byClass[key] = c
+			order = append(order, c)
+		}
+		c.ids = append(c.ids, r.ID)
+	}
+	for _, c := range order {
+		c.d.Records = audit.NewRecordSet(c.ids, true)
+		c.d.Records.Places = []audit.Place{{Feed: a.feed.ID, From: from, To: a.nextSeq() - 1}}
+	}
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
+		for _, c := range order {
+			if _, err := a.n.account.Append(tx, audit.Publish, c.d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return nil
 }
 
 // auditReseal notes that records were sealed anew, for whom of their readers, and for whom not any

@@ -176,12 +176,6 @@ func TestI8EveryActIsNoted(t *testing.T) {
 	expect(author, audit.Network, "removed", func(d *audit.Details) bool {
 		return d.Act == "remove member" && d.Orgs[0] == stranger.org && d.Reason == "gone"
 	})
-	if err := author.st.Update(func(tx *store.Tx) error {
-		return author.AuditRelease(tx, Caller{Person: "alice"}, true, kept.Records, []protocol.OrgID{reader.org}, []protocol.AgreementID{id}, "two persons")
-	}); err != nil {
-		t.Fatal(err)
-	}
-	expect(author, audit.Release, "approved", func(d *audit.Details) bool { return d.Act == "approve" && d.Person == "alice" && d.Records.Count == 1 })
 }
 
 // TestI8PublicationIsOneEntry: neither the number of records nor what was decided before costs
@@ -585,5 +579,58 @@ func TestI8DisclosuresTogether(t *testing.T) {
 	}
 	if err := n.Disclose(asAlice, Disclosure{Act: "search"}); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("what cannot be noted: %v", err)
+	}
+}
+
+// TestI8PassedOn: what is passed on, by a rule or by persons, and what is not and why, stands in the
+// account and in the report of who passes it on.
+func TestI8PassedOn(t *testing.T) {
+	nodes := chain(t, nil, "Vendor", "Hub", "Police")
+	vendor, hub, police := nodes[0], nodes[1], nodes[2]
+	automatic(t, hub)
+	publishOnward(t, vendor, "198.51.100.1\n198.51.100.2\n", partners)
+	kept := publishList(t, vendor, "198.51.100.3\n", amber())
+	along(t, nodes)
+	rep := reportOf(t, hub, police)
+	if rep.Totals.Shared != 2 || len(rep.Shared) != 1 || rep.Shared[0].Act != "pass on" || rep.Shared[0].Agreement == "" || rep.Shared[0].Handling.TLP != "amber" || len(rep.Shared[0].Records) != 2 {
+		t.Errorf("shared: %+v", rep.Shared)
+	}
+	if rep.Totals.Withheld != 1 || len(rep.Withheld) != 1 || rep.Withheld[0].Reason != string(policy.ReasonOnward) || rep.Withheld[0].Records[0].Record != kept.Records[0] {
+		t.Errorf("withheld: %+v", rep.Withheld)
+	}
+	size := len(account(t, hub))
+	if err := hub.passDue(context.Background()); err != nil || len(account(t, hub)) != size {
+		t.Errorf("looking again, with nothing new, costs %d entries, %v", len(account(t, hub))-size, err)
+	}
+	if err := hub.SetRelease(asAlice, ReleaseAsk, false); err != nil {
+		t.Fatal(err)
+	}
+	publishOnward(t, vendor, "198.51.100.4\n", partners)
+	publishOnward(t, vendor, "198.51.100.5\n", partners)
+	along(t, nodes)
+	if got := reportOf(t, hub, police).Totals.Shared; got != 2 {
+		t.Errorf("%d records are said to be shared before anybody released them", got)
+	}
+	list, err := hub.Releases(false)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%d releases wait, %v", len(list), err)
+	}
+	if _, err := hub.ApproveRelease(asAlice, list[0].Number, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hub.DenyRelease(list[1].Number, "carol", "no"); err != nil {
+		t.Fatal(err)
+	}
+	entries := account(t, hub)
+	for _, want := range []audit.Details{{Act: "set mode ask", Person: "alice"}, {Act: "approve", Person: "bob", Purpose: "case 17"}, {Act: "deny", Person: "carol", Reason: "no"}} {
+		if !slices.ContainsFunc(acts(entries, audit.Release), func(d *audit.Details) bool {
+			return d.Act == want.Act && d.Person == want.Person && d.Purpose == want.Purpose || d.Act == want.Act && d.Person == want.Person && d.Reason == want.Reason && want.Purpose == ""
+		}) {
+			t.Errorf("no entry says %q by %s", want.Act, want.Person)
+		}
+	}
+	rep = reportOf(t, hub, police)
+	if rep.Totals.Shared != 3 || !slices.ContainsFunc(rep.Shared, func(p ReportPart) bool { return p.Act == "pass on" && p.Person == "bob" && p.Count == 1 }) {
+		t.Errorf("shared after the release: %+v", rep.Shared)
 	}
 }

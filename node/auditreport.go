@@ -221,11 +221,15 @@ func (w *reportWriter) entry(e *audit.Entry) (bool, error) {
 		if by == nil {
 			continue // its own entry says that its details were erased
 		}
-		if err := w.part(e, by, &p.Records, d.Records.Places); err != nil {
+		places := p.Records.Places
+		if len(places) == 0 {
+			places = d.Records.Places
+		}
+		if err := w.part(e, by, &p.Records, places); err != nil {
 			return false, err
 		}
 	}
-	return true, w.part(e, d, &d.Records, nil) // sealed anew: the verdicts stand in the entry itself
+	return true, w.part(e, d, &d.Records, d.Records.Places) // sealed anew, or passed on: the verdicts stand in the entry itself
 }
 
 func (w *reportWriter) decision(number uint64) (*audit.Details, error) {
@@ -285,6 +289,9 @@ func (w *reportWriter) part(e *audit.Entry, by *audit.Details, records *audit.Re
 		return nil
 	}
 	v := &by.Verdicts[i]
+	if v.Allow && by.Act == actOnward {
+		return nil // when it is given it, an entry of its own says so
+	}
 	under := by.Agreement(v)
 	if !w.q.Agreement.IsZero() && under != w.q.Agreement && (v.Allow || !under.IsZero()) {
 		return nil
