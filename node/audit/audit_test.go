@@ -466,8 +466,16 @@ func TestErase(t *testing.T) {
 	if _, err := b.erase(99); !errors.Is(err, audit.ErrNotFound) {
 		t.Errorf("erasing an entry that is not there: %v", err)
 	}
+	place := key('d', b.log.Log, at(1)...)
+	var wrapped []byte
+	if err := b.st.View(func(tx *store.Tx) (err error) { wrapped, err = tx.Get(place); return err }); err != nil {
+		t.Fatal(err)
+	}
 	if n, err := b.erase(1, 1, 4); err != nil || n != 2 {
 		t.Fatal(n, err)
+	}
+	if err := b.st.View(func(tx *store.Tx) error { _, err := tx.Unwrap(place, wrapped); return err }); !errors.Is(err, store.ErrDestroyed) {
+		t.Errorf("a copy of what was erased still opens: %v", err)
 	}
 	if n, err := b.erase(1); err != nil || n != 0 {
 		t.Errorf("erasing again: %d, %v", n, err)
