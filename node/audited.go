@@ -380,6 +380,9 @@ func (a *appender) auditPublish(ctx context.Context, p *Plan, rec *Receipt) erro
 	d.Records = audit.RecordSet{Count: uint64(len(rec.Records)), Places: []audit.Place{{Feed: a.feed.ID, From: rec.From, To: a.nextSeq() - 1}}}
 	var parts []audit.Part
 	for i, list := range ids {
+		if len(list) == 0 {
+			continue // all of it is more than a term lets through today
+		}
 		set := audit.NewRecordSet(list, len(rec.Records) <= audit.MaxIDs)
 		for _, number := range decisions[i] {
 			parts = append(parts, audit.Part{Decision: number, Records: set})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -632,5 +633,42 @@ func TestI8PassedOn(t *testing.T) {
 	rep = reportOf(t, hub, police)
 	if rep.Totals.Shared != 3 || !slices.ContainsFunc(rep.Shared, func(p ReportPart) bool { return p.Act == "pass on" && p.Person == "bob" && p.Count == 1 }) {
 		t.Errorf("shared after the release: %+v", rep.Shared)
+	}
+}
+
+// TestI8EveryReasonHasWords: a report tells each reason in a sentence.
+func TestI8EveryReasonHasWords(t *testing.T) {
+	src, err := os.ReadFile("../policy/decide.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`\tReason\w+ +Reason = "([a-z-]+)"`).FindAllSubmatch(src, -1)
+	if len(found) < 18 {
+		t.Fatalf("found %d reasons", len(found))
+	}
+	for _, m := range found {
+		if reasonText[policy.Reason(m[1])] == "" {
+			t.Errorf("reason %s has no words", m[1])
+		}
+	}
+}
+
+// TestI8Volume: what a term lets through no more today is withheld record by record, and so told.
+func TestI8Volume(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	trustEachOther(t, author, reader)
+	doc := testAgreement(author, reader, protocol.TLPGreen, "*")
+	doc.Terms[0].PerDay = 2
+	agreeOn(t, author, reader, doc)
+	rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n198.51.100.3\n", green)
+	rep := reportOf(t, author, reader)
+	if rep.Totals.Shared != 2 || len(rep.Shared) != 1 || rep.Totals.Withheld != 1 || len(rep.Withheld) != 1 ||
+		rep.Withheld[0].Reason != string(policy.ReasonVolume) || rep.Withheld[0].Records[0].Record != rec.Records[2] {
+		t.Errorf("shared %+v, withheld %+v", rep.Shared, rep.Withheld)
+	}
+	publishList(t, author, "198.51.100.4\n", green)
+	if rep = reportOf(t, author, reader); rep.Totals.Shared != 2 || rep.Totals.Withheld != 2 {
+		t.Errorf("%+v", rep.Totals)
 	}
 }

@@ -128,6 +128,10 @@ var reasonText = map[policy.Reason]string{
 	policy.ReasonPAP:          "the PAP is above the ceiling of the term",
 	policy.ReasonCountry:      "the record concerns none of the countries of the term",
 	policy.ReasonPersonalData: "the record holds more personal data than the term lets through",
+	policy.ReasonConfidence:   "the confidence of the record is below what the term wants",
+	policy.ReasonHolders:      "a member of the network may not hold even sealed copies of it",
+	policy.ReasonProvenance:   "who passed it on did not say so, or was not allowed to have it",
+	policy.ReasonVolume:       "the term lets no more through in a day",
 	policy.ReasonPurpose:      "none of the purposes of the term is one that the originator allows",
 	policy.ReasonOnward:       "the originator does not let it be passed on",
 }
