@@ -242,18 +242,27 @@ func TestI8Report(t *testing.T) {
 	if err := author.Withdraw(asAlice, rec.Records[:1], "wrong <i>"); err != nil {
 		t.Fatal(err)
 	}
+	only := publishList(t, author, "198.51.100.9\n", policy.Flags{TLP: protocol.TLPAmber, Countries: []string{"TH"}})
+	for _, id := range []protocol.RecordID{only.Records[0], publishList(t, author, "198.51.100.8\n", policy.Flags{TLP: protocol.TLPGreen, Countries: []string{"TH"}}).Records[0]} {
+		if _, err := author.Erase(asAlice, EraseRequest{Records: []protocol.RecordID{id}, Reason: protocol.EraseLegal}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rep := reportOf(t, author, reader)
-	if len(rep.Shared) != 1 || rep.Totals.Shared != 2 || rep.Totals.Opened != 2 || rep.Shared[0].Agreement != id.String() || rep.Shared[0].Term != 1 ||
+	if len(rep.Shared) != 2 || rep.Totals.Shared != 3 || rep.Totals.Opened != 2 || rep.Shared[0].Agreement != id.String() || rep.Shared[0].Term != 1 ||
 		rep.Shared[0].Handling.TLP != "green" || len(rep.Shared[0].Records[0].Receipts) != 1 || rep.Shared[0].Records[0].State != "withdrawn" || rep.Shared[0].Records[1].State != "held" {
 		t.Errorf("shared: %+v", rep.Shared)
 	}
-	if len(rep.Withheld) != 1 || rep.Totals.Withheld != 1 || rep.Withheld[0].Reason != string(policy.ReasonTLP) || rep.Withheld[0].Text != reasonText[policy.ReasonTLP] {
+	if rep.Shared[1].Records[0].State != stateGone || rep.Shared[1].Gone != 1 {
+		t.Errorf("what was erased is shown as %+v", rep.Shared[1])
+	}
+	if len(rep.Withheld) != 2 || rep.Totals.Withheld != 2 || rep.Withheld[0].Reason != string(policy.ReasonTLP) || rep.Withheld[0].Text != reasonText[policy.ReasonTLP] {
 		t.Errorf("withheld: %+v", rep.Withheld)
 	}
-	if len(rep.Retracted) != 1 || rep.Retracted[0].Reason != "wrong <i>" {
+	if len(rep.Retracted) != 2 || rep.Retracted[0].Reason != "wrong <i>" || rep.Retracted[1].Reason != "legal" {
 		t.Errorf("retracted: %+v", rep.Retracted)
 	}
-	if to := reportOf(t, author, other); to.Totals.Shared != 3 || to.Totals.Opened != 0 || to.Totals.Withheld != 0 {
+	if to := reportOf(t, author, other); to.Totals.Shared != 5 || to.Totals.Opened != 0 || to.Totals.Withheld != 0 {
 		t.Errorf("of the other: %+v", to.Totals)
 	}
 	for _, format := range ReportFormats() {
@@ -285,7 +294,7 @@ func TestI8Report(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := reportOf(t, author, reader)
-	if after.Totals.Shared != 0 || len(after.Forgotten) != 1 || !strings.Contains(after.Forgotten[0].Said, "by alice, on the authority of the DPO") {
+	if after.Totals.Shared != 1 || len(after.Forgotten) != 1 || !strings.Contains(after.Forgotten[0].Said, "by alice, on the authority of the DPO") {
 		t.Errorf("after erasing: %+v, %+v", after.Totals, after.Forgotten)
 	}
 	verifies(t, author, []byte(rep.Checkpoint))

@@ -47,7 +47,7 @@ type DisclosureReport struct {
 	Made      time.Time    `json:"made"`
 	Shared    []ReportPart `json:"shared"`
 	Withheld  []ReportPart `json:"withheld"`
-	Retracted []ReportAct  `json:"retracted"` // withdrawals and erasures that the organisation was told of, or records of it
+	Retracted []ReportAct  `json:"retracted"` // withdrawals and erasures of what was sealed for the organisation
 	// Forgotten are entries of these days whose details were erased: they may have concerned the
 	// organisation, and this report cannot say.
 	Forgotten []ReportGap `json:"forgotten"`
@@ -211,8 +211,14 @@ func (w *reportWriter) entry(e *audit.Entry) (bool, error) {
 	switch {
 	case d == nil:
 		return true, w.forgotten(e)
-	case e.Leaf.Kind == audit.Withdraw && slices.Contains(d.Orgs, w.q.Org), e.Leaf.Kind == audit.Erase && d.By == w.n.org:
+	case e.Leaf.Kind == audit.Withdraw && slices.Contains(d.Orgs, w.q.Org):
 		return true, w.retracted(e)
+	case e.Leaf.Kind == audit.Erase:
+		had, err := w.sealedIn(d.Records.Places)
+		if err == nil && had {
+			err = w.retracted(e)
+		}
+		return err == nil, err
 	case e.Leaf.Kind != audit.Publish:
 		return true, nil
 	}
@@ -274,6 +280,20 @@ func orNobody(person string) string {
 		return "a person who is not named"
 	}
 	return person
+}
+
+// sealedIn reports whether any of some entries was sealed for the organisation: the other records
+// that were erased are not its business.
+func (w *reportWriter) sealedIn(places []audit.Place) (bool, error) {
+	for _, p := range places {
+		for seq := p.From; seq <= p.To; seq++ {
+			var doc publishedDoc
+			if _, err := getDoc(w.tx, kindPublished, entryKey(p.Feed, seq), &doc); err != nil || slices.Contains(doc.Orgs, w.q.Org) {
+				return err == nil, err
+			}
+		}
+	}
+	return false, nil
 }
 
 func (w *reportWriter) retracted(e *audit.Entry) error {
