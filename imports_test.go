@@ -25,13 +25,14 @@ crypto                    < protocol
 policy                    < protocol protocol/stix
 node/intake               < protocol protocol/stix
 node/corpus               < protocol protocol/stix
+node/audit                < protocol crypto policy
 node/disk                 <
 node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix crypto policy node/intake node/disk node/anchor node/corpus node/store node/mesh node/reconcile
-node/api                  < protocol protocol/stix crypto policy node/intake node
+node                      < protocol protocol/stix crypto policy node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
+node/api                  < protocol protocol/stix crypto policy node/intake node/audit node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
@@ -41,17 +42,19 @@ examples/embed            < *
 
 // onlyUser says which package alone may import what lies under a module path.
 var onlyUser = map[string][]string{
-	"github.com/libp2p/":        {"node/mesh", "node/simtest"},
-	"github.com/multiformats/":  {"node/mesh", "node/simtest"},
-	"github.com/marcopolo/":     {"node/mesh", "node/simtest"},
-	"github.com/dgraph-io/":     {"node/store"},
-	"filippo.io/age":            {"crypto"},
-	"github.com/fxamacker/cbor": {"protocol"},
-	"github.com/tyler-smith/":   {"crypto"},
-	"github.com/prometheus/":    {"node/api"},
-	"github.com/spf13/cobra":    {"cmd/entente"},
-	"github.com/schollz/":       {"cmd/entente"},
-	"go.yaml.in/yaml":           {"policy", "cmd/entente", "node"},
+	"github.com/libp2p/":          {"node/mesh", "node/simtest"},
+	"github.com/multiformats/":    {"node/mesh", "node/simtest"},
+	"github.com/marcopolo/":       {"node/mesh", "node/simtest"},
+	"github.com/dgraph-io/":       {"node/store"},
+	"filippo.io/age":              {"crypto"},
+	"github.com/fxamacker/cbor":   {"protocol"},
+	"github.com/tyler-smith/":     {"crypto"},
+	"golang.org/x/mod/sumdb/tlog": {"node/audit"},
+	"golang.org/x/mod/sumdb/note": {"crypto", "node", "node/audit"},
+	"github.com/prometheus/":      {"node/api"},
+	"github.com/spf13/cobra":      {"cmd/entente"},
+	"github.com/schollz/":         {"cmd/entente"},
+	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 }
 
 // testers are the packages that may import testing outside of tests: they run nodes for tests.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -61,7 +62,7 @@ type BackupLeftOut struct {
 // which the others are verified. What is not named here is the node's own, and begins anew with
 // another node: where its feeds stood, what it was told about keys, whether it was restored.
 var (
-	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindAgain, kindAgreement, kindConflict, kindDue, kindErase, kindErasure, kindFork, kindGone,
+	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindDue, kindErase, kindErasure, kindFork, kindGone,
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindForward, kindVolume, kindExclusion, kindExcluded, kindExcludeDue, kindRefusal, kindSecret, kindTopic}
 	backupLeft     = []string{kindFeedNumber, kindWithheld}
 	backupSettings = []string{"network", settingRelease}
@@ -97,7 +98,7 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*Backu
 		op = &protocol.BackupKey{Op: key.UnsafeSeed()}
 	}
 	// Noted first: an erasure names the copies that it does not reach.
-	h, err := n.handOut(handoutBackup, sealedFor(len(recipients)), 0, true)
+	h, err := n.handOut(ctx, handoutBackup, sealedFor(len(recipients)), 0, true)
 	if err != nil {
 		return nil, err
 	}
@@ -267,6 +268,10 @@ func (b *backupWriter) documents(fn func(kind string, id, value []byte) error) e
 		if err != nil {
 			return err
 		}
+		if kind == kindAudit {
+			err = audit.Dump(b.tx, b.audited, func(id, value []byte) error { return fn(kind, id, value) })
+			continue
+		}
 		err = b.tx.Scan([]byte(kind), nil, false, func(k, v []byte) (bool, error) {
 			id := k[len(kind):]
 			if kind == kindSetting && !slices.Contains(backupSettings, string(id)) {
@@ -279,6 +284,12 @@ func (b *backupWriter) documents(fn func(kind string, id, value []byte) error) e
 		})
 	}
 	return err
+}
+
+// audited reads a part of the audit log that was erased since the state that the backup is of.
+func (b *backupWriter) audited(id []byte) (value []byte, err error) {
+	err = b.n.st.View(func(tx *store.Tx) error { value, err = audit.Dumped(tx, id); return err })
+	return value, err
 }
 
 func (b *backupWriter) knownKinds() error {

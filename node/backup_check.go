@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -94,6 +95,10 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return nil
 	case kindAgreement:
 		return b.checkAgreement(id, value)
+	case kindCosigned:
+		return read(48, new(cosignedDoc))
+	case kindAudit:
+		return audit.CheckDumped(id, value)
 	case kindAddrs:
 		return read(32, new(addrsDoc))
 	case kindConflict:

@@ -274,7 +274,7 @@ func (p *packer) write(w io.Writer, header *protocol.CarryHeader, body func() er
 		p.info.Topics = append(p.info.Topics, s.topic(id))
 	}
 	if header.Kind == protocol.CarryPack {
-		h, err := p.n.handOut(handoutCarry, s.name(header.To), 0, true)
+		h, err := p.n.handOut(p.ctx, handoutCarry, s.name(header.To), 0, true)
 		if err != nil {
 			return nil, err
 		}

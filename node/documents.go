@@ -40,6 +40,8 @@ const (
 	kindVolume     = "n/volume/"     // how much went under terms that limit it, by day
 	kindRelease    = "n/release/"    // what may be passed on when persons approve
 	kindForward    = "n/forward/"    // withdrawals to be told to who had the records from here
+	kindCosigned   = "n/cosigned/"   // where partners' audit logs stood when this node last cosigned them
+	kindAudit      = "n/audit/"      // the audit log; package audit says how it is laid out
 	kindAgain      = "n/again/"      // feeds to be gone through again: something came that may open entries of them
 )
 

@@ -26,6 +26,7 @@ type EraseReport struct {
 	Told     []OrgRef    `json:"told"`     // organisations for which the records were sealed
 	Beyond   []BeyondRow `json:"beyond"`   // copies that this could not reach
 	unknown  int         // of Resealed those of which nobody here knows for whom they were
+	caller   Caller      // on whose behalf
 }
 
 // BeyondRow is a copy that an erasure did not reach.
@@ -44,7 +45,7 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 	if r.Reason <= protocol.EraseExpired || r.Reason > protocol.EraseError { // what expires says so itself
 		return nil, protocol.Errorf(protocol.ErrMalformed, "an erasure needs a reason: request, legal or error")
 	}
-	rep := &EraseReport{Told: []OrgRef{}, Beyond: []BeyondRow{}}
+	rep := &EraseReport{Told: []OrgRef{}, Beyond: []BeyondRow{}, caller: callerOf(ctx)}
 	own, local, err := n.erasePlaces(r.Records)
 	if err != nil {
 		return nil, err
@@ -72,7 +73,7 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 		if err != nil {
 			return rep, err
 		}
-		count, err := n.eraseLocally(local, r.Reason)
+		count, err := n.eraseLocally(local, r.Reason, rep.caller)
 		if err != nil {
 			return rep, err
 		}
@@ -206,12 +207,12 @@ func (n *Node) eraseOwn(p *erasePlace, reason protocol.EraseReason, rep *EraseRe
 	if err := n.roomForErases(p.feed, len(p.records)); err != nil {
 		return err
 	}
-	doc, survivors, statements, err := n.reseal(p, reason)
+	doc, survivors, statements, err := n.reseal(p, reason, rep.caller)
 	if err != nil {
 		return fmt.Errorf("sealing anew what shares an envelope with erased records: %w", err)
 	}
 	for i := range statements {
-		if err := n.applyErase(&statements[i]); err != nil {
+		if err := n.applyBy(&statements[i], false, rep.caller); err != nil {
 			return err
 		}
 		n.notice(&protocol.Notice{Version: 1, Erases: statements[i : i+1]})

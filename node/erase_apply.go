@@ -57,6 +57,11 @@ func (n *Node) applyErase(signed *protocol.SignedErase) error { return n.applyOn
 
 // applyOnce is applyErase; again says that the process ended before it was done.
 func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
+	return n.applyBy(signed, again, Caller{})
+}
+
+// applyBy is applyOnce on behalf of a caller.
+func (n *Node) applyBy(signed *protocol.SignedErase, again bool, c Caller) error {
 	var e protocol.Erase
 	if err := protocol.Decode(signed.Statement, protocol.MaxStatementSize, &e); err != nil {
 		return err
@@ -84,7 +89,7 @@ func (n *Node) applyOnce(signed *protocol.SignedErase, again bool) error {
 			return err
 		}
 	}
-	err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindErase, h[:], &eraseDoc{Signed: *signed}) })
+	err := n.st.Update(func(tx *store.Tx) error { return n.putErase(tx, c, signed) })
 	for part := range slices.Chunk(e.Records, 64) {
 		if err == nil {
 			err = n.eraseMost(part, by, e.Reason, func(tx *store.Tx) (map[protocol.EntryRef]bool, error) { return n.entriesOf(tx, feed, &e) })

@@ -39,8 +39,8 @@ func (n *Node) publishedBySiblings(ids []protocol.RecordID) (count int, err erro
 }
 
 // eraseLocally destroys records of others for this organisation alone, at all of its nodes.
-func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason) (int, error) {
-	ids, err := n.noteErasures(ids, reason, uint64(nowMillis()))
+func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason, c Caller) (int, error) {
+	ids, err := n.noteErasures(ids, reason, uint64(nowMillis()), "erase here", c)
 	if err != nil {
 		return 0, err
 	}
@@ -53,7 +53,7 @@ func (n *Node) eraseLocally(ids []protocol.RecordID, reason protocol.EraseReason
 
 // noteErasures keeps an erasure of any number of records, to be carried out: all of it or nothing. It
 // returns them sorted, each once.
-func (n *Node) noteErasures(ids []protocol.RecordID, reason protocol.EraseReason, at uint64) ([]protocol.RecordID, error) {
+func (n *Node) noteErasures(ids []protocol.RecordID, reason protocol.EraseReason, at uint64, act string, c Caller) ([]protocol.RecordID, error) {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, func(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
@@ -63,7 +63,7 @@ func (n *Node) noteErasures(ids []protocol.RecordID, reason protocol.EraseReason
 				return err
 			}
 		}
-		return nil
+		return n.auditErase(tx, c, n.org, act, ids, reason, nil)
 	})
 }
 
@@ -184,7 +184,7 @@ func (n *Node) replayJournal() (bool, error) {
 			}
 			var ids []protocol.RecordID
 			if err == nil {
-				ids, err = n.noteErasures(l.Records, l.Reason, l.At)
+				ids, err = n.noteErasures(l.Records, l.Reason, l.At, "erase again, as the journal says", Caller{})
 			}
 			for part := range slices.Chunk(ids, 64) {
 				if err == nil {
@@ -216,6 +216,9 @@ func (n *Node) expire() error {
 		}
 		err = n.st.Update(func(tx *store.Tx) error {
 			ids, err := corpus.Expired(tx, now, places)
+			if err == nil && len(ids) > 0 {
+				err = n.auditErase(tx, Caller{}, n.org, "erase here", ids, protocol.EraseExpired, nil)
+			}
 			if err != nil {
 				return err
 			}

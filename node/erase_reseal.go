@@ -68,7 +68,7 @@ func slice(body *protocol.Body, from, to int) *protocol.Body {
 // reseal seals those records of an own entry anew that are not to be erased and stand nowhere
 // else: the same ids and proofs, for those of their readers that still may have them. It returns
 // how many those are, and the signed erases of the others, which are still to be applied.
-func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc publishedDoc, survivors int, out []protocol.SignedErase, err error) {
+func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason, by Caller) (doc publishedDoc, survivors int, out []protocol.SignedErase, err error) {
 	body, doc, hash, err := n.ownBody(p.feed, p.seq)
 	if err != nil {
 		return doc, 0, nil, err
@@ -125,8 +125,7 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason) (doc published
 		}
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
 			for i := range out {
-				h := out[i].Hash()
-				if err := putDoc(tx, kindErase, h[:], &eraseDoc{Signed: out[i]}); err != nil {
+				if err := n.putErase(tx, by, &out[i]); err != nil {
 					return err
 				}
 			}
@@ -237,17 +236,17 @@ func (n *Node) without(body *protocol.Body, gone func(protocol.RecordID) bool) (
 	return out, kept, nil
 }
 
-// mayHaveAgain reports whether a record that was sealed for an organisation may be sealed for it
+// mayHaveAgain decides whether a record that was sealed for an organisation may be sealed for it
 // anew. What was passed on came from who stands before this organisation on its way.
-func mayHaveAgain(state *policy.State, org protocol.OrgID, subject *policy.Subject, path []protocol.OrgID, now uint64) bool {
+func mayHaveAgain(state *policy.State, org protocol.OrgID, subject *policy.Subject, path []protocol.OrgID, now uint64) policy.Decision {
 	if len(path) == 0 {
-		return policy.Decide(state, state.Self, org, subject, now).Allow
+		return policy.Decide(state, state.Self, org, subject, now)
 	}
 	subject.Publisher = subject.Originator
 	if len(path) > 1 {
 		subject.Publisher = path[len(path)-2]
 	}
-	return policy.DecideOnward(state, org, subject, now).Allow
+	return policy.DecideOnward(state, org, subject, now)
 }
 
 // resealBody appends a body of records that were published before. It goes to those of its
@@ -257,26 +256,24 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 	now := uint64(nowMillis())
 	state := a.snap.policy.AsIfFresh()
 	var orgs []protocol.OrgID
+	var verdicts []policy.OrgDecision
 	for _, org := range doc.Orgs {
-		if _, ok := a.secretWith(org); !ok {
-			continue
-		}
-		may := true
-		for i := range records {
+		verdict := policy.Decision{Reason: policy.ReasonNotInForce}
+		_, may := a.secretWith(org)
+		for i := 0; i < len(records) && may; i++ {
 			r := &records[i].record
 			kind, level := "", uint8(0)
 			if o, err := stix.Parse(r.Object); err == nil {
 				kind, level = o.Type, state.Confidence(o.Confidence())
 			}
 			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At}
-			if !mayHaveAgain(state, org, subject, r.Path, now) {
-				may = false
-				break
-			}
+			verdict = mayHaveAgain(state, org, subject, r.Path, now)
+			may = verdict.Allow
 		}
 		if may {
 			orgs = append(orgs, org)
 		}
+		verdicts = append(verdicts, policy.OrgDecision{Org: org, Decision: verdict})
 	}
 	if err := a.n.st.View(func(tx *store.Tx) error {
 		for i := range records {
@@ -308,5 +305,9 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 	next := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: doc.At, RetentionDays: doc.RetentionDays}
 	place := entryKey(a.feed.ID, a.nextSeq())
 	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &next) })
-	return a.add(protocol.EntryRecords, sealed)
+	if err := a.add(protocol.EntryRecords, sealed); err != nil {
+		return err
+	}
+	a.auditReseal(verdicts, records)
+	return nil
 }

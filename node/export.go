@@ -3,6 +3,7 @@ package node
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -60,14 +61,14 @@ const exportPage = 1000
 
 // Export writes all records after a cursor and returns the cursor to go on from next time.
 // In lines and stix, withdrawn records are left out; csv and jsonl mark them.
-func (n *Node) Export(w io.Writer, format ExportFormat, after uint64) (uint64, error) {
+func (n *Node) Export(ctx context.Context, w io.Writer, format ExportFormat, after uint64) (uint64, error) {
 	if !format.Valid() {
 		return after, fmt.Errorf("format %q is not known; use one of %s", format, strings.Join(ExportFormats(), ", "))
 	}
 	if err := n.usable(); err != nil {
 		return after, err
 	}
-	h, err := n.handOut(handoutExport, string(format), after, false)
+	h, err := n.handOut(ctx, handoutExport, string(format), after, false)
 	if err != nil {
 		return after, err
 	}

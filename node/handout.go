@@ -52,15 +52,16 @@ const maxHandouts = 10000
 
 // handout is one that is being made. A nil one notes nothing.
 type handout struct {
-	n   *Node
-	id  []byte
-	doc handoutDoc
+	n      *Node
+	caller Caller
+	id     []byte
+	doc    handoutDoc
 }
 
 // handOut notes, durably, that something is about to leave this node. Until end is called,
 // and if the process ends before, it counts as holding all that it might.
-func (n *Node) handOut(kind, detail string, from uint64, sealed bool) (*handout, error) {
-	h := &handout{n: n, doc: handoutDoc{Kind: kind, Detail: detail, At: uint64(nowMillis()), From: from, To: math.MaxInt64, Sealed: sealed, Open: true}}
+func (n *Node) handOut(ctx context.Context, kind, detail string, from uint64, sealed bool) (*handout, error) {
+	h := &handout{n: n, caller: callerOf(ctx), doc: handoutDoc{Kind: kind, Detail: detail, At: uint64(nowMillis()), From: from, To: math.MaxInt64, Sealed: sealed, Open: true}}
 	err := n.st.Update(func(tx *store.Tx) error {
 		var last uint64
 		count := 0
@@ -83,7 +84,7 @@ func (n *Node) handOut(kind, detail string, from uint64, sealed bool) (*handout,
 			}
 		}
 		h.id = be64(last + 1)
-		return putDoc(tx, kindHandout, h.id, &h.doc)
+		return errors.Join(n.auditHandout(tx, h.caller, &h.doc), putDoc(tx, kindHandout, h.id, &h.doc))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("noting what leaves this node: %w", err)
@@ -95,6 +96,9 @@ func (n *Node) handOut(kind, detail string, from uint64, sealed bool) (*handout,
 func (h *handout) end(to, records uint64) error {
 	h.doc.To, h.doc.Records, h.doc.Open = to, records, false
 	return h.n.st.Update(func(tx *store.Tx) error {
+		if err := h.n.auditHandout(tx, h.caller, &h.doc); err != nil {
+			return err
+		}
 		if !h.doc.Sealed && records == 0 {
 			return tx.Delete(append([]byte(kindHandout), h.id...))
 		}
@@ -122,7 +126,7 @@ func (n *Node) closeHandouts() error {
 		}
 		for id, d := range open {
 			d.Open, d.To = false, c.Cursor
-			if err := putDoc(tx, kindHandout, []byte(id), &d); err != nil {
+			if err := errors.Join(n.auditHandout(tx, Caller{}, &d), putDoc(tx, kindHandout, []byte(id), &d)); err != nil {
 				return err
 			}
 		}
@@ -220,7 +224,7 @@ func (n *Node) Stream(ctx context.Context, from uint64, follow bool, send func(*
 	if err := n.usable(); err != nil {
 		return err
 	}
-	h, err := n.handOut(handoutWatch, "", from, false)
+	h, err := n.handOut(ctx, handoutWatch, "", from, false)
 	if err != nil {
 		return err
 	}

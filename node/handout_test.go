@@ -17,16 +17,16 @@ func TestErasureNamesWhatItDoesNotReach(t *testing.T) {
 	nodes := testNetwork(t, "Vendor", "Police")
 	n, police := nodes[0], nodes[1]
 	publishList(t, n, "198.51.100.1\n", amber())
-	first, err := n.Export(io.Discard, ExportCSV, 0)
+	first, err := n.Export(context.Background(), io.Discard, ExportCSV, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	publishList(t, n, "198.51.100.2\n", amber())
-	second, err := n.Export(io.Discard, ExportSTIX, first)
+	second, err := n.Export(context.Background(), io.Discard, ExportSTIX, first)
 	if err != nil || second <= first {
 		t.Fatal(second, err)
 	}
-	if _, err := n.Export(io.Discard, ExportJSONL, second); err != nil { // nothing leaves
+	if _, err := n.Export(context.Background(), io.Discard, ExportJSONL, second); err != nil { // nothing leaves
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
@@ -77,7 +77,7 @@ func TestErasureNamesWhatItDoesNotReach(t *testing.T) {
 func TestHandoutOutlivesAKill(t *testing.T) {
 	n := testNetwork(t, "Vendor")[0]
 	publishList(t, n, "198.51.100.1\n", amber())
-	if _, err := n.handOut(handoutExport, "csv", 0, false); err != nil {
+	if _, err := n.handOut(context.Background(), handoutExport, "csv", 0, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.closeHandouts(); err != nil { // as the next start does

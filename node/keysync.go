@@ -28,6 +28,7 @@ func (n *Node) grantLate() error {
 		}
 		err := n.append(topic, func(a *appender) error {
 			for _, ep := range a.epochs.all {
+				before := len(ep.Granted)
 				if orgs := a.dueLate(ep); len(orgs) > 0 {
 					if err := a.grantTo(ep, orgs, anyNode); err != nil {
 						return err
@@ -39,6 +40,9 @@ func (n *Node) grantLate() error {
 							return err
 						}
 					}
+				}
+				if late := ep.Granted[before:]; len(late) > 0 {
+					a.auditGrant(ep, ep.First, late)
 				}
 			}
 			return nil

@@ -121,7 +121,9 @@ func (n *Node) Invite(signed *protocol.SignedCard, validFor time.Duration) (*pro
 	}
 	// None of it enters the roster here: an invitation that nobody uses leaves no trace, and
 	// one that is used late is refused, because nobody knows it.
-	if err := n.change(func(tx *store.Tx) error { return n.keepCard(tx, card) }); err != nil {
+	if err := n.change(func(tx *store.Tx) error {
+		return errors.Join(n.keepCard(tx, card), n.auditInvite(tx, card.Org, sp.Expires))
+	}); err != nil {
 		return nil, err
 	}
 	inv := n.invitation(card.Org)

@@ -39,9 +39,10 @@ type network struct {
 	syncing   map[protocol.NodeID]bool
 	inSync    map[protocol.NodeID]time.Time
 	askedKeys map[protocol.FeedID]time.Time
-	tellers   map[protocol.NodeID]bool      // who told of entries that are not held, since it was last looked
-	stalled   map[protocol.NodeID]time.Time // peers with which a comparison took long for nothing, and when
-	heard     map[protocol.NodeID]bool      // peers that gossiped something here since they connected
+	cosigned  map[protocol.NodeID]cosignMark // who cosigned the audit log, by peer
+	tellers   map[protocol.NodeID]bool       // who told of entries that are not held, since it was last looked
+	stalled   map[protocol.NodeID]time.Time  // peers with which a comparison took long for nothing, and when
+	heard     map[protocol.NodeID]bool       // peers that gossiped something here since they connected
 	siblings  map[protocol.NodeID]siblingMark
 	differed  map[protocol.NodeID]protocol.Hash // how a sibling's set differed when it last asked
 	refused   map[protocol.NodeID]string
@@ -107,7 +108,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 	net := &network{n: n, woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
 		notices: make(chan heard, noticeEntries), tellers: map[protocol.NodeID]bool{}, stalled: map[protocol.NodeID]time.Time{}, suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
-		askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), last: map[protocol.NodeID]time.Time{},
+		cosigned: map[protocol.NodeID]cosignMark{}, askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), last: map[protocol.NodeID]time.Time{},
 		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
 	listen := n.cfg.Listen
@@ -387,6 +388,7 @@ func (net *network) keepState(ctx context.Context) {
 				net.n.log.Error("looking at the state anew failed", "err", err)
 			}
 			net.n.tryErasures()
+			net.n.stateAudit()
 			net.n.mergeIndex(idleMergeSteps)
 			if err := errors.Join(net.n.applyLater(), net.n.expire()); err != nil {
 				net.n.log.Error("erasing what is past its retention failed", "err", err)

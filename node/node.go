@@ -13,6 +13,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/node/mesh"
@@ -104,6 +105,17 @@ type Node struct {
 
 	passing sync.Mutex // held while records are passed on
 
+	// account is the audit log; it does not change after Open. auditing are entries that wait to be
+	// written together, under auditMu; who holds the token of auditTurn writes them. statingMu
+	// serialises the statement of checkpoints.
+	account   *audit.Log
+	auditMu   sync.Mutex
+	auditing  []*auditEntry
+	auditTurn chan struct{}
+	statingMu sync.Mutex
+	actingMu  sync.Mutex             // see Acting
+	actor     atomic.Pointer[Caller] // on whose behalf state changes; nil: nobody's
+
 	asked keyRequests
 
 	// gate is the gate in; run while the node is online, or called directly.
@@ -149,12 +161,15 @@ func Open(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
 	n := &Node{cfg: cfg, log: cfg.Log, org: cfg.Keys.Org, keys: cfg.Keys, st: st, started: nowMillis()}
-	n.cache = policy.NewCache()
+	n.cache, n.auditTurn = policy.NewCache(), make(chan struct{}, 1)
 	n.gate = newGate(n)
 	n.evidence, n.heads, n.room = newEvidence(), newHeadTable(), newRoom()
 	err = st.DropStaged()
 	if err == nil {
 		err = n.openIndex()
+	}
+	if err == nil {
+		err = n.openAudit()
 	}
 	if err == nil {
 		err = st.View(func(tx *store.Tx) error {
@@ -177,7 +192,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.takeAnchoredCard,
+		n.checkAudit, n.takeAnchoredCard,
 		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
 	} {
@@ -201,6 +216,7 @@ func anchorOf(dir string) string {
 
 // Close closes the store and the anchor. Run must have returned.
 func (n *Node) Close() error {
+	n.stateAudit()
 	err := n.st.Close()
 	if n.anchor != nil {
 		err = errors.Join(err, n.anchor.Close())
@@ -234,8 +250,10 @@ func (n *Node) changeState(fn func(tx *store.Tx) error) (removes bool, err error
 			return err
 		}
 		var err error
-		next, err = n.loadSnapshot(tx, n.snap.Load().generation+1)
-		return err
+		if next, err = n.loadSnapshot(tx, n.snap.Load().generation+1); err != nil {
+			return err
+		}
+		return n.auditChange(tx, n.snap.Load(), next)
 	})
 	if err != nil {
 		return false, err

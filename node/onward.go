@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
@@ -91,6 +92,9 @@ func (n *Node) SetRelease(ctx context.Context, mode ReleaseMode, all bool) error
 			doc.Cursor = next - min(next, 1)
 		}
 		doc.Mode = uint8(mode)
+		if err := n.auditRelease(tx, callerOf(ctx), "set mode "+mode.String(), 0, nil, ""); err != nil {
+			return err
+		}
 		return putDoc(tx, kindSetting, []byte(settingRelease), &doc)
 	})
 	n.passing.Unlock()
@@ -146,7 +150,11 @@ func (n *Node) passSome(ctx context.Context) (more bool, err error) {
 	}); err != nil || ReleaseMode(doc.Mode) == ReleaseOff || next == doc.Cursor {
 		return false, err
 	}
-	groups, err := n.groupOnward(list, ReleaseMode(doc.Mode))
+	groups, looked, err := n.groupOnward(list, ReleaseMode(doc.Mode))
+	if err != nil {
+		return false, err
+	}
+	note, err := n.auditOnward(looked)
 	if err != nil {
 		return false, err
 	}
@@ -166,6 +174,9 @@ func (n *Node) passSome(ctx context.Context) (more bool, err error) {
 				}
 			}
 		}
+		if err := note(tx); err != nil {
+			return err
+		}
 		doc.Cursor = next
 		return putDoc(tx, kindSetting, []byte(settingRelease), &doc)
 	})
@@ -181,12 +192,12 @@ func topicsOf(groups []*onwardGroup) (topics []string) {
 }
 
 // groupOnward decides about records, once for each class, and groups them.
-func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGroup, error) {
+func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) (out []*onwardGroup, looked []*onwardClass, err error) {
 	s := n.snap.Load()
 	partners := s.policy.Receivers(n.org)
 	classes := map[string][]onwardGroup{}
+	about := map[string]*onwardClass{}
 	byKey := map[string]*onwardGroup{}
-	var out []*onwardGroup
 	counted := n.newVolume(uint64(nowMillis()))
 	for i := range list {
 		e := &list[i]
@@ -197,12 +208,15 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGrou
 		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000)
 		ways, ok := classes[class]
 		if !ok {
-			ways = s.waysOnward(partners, subject, mode)
-			classes[class] = ways
+			c := &onwardClass{topic: e.Topic, class: audit.Class{Originator: e.Originator, Kind: e.Type, Handling: protocol.Encode(&e.Handling)}}
+			ways, c.verdicts = s.waysOnward(partners, subject, mode)
+			classes[class], about[class] = ways, c
+			looked = append(looked, c)
 		}
+		about[class].add(e)
 		var not []protocol.OrgID
 		if err := n.viewIndex(func(tx *store.Tx) (err error) { not, err = n.notFor(tx, e); return err }); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, w := range ways {
 			orgs := slices.DeleteFunc(slices.Clone(w.orgs), func(o protocol.OrgID) bool { return slices.Contains(not, o) })
@@ -228,14 +242,24 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) ([]*onwardGrou
 				limited := slices.DeleteFunc(slices.Clone(w.limited), func(d policy.OrgDecision) bool { return !slices.Contains(orgs, d.Org) })
 				var err error
 				if over, err = counted.over(limited); err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 			}
 			add(slices.DeleteFunc(slices.Clone(orgs), func(o protocol.OrgID) bool { return slices.Contains(over, o) }), w.needs)
 			add(over, 1)
 		}
 	}
-	return out, nil
+	return out, looked, nil
+}
+
+// add adds a record of the class.
+func (c *onwardClass) add(e *corpus.Entry) {
+	c.records = append(c.records, e.Record)
+	if k := len(c.places); k > 0 && c.places[k-1].Feed == e.Feed && c.places[k-1].To <= e.Seq && e.Seq <= c.places[k-1].To+1 {
+		c.places[k-1].To = e.Seq
+	} else {
+		c.places = append(c.places, audit.Place{Feed: e.Feed, From: e.Seq, To: e.Seq})
+	}
 }
 
 // sealedFor lists for whom a record was sealed by this organisation already.
@@ -267,13 +291,14 @@ func (s *snapshot) subjectOf(e *corpus.Entry) *policy.Subject {
 }
 
 // waysOnward decides to whom a class of records may be passed on, by what it takes.
-func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject, mode ReleaseMode) (out []onwardGroup) {
+func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject, mode ReleaseMode) (out []onwardGroup, all []policy.OrgDecision) {
 	now := uint64(nowMillis())
 	for _, org := range partners {
 		if org == subject.Originator || org == subject.Publisher {
 			continue
 		}
 		d := policy.DecideOnward(s.policy, org, subject, now)
+		all = append(all, policy.OrgDecision{Org: org, Decision: d})
 		if !d.Allow {
 			continue
 		}
@@ -291,7 +316,7 @@ func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject
 			out[i].limited = append(out[i].limited, policy.OrgDecision{Org: org, Decision: d})
 		}
 	}
-	return out
+	return out, all
 }
 
 // passGroups seals those groups of a topic that need nobody, in one commit.
@@ -301,7 +326,7 @@ func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
 			if g.topic != topic || g.needs > 0 {
 				continue
 			}
-			if err := a.passOn(g); err != nil {
+			if err := a.passOn(g, Caller{}); err != nil {
 				return err
 			}
 			if len(a.envs) > 0 {
@@ -314,7 +339,7 @@ func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
 
 // passOn seals the records of a group for its organisations, less those that they came by way of.
 // What was erased, or does not open any more, is left out.
-func (a *appender) passOn(g *onwardGroup) error {
+func (a *appender) passOn(g *onwardGroup, by Caller) error {
 	_, plain, _, err := a.n.ownPlain(g.place.Feed, g.place.Seq)
 	if err != nil {
 		a.n.log.Warn("leaving out what cannot be read to be passed on", "feed", g.place.Feed, "seq", g.place.Seq, "err", err)
@@ -338,9 +363,10 @@ func (a *appender) passOn(g *onwardGroup) error {
 		items := records[next : next+len(body.Batches[b].Items)]
 		next += len(items)
 		var keep []int
+		var kept []crypto.VerifiedRecord
 		for i := range items {
 			if wanted[items[i].ID] {
-				keep = append(keep, i)
+				keep, kept = append(keep, i), append(kept, items[i])
 			}
 		}
 		if len(keep) == 0 {
@@ -372,7 +398,11 @@ func (a *appender) passOn(g *onwardGroup) error {
 		if err := crypto.SignHop(a.snap.network, a.n.org, a.n.keys.Signing, a.sealedAt, &part); err != nil {
 			return err
 		}
+		from := a.nextSeq()
 		if err := a.sealOnward(&protocol.Body{Version: 1, RetentionDays: g.days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, orgs); err != nil {
+			return err
+		}
+		if err := a.auditPassOn(by, kept, orgs, from); err != nil {
 			return err
 		}
 	}

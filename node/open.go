@@ -510,15 +510,21 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 		return err
 	}
 	good := f.Good() // the feed may have been ended since it was read
+	var setAside []quarantineDoc
 	for i := range r.out {
 		o := &r.out[i]
 		if o.seq > good {
 			continue
 		}
 		place := entryKey(r.feed.ID, o.seq)
-		if err := clearQuarantine(tx, place); err != nil {
+		aside, err := fresh(tx, place, o.quarantined)
+		if err == nil {
+			err = clearQuarantine(tx, place)
+		}
+		if err != nil {
 			return err
 		}
+		setAside = append(setAside, aside...)
 		if o.epoch != nil {
 			if err := tx.PutEpoch(r.feed.ID, o.epoch); err != nil {
 				return err
@@ -571,8 +577,8 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 			return err
 		}
 	}
-	if !move {
-		return nil
+	if err := r.n.auditQuarantine(tx, r.publisher, setAside); err != nil || !move {
+		return err
 	}
 	if f, err = tx.Feed(r.feed.ID); err != nil { // what was committed above changed it
 		return err
@@ -598,6 +604,22 @@ func (r *reader) erasedBefore(tx *store.Tx, seq uint64, erased []corpus.Gone) er
 		}
 	}
 	return nil
+}
+
+// fresh returns what of an entry was not set aside before for the same reason: it is gone through
+// again, and nothing is decided anew.
+func fresh(tx *store.Tx, place []byte, list []quarantineDoc) (out []quarantineDoc, err error) {
+	for _, q := range list {
+		var before quarantineDoc
+		ok, err := getDoc(tx, kindQuarantine, append(slices.Clone(place), be64(uint64(q.Index))...), &before)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || before.Reason != q.Reason {
+			out = append(out, q)
+		}
+	}
+	return out, nil
 }
 
 func clearQuarantine(tx *store.Tx, place []byte) error {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
@@ -43,8 +44,9 @@ type Plan struct {
 	Classes    []PlanClass
 	Warnings   []string
 
-	volume *volume
-	items  []plannedItem
+	volume  *volume
+	items   []plannedItem
+	decided []*planClassState // in the order of their first record
 }
 
 // RefusedItem is an object that may not be published as it is.
@@ -77,6 +79,7 @@ type plannedItem struct {
 	handling []byte
 	orgs     []protocol.OrgID // sorted; empty: nobody but the publisher
 	audience int              // equal for items of equal orgs
+	class    int              // of Plan.decided
 	days     uint32
 }
 
@@ -126,8 +129,10 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 			classes[key] = c
 			// Audiences are compared once for a class, not for every record: they may be long.
 			c.audience = audienceOf(c.orgs)
+			c.index = len(p.decided)
+			p.decided = append(p.decided, c)
 		}
-		orgs, audience := c.orgs, c.audience
+		orgs, audience, class := c.orgs, c.audience, c.index
 		over, err := p.volume.over(c.limited)
 		if err != nil {
 			return nil, err
@@ -140,10 +145,11 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 				t.Records--
 				t.Refused[policy.ReasonVolume]++
 			}
+			class = p.without(c, over)
 		}
 		c.Records++
 		p.Records++
-		p.items = append(p.items, plannedItem{item: it, handling: enc, orgs: orgs, audience: audience, days: h.RetentionDays})
+		p.items = append(p.items, plannedItem{item: it, handling: enc, orgs: orgs, audience: audience, class: class, days: h.RetentionDays})
 	}
 	for _, c := range classes {
 		for _, d := range c.Readers {
@@ -167,6 +173,32 @@ type planClassState struct {
 	orgs     []protocol.OrgID
 	limited  []policy.OrgDecision // of Readers: those whose terms limit how much goes in a day
 	audience int
+	index    int            // in Plan.decided
+	less     map[string]int // there, too: the class less some organisations
+}
+
+// without returns the place in p.decided of a class less organisations whose terms let no more
+// through today.
+func (p *Plan) without(c *planClassState, over []protocol.OrgID) int {
+	key := string(protocol.Encode(over))
+	if i, ok := c.less[key]; ok {
+		return i
+	}
+	x := &planClassState{PlanClass: PlanClass{Handling: c.Handling, Kind: c.Kind, Refused: slices.Clone(c.Refused)}, index: len(p.decided)}
+	for _, d := range c.Readers {
+		if slices.Contains(over, d.Org) {
+			d.Decision.Allow, d.Decision.Reason = false, policy.ReasonVolume
+			x.Refused = append(x.Refused, d)
+		} else {
+			x.Readers = append(x.Readers, d)
+		}
+	}
+	if c.less == nil {
+		c.less = map[string]int{}
+	}
+	c.less[key] = x.index
+	p.decided = append(p.decided, x)
+	return x.index
 }
 
 func (n *Node) planOrg(s *snapshot, totals map[protocol.OrgID]*PlanOrg, org protocol.OrgID) *PlanOrg {
@@ -246,7 +278,7 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 				rec.Grants++
 			}
 		}
-		return nil
+		return a.auditPublish(ctx, p, rec)
 	})
 	if err != nil {
 		return nil, err
@@ -516,6 +548,9 @@ func (n *Node) withdrawPlaces(ctx context.Context, byFeed map[string][]*ownPlace
 				if err := a.add(protocol.EntryWithdraw, sealed); err != nil {
 					return err
 				}
+				d := n.details("withdraw", callerOf(ctx))
+				d.Orgs, d.Reason, d.Records = orgs, audit.Clip(reason, audit.MaxText), audit.NewRecordSet(w.Records, true)
+				a.auditAppend(audit.Withdraw, d)
 			}
 			return ctx.Err()
 		})

@@ -214,7 +214,7 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string) (*R
 	}
 	d.Approvals = append(d.Approvals, releaseVote{Person: by, At: uint64(nowMillis())})
 	if len(d.Approvals) < int(d.Needs) {
-		err = n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) })
+		err = n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, votes(ctx, by), "approve", number, d, "") })
 	} else {
 		err = n.passReleased(ctx, number, d)
 	}
@@ -243,7 +243,7 @@ func (n *Node) DenyRelease(number uint64, by, reason string) (*ReleaseItem, erro
 		return nil, fmt.Errorf("release %d is %s already", number, releaseStates[d.State])
 	}
 	d.State, d.Denied = uint8(releaseDenied), []releaseVote{{Person: by, At: uint64(nowMillis()), Reason: reason}}
-	if err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) }); err != nil {
+	if err := n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, Caller{Person: by}, "deny", number, d, reason) }); err != nil {
 		return nil, err
 	}
 	return n.ReleaseOf(number)
@@ -252,19 +252,20 @@ func (n *Node) DenyRelease(number uint64, by, reason string) (*ReleaseItem, erro
 // passReleased passes on what persons released. That it was, and the entries, are one commit.
 func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) error {
 	passed := false
+	by := votes(ctx, d.Approvals[len(d.Approvals)-1].Person)
 	err := n.append(d.Topic, func(a *appender) error {
 		groups, err := n.groupReleased(a.snap, d)
 		if err != nil {
 			return err
 		}
 		for _, g := range groups {
-			if err := a.passOn(g); err != nil {
+			if err := a.passOn(g, by); err != nil {
 				return err
 			}
 		}
 		if passed = len(a.envs) > 0; passed {
 			d.State = uint8(releasePassed)
-			a.onCommit = append(a.onCommit, groups[0].volume.commit, func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) })
+			a.onCommit = append(a.onCommit, groups[0].volume.commit, func(tx *store.Tx) error { return n.putVote(tx, by, "approve", number, d, "") })
 		}
 		return ctx.Err()
 	})
@@ -272,7 +273,12 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 		return err
 	}
 	d.State = uint8(releaseVoid)
-	return n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindRelease, be64(number), d) })
+	return n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, by, "approve", number, d, "") })
+}
+
+// votes is the caller whose vote it is.
+func votes(ctx context.Context, by string) Caller {
+	return Caller{Person: by, Purpose: callerOf(ctx).Purpose}
 }
 
 // groupReleased decides anew about each record of a release: who of those for whom it was approved

@@ -15,6 +15,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/anchor"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -353,6 +354,10 @@ func (t *restorer) flush() error {
 func (t *restorer) key(crypto.OpPrivate) error { return nil } // it goes into the key file
 
 func (t *restorer) document(kind string, id, value []byte) error {
+	if kind == kindAudit {
+		id, value := slices.Clone(id), slices.Clone(value)
+		return t.do(len(id)+len(value), 2, func(tx *store.Tx) error { return audit.Load(tx, id, value) })
+	}
 	key, value := append([]byte(kind), id...), slices.Clone(value)
 	return t.do(len(key)+len(value), 1, func(tx *store.Tx) error { return tx.Set(key, value) })
 }

@@ -292,6 +292,9 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if st.Disk.OverQuota > 0 {
 		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)
 	}
+	for _, id := range n.rewritten() {
+		add("error", "ask them which account is true; both checkpoints are kept, signed by that node", "node %s of %s signed two accounts of one length: its audit log was rewritten", id, s.name(s.nodeOrg(id)))
+	}
 	if n.counters.failed.Load() > 0 {
 		add("error", "check the disk and the log", "storing failed %d times since the start", n.counters.failed.Load())
 	}

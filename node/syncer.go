@@ -273,7 +273,7 @@ func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bo
 			return err
 		}
 	}
-	return errors.Join(net.n.heardFrom(peer, org), net.askKeys(ctx, peer), net.askReceipts(ctx, peer))
+	return errors.Join(net.n.heardFrom(peer, org), net.askKeys(ctx, peer), net.askReceipts(ctx, peer), net.askCosign(ctx, peer, org))
 }
 
 // compareAgain is how often a node that waits to hear of erasures compares with a peer to take
@@ -320,6 +320,8 @@ func (net *network) serve(_ context.Context, remote protocol.NodeID, m *protocol
 		return net.n.serveKeys(remote, org, m)
 	case protocol.SyncReceipts:
 		return net.n.serveReceipts(org, m)
+	case protocol.SyncCosign:
+		return net.n.serveCosign(remote, org, m)
 	}
 	return reconcile.Answer(&view{n: net.n, serving: true}, m)
 }

@@ -169,6 +169,12 @@ const (
 	// MaxSiblingAudience bounds the readers that an item names: all members of a large network.
 	MaxSiblingAudience = 4096
 
+	// MaxCheckpoint bounds a checkpoint of an audit log, with its cosignatures, MaxCosignature one
+	// of them, and MaxAuditProof the hashes of a proof: a log of 2^48 entries needs 49.
+	MaxCheckpoint  = 16 << 10
+	MaxCosignature = 512
+	MaxAuditProof  = 64
+
 	// MaxClockSkew is how far in the future a peer's clock may be, in milliseconds.
 	MaxClockSkew = 10 * 60 * 1000
 )

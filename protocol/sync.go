@@ -24,6 +24,8 @@ const (
 	SyncSiblings     SyncKind = 13 // request: Hashes with the digests of 256 parts, and perhaps one to go on from; answer: SyncSiblings with the hashes of items in those that differ
 	SyncSiblingFetch SyncKind = 14 // request: Hashes; answer: SyncSiblingItems
 	SyncSiblingItems SyncKind = 15 // answer: Envelopes
+	// Between partners:
+	SyncCosign SyncKind = 16 // request: Envelopes with one encoded CosignRequest; answer: SyncCosign with one encoded CosignAnswer
 )
 
 // SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
@@ -95,7 +97,7 @@ func (m *SyncMessage) Validate() error {
 	switch {
 	case m.Version != 1:
 		return malformed("sync version %d is not known", m.Version)
-	case m.Kind < SyncDigest || m.Kind > SyncSiblingItems:
+	case m.Kind < SyncDigest || m.Kind > SyncCosign:
 		return malformed("sync message of unknown kind %d", m.Kind)
 	case len(m.Frontier) > MaxFrontier || len(m.Pull) > MaxFrontier ||
 		len(m.Envelopes) > MaxPullEntries || len(m.Hashes) > MaxSetItems ||

@@ -26,9 +26,10 @@ import (
 // client speaks to the node of a data directory: over its socket while it runs, and
 // otherwise in this process, on the stored state.
 type client struct {
-	http  *http.Client
-	close func() error
-	live  bool
+	http   *http.Client
+	close  func() error
+	live   bool
+	caller node.Caller
 }
 
 func (a *app) client(ctx context.Context) (*client, error) {
@@ -43,7 +44,7 @@ func (a *app) client(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close}, nil
+	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close, caller: a.caller}, nil
 }
 
 // dial returns a client of the running node, nil if none runs.
@@ -59,7 +60,7 @@ func (a *app) dial() *client {
 		return d.DialContext(ctx, "unix", path)
 	}
 	t := &http.Transport{DialContext: dial}
-	return &client{http: &http.Client{Transport: t}, live: true, close: func() error { t.CloseIdleConnections(); return nil }}
+	return &client{http: &http.Client{Transport: t}, live: true, caller: a.caller, close: func() error { t.CloseIdleConnections(); return nil }}
 }
 
 // openPatience is how long to wait for another command that has the store open, and that is
@@ -139,6 +140,8 @@ func (c *client) do(ctx context.Context, method, path string, q url.Values, body
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set(api.PersonHeader, c.caller.Person)
+	req.Header.Set(api.PurposeHeader, c.caller.Purpose)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking the node: %w", err)

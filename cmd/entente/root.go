@@ -5,21 +5,25 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/entente-mesh/entente/node"
 )
 
 // app is what all verbs share.
 type app struct {
-	dir  string
-	json bool
-	out  io.Writer
-	err  io.Writer
-	in   io.Reader
+	dir    string
+	json   bool
+	caller node.Caller // on whose behalf, for the audit log
+	out    io.Writer
+	err    io.Writer
+	in     io.Reader
 }
 
 func newRoot() *cobra.Command {
@@ -41,13 +45,15 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.dir, "dir", defaultDir(), "data directory (or set ENTENTE_DIR)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
+	root.PersistentFlags().StringVar(&a.caller.Person, "as", defaultPerson(), "who does this, for the audit log (or set ENTENTE_PERSON)")
+	root.PersistentFlags().StringVar(&a.caller.Purpose, "for", os.Getenv("ENTENTE_PURPOSE"), "for what, for the audit log (or set ENTENTE_PURPOSE)")
 	_ = root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
 		a.initCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.networkCommand(),
 		a.trustCommand(), a.untrustCommand(), a.peersCommand(), a.agreementCommand(),
 		a.upCommand(), a.statusCommand(), a.topicCommand(),
 		a.publishCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),
-		a.withdrawCommand(), a.eraseCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(),
+		a.withdrawCommand(), a.eraseCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.auditCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(),
 	)
 	return root
 }
@@ -57,6 +63,17 @@ func version() string {
 		return info.Main.Version
 	}
 	return "unknown"
+}
+
+// defaultPerson is the account that the command runs under, if nobody says who it is.
+func defaultPerson() string {
+	if p := os.Getenv("ENTENTE_PERSON"); p != "" {
+		return p
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
 }
 
 func defaultDir() string {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/protocol"
@@ -16,6 +17,9 @@ func (s *Server) nodeRoutes() {
 		"POST /v1/nodes/renew":   s.nodeRenew,
 		"POST /v1/nodes/reseal":  s.nodeReseal,
 	} {
+		if strings.HasPrefix(pattern, "POST") && !strings.HasSuffix(pattern, "/reseal") {
+			fn = s.acting(fn)
+		}
 		s.mux.HandleFunc(pattern, call(fn))
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -32,7 +33,14 @@ func (s *Server) search(r *http.Request) (any, error) {
 	}
 	query.Limit = int(min(limit, node.MaxLimit))
 	recs, next, err := s.node.Search(query)
-	return SearchResult{recs, next}, err
+	if err == nil {
+		asked, _ := url.QueryUnescape(r.URL.RawQuery)
+		err = s.disclose(r, "search", asked, recs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return SearchResult{recs, next}, nil
 }
 
 // since reads a time, a date, or how long ago: 2026-01-31, RFC 3339, 36h, 7d.
@@ -75,7 +83,25 @@ func number(text string) (uint64, error) {
 	return v, nil
 }
 
-func (s *Server) show(r *http.Request) (any, error) { return s.node.Find(r.PathValue("id")) }
+func (s *Server) show(r *http.Request) (any, error) {
+	found, err := s.node.Find(r.PathValue("id"))
+	if err == nil {
+		err = s.disclose(r, "show", r.PathValue("id"), found)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// disclose notes that records are about to be shown. What cannot be noted is not shown.
+func (s *Server) disclose(r *http.Request, act, query string, list []node.Record) error {
+	d := node.Disclosure{Act: act, Query: query}
+	for i := range list {
+		d.Records = append(d.Records, list[i].ID)
+	}
+	return s.node.Disclose(r.Context(), d)
+}
 
 func (s *Server) explain(r *http.Request) (any, error) {
 	found, err := s.node.Find(r.PathValue("id"))
@@ -89,6 +115,9 @@ func (s *Server) explain(r *http.Request) (any, error) {
 			return nil, err
 		}
 		only = &org
+	}
+	if err := s.disclose(r, "explain", r.PathValue("id"), found[:1]); err != nil {
+		return nil, err
 	}
 	return s.node.Explain(found[0].ID, only)
 }
@@ -138,7 +167,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := &lateWriter{w: w, trailer: CursorTrailer, media: format.MediaType()}
-	next, err := s.node.Export(out, format, from)
+	next, err := s.node.Export(r.Context(), out, format, from)
 	if err != nil && !out.begun {
 		fail(w, err)
 		return

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -53,6 +54,9 @@ func (s *Server) routes() {
 		"GET /v1/feeds":                        s.feeds,
 		"GET /v1/handouts":                     s.handouts,
 	} {
+		if method, path, _ := strings.Cut(pattern, " "); method != "GET" && path != "/v1/erase" && path != "/v1/withdraw" {
+			fn = s.acting(fn)
+		}
 		s.mux.HandleFunc(pattern, call(fn))
 	}
 	monitoring := Monitoring(s.node)
@@ -66,6 +70,7 @@ func (s *Server) routes() {
 	s.releaseRoutes()
 	s.mux.HandleFunc("POST /v1/backup", s.backup)
 	s.nodeRoutes()
+	s.auditRoutes()
 }
 
 func (s *Server) status(*http.Request) (any, error) { return s.node.Status() }
@@ -213,7 +218,12 @@ func (s *Server) topicLeave(r *http.Request) (any, error) {
 }
 
 func (s *Server) quarantine(r *http.Request) (any, error) {
-	return s.node.Quarantine(r.URL.Query().Get("id"))
+	id := r.URL.Query().Get("id")
+	list, err := s.node.Quarantine(id)
+	if err == nil && len(list) > 0 {
+		err = s.node.Disclose(r.Context(), node.Disclosure{Act: "look at the quarantine", Query: id})
+	}
+	return list, err
 }
 
 // Tell names what is in quarantine, for its publisher to be told.

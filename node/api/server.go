@@ -43,7 +43,14 @@ func New(n *node.Node) *Server {
 }
 
 // ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, err := caller(r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	s.mux.ServeHTTP(w, r.WithContext(node.WithCaller(r.Context(), c)))
+}
 
 // Listen makes the socket of a data directory. A socket left by a node that died is replaced;
 // the store's lock keeps two nodes from running. Nobody else can connect at any time: the
