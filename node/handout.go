@@ -217,6 +217,11 @@ func whereKnown(local bool) string {
 // follow, goes on with those that arrive until ctx ends. idle is called whenever there are no
 // more for now. What it gives is noted as a handout.
 func (n *Node) Stream(ctx context.Context, from uint64, follow bool, send func(*Record) error, idle func()) error {
+	return n.streamSeen(ctx, from, follow, seeAll, send, idle)
+}
+
+// streamSeen streams what see lets through.
+func (n *Node) streamSeen(ctx context.Context, from uint64, follow bool, see func(*Record) bool, send func(*Record) error, idle func()) error {
 	if err := n.usable(); err != nil {
 		return err
 	}
@@ -230,6 +235,10 @@ func (n *Node) Stream(ctx context.Context, from uint64, follow bool, send func(*
 		var page []Record
 		for page, err = n.Records(from, 256); err == nil && len(page) > 0; page, err = n.Records(from, 256) {
 			for i := range page {
+				if !see(&page[i]) {
+					from = page[i].Cursor
+					continue
+				}
 				if err = send(&page[i]); err != nil {
 					return errors.Join(err, h.end(page[i].Cursor, sent+1))
 				}

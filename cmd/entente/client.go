@@ -29,6 +29,7 @@ type client struct {
 	http  *http.Client
 	close func() error
 	live  bool
+	as    string // for whom requests are made; "": who makes them
 }
 
 func (a *app) client(ctx context.Context) (*client, error) {
@@ -43,7 +44,7 @@ func (a *app) client(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close}, nil
+	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close, as: a.as}, nil
 }
 
 // dial returns a client of the running node, nil if none runs.
@@ -59,7 +60,7 @@ func (a *app) dial() *client {
 		return d.DialContext(ctx, "unix", path)
 	}
 	t := &http.Transport{DialContext: dial}
-	return &client{http: &http.Client{Transport: t}, live: true, close: func() error { t.CloseIdleConnections(); return nil }}
+	return &client{http: &http.Client{Transport: t}, live: true, as: a.as, close: func() error { t.CloseIdleConnections(); return nil }}
 }
 
 // openPatience is how long to wait for another command that has the store open, and that is
@@ -138,6 +139,9 @@ func (c *client) do(ctx context.Context, method, path string, q url.Values, body
 	req, err := http.NewRequestWithContext(ctx, method, u, body)
 	if err != nil {
 		return nil, err
+	}
+	if c.as != "" {
+		req.Header.Set(api.AsHeader, c.as)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 type app struct {
 	dir  string
 	json bool
+	as   string
 	out  io.Writer
 	err  io.Writer
 	in   io.Reader
@@ -41,11 +42,12 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.dir, "dir", defaultDir(), "data directory (or set ENTENTE_DIR)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
+	root.PersistentFlags().StringVar(&a.as, "as", os.Getenv("ENTENTE_AS"), "person or machine of the people file for whom to act (or set ENTENTE_AS)")
 	_ = root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
 		a.initCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.networkCommand(),
 		a.trustCommand(), a.untrustCommand(), a.peersCommand(), a.agreementCommand(),
-		a.upCommand(), a.statusCommand(), a.topicCommand(),
+		a.upCommand(), a.statusCommand(), a.topicCommand(), a.rulesCommand(),
 		a.publishCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),
 		a.withdrawCommand(), a.eraseCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(),
 	)

@@ -31,7 +31,7 @@ func (s *Server) search(r *http.Request) (any, error) {
 		return nil, err
 	}
 	query.Limit = int(min(limit, node.MaxLimit))
-	recs, next, err := s.node.Search(query)
+	recs, next, err := s.reader(r).Search(query)
 	return SearchResult{recs, next}, err
 }
 
@@ -75,10 +75,10 @@ func number(text string) (uint64, error) {
 	return v, nil
 }
 
-func (s *Server) show(r *http.Request) (any, error) { return s.node.Find(r.PathValue("id")) }
+func (s *Server) show(r *http.Request) (any, error) { return s.reader(r).Find(r.PathValue("id")) }
 
 func (s *Server) explain(r *http.Request) (any, error) {
-	found, err := s.node.Find(r.PathValue("id"))
+	found, err := s.reader(r).Find(r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newStream(w)
 	gone := false
-	err = s.node.Stream(r.Context(), from, r.URL.Query().Get("follow") != "0", func(rec *node.Record) error {
+	err = s.reader(r).Stream(r.Context(), from, r.URL.Query().Get("follow") != "0", func(rec *node.Record) error {
 		err := out.send(rec)
 		gone = err != nil
 		return err
@@ -138,7 +138,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := &lateWriter{w: w, trailer: CursorTrailer, media: format.MediaType()}
-	next, err := s.node.Export(out, format, from)
+	next, err := s.reader(r).Export(out, format, from)
 	if err != nil && !out.begun {
 		fail(w, err)
 		return

@@ -92,10 +92,11 @@ func (s *Server) exclude(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
-	records, err := s.find(q.Records)
+	found, err := s.find(r, q.Records)
 	if err != nil {
 		return nil, err
 	}
+	records := idsOf(found)
 	var orgs []protocol.OrgID
 	for _, v := range q.Orgs {
 		org, err := s.node.FindOrg(v)

@@ -71,6 +71,14 @@ func Locked(why string) *Set {
 	return &Set{people: p, byAction: map[string]*actionRules{}, locked: why}
 }
 
+// Locked returns why the set lets nothing through; "" if it is not a locked one.
+func (s *Set) Locked() string {
+	if s == nil {
+		return ""
+	}
+	return s.locked
+}
+
 // Parse reads and checks a rule set. It is all or nothing: an error, which is an Errors, says
 // where and what to do.
 func Parse(src Source) (*Set, error) {
