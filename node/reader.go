@@ -34,6 +34,9 @@ func (n *Node) Reader(who *rules.Principal) *Reader { return &Reader{n: n, who: 
 // PersonOf returns somebody that the people file in force names; nil if it does not.
 func (n *Node) PersonOf(id string) *rules.Principal { return n.snap.Load().rules.Person(id) }
 
+// RulesAbout reports whether any local rule is about an action.
+func (n *Node) RulesAbout(action rules.Action) bool { return n.snap.Load().rules.About(action) }
+
 // May returns an ErrForbidden if local rules do not let somebody do something with this node.
 func (n *Node) May(who *rules.Principal, action rules.Action) error {
 	return verdictError(n.snap.Load().rules.May(who, action, rules.Resource{}, uint64(nowMillis())))

@@ -71,6 +71,15 @@ func (s *Server) userName(uid int) string {
 	return name
 }
 
+// voter refuses a vote in another's name where rules say who may vote: two votes are to be of
+// two persons.
+func (s *Server) voter(r *http.Request, person string) error {
+	if who := callerOf(r); s.node.RulesAbout(rules.Release) && person != who.ID && person != who.Name {
+		return fmt.Errorf("%s cannot vote as %q; give --as with who votes: %w", who, person, node.ErrForbidden)
+	}
+	return nil
+}
+
 func callerOf(r *http.Request) *rules.Principal {
 	who, _ := r.Context().Value(callerKey).(*rules.Principal)
 	return who
@@ -94,6 +103,8 @@ func rightFor(pattern string) rules.Action {
 	switch {
 	case pattern == "" || open[pattern]: // the mux answers what it does not know
 		return ""
+	case strings.Contains(pattern, " /v1/releases"):
+		return rules.Release
 	case strings.Contains(pattern, " /v1/agreements"):
 		return rules.Sign
 	}

@@ -60,6 +60,9 @@ func (s *Server) releaseApprove(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
+	if err := s.voter(r, q.Person); err != nil {
+		return nil, err
+	}
 	n, err := releaseNumber(r)
 	if err != nil {
 		return nil, err
@@ -70,6 +73,9 @@ func (s *Server) releaseApprove(r *http.Request) (any, error) {
 func (s *Server) releaseDeny(r *http.Request) (any, error) {
 	var q ReleaseVote
 	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	if err := s.voter(r, q.Person); err != nil {
 		return nil, err
 	}
 	n, err := releaseNumber(r)

@@ -26,7 +26,7 @@ func ask(s *Server, as, method, path, body string) *httptest.ResponseRecorder {
 	return w
 }
 
-const analystReads = "permit (principal, action in [Action::\"sign\", Action::\"administer\"], resource) unless { principal in Role::\"analyst\" };\n" +
+const analystReads = "permit (principal, action in [Action::\"release\", Action::\"sign\", Action::\"administer\"], resource) unless { principal in Role::\"analyst\" };\n" +
 	"@id(\"no-publish\") forbid (principal in Role::\"analyst\", action == Action::\"publish\", resource);"
 
 func loadRules(t *testing.T, s *Server, text string) {
@@ -111,6 +111,11 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"ann", "GET", "/v1/status", "", 200, `"counts_hidden":true`},
 		{"ann", "GET", "/v1/quarantine", "", 403, "no local rule permits ann to administer it"},
 		{"siem", "GET", "/v1/quarantine", "", 200, ""},
+		{"ann", "GET", "/v1/releases", "", 403, "no local rule permits ann to release it"},
+		{"siem", "GET", "/v1/releases", "", 200, ""},
+		{"siem", "POST", "/v1/releases/1/approve", `{"person":"Olaf"}`, 403, `cannot vote as \"Olaf\"`},
+		{"siem", "POST", "/v1/releases/1/deny", `{"person":"Olaf"}`, 403, "cannot vote"},
+		{"siem", "POST", "/v1/releases/1/approve", `{"person":"SIEM"}`, 404, ""},
 		{"ann", "GET", "/v1/records?topic=c2", "", 200, `"records":[]`},
 		{"ann", "POST", "/v1/publish?topic=c2&tlp=green", "198.51.100.1\n", 403, `local rule \"no-publish\" forbids`},
 		{"siem", "POST", "/v1/publish?topic=c2&tlp=green", "198.51.100.1\n", 200, "receipt"},

@@ -316,7 +316,7 @@ func (c *checker) invalid(err error, from, to int) {
 			id := m[1][strings.LastIndexByte(m[1], ':')+1:]
 			at = c.at(from, to, []string{id})
 		} else if strings.HasPrefix(what, "unable to find an applicable action") {
-			what = "no action of the rule has such a principal and resource: share, passOn and receive are about an Organisation and a Record, sign and administer about a Person or Machine and the Node, all others about a Person or Machine and a Record"
+			what = "no action of the rule has such a principal and resource: share, passOn and receive are about an Organisation and a Record, release, sign and administer about a Person or Machine and the Node, all others about a Person or Machine and a Record"
 		}
 		c.problem(at, "%s; see 'entente rules schema'", what)
 		return // what comes after follows from it

@@ -341,12 +341,12 @@ func TestFactsFollowTheSchema(t *testing.T) {
 			t.Errorf("%s: %v", e.UID, err)
 		}
 	}
-	for action, principal := range map[string]cedar.EntityUID{"share": orgUID(bob.ID), "passOn": orgUID(bob.ID), "receive": orgUID(bob.ID), "read": f.list[0].UID, "release": f.list[0].UID} {
+	for action, principal := range map[string]cedar.EntityUID{"share": orgUID(bob.ID), "passOn": orgUID(bob.ID), "receive": orgUID(bob.ID), "read": f.list[0].UID, "publish": f.list[0].UID} {
 		if err := v.Request(request(principal, action, recordUID, now)); err != nil {
 			t.Errorf("%s: %v", action, err)
 		}
 	}
-	for _, action := range []Action{Sign, Administer} {
+	for _, action := range []Action{Release, Sign, Administer} {
 		if err := v.Request(request(f.list[0].UID, string(action), nodeUID, now)); err != nil {
 			t.Errorf("%s: %v", action, err)
 		}
