@@ -23,6 +23,7 @@ protocol/stix             < protocol
 protocol/protocoltest     < protocol protocol/stix crypto policy
 crypto                    < protocol
 policy                    < protocol protocol/stix
+policy/rules              < protocol policy
 node/intake               < protocol protocol/stix
 node/corpus               < protocol protocol/stix
 node/audit                < protocol crypto policy
@@ -31,8 +32,8 @@ node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix crypto policy node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
-node/api                  < protocol protocol/stix crypto policy node/intake node/audit node
+node                      < protocol protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
+node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
@@ -54,6 +55,7 @@ var onlyUser = map[string][]string{
 	"github.com/prometheus/":      {"node/api"},
 	"github.com/spf13/cobra":      {"cmd/entente"},
 	"github.com/schollz/":         {"cmd/entente"},
+	"github.com/cedar-policy/":    {"policy/rules"},
 	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 }
 

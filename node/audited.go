@@ -37,7 +37,8 @@ func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
-func callerOf(ctx context.Context) Caller {
+// CallerOf returns on whose behalf what has ctx is done.
+func CallerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
 }
@@ -224,7 +225,7 @@ type Disclosure struct {
 // Disclose notes that something is about to be shown, durably. If it cannot be noted it is not to be
 // shown.
 func (n *Node) Disclose(ctx context.Context, what Disclosure) error {
-	d := n.details(what.Act, callerOf(ctx))
+	d := n.details(what.Act, CallerOf(ctx))
 	d.Text = audit.Clip(what.Query, audit.MaxText)
 	d.Records = audit.NewRecordSet(what.Records, true)
 	return n.auditNow(audit.Disclose, d)
@@ -371,7 +372,7 @@ func (a *appender) auditPublish(ctx context.Context, p *Plan, rec *Receipt) erro
 	for i := range p.items {
 		ids[p.items[i].class] = append(ids[p.items[i].class], rec.Records[i])
 	}
-	d := a.n.details("seal", callerOf(ctx))
+	d := a.n.details("seal", CallerOf(ctx))
 	d.Topic = p.Topic
 	d.Text = fmt.Sprintf("policy generation %d", p.Generation)
 	if len(p.Refused) > 0 {

@@ -375,7 +375,7 @@ func (n *Node) EraseAudit(ctx context.Context, q AuditErasure) (*AuditErased, er
 	out := &AuditErased{Log: n.account.Log, Entries: []uint64{}}
 	for part := range slices.Chunk(numbers, auditForget) {
 		err := n.st.Update(func(tx *store.Tx) error {
-			d := n.details("erase details", callerOf(ctx))
+			d := n.details("erase details", CallerOf(ctx))
 			d.Text, d.Reason = audit.Clip("on the authority of "+q.Authority, audit.MaxText), audit.Clip(q.Reason, audit.MaxText)
 			at, count, err := n.account.EraseDetails(tx, part, d)
 			if err == nil && count > 0 {

@@ -132,6 +132,7 @@ var reasonText = map[policy.Reason]string{
 	policy.ReasonHolders:      "a member of the network may not hold even sealed copies of it",
 	policy.ReasonProvenance:   "who passed it on did not say so, or was not allowed to have it",
 	policy.ReasonVolume:       "the term lets no more through in a day",
+	policy.ReasonLocalRule:    "a rule of this organisation's own forbids it",
 	policy.ReasonPurpose:      "none of the purposes of the term is one that the originator allows",
 	policy.ReasonOnward:       "the originator does not let it be passed on",
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -160,6 +161,13 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return read(48, new(quarantineDoc))
 	case kindReceipt:
 		return b.checkReceipt(id, value)
+	case kindRules:
+		var doc rulesDoc
+		if err := read(len(rulesID), &doc); err != nil {
+			return err
+		}
+		_, err := rules.Parse(doc.source())
+		return err
 	case kindSecret:
 		var doc secretDoc
 		if err := read(0, &doc); err != nil {

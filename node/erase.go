@@ -45,7 +45,7 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 	if r.Reason <= protocol.EraseExpired || r.Reason > protocol.EraseError { // what expires says so itself
 		return nil, protocol.Errorf(protocol.ErrMalformed, "an erasure needs a reason: request, legal or error")
 	}
-	rep := &EraseReport{Told: []OrgRef{}, Beyond: []BeyondRow{}, caller: callerOf(ctx)}
+	rep := &EraseReport{Told: []OrgRef{}, Beyond: []BeyondRow{}, caller: CallerOf(ctx)}
 	own, local, err := n.erasePlaces(r.Records)
 	if err != nil {
 		return nil, err

@@ -62,6 +62,11 @@ const exportPage = 1000
 // Export writes all records after a cursor and returns the cursor to go on from next time.
 // In lines and stix, withdrawn records are left out; csv and jsonl mark them.
 func (n *Node) Export(ctx context.Context, w io.Writer, format ExportFormat, after uint64) (uint64, error) {
+	return n.exportSeen(ctx, w, format, after, seeAll)
+}
+
+// exportSeen exports what see lets through.
+func (n *Node) exportSeen(ctx context.Context, w io.Writer, format ExportFormat, after uint64, see func(*Record) bool) (uint64, error) {
 	if !format.Valid() {
 		return after, fmt.Errorf("format %q is not known; use one of %s", format, strings.Join(ExportFormats(), ", "))
 	}
@@ -72,11 +77,11 @@ func (n *Node) Export(ctx context.Context, w io.Writer, format ExportFormat, aft
 	if err != nil {
 		return after, err
 	}
-	last, count, err := n.export(w, format, after)
+	last, count, err := n.export(w, format, after, see)
 	return last, errors.Join(err, h.end(last, count))
 }
 
-func (n *Node) export(w io.Writer, format ExportFormat, after uint64) (last, count uint64, err error) {
+func (n *Node) export(w io.Writer, format ExportFormat, after uint64, see func(*Record) bool) (last, count uint64, err error) {
 	buf := bufio.NewWriterSize(w, 64<<10)
 	var ex exporter
 	switch format {
@@ -95,8 +100,11 @@ func (n *Node) export(w io.Writer, format ExportFormat, after uint64) (last, cou
 			return after, count, err
 		}
 		for i := range page {
-			count++
 			after = max(after, page[i].Cursor)
+			if !see(&page[i]) {
+				continue
+			}
+			count++
 			if err := ex.write(&page[i]); err != nil {
 				return after, count, err
 			}

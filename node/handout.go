@@ -61,7 +61,7 @@ type handout struct {
 // handOut notes, durably, that something is about to leave this node. Until end is called,
 // and if the process ends before, it counts as holding all that it might.
 func (n *Node) handOut(ctx context.Context, kind, detail string, from uint64, sealed bool) (*handout, error) {
-	h := &handout{n: n, caller: callerOf(ctx), doc: handoutDoc{Kind: kind, Detail: detail, At: uint64(nowMillis()), From: from, To: math.MaxInt64, Sealed: sealed, Open: true}}
+	h := &handout{n: n, caller: CallerOf(ctx), doc: handoutDoc{Kind: kind, Detail: detail, At: uint64(nowMillis()), From: from, To: math.MaxInt64, Sealed: sealed, Open: true}}
 	err := n.st.Update(func(tx *store.Tx) error {
 		var last uint64
 		count := 0
@@ -221,6 +221,11 @@ func whereKnown(local bool) string {
 // follow, goes on with those that arrive until ctx ends. idle is called whenever there are no
 // more for now. What it gives is noted as a handout.
 func (n *Node) Stream(ctx context.Context, from uint64, follow bool, send func(*Record) error, idle func()) error {
+	return n.streamSeen(ctx, from, follow, seeAll, send, idle)
+}
+
+// streamSeen streams what see lets through.
+func (n *Node) streamSeen(ctx context.Context, from uint64, follow bool, see func(*Record) bool, send func(*Record) error, idle func()) error {
 	if err := n.usable(); err != nil {
 		return err
 	}
@@ -234,6 +239,10 @@ func (n *Node) Stream(ctx context.Context, from uint64, follow bool, send func(*
 		var page []Record
 		for page, err = n.Records(from, 256); err == nil && len(page) > 0; page, err = n.Records(from, 256) {
 			for i := range page {
+				if !see(&page[i]) {
+					from = page[i].Cursor
+					continue
+				}
 				if err = send(&page[i]); err != nil {
 					return errors.Join(err, h.end(page[i].Cursor, sent+1))
 				}

@@ -44,6 +44,9 @@ type Config struct {
 	// AcceptRestored shows and serves a store that went back in time although it is not known
 	// what was erased since.
 	AcceptRestored bool
+	// Rules and People are the files of the local rules; empty: RulesFile in Dir, if it is there,
+	// and PeopleFile beside the rules.
+	Rules, People string
 }
 
 // DefaultListen are the addresses listened on where none are given.
@@ -94,6 +97,9 @@ type Node struct {
 
 	// listed is the set that was last listed to a sibling; nil while there is none.
 	listed atomic.Pointer[siblingListed]
+
+	// rulesProblem is why the rules on disk are not in force; nil: they are, or there are none.
+	rulesProblem atomic.Pointer[string]
 
 	anchor   *anchor.Anchor // nil: in memory
 	room     *room
@@ -192,7 +198,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.checkAudit, n.takeAnchoredCard,
+		n.checkAudit, n.takeAnchoredCard, n.takeRulesFile,
 		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
 	} {

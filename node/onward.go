@@ -92,7 +92,7 @@ func (n *Node) SetRelease(ctx context.Context, mode ReleaseMode, all bool) error
 			doc.Cursor = next - min(next, 1)
 		}
 		doc.Mode = uint8(mode)
-		if err := n.auditRelease(tx, callerOf(ctx), "set mode "+mode.String(), 0, nil, ""); err != nil {
+		if err := n.auditRelease(tx, CallerOf(ctx), "set mode "+mode.String(), 0, nil, ""); err != nil {
 			return err
 		}
 		return putDoc(tx, kindSetting, []byte(settingRelease), &doc)

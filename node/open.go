@@ -642,5 +642,5 @@ func (s *snapshot) without(self protocol.OrgID, ended []protocol.AgreementID) *p
 			rest = append(rest, a)
 		}
 	}
-	return policy.NewState(self, s.generation, s.policy.Orgs, rest)
+	return policy.NewState(self, s.generation, s.policy.Orgs, rest).WithLocal(s.policy.Local)
 }

@@ -63,6 +63,7 @@ type PlanOrg struct {
 	Name    string                `json:"name"`
 	Records int                   `json:"records"`
 	Refused map[policy.Reason]int `json:"refused,omitempty"` // records, by reason
+	Rules   []string              `json:"rules,omitempty"`   // local rules that refuse any of them, sorted
 }
 
 // PlanClass is the decision about all records of one handling and kind.
@@ -156,7 +157,12 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 			n.planOrg(s, totals, d.Org).Records += c.Records
 		}
 		for _, d := range c.Refused {
-			n.planOrg(s, totals, d.Org).Refused[d.Decision.Reason] += c.Records
+			t := n.planOrg(s, totals, d.Org)
+			t.Refused[d.Decision.Reason] += c.Records
+			if rule := d.Decision.Rule; rule != "" && !slices.Contains(t.Rules, rule) {
+				t.Rules = append(t.Rules, rule)
+				slices.Sort(t.Rules)
+			}
 		}
 		p.Classes = append(p.Classes, c.PlanClass)
 	}
@@ -548,7 +554,7 @@ func (n *Node) withdrawPlaces(ctx context.Context, byFeed map[string][]*ownPlace
 				if err := a.add(protocol.EntryWithdraw, sealed); err != nil {
 					return err
 				}
-				d := n.details("withdraw", callerOf(ctx))
+				d := n.details("withdraw", CallerOf(ctx))
 				d.Orgs, d.Reason, d.Records = orgs, audit.Clip(reason, audit.MaxText), audit.NewRecordSet(w.Records, true)
 				a.auditAppend(audit.Withdraw, d)
 			}

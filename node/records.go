@@ -34,6 +34,8 @@ type Record struct {
 	Seq            uint64               `json:"seq"`
 	Agreement      protocol.AgreementID `json:"-"`
 	Object         json.RawMessage      `json:"object"`
+
+	handling *protocol.Handling
 }
 
 // HandlingView is a handling in words.
@@ -69,7 +71,7 @@ func (s *snapshot) handlingView(h *protocol.Handling, own bool) HandlingView {
 func (n *Node) record(s *snapshot, e *corpus.Entry) Record {
 	r := Record{ID: e.Record, StixID: e.StixID, Type: e.Type, Topic: e.Topic, Originator: s.ref(e.Originator), Publisher: s.ref(e.Publisher),
 		Handling: s.handlingView(&e.Handling, e.Originator == n.org), Received: time.UnixMilli(int64(e.Received)).UTC(), Cursor: e.Cursor,
-		Withdrawn: e.Withdrawn, WithdrawReason: e.WithdrawReason, Feed: e.Feed, Seq: e.Seq, Agreement: e.Agreement, Object: json.RawMessage(e.Object)}
+		Withdrawn: e.Withdrawn, WithdrawReason: e.WithdrawReason, Feed: e.Feed, Seq: e.Seq, Agreement: e.Agreement, Object: json.RawMessage(e.Object), handling: &e.Handling}
 	if e.Modified > 0 {
 		t := time.UnixMilli(int64(e.Modified)).UTC()
 		r.Modified = &t

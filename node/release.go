@@ -278,7 +278,7 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 
 // votes is the caller whose vote it is.
 func votes(ctx context.Context, by string) Caller {
-	return Caller{Person: by, Purpose: callerOf(ctx).Purpose}
+	return Caller{Person: by, Purpose: CallerOf(ctx).Purpose}
 }
 
 // groupReleased decides anew about each record of a release: who of those for whom it was approved

@@ -8,6 +8,7 @@ import (
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -34,6 +35,8 @@ type snapshot struct {
 	secrets    map[uint32][][32]byte
 	heirs      map[protocol.AgreementID][]*agreement // those that amend one
 	lives      map[protocol.AgreementID]*policy.Life
+	rules      *rules.Set // nil: none
+	rulesDoc   *rulesDoc  // nil: none
 	policy     *policy.State
 }
 
@@ -79,7 +82,7 @@ func newSnapshot(generation uint64) *snapshot {
 func (n *Node) loadSnapshot(tx *store.Tx, generation uint64) (*snapshot, error) {
 	s := newSnapshot(generation)
 	for _, load := range []func(*store.Tx, *snapshot) error{
-		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadAgreements,
+		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadAgreements, n.loadRules,
 	} {
 		if err := load(tx, s); err != nil {
 			return nil, err
@@ -386,7 +389,11 @@ func (n *Node) policyState(s *snapshot) *policy.State {
 			agreements = append(agreements, s.lives[id].Agreement)
 		}
 	}
-	return policy.NewState(n.org, s.generation, orgs, agreements)
+	state := policy.NewState(n.org, s.generation, orgs, agreements)
+	if s.rules == nil {
+		return state
+	}
+	return state.WithLocal(s.rules)
 }
 
 // grantable reports whether keys may be given to the nodes on an organisation's card: it is

@@ -69,7 +69,12 @@ type Status struct {
 	Disk        DiskStatus         `json:"disk"`
 	Nodes       []OwnNode          `json:"nodes"`              // of this organisation
 	Restored    string             `json:"restored,omitempty"` // why nothing is shown or served
+	Rules       int                `json:"local_rules"`
 	Problems    []Problem          `json:"problems"`
+
+	// CountsHidden says that the caller may not be told how many records there are: Records and
+	// Quarantined are left out.
+	CountsHidden bool `json:"counts_hidden,omitempty"`
 
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
 	Incompatible int `json:"incompatible,omitempty"`
@@ -163,6 +168,7 @@ func (n *Node) Status() (*Status, error) {
 		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "this data went back in time (" + d.Why + "); nothing is shown or served until it is known what was erased since",
 			Do: "keep the node up until it has compared with two other organisations, or run 'entente up --accept-restored'"})
 	}
+	n.findRulesProblems(st)
 	n.feedProblems(st, feeds)
 	n.findProblems(s, st)
 	return st, nil

@@ -37,9 +37,10 @@ const (
 	ReasonVolume       Reason = "volume"        // more than the term lets through in a day
 	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
 	ReasonProvenance   Reason = "provenance"    // who passed it on does not say so, or was not allowed to have it
+	ReasonLocalRule    Reason = "local-rule"    // all of the above let it, and a rule of one's own does not
 )
 
-var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose, ReasonConfidence, ReasonHolders}
+var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose, ReasonConfidence, ReasonHolders, ReasonLocalRule}
 
 // Decision is the answer to: may this go to that organisation?
 type Decision struct {
@@ -51,6 +52,7 @@ type Decision struct {
 	Retention uint32               // days that the reader may keep it; 0: not restricted
 	Approval  uint8                // persons who must approve before it is passed on
 	PerDay    uint32               // records that the term lets through in a day, which the caller counts; 0: not limited
+	Rule      string               // the local rule that refuses, by its name; "": none
 	// ValidUntil is when the decision may change by time alone, Unix milliseconds: an
 	// agreement begins or ends. math.MaxUint64: never.
 	ValidUntil uint64
@@ -59,6 +61,11 @@ type Decision struct {
 // Decide says whether subject may go from one organisation to another, at a time. It is the
 // one function that decides; Audience, Ingress and DecideOnward ask it.
 func Decide(s *State, from, to protocol.OrgID, subj *Subject, at uint64) Decision {
+	return s.byLocal(s.decide(from, to, subj, at), from, to, subj, at)
+}
+
+// decide leaves the local rules out.
+func (s *State) decide(from, to protocol.OrgID, subj *Subject, at uint64) Decision {
 	switch to {
 	case subj.Originator:
 		return Decision{Allow: true, Reason: ReasonOwn, Text: s.name(to) + " made it", ValidUntil: math.MaxUint64}

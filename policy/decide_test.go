@@ -16,6 +16,7 @@ type decideRow struct {
 	record func(*Subject)
 	orgs   func(map[protocol.OrgID]Org)
 	none   bool // no agreement at all
+	local  Local
 	to     protocol.OrgID
 	at     uint64
 	want   Reason
@@ -46,7 +47,7 @@ func (r *decideRow) decide() Decision {
 	if r.none {
 		agreements = nil
 	}
-	return Decide(NewState(alice, 1, orgs, agreements), alice, to, subj, at)
+	return Decide(NewState(alice, 1, orgs, agreements).WithLocal(r.local), alice, to, subj, at)
 }
 
 func orgChange(o protocol.OrgID, change func(*Org)) func(map[protocol.OrgID]Org) {
@@ -63,6 +64,8 @@ var decideRows = []decideRow{
 	{name: "the agreement has the other direction only", term: func(t *protocol.Term) { t.From, t.To = bob, alice }, want: ReasonNoAgreement},
 	{name: "the agreement is with another", to: carol, want: ReasonNoAgreement},
 	{name: "to oneself", to: alice, want: ReasonOwn},
+	{name: "a local rule forbids it", local: noActs(map[LocalAct]bool{ActShare: true}, map[protocol.OrgID]bool{bob: true}, ends), want: ReasonLocalRule},
+	{name: "a local rule about another forbids nothing", local: noActs(map[LocalAct]bool{ActShare: true}, map[protocol.OrgID]bool{carol: true}, ends), want: ReasonOK},
 	{name: "to oneself, made by another", to: alice, record: func(s *Subject) { s.Originator = bob }, want: ReasonOwn},
 	{name: "to its originator", record: func(s *Subject) { s.Originator = bob }, want: ReasonOwn},
 
@@ -171,7 +174,7 @@ func TestDecide(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			d := row.decide()
 			wantReason(t, d, row.want)
-			byTerm := d.Reason == ReasonOK || d.Reason == ReasonNotInForce || len(d.Text) > 4 && d.Text[:5] == "term "
+			byTerm := d.Reason == ReasonOK || d.Reason == ReasonNotInForce || d.Reason == ReasonLocalRule || len(d.Text) > 4 && d.Text[:5] == "term "
 			if names := d.Term == 1 && d.Agreement == testAgreementID(1); names != byTerm {
 				t.Errorf("names term %d of %s for %q (%s)", d.Term, d.Agreement.Short(), d.Reason, d.Text)
 			}

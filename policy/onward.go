@@ -51,7 +51,8 @@ func DecideOnward(s *State, to protocol.OrgID, subj *Subject, at uint64) Decisio
 	if !ok {
 		return received
 	}
-	d := Decide(s, s.Self, to, subj, at)
+	// What is passed on is shared, too: rules about either bind.
+	d := s.askLocal(Decide(s, s.Self, to, subj, at), ActPassOn, to, subj, at)
 	d.ValidUntil = min(d.ValidUntil, received.ValidUntil)
 	if d.Allow {
 		d.Approval = received.Approval
@@ -102,8 +103,10 @@ func (s *State) byOnwardRule(to protocol.OrgID, subj *Subject) (Decision, bool) 
 // admits the organisation is enough, as one term was enough for the record to come.
 func (s *State) byTermsReceived(to protocol.OrgID, subj *Subject, came uint64) (Decision, bool) {
 	d := Decide(s, subj.Publisher, s.Self, subj, came)
-	if !d.Allow {
+	if !d.Allow && d.Reason != ReasonLocalRule {
 		d.Reason, d.Text = ReasonOnward, "no term is known under which it came: "+d.Text
+	}
+	if !d.Allow {
 		return d, false
 	}
 	if d.Term == 0 {

@@ -23,6 +23,7 @@ type State struct {
 	Generation uint64
 	Orgs       map[protocol.OrgID]Org
 	Agreements []Agreement // sorted by id
+	Local      Local       // the organisation's own prohibitions; nil: none
 
 	// terms holds, for every direction, the terms that cover it.
 	terms map[direction][]termRef

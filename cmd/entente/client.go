@@ -29,7 +29,8 @@ type client struct {
 	http   *http.Client
 	close  func() error
 	live   bool
-	caller node.Caller
+	as     string      // for whom requests are made; "": who makes them
+	caller node.Caller // the same for the audit log, with the purpose
 }
 
 func (a *app) client(ctx context.Context) (*client, error) {
@@ -44,7 +45,7 @@ func (a *app) client(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close, caller: a.caller}, nil
+	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close, as: a.as, caller: a.caller()}, nil
 }
 
 // dial returns a client of the running node, nil if none runs.
@@ -60,7 +61,7 @@ func (a *app) dial() *client {
 		return d.DialContext(ctx, "unix", path)
 	}
 	t := &http.Transport{DialContext: dial}
-	return &client{http: &http.Client{Transport: t}, live: true, caller: a.caller, close: func() error { t.CloseIdleConnections(); return nil }}
+	return &client{http: &http.Client{Transport: t}, live: true, as: a.as, caller: a.caller(), close: func() error { t.CloseIdleConnections(); return nil }}
 }
 
 // openPatience is how long to wait for another command that has the store open, and that is
@@ -142,6 +143,9 @@ func (c *client) do(ctx context.Context, method, path string, q url.Values, body
 	}
 	req.Header.Set(api.PersonHeader, c.caller.Person)
 	req.Header.Set(api.PurposeHeader, c.caller.Purpose)
+	if c.as != "" {
+		req.Header.Set(api.AsHeader, c.as)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking the node: %w", err)

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/policy"
@@ -268,7 +269,7 @@ func showPlan(w io.Writer, p *api.Plan) {
 			for _, n := range o.Refused {
 				refused += n
 			}
-			rows = append(rows, []string{o.Name, strconv.Itoa(o.Records), strconv.Itoa(refused), reasonCounts(o.Refused)})
+			rows = append(rows, []string{o.Name, strconv.Itoa(o.Records), strconv.Itoa(refused), whyNot(&o)})
 		}
 		table(w, rows...)
 	}
@@ -287,6 +288,15 @@ func showPlan(w io.Writer, p *api.Plan) {
 		}
 		fmt.Fprintln(w, "  "+printable(l))
 	}
+}
+
+// whyNot tells the reasons, and the local rules among them by name.
+func whyNot(o *node.PlanOrg) string {
+	text := reasonCounts(o.Refused)
+	if len(o.Rules) > 0 {
+		text += " (" + strings.Join(o.Rules, ", ") + ")"
+	}
+	return text
 }
 
 func reasonCounts(m map[policy.Reason]int) string {

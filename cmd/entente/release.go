@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os/user"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -90,23 +89,17 @@ func printRelease(w io.Writer, r *node.ReleaseItem) {
 }
 
 func (a *app) releaseVote(verb, short string) *cobra.Command {
-	var as, reason string
+	var reason string
 	cmd := &cobra.Command{
 		Use: verb + " NUMBER", Short: short, Example: "  entente release " + verb + " 7 --as \"A. Officer\"", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if as == "" {
-				if u, err := user.Current(); err == nil {
-					as = u.Username
-				}
-			}
 			var r node.ReleaseItem
-			if err := a.ask(cmd.Context(), "POST", "releases/"+url.PathEscape(args[0])+"/"+verb, nil, api.ReleaseVote{Person: as, Reason: reason}, &r); err != nil {
+			if err := a.ask(cmd.Context(), "POST", "releases/"+url.PathEscape(args[0])+"/"+verb, nil, api.ReleaseVote{Person: a.caller().Person, Reason: reason}, &r); err != nil {
 				return err
 			}
 			return a.print(r, func(w io.Writer) { printRelease(w, &r) })
 		},
 	}
-	cmd.Flags().StringVar(&as, "as", "", "who decides (default: the user of this system)")
 	if verb == "deny" {
 		cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
 	}

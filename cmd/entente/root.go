@@ -18,12 +18,13 @@ import (
 
 // app is what all verbs share.
 type app struct {
-	dir    string
-	json   bool
-	caller node.Caller // on whose behalf, for the audit log
-	out    io.Writer
-	err    io.Writer
-	in     io.Reader
+	dir     string
+	json    bool
+	as      string
+	purpose string
+	out     io.Writer
+	err     io.Writer
+	in      io.Reader
 }
 
 func newRoot() *cobra.Command {
@@ -45,13 +46,13 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.dir, "dir", defaultDir(), "data directory (or set ENTENTE_DIR)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
-	root.PersistentFlags().StringVar(&a.caller.Person, "as", defaultPerson(), "who does this, for the audit log (or set ENTENTE_PERSON)")
-	root.PersistentFlags().StringVar(&a.caller.Purpose, "for", os.Getenv("ENTENTE_PURPOSE"), "for what, for the audit log (or set ENTENTE_PURPOSE)")
+	root.PersistentFlags().StringVar(&a.as, "as", os.Getenv("ENTENTE_PERSON"), "who does this: somebody of the people file, if there is one, and a name for the audit log (or set ENTENTE_PERSON)")
+	root.PersistentFlags().StringVar(&a.purpose, "for", os.Getenv("ENTENTE_PURPOSE"), "for what, for the audit log (or set ENTENTE_PURPOSE)")
 	_ = root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
 		a.initCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.networkCommand(),
 		a.trustCommand(), a.untrustCommand(), a.peersCommand(), a.agreementCommand(),
-		a.upCommand(), a.statusCommand(), a.topicCommand(),
+		a.upCommand(), a.statusCommand(), a.topicCommand(), a.rulesCommand(),
 		a.publishCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),
 		a.withdrawCommand(), a.eraseCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.auditCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(),
 	)
@@ -65,15 +66,15 @@ func version() string {
 	return "unknown"
 }
 
-// defaultPerson is the account that the command runs under, if nobody says who it is.
-func defaultPerson() string {
-	if p := os.Getenv("ENTENTE_PERSON"); p != "" {
-		return p
+// caller is on whose behalf the command acts: whom it names, or the account that it runs under.
+func (a *app) caller() node.Caller {
+	c := node.Caller{Person: a.as, Purpose: a.purpose}
+	if c.Person == "" {
+		if u, err := user.Current(); err == nil {
+			c.Person = u.Username
+		}
 	}
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return ""
+	return c
 }
 
 func defaultDir() string {

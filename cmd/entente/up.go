@@ -19,7 +19,7 @@ import (
 
 func (a *app) upCommand() *cobra.Command {
 	var listen, announce []string
-	var metrics, format string
+	var metrics, format, rulesFile, people string
 	var verbose, acceptRestored bool
 	var diskLimit, quota, partnerQuota int64
 	cmd := &cobra.Command{
@@ -38,7 +38,7 @@ func (a *app) upCommand() *cobra.Command {
 				return err
 			}
 			return a.up(cmd.Context(), metrics, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
-				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20}, func(addrs []string) {
+				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20, Rules: rulesFile, People: people}, func(addrs []string) {
 				if len(addrs) == 0 {
 					fmt.Fprintln(a.out, "up, and on no network yet: 'entente network create' or 'entente network join'; a new node of an organisation waits for 'entente node enrol'")
 					return
@@ -54,6 +54,8 @@ func (a *app) upCommand() *cobra.Command {
 	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: port 4401, QUIC and TCP)")
 	f.StringArrayVar(&announce, "announce", nil, "address for the card; may be repeated (default: those listened on)")
 	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
+	f.StringVar(&rulesFile, "rules", "", "local rules in Cedar (default: rules.cedar in the data directory, if it is there)")
+	f.StringVar(&people, "people", "", "the people and machines that the rules are about (default: people.json beside the rules)")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	f.Int64Var(&diskLimit, "disk-limit", 0, "how many MiB the data may take; 0: no limit")
 	f.Int64Var(&quota, "quota", node.DefaultOrgQuota>>20, "how many MiB are held of one organisation with which no agreement was ever signed")
@@ -167,7 +169,12 @@ func showStatus(w io.Writer, st *node.Status) {
 	fmt.Fprintf(w, "agreements    %d in force, %d proposals waiting\n", st.Agreements, st.Inbox)
 	fmt.Fprintf(w, "topics        %d\n", st.Topics)
 	fmt.Fprintf(w, "envelopes     %d held, %d control entries, %d of them not gone through yet\n", st.Envelopes, st.Control, st.Pending)
-	fmt.Fprintf(w, "records       %d readable, %d in quarantine\n", st.Records, st.Quarantined)
+	if st.CountsHidden {
+		fmt.Fprintln(w, "records       how many there are is not shown to who does not administer the node")
+	} else {
+		fmt.Fprintf(w, "records       %d readable, %d in quarantine\n", st.Records, st.Quarantined)
+	}
+	fmt.Fprintf(w, "local rules   %d\n", st.Rules)
 	fmt.Fprintf(w, "own entries   %d only on this disk\n", st.OnlyHere)
 	fmt.Fprintf(w, "missing       %d entries in %d feeds; %d await a key; %d feeds silent, %d forked\n", st.Missing, st.Gaps, st.Awaiting, st.Silent, st.Forked)
 	fmt.Fprintf(w, "gossip        %d rejected, %d ignored, %d dropped since the start\n", st.Gossip.Rejected, st.Gossip.Ignored, st.Gossip.Dropped)

@@ -41,11 +41,7 @@ func caller(r *http.Request) (c node.Caller, err error) {
 // for. What erases and withdraws says so itself.
 func (s *Server) acting(fn func(*http.Request) (any, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (v any, err error) {
-		c, err := caller(r)
-		if err != nil {
-			return nil, err
-		}
-		err = s.node.Acting(c, func() error { v, err = fn(r); return err })
+		err = s.node.Acting(node.CallerOf(r.Context()), func() error { v, err = fn(r); return err })
 		return v, err
 	}
 }

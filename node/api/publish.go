@@ -223,6 +223,10 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	if err := s.node.MayPublish(callerOf(r), p); err != nil {
+		fail(w, err)
+		return
+	}
 	plan := s.planOf(p, res)
 	if generation != 0 && generation != p.Generation {
 		fail(w, node.ErrStale)

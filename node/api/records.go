@@ -32,7 +32,7 @@ func (s *Server) search(r *http.Request) (any, error) {
 		return nil, err
 	}
 	query.Limit = int(min(limit, node.MaxLimit))
-	recs, next, err := s.node.Search(query)
+	recs, next, err := s.reader(r).Search(query)
 	if err == nil {
 		asked, _ := url.QueryUnescape(r.URL.RawQuery)
 		err = s.disclose(r, "search", asked, recs)
@@ -84,7 +84,7 @@ func number(text string) (uint64, error) {
 }
 
 func (s *Server) show(r *http.Request) (any, error) {
-	found, err := s.node.Find(r.PathValue("id"))
+	found, err := s.reader(r).Find(r.PathValue("id"))
 	if err == nil {
 		err = s.disclose(r, "show", r.PathValue("id"), found)
 	}
@@ -104,7 +104,7 @@ func (s *Server) disclose(r *http.Request, act, query string, list []node.Record
 }
 
 func (s *Server) explain(r *http.Request) (any, error) {
-	found, err := s.node.Find(r.PathValue("id"))
+	found, err := s.reader(r).Find(r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newStream(w)
 	gone := false
-	err = s.node.Stream(r.Context(), from, r.URL.Query().Get("follow") != "0", func(rec *node.Record) error {
+	err = s.reader(r).Stream(r.Context(), from, r.URL.Query().Get("follow") != "0", func(rec *node.Record) error {
 		err := out.send(rec)
 		gone = err != nil
 		return err
@@ -167,7 +167,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := &lateWriter{w: w, trailer: CursorTrailer, media: format.MediaType()}
-	next, err := s.node.Export(r.Context(), out, format, from)
+	next, err := s.reader(r).Export(r.Context(), out, format, from)
 	if err != nil && !out.begun {
 		fail(w, err)
 		return

@@ -60,6 +60,9 @@ func (s *Server) releaseApprove(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
+	if err := s.voter(r, q.Person); err != nil {
+		return nil, err
+	}
 	n, err := releaseNumber(r)
 	if err != nil {
 		return nil, err
@@ -70,6 +73,9 @@ func (s *Server) releaseApprove(r *http.Request) (any, error) {
 func (s *Server) releaseDeny(r *http.Request) (any, error) {
 	var q ReleaseVote
 	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	if err := s.voter(r, q.Person); err != nil {
 		return nil, err
 	}
 	n, err := releaseNumber(r)
@@ -92,10 +98,11 @@ func (s *Server) exclude(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
-	records, err := s.find(q.Records)
+	found, err := s.find(r, q.Records)
 	if err != nil {
 		return nil, err
 	}
+	records := idsOf(found)
 	var orgs []protocol.OrgID
 	for _, v := range q.Orgs {
 		org, err := s.node.FindOrg(v)

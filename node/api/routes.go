@@ -71,9 +71,8 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("POST /v1/backup", s.backup)
 	s.nodeRoutes()
 	s.auditRoutes()
+	s.rulesRoutes()
 }
-
-func (s *Server) status(*http.Request) (any, error) { return s.node.Status() }
 
 // ID is an organisation as it presents itself.
 type ID struct {
@@ -249,25 +248,35 @@ func (s *Server) withdraw(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
-	ids, err := s.find(q.IDs)
+	recs, err := s.find(r, q.IDs)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.reader(r).MayWithdraw(recs); err != nil {
+		return nil, err
+	}
+	ids := idsOf(recs)
 	return map[string]any{"withdrawn": ids}, s.node.Withdraw(r.Context(), ids, q.Reason)
 }
 
-// find returns the records that texts name.
-func (s *Server) find(texts []string) (ids []protocol.RecordID, err error) {
+// find returns the records that texts name, of those that the caller may read.
+func (s *Server) find(r *http.Request, texts []string) (recs []node.Record, err error) {
+	reader := s.reader(r)
 	for _, text := range texts {
-		found, err := s.node.Find(text)
+		found, err := reader.Find(text)
 		if err != nil {
 			return nil, err
 		}
-		for _, rec := range found {
-			ids = append(ids, rec.ID)
-		}
+		recs = append(recs, found...)
 	}
-	return ids, nil
+	return recs, nil
+}
+
+func idsOf(recs []node.Record) (ids []protocol.RecordID) {
+	for i := range recs {
+		ids = append(ids, recs[i].ID)
+	}
+	return ids
 }
 
 // erase takes {ids, reason} and answers with the report.
@@ -283,11 +292,11 @@ func (s *Server) erase(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := s.find(q.IDs)
+	recs, err := s.find(r, q.IDs)
 	if err != nil {
 		return nil, err
 	}
-	return s.node.Erase(r.Context(), node.EraseRequest{Records: ids, Reason: reason})
+	return s.node.Erase(r.Context(), node.EraseRequest{Records: idsOf(recs), Reason: reason})
 }
 
 func (s *Server) feeds(*http.Request) (any, error) { return s.node.Feeds() }

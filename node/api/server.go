@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
@@ -31,8 +32,9 @@ const (
 
 // Server answers for one node.
 type Server struct {
-	node *node.Node
-	mux  *http.ServeMux
+	node  *node.Node
+	mux   *http.ServeMux
+	users sync.Map // names of the users that called, by uid
 }
 
 // New makes a server; it is an http.Handler, and may be used without a socket.
@@ -40,16 +42,6 @@ func New(n *node.Node) *Server {
 	s := &Server{node: n, mux: http.NewServeMux()}
 	s.routes()
 	return s
-}
-
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, err := caller(r)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	s.mux.ServeHTTP(w, r.WithContext(node.WithCaller(r.Context(), c)))
 }
 
 // Listen makes the socket of a data directory. A socket left by a node that died is replaced;
@@ -78,7 +70,7 @@ func Listen(dir string) (net.Listener, error) {
 // Serve answers on l until ctx ends.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	// Streams end with the node: their requests get its context.
-	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: connected}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	select {
@@ -110,7 +102,7 @@ func fail(w http.ResponseWriter, err error) {
 		status = http.StatusConflict
 	case errors.Is(err, protocol.ErrOversize):
 		status = http.StatusRequestEntityTooLarge
-	case errors.Is(err, node.ErrNoOperationalKey):
+	case errors.Is(err, node.ErrNoOperationalKey), errors.Is(err, node.ErrForbidden):
 		status = http.StatusForbidden
 	}
 	e := Error{Message: err.Error(), Class: protocol.Class(err)}

@@ -1,0 +1,86 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/entente-mesh/entente/policy/rules"
+)
+
+func (s *Server) rulesRoutes() {
+	for pattern, fn := range map[string]func(*http.Request) (any, error){
+		"GET /v1/rules":        s.rulesShow,
+		"POST /v1/rules":       s.rulesLoad,
+		"POST /v1/rules/check": s.rulesCheck,
+		"GET /v1/rules/schema": s.rulesSchema,
+	} {
+		s.mux.HandleFunc(pattern, call(fn))
+	}
+}
+
+// RulesRequest holds rules, and the people that they are about. Without people, those in force
+// stay.
+type RulesRequest struct {
+	File       string  `json:"file"` // names of files are for messages
+	Text       string  `json:"text"`
+	PeopleFile string  `json:"people_file,omitempty"`
+	People     *string `json:"people,omitempty"`
+}
+
+func (s *Server) rulesSource(r *http.Request) (rules.Source, error) {
+	var q RulesRequest
+	if err := decode(r, &q); err != nil {
+		return rules.Source{}, err
+	}
+	src := rules.Source{File: q.File, Text: []byte(q.Text)}
+	if q.People != nil {
+		src.PeopleFile, src.People = q.PeopleFile, []byte(*q.People)
+	}
+	return src, nil
+}
+
+func (s *Server) rulesShow(*http.Request) (any, error) { return s.node.Rules(), nil }
+
+func (s *Server) rulesSchema(*http.Request) (any, error) {
+	return map[string]string{"schema": rules.Schema()}, nil
+}
+
+func (s *Server) rulesLoad(r *http.Request) (any, error) {
+	src, err := s.rulesSource(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.node.LoadRules(src)
+}
+
+// RulesCheck is the answer to a check of rules.
+type RulesCheck struct {
+	OK       bool            `json:"ok"`
+	Rules    []rules.Rule    `json:"rules"`
+	Problems []rules.Problem `json:"problems"`
+}
+
+func (s *Server) rulesCheck(r *http.Request) (any, error) {
+	src, err := s.rulesSource(r)
+	if err != nil {
+		return nil, err
+	}
+	info, err := s.node.CheckRules(src)
+	var errs rules.Errors
+	if errors.As(err, &errs) {
+		return RulesCheck{Rules: []rules.Rule{}, Problems: errs}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return RulesCheck{OK: true, Rules: info.Rules, Problems: []rules.Problem{}}, nil
+}
+
+// status leaves out how many records there are where the caller may not know of all.
+func (s *Server) status(r *http.Request) (any, error) {
+	st, err := s.node.Status()
+	if err == nil && s.node.May(callerOf(r), rules.Administer) != nil {
+		st.Records, st.Quarantined, st.CountsHidden = 0, 0, true
+	}
+	return st, err
+}

@@ -1,0 +1,176 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+func seeAll(*Record) bool { return true }
+
+// Reader shows what a person or a machine of this organisation may see. What it may not read is
+// not there. It is for one request at a time.
+type Reader struct {
+	n   *Node
+	who *rules.Principal
+	// said keeps verdicts by class, as long as they are of these rules.
+	said map[readClass]rules.Verdict
+	set  *rules.Set
+}
+
+type readClass struct {
+	action                rules.Action
+	originator, publisher protocol.OrgID
+	topic, kind, handling string
+}
+
+// Reader returns what somebody sees of the node.
+func (n *Node) Reader(who *rules.Principal) *Reader { return &Reader{n: n, who: who} }
+
+// PersonOf returns somebody that the people file in force names; nil if it does not.
+func (n *Node) PersonOf(id string) *rules.Principal { return n.snap.Load().rules.Person(id) }
+
+// HasPeople reports whether there is a people file: names that it does not hold are nobody's then.
+func (n *Node) HasPeople() bool { return n.snap.Load().rules.HasPeople() }
+
+// RulesAbout reports whether any local rule is about an action.
+func (n *Node) RulesAbout(action rules.Action) bool { return n.snap.Load().rules.About(action) }
+
+// May returns an ErrForbidden if local rules do not let somebody do something with this node.
+func (n *Node) May(who *rules.Principal, action rules.Action) error {
+	return verdictError(n.snap.Load().rules.May(who, action, rules.Resource{}, uint64(nowMillis())))
+}
+
+func verdictError(v rules.Verdict) error {
+	if v.Allow {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", v.Text, ErrForbidden)
+}
+
+func (s *snapshot) resource(subject *policy.Subject) rules.Resource {
+	return rules.Resource{Subject: subject, Originator: s.policy.Org(subject.Originator), Publisher: s.policy.Org(subject.Publisher)}
+}
+
+// MayPublish returns an ErrForbidden if somebody may not publish what a plan is about.
+func (n *Node) MayPublish(who *rules.Principal, p *Plan) error {
+	s := n.snap.Load()
+	now := uint64(nowMillis())
+	for i := range p.Classes {
+		c := &p.Classes[i]
+		subject := &policy.Subject{Originator: n.org, Publisher: n.org, Handling: c.Handling, Topic: p.Topic, Kind: c.Kind, RecordedAt: now}
+		if err := verdictError(s.rules.May(who, rules.Publish, s.resource(subject), now)); err != nil {
+			return fmt.Errorf("%d records of type %s, TLP:%s: %w", c.Records, c.Kind, c.Handling.TLP, err)
+		}
+	}
+	return nil
+}
+
+// verdict says whether the reader may do something with a record.
+func (r *Reader) verdict(action rules.Action, rec *Record) rules.Verdict {
+	s := r.n.snap.Load()
+	if !s.rules.About(action) {
+		return rules.Verdict{Allow: true}
+	}
+	if r.set != s.rules || r.said == nil || len(r.said) > maxClasses {
+		r.set, r.said = s.rules, map[readClass]rules.Verdict{}
+	}
+	now := uint64(nowMillis())
+	class := readClass{action, rec.Originator.ID, rec.Publisher.ID, rec.Topic, rec.Type, string(protocol.Encode(rec.handling))}
+	if v, ok := r.said[class]; ok && now < v.ValidUntil {
+		return v
+	}
+	subject := &policy.Subject{Originator: rec.Originator.ID, Publisher: rec.Publisher.ID, Handling: *rec.handling, Topic: rec.Topic, Kind: rec.Type}
+	v := s.rules.May(r.who, action, s.resource(subject), now)
+	r.said[class] = v
+	return v
+}
+
+// maxClasses bounds the verdicts that a reader keeps.
+const maxClasses = 1 << 12
+
+// sees returns a function that tells whether a record may be read, and acted on.
+func (r *Reader) sees(action rules.Action) func(*Record) bool {
+	return func(rec *Record) bool {
+		return r.verdict(rules.Read, rec).Allow && (action == rules.Read || r.verdict(action, rec).Allow)
+	}
+}
+
+// Search is Node.Search of what the reader may read and search.
+func (r *Reader) Search(q Query) ([]Record, uint64, error) {
+	if q.Limit <= 0 {
+		q.Limit = DefaultLimit
+	}
+	q.Limit = min(q.Limit, MaxLimit)
+	see, out := r.sees(rules.Search), []Record{}
+	for {
+		page, next, err := r.n.Search(q)
+		if err != nil {
+			return nil, 0, err
+		}
+		for i := range page {
+			if !see(&page[i]) {
+				continue
+			}
+			if len(out) == q.Limit {
+				return out, out[len(out)-1].Cursor, nil
+			}
+			out = append(out, page[i])
+		}
+		if next == 0 {
+			return out, 0, nil
+		}
+		if len(out) == q.Limit && !r.narrowed() {
+			return out, next, nil // there is more, for it sees everything
+		}
+		q.After = next
+	}
+}
+
+// narrowed reports whether any rule is about what is read and found.
+func (r *Reader) narrowed() bool {
+	set := r.n.snap.Load().rules
+	return set.About(rules.Read) || set.About(rules.Search)
+}
+
+// Find is Node.Find of what the reader may read. What it may not read is ErrNotFound.
+func (r *Reader) Find(text string) ([]Record, error) {
+	found, err := r.n.Find(text)
+	if err != nil {
+		return nil, err
+	}
+	see, out := r.sees(rules.Read), []Record{}
+	for i := range found {
+		if see(&found[i]) {
+			out = append(out, found[i])
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("record %s: %w", text, ErrNotFound)
+	}
+	return out, nil
+}
+
+// MayWithdraw returns an ErrForbidden if the reader may not publish one of some records.
+func (r *Reader) MayWithdraw(recs []Record) error {
+	for i := range recs {
+		if err := verdictError(r.verdict(rules.Publish, &recs[i])); err != nil {
+			return fmt.Errorf("record %s: %w", recs[i].ID.Short(), err)
+		}
+	}
+	return nil
+}
+
+// Export is Node.Export of what the reader may read and export.
+func (r *Reader) Export(ctx context.Context, w io.Writer, format ExportFormat, after uint64) (uint64, error) {
+	return r.n.exportSeen(ctx, w, format, after, r.sees(rules.Export))
+}
+
+// Stream is Node.Stream of what the reader may read and export.
+func (r *Reader) Stream(ctx context.Context, from uint64, follow bool, send func(*Record) error, idle func()) error {
+	return r.n.streamSeen(ctx, from, follow, r.sees(rules.Export), send, idle)
+}

@@ -1,0 +1,249 @@
+package node
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// Local rules: what this organisation forbids itself, and what its own people and machines may
+// do. The set in force is kept in the store, as it was taken, so that a file that somebody broke
+// neither stops the node nor opens it.
+
+// The files that are looked at when a node is opened, in its data directory.
+const (
+	RulesFile  = "rules.cedar"
+	PeopleFile = "people.json"
+)
+
+// ErrForbidden is returned where local rules do not let somebody do something.
+var ErrForbidden = errors.New("forbidden by local rules")
+
+// rulesID is the id of the one document of rules.
+var rulesID = []byte("own")
+
+// rulesDoc is the set of rules in force.
+type rulesDoc struct {
+	_          struct{} `cbor:",toarray"`
+	File       string   // its name, for messages
+	Text       []byte
+	PeopleFile string
+	People     []byte
+	At         uint64        // when it was taken, Unix milliseconds
+	Seen       protocol.Hash // of the files on disk that were taken last
+}
+
+func (d *rulesDoc) source() rules.Source {
+	return rules.Source{File: d.File, Text: d.Text, PeopleFile: d.PeopleFile, People: d.People}
+}
+
+func (d *rulesDoc) same(o *rulesDoc) bool {
+	return d.File == o.File && bytes.Equal(d.Text, o.Text) && d.PeopleFile == o.PeopleFile && bytes.Equal(d.People, o.People)
+}
+
+// loadRules reads the rules in force. Those that cannot be read any more, and wanted ones that
+// never could be, let nothing through.
+func (n *Node) loadRules(tx *store.Tx, s *snapshot) error {
+	var doc rulesDoc
+	found, err := getDoc(tx, kindRules, rulesID, &doc)
+	if err != nil {
+		return err
+	}
+	if !found {
+		if why := n.rulesProblem.Load(); why != nil {
+			s.rules = rules.Locked(*why)
+		}
+		return nil
+	}
+	s.rulesDoc = &doc
+	if before := n.snap.Load(); before != nil && before.rulesDoc != nil && before.rulesDoc.same(&doc) {
+		s.rules = before.rules
+		return nil
+	}
+	if s.rules, err = rules.Parse(doc.source()); err != nil {
+		n.log.Error("the rules in force cannot be read any more; nothing is let through", "err", err)
+		s.rules = rules.Locked(err.Error())
+	}
+	return nil
+}
+
+// takeRulesFile takes the rules on disk if they are others than were taken from there last. What
+// was loaded since then stays.
+func (n *Node) takeRulesFile() error {
+	file, people := n.cfg.Rules, n.cfg.People
+	if file == "" && n.cfg.Dir == "" {
+		return nil
+	}
+	if file == "" {
+		file = filepath.Join(n.cfg.Dir, RulesFile)
+	}
+	if people == "" {
+		people = filepath.Join(filepath.Dir(file), PeopleFile)
+	}
+	doc := &rulesDoc{File: filepath.Base(file), PeopleFile: filepath.Base(people), At: uint64(nowMillis())}
+	var err error
+	if doc.Text, err = readRules(file, rules.MaxText); errors.Is(err, os.ErrNotExist) && n.cfg.Rules == "" {
+		return nil
+	}
+	if err == nil {
+		if doc.People, err = readRules(people, rules.MaxPeople); errors.Is(err, os.ErrNotExist) && n.cfg.People == "" {
+			err = nil
+		}
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d\n", len(doc.Text))
+	sum.Write(doc.Text)
+	sum.Write(doc.People)
+	doc.Seen = protocol.Hash(sum.Sum(nil))
+	inForce := n.snap.Load().rulesDoc
+	if err == nil && inForce != nil && inForce.Seen == doc.Seen {
+		return nil
+	}
+	if err == nil {
+		_, err = rules.Parse(doc.source())
+	}
+	if err != nil {
+		why := err.Error()
+		n.rulesProblem.Store(&why)
+		n.log.Error("the rules on disk are not taken", "file", file, "err", err)
+		if inForce != nil {
+			return nil // it stays in force
+		}
+		return n.change(func(*store.Tx) error { return nil }) // nothing is let through
+	}
+	return n.putRules(doc)
+}
+
+// readRules reads a file, and no more of it than is refused for its length.
+func readRules(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading rules: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading rules: %w", err)
+	}
+	return b, nil
+}
+
+// putRules puts rules in force. What earlier ones kept out is looked at again.
+func (n *Node) putRules(doc *rulesDoc) error {
+	return n.change(func(tx *store.Tx) error {
+		again := map[protocol.FeedID]bool{}
+		err := scanDocs(tx, kindQuarantine, func(_ []byte, q *quarantineDoc) error {
+			if q.Reason == string(policy.ReasonLocalRule) {
+				again[q.Feed] = true
+			}
+			return nil
+		})
+		for feed := range again {
+			err = errors.Join(err, markAgain(tx, feed))
+		}
+		if err == nil {
+			err = putDoc(tx, kindRules, rulesID, doc)
+		}
+		if err == nil {
+			n.rulesProblem.Store(nil)
+		}
+		return err
+	})
+}
+
+// withPeople gives a source without people those that are in force.
+func (n *Node) withPeople(src rules.Source) rules.Source {
+	if d := n.snap.Load().rulesDoc; src.People == nil && d != nil {
+		src.PeopleFile, src.People = d.PeopleFile, d.People
+	}
+	return src
+}
+
+// CheckRules reads rules, and changes nothing. The error, a rules.Errors, says where they are
+// wrong. A source with nil People is about those in force.
+func (n *Node) CheckRules(src rules.Source) (*RulesInfo, error) {
+	set, err := rules.Parse(n.withPeople(src))
+	if err != nil {
+		return nil, err
+	}
+	return &RulesInfo{State: RulesChecked, File: src.File, Rules: set.Rules()}, nil
+}
+
+// LoadRules puts rules in force in place of those so far, or, with an error, changes nothing. An
+// empty text ends them. What is decided from now on is decided by them.
+func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
+	src = n.withPeople(src)
+	if _, err := rules.Parse(src); err != nil {
+		return nil, err
+	}
+	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
+	if d := n.snap.Load().rulesDoc; d != nil {
+		doc.Seen = d.Seen
+	}
+	if err := n.putRules(doc); err != nil {
+		return nil, err
+	}
+	n.log.Info("local rules loaded", "file", src.File)
+	return n.Rules(), errors.Join(n.gate.reopenMarked(), n.gate.drain())
+}
+
+// RulesState says how a set of rules stands.
+type RulesState string
+
+// The states of rules.
+const (
+	RulesNone    RulesState = "none"
+	RulesInForce RulesState = "in force"
+	RulesLocked  RulesState = "locked"  // they cannot be read: nothing is let through
+	RulesChecked RulesState = "checked" // and not in force
+)
+
+// RulesInfo is a set of rules as it is shown.
+type RulesInfo struct {
+	State   RulesState   `json:"state"`
+	File    string       `json:"file,omitempty"`
+	Since   *time.Time   `json:"since,omitempty"`
+	Rules   []rules.Rule `json:"rules"`
+	People  string       `json:"people,omitempty"`  // the people file, as it was taken
+	Problem string       `json:"problem,omitempty"` // why the file on disk, or the set, is not in force
+}
+
+// Rules shows the rules in force.
+func (n *Node) Rules() *RulesInfo {
+	s := n.snap.Load()
+	info := &RulesInfo{State: RulesNone, Rules: s.rules.Rules()}
+	if d := s.rulesDoc; d != nil {
+		at := millis(d.At)
+		info.State, info.File, info.Since, info.People = RulesInForce, d.File, &at, string(d.People)
+	}
+	if why := n.rulesProblem.Load(); why != nil {
+		info.Problem = *why
+	}
+	if why := s.rules.Locked(); why != "" {
+		info.State, info.Problem = RulesLocked, why
+	}
+	return info
+}
+
+// findRulesProblems tells of rules that are wanted and not in force.
+func (n *Node) findRulesProblems(st *Status) {
+	info := n.Rules()
+	st.Rules = len(info.Rules)
+	const do = "mend it with 'entente rules check FILE', then 'entente rules load FILE'"
+	switch {
+	case info.State == RulesLocked:
+		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "local rules cannot be read, and until they can nothing is shared, received, passed on or shown to anybody: " + info.Problem, Do: do})
+	case info.Problem != "":
+		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "the rules on disk are not in force, those before them stay: " + info.Problem, Do: do})
+	}
+}
