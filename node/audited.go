@@ -615,6 +615,16 @@ func (n *Node) auditInvite(tx *store.Tx, org protocol.OrgID, until uint64) error
 	return w.err
 }
 
+// auditExclusion notes that an originator excluded organisations from records after it published them.
+func (n *Node) auditExclusion(tx *store.Tx, x *protocol.ExclusionStatement) error {
+	w := &changeWriter{n: n, tx: tx}
+	if c := n.actor.Load(); c != nil {
+		w.caller = *c
+	}
+	w.put(audit.Withdraw, &audit.Details{By: x.Originator, Act: "exclude", Orgs: x.Excluded, Records: audit.NewRecordSet(x.Records, true)})
+	return w.err
+}
+
 // auditChange notes what a change changes of trust, agreements, members, topics, nodes and keys. It
 // looks at the two states, so that no way in which one becomes the other is left out: by hand, by
 // letter, in a file, from a sibling.

@@ -681,3 +681,30 @@ func TestI8Volume(t *testing.T) {
 		t.Errorf("%+v", rep.Totals)
 	}
 }
+
+// TestI8Excluded: what an originator takes back from some stands in its account and in those of who
+// passed it on.
+func TestI8Excluded(t *testing.T) {
+	nodes := chain(t, nil, "Vendor", "Hub", "Police")
+	vendor, hub, police := nodes[0], nodes[1], nodes[2]
+	automatic(t, hub)
+	rec := publishOnward(t, vendor, "198.51.100.1\n", partners)
+	along(t, nodes)
+	if err := vendor.Acting(Caller{Person: "alice"}, func() error {
+		return vendor.Exclude(context.Background(), rec.Records, []protocol.OrgID{police.org})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	along(t, nodes)
+	for _, n := range []*Node{vendor, hub} {
+		count := 0
+		for _, d := range acts(account(t, n), audit.Withdraw) {
+			if d.Act == "exclude" && d.By == vendor.org && slices.Equal(d.Orgs, []protocol.OrgID{police.org}) && slices.Equal(d.Records.IDs, rec.Records) && (d.Person == "alice") == (n == vendor) {
+				count++
+			}
+		}
+		if count != 1 {
+			t.Errorf("%s notes it %d times", n.OwnCard().Inception.Name, count)
+		}
+	}
+}

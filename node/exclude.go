@@ -121,6 +121,11 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, sent *sentTo) 
 	if err := protocol.Decode(x.Statement, protocol.MaxPlainSize, &st); err != nil {
 		return err
 	}
+	if !held {
+		if err := n.auditExclusion(tx, &st); err != nil {
+			return err
+		}
+	}
 	due := false
 	for _, id := range st.Records {
 		var of excludedDoc

@@ -15,7 +15,7 @@ func (s *Server) releaseRoutes() {
 		"POST /v1/releases/{number}/approve": s.releaseApprove,
 		"POST /v1/releases/{number}/deny":    s.releaseDeny,
 		"GET /v1/exclusions":                 s.exclusions,
-		"POST /v1/exclusions":                s.exclude,
+		"POST /v1/exclusions":                s.acting(s.exclude),
 		"GET /v1/release-mode":               s.releaseMode,
 		"POST /v1/release-mode":              s.setReleaseMode,
 	} {
