@@ -127,7 +127,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	if c.Person == "" {
+	if c.Person == "" || s.node.HasPeople() { // a word counts only where nobody is known
 		c.Person = who.ID
 	}
 	_, pattern := s.mux.Handler(r)
