@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/audit"
@@ -132,7 +133,7 @@ func (n *Node) passDue(ctx context.Context) error {
 	for {
 		more, err := n.passSome(ctx)
 		if err != nil || !more {
-			return errors.Join(err, n.forwardWithdrawals(ctx), n.forwardExclusions(ctx))
+			return errors.Join(err, n.forwardWithdrawals(ctx), n.forwardExclusions(ctx), n.sendHistory(ctx))
 		}
 	}
 }
@@ -394,9 +395,11 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 				return err
 			}
 		}
-		part.Hops = slices.Clone(part.Hops)
-		if err := crypto.SignHop(a.snap.network, a.n.org, a.n.keys.Signing, a.sealedAt, &part); err != nil {
-			return err
+		if items[0].Originator != a.n.org { // its own is published, and not passed on
+			part.Hops = slices.Clone(part.Hops)
+			if err := crypto.SignHop(a.snap.network, a.n.org, a.n.keys.Signing, a.sealedAt, &part); err != nil {
+				return err
+			}
 		}
 		from := a.nextSeq()
 		if err := a.sealOnward(&protocol.Body{Version: 1, RetentionDays: g.days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, orgs); err != nil {
@@ -490,6 +493,8 @@ func pathKey(path []protocol.OrgID) string {
 
 // keepPassing passes on what comes.
 func (net *network) keepPassing(ctx context.Context) {
+	tick := time.NewTicker(time.Hour) // what a term lets through in a day begins anew
+	defer tick.Stop()
 	for {
 		changed := net.n.changes.wait()
 		if err := net.n.passDue(ctx); err != nil && ctx.Err() == nil {
@@ -500,6 +505,7 @@ func (net *network) keepPassing(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-tick.C:
 		}
 	}
 }

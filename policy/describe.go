@@ -119,7 +119,7 @@ func Describe(a *protocol.Agreement, name func(protocol.OrgID) string) string {
 			b.WriteString("   No limit on how long it is kept.")
 		}
 		if t.HistoryDays > 0 {
-			fmt.Fprintf(&b, " Records of up to %d days before may be sent later; this version of the program does not send them.", t.HistoryDays)
+			fmt.Fprintf(&b, " Records of up to %d days before are sent when it comes into force.", t.HistoryDays)
 		}
 		fmt.Fprintf(&b, " %s", describeOnward(&t.Onward, name))
 		if t.Approval > 0 {

@@ -61,6 +61,32 @@ func DecideOnward(s *State, to protocol.OrgID, subj *Subject, at uint64) Decisio
 	return d
 }
 
+// History returns how many days back a partner may read a record of this organisation's own, by the
+// terms that let it through at a time: the most of them. 0: nothing of before.
+func History(s *State, to protocol.OrgID, subj *Subject, at uint64) (days uint32) {
+	if !Decide(s, s.Self, to, subj, at).Allow {
+		return 0
+	}
+	for _, t := range s.terms[direction{s.Self, to}] {
+		if s.byTerm(t, subj, at).Allow {
+			days = max(days, t.term.HistoryDays)
+		}
+	}
+	return days
+}
+
+// HistoryTo lists the organisations to which a term of an agreement leads that lets them read what
+// was before, with the most days of them.
+func HistoryTo(a *protocol.Agreement, from protocol.OrgID) map[protocol.OrgID]uint32 {
+	out := map[protocol.OrgID]uint32{}
+	for i := range a.Terms {
+		if t := &a.Terms[i]; t.From == from && t.HistoryDays > 0 {
+			out[t.To] = max(out[t.To], t.HistoryDays)
+		}
+	}
+	return out
+}
+
 // byPath looks at the way that a record came: its publisher must be the last who passed it on, and
 // the originator's word must admit everybody before it who had it from somebody else.
 func (s *State) byPath(publisher protocol.OrgID, subj *Subject) (Decision, bool) {

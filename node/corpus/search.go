@@ -110,6 +110,10 @@ func (r *reader) firstSince(ms uint64) (first uint64, err error) {
 	return first, err
 }
 
+// FirstSince returns the lowest cursor of the records received at a time, Unix milliseconds, or
+// later; 0 if there are none.
+func FirstSince(kv KV, ms uint64) (uint64, error) { return newReader(kv).firstSince(ms) }
+
 // withValue lists the places of the records that q.Value may be found in, rising, and notes what
 // was looked up.
 func (r *reader) withValue(q *Query) (list []place, err error) {
