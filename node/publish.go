@@ -25,6 +25,9 @@ type PublishRequest struct {
 	// Generation, if not zero, is that of the plan that a person agreed to: what was decided
 	// under another one is not published.
 	Generation uint64
+	// PersonalChecked says that a person looked at what the records hold of personal data, where
+	// that seems more than is stated.
+	PersonalChecked bool
 }
 
 // ErrStale is returned where agreements, cards, roster or topics changed since the plan.
@@ -43,6 +46,7 @@ type Plan struct {
 	Orgs       []PlanOrg
 	Classes    []PlanClass
 	Warnings   []string
+	Personal   map[string]int // records that seem to hold personal data, by the most that they hold
 
 	volume  *volume
 	items   []plannedItem
@@ -110,6 +114,16 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 		if err == nil {
 			h.Normalise()
 			err = h.Validate()
+		}
+		level, what := stix.Personal(it.Object, it.Observables())
+		if err == nil && h.Personal != protocol.PersonalUndetermined && h.Personal < level && !r.PersonalChecked {
+			err = fmt.Errorf("it is stated to hold %q of personal data, and seems to hold %s; state %q, or say that a person checked it (--personal-checked)", h.Personal, what, level)
+		}
+		if what != "" {
+			if p.Personal == nil {
+				p.Personal = map[string]int{}
+			}
+			p.Personal[what]++
 		}
 		if err == nil && h.TLP == protocol.TLPUnset {
 			err = errors.New("nothing says its TLP; give one with --tlp")

@@ -32,6 +32,7 @@ type publishFlags struct {
 	received                          []string
 	onward                            []string
 	onwardTLP                         string
+	personalChecked                   bool
 	wait                              time.Duration
 	yes, dryRun, ids                  bool
 }
@@ -57,6 +58,7 @@ func (a *app) publishCommand() *cobra.Command {
 	fs.StringVar(&f.pap, "pap", "", "permissible actions: clear, green, amber or red")
 	fs.StringSliceVar(&f.countries, "country", nil, "country concerned, as TH; may be repeated")
 	fs.StringVar(&f.personal, "personal", "", "personal data: none, network (addresses of victims) or all (default: undetermined, treated as all)")
+	fs.BoolVar(&f.personalChecked, "personal-checked", false, "a person looked at records that seem to hold more personal data than is stated")
 	fs.StringArrayVar(&f.to, "to", nil, "only to this organisation; may be repeated; needed for red")
 	fs.StringArrayVar(&f.exclude, "exclude", nil, "never to this organisation; may be repeated")
 	fs.StringSliceVar(&f.purposes, "purpose", nil, "what it may be used for; may be repeated")
@@ -88,6 +90,9 @@ func (f *publishFlags) query(file string) url.Values {
 	q["country"], q["to"], q["exclude"], q["purpose"] = f.countries, f.to, f.exclude, f.purposes
 	q["onward"] = f.onward
 	set("onward_tlp", f.onwardTLP)
+	if f.personalChecked {
+		q.Set("personal_checked", "1")
+	}
 	if f.retention > 0 {
 		q.Set("retention", strconv.Itoa(f.retention))
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -217,7 +218,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	req := node.PublishRequest{Topic: q.Get("topic"), Items: res.Items, Flags: flags}
+	req := node.PublishRequest{Topic: q.Get("topic"), Items: res.Items, Flags: flags, PersonalChecked: q.Get("personal_checked") != ""}
 	p, err := s.node.Plan(req)
 	if err != nil {
 		fail(w, err)
@@ -272,6 +273,9 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {
 	plan := Plan{Format: string(res.Format), Topic: p.Topic, Generation: p.Generation, Records: p.Records, Duplicates: res.Duplicates,
 		Orgs: p.Orgs, Refused: p.Refused, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
+	for _, what := range slices.Sorted(maps.Keys(p.Personal)) {
+		plan.Notes = append(plan.Notes, fmt.Sprintf("%d records hold %s", p.Personal[what], what))
+	}
 	if plan.Orgs == nil {
 		plan.Orgs = []node.PlanOrg{}
 	}
