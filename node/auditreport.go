@@ -159,11 +159,20 @@ func (n *Node) Report(ctx context.Context, q ReportQuery) (*DisclosureReport, er
 	if err != nil {
 		return nil, err
 	}
+	out, err := n.reportOf(q)
+	if err == nil {
+		out.Checkpoint = string(c.Note)
+	}
+	return out, err
+}
+
+// reportOf makes a report; that it is made is for the caller to note.
+func (n *Node) reportOf(q ReportQuery) (*DisclosureReport, error) {
 	var w *reportWriter
-	err = n.viewIndex(func(tx *store.Tx) error {
+	err := n.viewIndex(func(tx *store.Tx) error {
 		w = &reportWriter{n: n, s: n.snap.Load(), tx: tx, q: q, delivered: map[protocol.EntryRef][]Delivery{}}
 		w.out = &DisclosureReport{By: w.s.ref(n.org), Org: w.s.ref(q.Org), From: q.From.UTC(), To: q.To.UTC(), Made: millis(uint64(nowMillis())),
-			Shared: []ReportPart{}, Withheld: []ReportPart{}, Retracted: []ReportAct{}, Forgotten: []ReportGap{}, Log: n.account.Log, Checkpoint: string(c.Note)}
+			Shared: []ReportPart{}, Withheld: []ReportPart{}, Retracted: []ReportAct{}, Forgotten: []ReportGap{}, Log: n.account.Log}
 		w.out.Agreement, w.out.Title = w.agreement(q.Agreement)
 		logs, err := audit.Logs(tx)
 		for _, l := range logs {

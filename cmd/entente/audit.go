@@ -28,7 +28,7 @@ func (a *app) auditCommand() *cobra.Command {
 			"log: it cannot be rewritten without contradicting a checkpoint that somebody keeps. Its leaves say\n" +
 			"nothing of whom or what they are about; the details beside them are encrypted, and can be erased.",
 	}
-	cmd.AddCommand(a.auditShow(), a.auditVerify(), a.auditExport(), a.auditCheckpoint(), a.auditProve(), a.auditErase(), a.auditReport())
+	cmd.AddCommand(a.auditShow(), a.auditVerify(), a.auditExport(), a.auditCheckpoint(), a.auditProve(), a.auditErase(), a.auditReport(), a.auditRegister())
 	return cmd
 }
 
@@ -382,5 +382,37 @@ func (a *app) auditReport() *cobra.Command {
 		_ = cmd.MarkFlagRequired(name)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(node.ReportFormats(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (a *app) auditRegister() *cobra.Command {
+	var from, to, format, out string
+	cmd := &cobra.Command{
+		Use:   "register --from DATE -o FILE",
+		Short: "Write the register of processing: who may get what, on what basis, and what was shared",
+		Long: "For each term under which this organisation gives: recipient, legal basis, categories, personal data,\n" +
+			"purposes, retention, and how many records of which category went under it in the time.",
+		Example: "  entente audit register --from 2026-01-01 --to 2027-01-01 --format csv -o register.csv",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := url.Values{"from": {from}, "format": {format}}
+			if to != "" {
+				q.Set("to", to)
+			}
+			if _, err := a.fetchInto(cmd.Context(), "audit/register", q, out, ""); err != nil || out == "-" {
+				return err
+			}
+			return a.print(map[string]string{"file": out}, func(w io.Writer) { fmt.Fprintf(w, "Wrote %s\n", printable(out)) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&from, "from", "", "first day: 2026-01-31, or 365d ago")
+	f.StringVar(&to, "to", "", "day after the last (default: now)")
+	f.StringVar(&format, "format", "json", strings.Join(node.RegisterFormats(), ", "))
+	f.StringVarP(&out, "output", "o", "", "file to write; - for standard output")
+	for _, name := range []string{"from", "output"} {
+		_ = cmd.MarkFlagRequired(name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(node.RegisterFormats(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -58,6 +58,7 @@ func (s *Server) auditRoutes() {
 	}
 	s.mux.HandleFunc("GET /v1/audit/export", s.auditExport)
 	s.mux.HandleFunc("GET /v1/audit/report", s.auditReport)
+	s.mux.HandleFunc("GET /v1/audit/register", s.auditRegister)
 }
 
 func logOf(r *http.Request) (*audit.ID, error) {
@@ -173,6 +174,36 @@ func (s *Server) auditExport(w http.ResponseWriter, r *http.Request) {
 	sendWith(w, r, AuditTrailer, func(w io.Writer) (any, error) {
 		return s.node.ExportAudit(r.Context(), w, log, r.URL.Query().Get("details") != "")
 	})
+}
+
+// auditRegister answers with the register of processing.
+func (s *Server) auditRegister(w http.ResponseWriter, r *http.Request) {
+	from, to, err := span(r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	if to.IsZero() {
+		to = time.Now()
+	}
+	format := r.URL.Query().Get("format")
+	if format == "" {
+		format = "json"
+	}
+	media := map[string]string{"json": "application/json", "csv": "text/csv; charset=utf-8"}[format]
+	if media == "" {
+		fail(w, protocol.Errorf(protocol.ErrMalformed, "format %q is not known; use json or csv", format))
+		return
+	}
+	reg, err := s.node.Register(r.Context(), from, to)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", media)
+	if err := reg.Write(w, format); err != nil {
+		panic(http.ErrAbortHandler) // the status is gone already
+	}
 }
 
 func (s *Server) auditReport(w http.ResponseWriter, r *http.Request) {
