@@ -315,12 +315,15 @@ func (n *Node) Reject(id protocol.AgreementID, reason string) error {
 // keepEnd stores a termination, a suspension or a rejection of an agreement that is known, and with it the
 // letter to those who have to be told, if any.
 func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind protocol.LetterKind, tell []protocol.OrgID) error {
+	if known, err := n.saysNothingNew(id, signed, kind); err != nil || known {
+		return err
+	}
 	if kind != protocol.LetterRejection {
 		if err := n.journalEnds(id, [][]byte{protocol.Encode(signed)}); err != nil {
 			return err
 		}
 	}
-	return n.change(func(tx *store.Tx) error {
+	err := n.change(func(tx *store.Tx) error {
 		var doc agreementDoc
 		ok, err := getDoc(tx, kindAgreement, id[:], &doc)
 		if err != nil || !ok {
@@ -339,8 +342,43 @@ func (n *Node) keepEnd(id protocol.AgreementID, signed *protocol.OrgSigned, kind
 		if len(tell) > 0 {
 			letter = &pendingLetter{Parties: tell, Kind: kind, Content: raw}
 		}
-		return errors.Join(putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
+		if kind == protocol.LetterSuspension { // what came before the word that it is resumed is looked at again
+			if a := n.snap.Load().agreements[id]; a != nil {
+				err = n.markParties(tx, a.Parties)
+			}
+		}
+		return errors.Join(err, putDoc(tx, kindAgreement, id[:], &doc), keepLetter(tx, letter))
 	})
+	if err == nil && kind == protocol.LetterSuspension {
+		err = n.gate.reopenMarked()
+	}
+	return err
+}
+
+// saysNothingNew reports whether a termination, suspension or rejection changes nothing of what is
+// held: then it makes no new state, and no line of the journal, however often it is sent.
+func (n *Node) saysNothingNew(id protocol.AgreementID, signed *protocol.OrgSigned, kind protocol.LetterKind) (known bool, err error) {
+	raw := protocol.Encode(signed)
+	err = n.st.View(func(tx *store.Tx) error {
+		var doc agreementDoc
+		if ok, err := getDoc(tx, kindAgreement, id[:], &doc); err != nil || !ok {
+			return err // the caller says so
+		}
+		var joined [][]byte
+		switch kind {
+		case protocol.LetterRejection:
+			joined = joinEnds(doc.Rejections, [][]byte{raw})
+		case protocol.LetterSuspension:
+			joined = joinSuspensions(doc.Suspensions, [][]byte{raw})
+		default:
+			joined = joinEnds(doc.Terminations, [][]byte{raw})
+		}
+		held := slices.Concat(doc.Rejections, doc.Suspensions, doc.Terminations)
+		same := func(b []byte) bool { return bytes.Equal(b, raw) }
+		known = slices.ContainsFunc(held, same) || !slices.ContainsFunc(joined, same)
+		return nil
+	})
+	return known, err
 }
 
 // journalEnds writes terminations and suspensions that are not held yet beside the data directory, before the
@@ -495,7 +533,7 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		if !slices.Contains(a.Parties, n.org) || !slices.Contains(a.Parties, l.Sender) || slices.Contains(a.Missing, l.Sender) {
 			return protocol.Errorf(protocol.ErrWrongContext, "agreement from %s is not signed by it, or not with us", l.Sender.Short())
 		}
-		if s.agreements[a.ID] == nil && n.inboxFull(s) {
+		if s.agreements[a.ID] == nil && (n.inboxFull(s) || s.unfinished(l.Sender) >= maxUnfinished) {
 			return protocol.Errorf(protocol.ErrOversize, "the inbox of proposals is full; reject some")
 		}
 		return n.keepAgreement(&signed, l.Sender, nil)
@@ -552,6 +590,19 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		return n.receiveRefusal(s, l)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "letter of unknown kind %d", l.Kind)
+}
+
+// maxUnfinished bounds the agreements of one proposer that not all have signed, answered or not.
+const maxUnfinished = 100
+
+// unfinished counts them.
+func (s *snapshot) unfinished(proposer protocol.OrgID) (count int) {
+	for _, a := range s.agreements {
+		if a.doc.Proposer == proposer && len(a.Missing) > 0 {
+			count++
+		}
+	}
+	return count
 }
 
 // maxInbox bounds the proposals that wait for an answer.

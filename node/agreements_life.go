@@ -71,13 +71,27 @@ func (s *snapshot) readLives(now uint64) map[protocol.AgreementID]*policy.Life {
 		l := lives[id]
 		l.Superseded = max(next.NotBefore, next.doc.Complete)
 		l.Renewal = renews(&a.Agreement.Agreement, &next.Agreement.Agreement)
-		for _, other := range s.amendments(a) {
-			if other != next {
-				lives[other.ID].Superseded = 1 // of two that amend one agreement, one counts
+	}
+	for _, a := range s.agreements {
+		if next := s.successor(a); next != nil {
+			for _, other := range s.amendments(a) {
+				if other != next {
+					s.lose(lives, other, 0)
+				}
 			}
 		}
 	}
 	return lives
+}
+
+// lose takes an amendment out of force that is not the one that counts, and what amends it.
+func (s *snapshot) lose(lives map[protocol.AgreementID]*policy.Life, a *agreement, depth int) {
+	lives[a.ID].Superseded = 1
+	if depth < len(s.agreements) {
+		for _, heir := range s.heirs[a.ID] {
+			s.lose(lives, heir, depth+1)
+		}
+	}
 }
 
 // amendments are the agreements that all signed and that amend one: none, if not all signed it.
@@ -87,17 +101,18 @@ func (s *snapshot) amendments(a *agreement) (out []*agreement) {
 		return nil
 	}
 	for _, next := range s.heirs[a.ID] {
-		if len(next.Missing) == 0 && a.stays(next.Parties) {
+		if len(next.Missing) == 0 && a.stays(next.Parties, max(next.NotBefore, next.doc.Complete)) {
 			out = append(out, next)
 		}
 	}
 	return out
 }
 
-// stays reports whether all who have not left the agreement are among orgs.
-func (a *agreement) stays(orgs []protocol.OrgID) bool {
+// stays reports whether all who have not left the agreement at a time are among orgs: one that gave
+// notice is a party until then.
+func (a *agreement) stays(orgs []protocol.OrgID, at uint64) bool {
 	for _, p := range a.Parties {
-		if !slices.Contains(orgs, p) && !slices.ContainsFunc(a.terminations, func(t protocol.Termination) bool { return t.Org == p }) {
+		if !slices.Contains(orgs, p) && !slices.ContainsFunc(a.terminations, func(t protocol.Termination) bool { return t.Org == p && t.Effective <= at }) {
 			return false
 		}
 	}
@@ -182,6 +197,18 @@ func (s *snapshot) endedBy(org protocol.OrgID, feed protocol.FeedID, seq, sealed
 	return ended
 }
 
+// haltedWith reports whether an agreement with a partner is only suspended: it is told what there is
+// to be told when it is resumed.
+func (s *snapshot) haltedWith(self, org protocol.OrgID) bool {
+	now := uint64(nowMillis())
+	for _, l := range s.lives {
+		if l.Complete() && slices.Contains(l.Doc.Parties, self) && slices.Contains(l.Doc.Parties, org) && l.Halted(self, org, now) {
+			return true
+		}
+	}
+	return false
+}
+
 // mayAmend returns nil if this organisation may sign an agreement that amends another, or if it
 // amends none.
 func (n *Node) mayAmend(s *snapshot, draft *protocol.Agreement) error {
@@ -195,7 +222,7 @@ func (n *Node) mayAmend(s *snapshot, draft *protocol.Agreement) error {
 	if err := s.lives[a.ID].May(policy.ActAmend, n.org, uint64(nowMillis())); err != nil {
 		return err
 	}
-	if !a.stays(draft.Parties) {
+	if !a.stays(draft.Parties, max(draft.NotBefore, uint64(nowMillis()))) {
 		return fmt.Errorf("an amendment of %s must name all who are still parties of it; to leave one out, it has to leave first", a.ID.Short())
 	}
 	for _, other := range s.heirs[a.ID] {
@@ -380,10 +407,11 @@ func (a *agreement) suspensionOf(org protocol.OrgID) *protocol.Suspension {
 // suspend signs the next statement of this party about when the agreement was suspended.
 func (n *Node) suspend(s *snapshot, a *agreement, reason string, change func([]protocol.Pause, uint64) []protocol.Pause) error {
 	now := uint64(nowMillis())
-	next := &protocol.Suspension{Version: 1, Network: s.network, Agreement: a.ID, Org: n.org, Number: 1, At: now, Reason: reason}
+	next := &protocol.Suspension{Version: 1, Network: s.network, Agreement: a.ID, Org: n.org, Number: now, At: now, Reason: reason}
 	if own := a.suspensionOf(n.org); own != nil {
-		next.Number, next.Pauses = own.Number+1, slices.Clone(own.Pauses)
+		next.Pauses = slices.Clone(own.Pauses)
 		next.At = max(now, own.At)
+		next.Number = max(own.Number+1, now) // partners may hold more than a node that was restored
 	}
 	next.Pauses = boundPauses(change(next.Pauses, next.At))
 	if err := next.Validate(); err != nil {

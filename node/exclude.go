@@ -83,10 +83,20 @@ func (n *Node) Exclude(ctx context.Context, records []protocol.RecordID, orgs []
 // tellExclusion seals an exclusion for readers, less those that it excludes, and keeps it.
 func (a *appender) tellExclusion(x *protocol.Exclusion, excluded, readers []protocol.OrgID) error {
 	var orgs []protocol.OrgID
+	later := false
 	for _, o := range readers {
-		if _, ok := a.secretWith(o); ok && !slices.Contains(excluded, o) && !slices.Contains(orgs, o) {
-			orgs = append(orgs, o)
+		if slices.Contains(excluded, o) || slices.Contains(orgs, o) {
+			continue
 		}
+		if _, ok := a.secretWith(o); ok {
+			orgs = append(orgs, o)
+		} else {
+			later = later || a.snap.haltedWith(a.n.org, o)
+		}
+	}
+	if later { // it is told when the agreement is resumed
+		h := x.Hash()
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindExcludeDue, h[:], &goneDoc{}) })
 	}
 	keys, err := a.keysFor(orgs)
 	if err != nil {
@@ -105,6 +115,7 @@ func (a *appender) tellExclusion(x *protocol.Exclusion, excluded, readers []prot
 
 // keepExclusion stores an exclusion that was verified, and which records it is about.
 func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, sent *sentTo) error {
+	n.words.Add(1)
 	h := x.Hash()
 	doc := exclusionDoc{Raw: protocol.Encode(x), At: uint64(nowMillis())}
 	held, err := getDoc(tx, kindExclusion, h[:], &doc)
@@ -129,14 +140,15 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, sent *sentTo) 
 	due := false
 	for _, id := range st.Records {
 		var of excludedDoc
-		if _, err := getDoc(tx, kindExcluded, id[:], &of); err != nil {
+		key := excludedKey(id, st.Originator)
+		if _, err := getDoc(tx, kindExcluded, key, &of); err != nil {
 			return err
 		}
 		if slices.Contains(of.Hashes, h) || len(of.Hashes) >= maxExclusionsOf {
 			continue
 		}
 		of.Hashes = append(of.Hashes, h)
-		if err := putDoc(tx, kindExcluded, id[:], &of); err != nil {
+		if err := putDoc(tx, kindExcluded, key, &of); err != nil {
 			return err
 		}
 		if st.Originator != n.org && !due {
@@ -155,10 +167,16 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, sent *sentTo) 
 	return putDoc(tx, kindExclusion, h[:], &doc)
 }
 
+// excludedKey names a record and whose word about it is meant: another's fills no place of the
+// originator's.
+func excludedKey(record protocol.RecordID, originator protocol.OrgID) []byte {
+	return append(slices.Clone(record[:]), originator[:]...)
+}
+
 // excludedFrom lists who is to get a record of an originator no more, and by which statements.
 func excludedFrom(tx *store.Tx, record protocol.RecordID, originator protocol.OrgID) (orgs []protocol.OrgID, by []protocol.Hash, err error) {
 	var of excludedDoc
-	if ok, err := getDoc(tx, kindExcluded, record[:], &of); err != nil || !ok {
+	if ok, err := getDoc(tx, kindExcluded, excludedKey(record, originator), &of); err != nil || !ok {
 		return nil, nil, err
 	}
 	for _, h := range of.Hashes {
@@ -212,8 +230,11 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 	var st *protocol.ExclusionStatement
 	var x protocol.Exclusion
 	byTopic := map[string][]protocol.OrgID{}
+	s, later := n.snap.Load(), false
+	partners := s.partners(n.org, uint64(nowMillis()))
 	err := n.viewIndex(func(tx *store.Tx) error {
 		clear(byTopic)
+		later = false
 		var doc *exclusionDoc
 		var err error
 		if st, doc, err = exclusionOf(tx, h); err != nil || st == nil {
@@ -224,8 +245,11 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 		}
 		for _, id := range st.Records {
 			e, err := n.index.Get(tx, id)
-			if err != nil || e == nil || e.Originator != st.Originator {
+			if err != nil {
 				return err
+			}
+			if e == nil || e.Originator != st.Originator {
+				continue // not held here; others of the statement are
 			}
 			orgs, err := n.readersOf(tx, id)
 			if err != nil {
@@ -233,8 +257,12 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 			}
 			for _, o := range orgs {
 				told := slices.ContainsFunc(doc.Sent, func(s sentTo) bool { return slices.Contains(s.Orgs, o) })
-				if !told && !slices.Contains(byTopic[e.Topic], o) {
+				switch {
+				case told || slices.Contains(st.Excluded, o) || slices.Contains(byTopic[e.Topic], o):
+				case partners[o] != nil:
 					byTopic[e.Topic] = append(byTopic[e.Topic], o)
+				default:
+					later = later || s.haltedWith(n.org, o)
 				}
 			}
 		}
@@ -245,7 +273,7 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 			err = n.append(topic, func(a *appender) error { return errors.Join(a.tellExclusion(&x, st.Excluded, orgs), ctx.Err()) })
 		}
 	}
-	if err != nil {
+	if err != nil || later {
 		return err
 	}
 	return n.st.Update(func(tx *store.Tx) error { return tx.Delete(append([]byte(kindExcludeDue), h[:]...)) })

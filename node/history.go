@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -39,12 +40,20 @@ func (n *Node) sendHistory(ctx context.Context) error {
 }
 
 func (n *Node) sendHistoryOf(ctx context.Context, id protocol.AgreementID, to map[protocol.OrgID]uint32) error {
+again:
 	for {
+		s, at := n.snap.Load(), uint64(nowMillis())
+		for org := range to {
+			if o := s.policy.Orgs[org]; !o.CardFresh || !o.Rostered || !s.lives[id].Between(n.org, org, at) {
+				return nil // who is not to be given anything now gets it when it is
+			}
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		var doc historyDoc
 		var list []corpus.Entry
+		words := n.words.Load() // before anything is read
 		now := uint64(nowMillis())
 		if err := n.viewIndex(func(tx *store.Tx) (err error) {
 			held, err := getDoc(tx, kindHistory, id[:], &doc)
@@ -67,12 +76,14 @@ func (n *Node) sendHistoryOf(ctx context.Context, id protocol.AgreementID, to ma
 		}); err != nil || doc.Done {
 			return err
 		}
-		groups, counted, last, err := n.groupHistory(list, to, now)
+		groups, counted, last, err := n.groupHistory(list, to, now, words)
 		if err != nil {
 			return err
 		}
 		for _, topic := range topicsOf(groups) {
-			if err := n.passGroups(topic, groups); err != nil {
+			if err := n.passGroups(topic, groups); errors.Is(err, errRegroup) {
+				continue again
+			} else if err != nil {
 				return err
 			}
 		}
@@ -89,7 +100,7 @@ func (n *Node) sendHistoryOf(ctx context.Context, id protocol.AgreementID, to ma
 // groupHistory decides who of new partners may read own records that were published before, and
 // groups them. whole is false if a term lets no more through today; last is the last record that
 // was decided about.
-func (n *Node) groupHistory(list []corpus.Entry, to map[protocol.OrgID]uint32, now uint64) (out []*onwardGroup, whole bool, last uint64, err error) {
+func (n *Node) groupHistory(list []corpus.Entry, to map[protocol.OrgID]uint32, now, words uint64) (out []*onwardGroup, whole bool, last uint64, err error) {
 	s := n.snap.Load()
 	counted := n.newVolume(now)
 	byKey := map[string]*onwardGroup{}
@@ -148,7 +159,8 @@ func (n *Node) groupHistory(list []corpus.Entry, to map[protocol.OrgID]uint32, n
 		g := byKey[key]
 		if g == nil {
 			g = &onwardGroup{place: protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, topic: e.Topic, originator: e.Originator, publisher: e.Publisher,
-				kinds: map[string]int{}, orgs: orgs, days: left, volume: counted}
+				kinds: map[string]int{}, orgs: orgs, days: left, volume: counted,
+				generation: s.generation, words: words}
 			byKey[key] = g
 			out = append(out, g)
 		}

@@ -112,7 +112,7 @@ func TestHistoryWithinADaysVolume(t *testing.T) {
 	}
 	if err := vendor.st.Update(func(tx *store.Tx) error { // the counters are of yesterday
 		v := vendor.newVolume(uint64(nowMillis()) + dayMillis)
-		v.took["x"] = true
+		v.took["x"] = 1
 		return v.commit(tx)
 	}); err != nil {
 		t.Fatal(err)

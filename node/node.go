@@ -110,6 +110,9 @@ type Node struct {
 	cache *policy.Cache
 
 	passing sync.Mutex // held while records are passed on
+	// words counts the withdrawals and exclusions that were stored: what is sealed for who was
+	// chosen before one of them is chosen again.
+	words atomic.Uint64
 
 	// account is the audit log; it does not change after Open. auditing are entries that wait to be
 	// written together, under auditMu; who holds the token of auditTurn writes them. statingMu

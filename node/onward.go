@@ -115,6 +115,8 @@ type onwardGroup struct {
 	needs      uint8
 	limited    []policy.OrgDecision // of orgs: those whose terms limit how much goes in a day
 	volume     *volume              // that counted the records
+	generation uint64               // of the state that it was decided under
+	words      uint64               // how many withdrawals and exclusions had been stored by then
 	records    []protocol.RecordID
 }
 
@@ -141,7 +143,7 @@ func (n *Node) passDue(ctx context.Context) error {
 func (n *Node) passSome(ctx context.Context) (more bool, err error) {
 	var doc releaseSetting
 	var list []corpus.Entry
-	next := uint64(0)
+	next, words := uint64(0), n.words.Load() // before anything is read
 	if err := n.viewIndex(func(tx *store.Tx) error {
 		if _, err := getDoc(tx, kindSetting, []byte(settingRelease), &doc); err != nil || ReleaseMode(doc.Mode) == ReleaseOff {
 			return err
@@ -151,7 +153,7 @@ func (n *Node) passSome(ctx context.Context) (more bool, err error) {
 	}); err != nil || ReleaseMode(doc.Mode) == ReleaseOff || next == doc.Cursor {
 		return false, err
 	}
-	groups, looked, err := n.groupOnward(list, ReleaseMode(doc.Mode))
+	groups, looked, err := n.groupOnward(list, ReleaseMode(doc.Mode), words)
 	if err != nil {
 		return false, err
 	}
@@ -163,7 +165,9 @@ func (n *Node) passSome(ctx context.Context) (more bool, err error) {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if err := n.passGroups(topic, groups); err != nil {
+		if err := n.passGroups(topic, groups); errors.Is(err, errRegroup) {
+			return true, nil
+		} else if err != nil {
 			return false, fmt.Errorf("passing on records of topic %q: %w", topic, err)
 		}
 	}
@@ -193,7 +197,7 @@ func topicsOf(groups []*onwardGroup) (topics []string) {
 }
 
 // groupOnward decides about records, once for each class, and groups them.
-func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) (out []*onwardGroup, looked []*onwardClass, err error) {
+func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) (out []*onwardGroup, looked []*onwardClass, err error) {
 	s := n.snap.Load()
 	partners := s.policy.Receivers(n.org)
 	classes := map[string][]onwardGroup{}
@@ -229,7 +233,8 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode) (out []*onward
 				g := byKey[key]
 				if g == nil {
 					g = &onwardGroup{place: protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, topic: e.Topic, originator: e.Originator, publisher: e.Publisher,
-						kinds: map[string]int{}, orgs: orgs, days: w.days, needs: needs, volume: counted}
+						kinds: map[string]int{}, orgs: orgs, days: w.days, needs: needs, volume: counted,
+						generation: s.generation, words: words}
 					byKey[key] = g
 					out = append(out, g)
 				}
@@ -320,6 +325,10 @@ func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject
 	return out, all
 }
 
+// errRegroup says that agreements, cards or rules changed since it was decided who gets what, or
+// that an originator took something back: it is decided anew. It does not leave this package.
+var errRegroup = errors.New("decided before something changed")
+
 // passGroups seals those groups of a topic that need nobody, in one commit.
 func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
 	return n.append(topic, func(a *appender) error {
@@ -327,6 +336,15 @@ func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
 			if g.topic != topic || g.needs > 0 {
 				continue
 			}
+			if g.generation != a.snap.generation {
+				return errRegroup
+			}
+			a.onCommit = append(a.onCommit, func(*store.Tx) error {
+				if n.words.Load() != g.words { // writers take turns: nothing comes in between any more
+					return errRegroup
+				}
+				return nil
+			})
 			if err := a.passOn(g, Caller{}); err != nil {
 				return err
 			}
@@ -356,8 +374,9 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 	}
 	card := func(o protocol.OrgID) *crypto.Card { return a.snap.cards[o] }
 	records, err := crypto.VerifyBody(a.snap.network, &body, card)
-	if err != nil {
-		return err
+	if err != nil { // a key left the card of who made it, or passed it on
+		a.n.log.Warn("leaving out what does not verify any more to be passed on", "feed", g.place.Feed, "seq", g.place.Seq, "err", err)
+		return nil
 	}
 	next := 0
 	for b := range body.Batches {
@@ -376,6 +395,12 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		orgs := slices.DeleteFunc(slices.Clone(g.orgs), func(o protocol.OrgID) bool { return slices.Contains(items[0].Path, o) })
 		if len(orgs) == 0 || slices.Contains(items[0].Path, a.n.org) || len(items[0].Path) >= protocol.MaxHops {
 			continue
+		}
+		days := g.days
+		if items[0].Originator != a.n.org {
+			if orgs, days = a.asOfSealed(g, &body, kept, orgs); len(orgs) == 0 {
+				continue
+			}
 		}
 		if err := a.n.st.View(func(tx *store.Tx) error {
 			for _, i := range keep {
@@ -402,7 +427,10 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 			}
 		}
 		from := a.nextSeq()
-		if err := a.sealOnward(&protocol.Body{Version: 1, RetentionDays: g.days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, orgs); err != nil {
+		if err := a.sealOnward(&protocol.Body{Version: 1, RetentionDays: days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, orgs); errors.Is(err, protocol.ErrOversize) {
+			a.n.log.Warn("a record fills its envelope, and cannot be passed on with a statement beside it", "feed", g.place.Feed, "seq", g.place.Seq)
+			continue
+		} else if err != nil {
 			return err
 		}
 		if err := a.auditPassOn(by, kept, orgs, from); err != nil {
@@ -410,6 +438,57 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		}
 	}
 	return nil
+}
+
+// asOfSealed decides anew, as of the time at which a body was sealed, for whom its records may be
+// sealed, and how many days they may be kept: no longer than who passed them on before lets them be.
+// Who may not have all of them gets none of them.
+func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []protocol.OrgID, days uint32) {
+	now := uint64(nowMillis())
+	least := func(d uint32) {
+		if d != 0 && (days == 0 || d < days) {
+			days = d
+		}
+	}
+	least(g.days)
+	if body.RetentionDays > 0 {
+		end := body.SealedAt + uint64(body.RetentionDays)*dayMillis
+		if end <= now {
+			return nil, 0
+		}
+		least(uint32((end - now + dayMillis - 1) / dayMillis))
+	}
+	type class struct {
+		org      protocol.OrgID
+		handling string
+		kind     string
+		level    uint8
+	}
+	known := map[class]policy.Decision{}
+	for _, org := range orgs {
+		all := true
+		for i := range records {
+			r := &records[i]
+			c := class{org: org, handling: string(r.HandlingBytes)}
+			if o, err := stix.Parse(r.Object); err == nil {
+				c.kind, c.level = o.Type, a.snap.policy.Confidence(o.Confidence())
+			}
+			d, ok := known[c]
+			if !ok {
+				d = policy.DecideOnward(a.snap.policy, org, &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
+					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt}, now)
+				known[c] = d
+			}
+			if all = all && d.Allow; !all {
+				break
+			}
+			least(d.Retention)
+		}
+		if all {
+			may = append(may, org)
+		}
+	}
+	return may, days
 }
 
 // sealOnward seals a body of one batch, in two halves if it is too large: statements and paths take

@@ -392,7 +392,7 @@ func TestVolume(t *testing.T) {
 	// Another day, as the counters see it: they are of yesterday.
 	if err := hub.st.Update(func(tx *store.Tx) error {
 		v := hub.newVolume(uint64(nowMillis()) + dayMillis)
-		v.took["x"] = true
+		v.took["x"] = 1
 		return v.commit(tx)
 	}); err != nil {
 		t.Fatal(err)

@@ -546,10 +546,16 @@ func (n *Node) withdrawPlaces(ctx context.Context, byFeed map[string][]*ownPlace
 		err := n.append(topic, func(a *appender) error {
 			for _, pl := range places {
 				var orgs []protocol.OrgID
+				var later []protocol.OrgID
 				for _, o := range pl.orgs {
 					if _, ok := a.secretWith(o); ok {
 						orgs = append(orgs, o)
+					} else if a.snap.haltedWith(n.org, o) {
+						later = append(later, o)
 					}
+				}
+				if len(later) > 0 {
+					a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tellLater(tx, pl.records, reason, later) })
 				}
 				keys, err := a.keysFor(orgs)
 				if err != nil {

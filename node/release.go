@@ -254,6 +254,13 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 	passed := false
 	by := votes(ctx, d.Approvals[len(d.Approvals)-1].Person)
 	err := n.append(d.Topic, func(a *appender) error {
+		words := n.words.Load() // before anything is read
+		a.onCommit = append(a.onCommit, func(*store.Tx) error {
+			if n.words.Load() != words {
+				return errGeneration // it is decided anew
+			}
+			return nil
+		})
 		groups, err := n.groupReleased(a.snap, d)
 		if err != nil {
 			return err
@@ -329,7 +336,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 			key := string(protocol.Encode(orgs)) + fmt.Sprint(days)
 			g := byKey[key]
 			if g == nil {
-				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, orgs: orgs, days: days, volume: counted}
+				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, publisher: d.Publisher, orgs: orgs, days: days, volume: counted}
 				byKey[key] = g
 				out = append(out, g)
 			}
@@ -345,56 +352,116 @@ func (n *Node) noteForward(tx *store.Tx, id protocol.RecordID, reason string) er
 	if err != nil || len(orgs) == 0 {
 		return err
 	}
-	return putDoc(tx, kindForward, id[:], &forwardDoc{Reason: reason})
+	return tellLater(tx, []protocol.RecordID{id}, reason, orgs)
 }
 
-// forwardDoc is a withdrawal of another organisation that is to be told.
+// forwardDoc is a withdrawal that is to be told.
 type forwardDoc struct {
 	_      struct{} `cbor:",toarray"`
 	Reason string
+	Orgs   []protocol.OrgID // sorted
 }
 
-// forwardWithdrawals tells those who had records from here that they were withdrawn, if that
-// counts here.
+// tellLater notes who is to be told of withdrawals.
+func tellLater(tx *store.Tx, records []protocol.RecordID, reason string, orgs []protocol.OrgID) error {
+	for i := range records {
+		doc := forwardDoc{Reason: reason}
+		if _, err := getDoc(tx, kindForward, records[i][:], &doc); err != nil {
+			return err
+		}
+		doc.Orgs = append(doc.Orgs, orgs...)
+		slices.SortFunc(doc.Orgs, protocol.OrgID.Compare)
+		doc.Orgs = slices.Compact(doc.Orgs)
+		if err := putDoc(tx, kindForward, records[i][:], &doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forwardWithdrawals tells of withdrawals who is to be told and can be: those who had records of
+// others from here, if the withdrawal counts here, and partners whose agreement was suspended.
 func (n *Node) forwardWithdrawals(ctx context.Context) error {
-	byReason := map[string][]protocol.RecordID{}
-	var over [][]byte
+	type group struct {
+		reason  string
+		orgs    []protocol.OrgID
+		records []protocol.RecordID
+	}
+	s := n.snap.Load()
+	partners := s.partners(n.org, uint64(nowMillis()))
+	groups := map[string]*group{}
+	rest := map[protocol.RecordID]*forwardDoc{} // what is left to be told of records that are looked at
 	err := n.viewIndex(func(tx *store.Tx) error {
-		clear(byReason)
-		over = nil
+		clear(groups)
+		clear(rest)
 		return scanDocs(tx, kindForward, func(id []byte, d *forwardDoc) error {
-			e, err := n.getEntry(tx, protocol.RecordID(id))
-			if errors.Is(err, ErrNotFound) || err == nil && !e.Withdrawn {
-				over = append(over, slices.Clone(id)) // it does not count, or is gone altogether
+			if len(id) != len(protocol.RecordID{}) {
 				return nil
 			}
-			if err == nil {
-				byReason[d.Reason] = append(byReason[d.Reason], protocol.RecordID(id))
+			record := protocol.RecordID(id)
+			e, err := n.getEntry(tx, record)
+			if errors.Is(err, ErrNotFound) || err == nil && !e.Withdrawn {
+				rest[record] = nil // it does not count, or is gone altogether
+				return nil
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			now, later := []protocol.OrgID{}, []protocol.OrgID{}
+			for _, o := range d.Orgs {
+				switch {
+				case partners[o] != nil:
+					now = append(now, o)
+				case s.haltedWith(n.org, o):
+					later = append(later, o)
+				}
+			}
+			if len(now) == 0 && len(later) == len(d.Orgs) {
+				return nil // nothing to be done yet
+			}
+			rest[record] = &forwardDoc{Reason: d.Reason, Orgs: later}
+			if len(now) == 0 {
+				return nil
+			}
+			key := d.Reason + "\x00" + string(protocol.Encode(now))
+			g := groups[key]
+			if g == nil {
+				g = &group{reason: d.Reason, orgs: now}
+				groups[key] = g
+			}
+			g.records = append(g.records, record)
+			return nil
 		})
 	})
 	if err != nil {
 		return err
 	}
-	for reason, records := range byReason {
-		places, err := n.ownPlaces(records, true)
-		if err == nil {
-			err = n.withdrawPlaces(ctx, places, reason)
-		}
+	for _, g := range groups {
+		places, err := n.ownPlaces(g.records, true)
 		if err != nil {
+			return err
+		}
+		for _, list := range places {
+			for _, pl := range list {
+				pl.orgs = slices.DeleteFunc(pl.orgs, func(o protocol.OrgID) bool { return !slices.Contains(g.orgs, o) })
+			}
+		}
+		if err := n.withdrawPlaces(ctx, places, g.reason); err != nil {
 			return fmt.Errorf("telling that records were withdrawn: %w", err)
 		}
-		for i := range records {
-			over = append(over, records[i][:])
-		}
 	}
-	if len(over) == 0 {
+	if len(rest) == 0 {
 		return nil
 	}
 	return n.st.Update(func(tx *store.Tx) error {
-		for _, id := range over {
-			if err := tx.Delete(append([]byte(kindForward), id...)); err != nil {
+		for id, d := range rest {
+			var err error
+			if d == nil || len(d.Orgs) == 0 {
+				err = tx.Delete(append([]byte(kindForward), id[:]...))
+			} else {
+				err = putDoc(tx, kindForward, id[:], d)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -179,8 +179,16 @@ func (n *Node) joinAgreement(item *protocol.SiblingAgreement) error {
 		if held && bytes.Equal(was, protocol.Encode(&joined)) {
 			return false, nil
 		}
+		if before != nil && len(joined.Suspensions) > 0 {
+			if err := n.markParties(tx, a.Parties); err != nil {
+				return false, err
+			}
+		}
 		return true, errors.Join(n.markIfComplete(tx, all, before), putDoc(tx, kindAgreement, a.ID[:], &joined))
 	}); err != nil {
+		return err
+	}
+	if err := n.gate.reopenMarked(); err != nil {
 		return err
 	}
 	return n.countersigned(a.ID, before)

@@ -15,7 +15,7 @@ type volume struct {
 	n    *Node
 	day  uint64
 	used map[string]uint32
-	took map[string]bool
+	took map[string]uint32 // of used: what this plan added
 }
 
 // volumeDoc is how many records went under a term in a day.
@@ -25,7 +25,7 @@ type volumeDoc struct {
 }
 
 func (n *Node) newVolume(now uint64) *volume {
-	return &volume{n: n, day: now / dayMillis, used: map[string]uint32{}, took: map[string]bool{}}
+	return &volume{n: n, day: now / dayMillis, used: map[string]uint32{}, took: map[string]uint32{}}
 }
 
 // key names a term on a day; the days stand in order.
@@ -52,7 +52,7 @@ func (v *volume) take(d *policy.Decision) (bool, error) {
 	if used >= d.PerDay {
 		return false, nil
 	}
-	v.used[key], v.took[key] = used+1, true
+	v.used[key], v.took[key] = used+1, v.took[key]+1
 	return true, nil
 }
 
@@ -75,11 +75,17 @@ func (v *volume) commit(tx *store.Tx) error {
 			return err
 		}
 	}
-	for key := range v.took {
-		if err := putDoc(tx, kindVolume, []byte(key), &volumeDoc{Count: v.used[key]}); err != nil {
+	for key, count := range v.took {
+		var doc volumeDoc // another publication may have counted meanwhile
+		if _, err := getDoc(tx, kindVolume, []byte(key), &doc); err != nil {
+			return err
+		}
+		doc.Count += count
+		if err := putDoc(tx, kindVolume, []byte(key), &doc); err != nil {
 			return err
 		}
 	}
+	clear(v.took) // of several groups in one commit, or several, each is counted once
 	return nil
 }
 

@@ -70,6 +70,12 @@ func (a *Agreement) Between(from, to protocol.OrgID, at uint64) bool {
 	return a.Doc.NotBefore <= at && at < a.end() && !a.left(from, at) && !a.left(to, at) && !a.paused(from, to, at)
 }
 
+// Halted reports whether the agreement would be in force from one party to another at a time, Unix
+// milliseconds, if neither suspended it: what there is to be told waits until it is resumed.
+func (a *Agreement) Halted(from, to protocol.OrgID, at uint64) bool {
+	return a.Doc.NotBefore <= at && at < a.end() && !a.left(from, at) && !a.left(to, at) && a.paused(from, to, at)
+}
+
 // end is when the agreement ends for all: its own end, or what took its place.
 func (a *Agreement) end() uint64 {
 	if a.Superseded != 0 {
