@@ -138,7 +138,7 @@ func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
 			return protocol.AgreementID{}, err
 		}
 	}
-	if err := n.mayAmend(s, &draft); err != nil {
+	if err := n.mayAmend(s, &draft, true); err != nil {
 		return protocol.AgreementID{}, err
 	}
 	draft.Version, draft.Network = 1, s.network
@@ -264,7 +264,7 @@ func (n *Node) Countersign(id protocol.AgreementID) error {
 	if err := s.lives[id].May(policy.ActCountersign, n.org, uint64(nowMillis())); err != nil {
 		return err
 	}
-	if err := n.mayAmend(s, &a.Agreement.Agreement); err != nil {
+	if err := n.mayAmend(s, &a.Agreement.Agreement, false); err != nil {
 		return err
 	}
 	for _, p := range a.Parties {

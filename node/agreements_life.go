@@ -179,7 +179,7 @@ func (s *snapshot) endedBy(org protocol.OrgID, feed protocol.FeedID, seq, sealed
 		for _, p := range a.suspensions {
 			if p.Org == org && !over {
 				over = slices.ContainsFunc(p.Pauses, func(p protocol.Pause) bool {
-					return (p.Until == 0 || sealedAt < p.Until && len(p.Heads) > 0) && after(p.Heads)
+					return (p.Until == 0 || sealedAt < p.Until) && after(p.Heads)
 				})
 			}
 		}
@@ -211,11 +211,14 @@ func (s *snapshot) haltedWith(self, org protocol.OrgID) bool {
 
 // mayAmend returns nil if this organisation may sign an agreement that amends another, or if it
 // amends none.
-func (n *Node) mayAmend(s *snapshot, draft *protocol.Agreement) error {
+func (n *Node) mayAmend(s *snapshot, draft *protocol.Agreement, proposes bool) error {
 	if draft.Previous.IsZero() {
 		return nil
 	}
 	a := s.agreements[draft.Previous]
+	if !proposes && (a == nil || !slices.Contains(a.Parties, n.org)) {
+		return nil // a new party: what is amended is not its own
+	}
 	if a == nil {
 		return fmt.Errorf("the agreement %s, which this one amends, is not known here; 'entente agreement import' takes it from a file", draft.Previous.Short())
 	}
@@ -428,20 +431,17 @@ func (n *Node) suspend(s *snapshot, a *agreement, reason string, change func([]p
 	return n.gate.drain()
 }
 
-// boundPauses keeps a list within its limits: the oldest two become one, which is longer and so
-// lets less through, and the heads of those that are over are dropped, which are then judged by
-// time alone.
+// boundPauses keeps a list within its limits: the oldest two become one, which is longer and begins
+// with fewer heads, and so lets less through.
 func boundPauses(list []protocol.Pause) []protocol.Pause {
-	for len(list) > protocol.MaxPauses {
+	heads := 0
+	for i := range list {
+		heads += len(list[i].Heads)
+	}
+	for len(list) > 1 && (len(list) > protocol.MaxPauses || heads > protocol.MaxTerminationHeads) {
+		heads -= len(list[1].Heads)
 		list[1].From, list[1].Heads = list[0].From, list[0].Heads
 		list = list[1:]
-	}
-	heads := 0
-	for i := len(list) - 1; i >= 0; i-- {
-		if heads += len(list[i].Heads); heads > protocol.MaxTerminationHeads && list[i].Until != 0 {
-			heads -= len(list[i].Heads)
-			list[i].Heads = nil
-		}
 	}
 	return list
 }

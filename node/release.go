@@ -78,7 +78,13 @@ func putRelease(tx *store.Tx, g *onwardGroup) error {
 	for _, k := range slices.Sorted(maps.Keys(g.kinds)) {
 		doc.Kinds = append(doc.Kinds, kindCount{Kind: k, Count: uint32(g.kinds[k])})
 	}
-	if next > maxReleases { // the oldest goes; one that still waits keeps its records unreleased
+	if next > maxReleases { // the oldest goes, if it was decided
+		var oldest releaseDoc
+		if ok, err := getDoc(tx, kindRelease, be64(next-maxReleases), &oldest); err != nil {
+			return err
+		} else if ok && releaseState(oldest.State) == releaseWaits {
+			return fmt.Errorf("%d releases wait for persons; approve or deny the oldest ('entente release list'), and it goes on", maxReleases)
+		}
 		if err := tx.Delete(append([]byte(kindRelease), be64(next-maxReleases)...)); err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ func (n *Node) Amendment(id protocol.AgreementID) (*protocol.Agreement, error) {
 func (n *Node) CheckDraft(draft *protocol.Agreement) []policy.Finding {
 	s := n.snap.Load()
 	out := append(policy.CheckAgreement(draft, uint64(nowMillis())), policy.CheckHolders(draft, s.policy.Orgs)...)
-	if err := n.mayAmend(s, draft); err != nil {
+	if err := n.mayAmend(s, draft, true); err != nil {
 		out = append(out, policy.Finding{Severity: policy.SeverityError, Text: "it cannot amend the agreement that it names: " + err.Error()})
 	}
 	return out
