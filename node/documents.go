@@ -41,6 +41,7 @@ const (
 	kindHistory    = "n/history/"    // agreements whose partners were given what was before
 	kindVolume     = "n/volume/"     // how much went under terms that limit it, by day
 	kindRelease    = "n/release/"    // what may be passed on when persons approve
+	kindDenied     = "n/denied/"     // records that a person did not release, and for whom
 	kindForward    = "n/forward/"    // withdrawals to be told to who had the records from here
 	kindCosigned   = "n/cosigned/"   // where partners' audit logs stood when this node last cosigned them
 	kindAudit      = "n/audit/"      // the audit log; package audit says how it is laid out

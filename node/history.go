@@ -123,14 +123,20 @@ func (n *Node) groupHistory(list []corpus.Entry, to map[protocol.OrgID]uint32, n
 			continue
 		}
 		var not []protocol.OrgID
-		if err := n.viewIndex(func(tx *store.Tx) (err error) { not, err = n.notFor(tx, e); return err }); err != nil {
+		published := publishedDoc{At: e.Received}
+		if err := n.viewIndex(func(tx *store.Tx) (err error) {
+			if _, err = getDoc(tx, kindPublished, entryKey(e.Feed, e.Seq), &published); err == nil {
+				not, err = n.notFor(tx, e)
+			}
+			return err
+		}); err != nil {
 			return nil, false, 0, err
 		}
 		subject := s.subjectOf(e)
 		var orgs []protocol.OrgID
 		for org := range to {
 			days := policy.History(s.policy, org, subject, now)
-			if days == 0 || e.Received+uint64(days)*dayMillis < now || slices.Contains(not, org) {
+			if days == 0 || published.At+uint64(days)*dayMillis < now || slices.Contains(not, org) {
 				continue
 			}
 			d := policy.Decide(s.policy, n.org, org, subject, now)
@@ -146,7 +152,7 @@ func (n *Node) groupHistory(list []corpus.Entry, to map[protocol.OrgID]uint32, n
 		last = e.Cursor
 		left, over := uint32(0), false
 		if days := e.Handling.RetentionDays; days > 0 {
-			end := e.Received + uint64(days)*dayMillis
+			end := published.At + uint64(days)*dayMillis
 			if over = end <= now; !over {
 				left = uint32((end - now + dayMillis - 1) / dayMillis)
 			}

@@ -87,7 +87,10 @@ func (n *Node) SetRelease(ctx context.Context, mode ReleaseMode, all bool) error
 			return err
 		}
 		switch {
-		case all:
+		case all: // what waits is put before persons again
+			if err := voidReleases(tx); err != nil {
+				return err
+			}
 			doc.Cursor = 0
 		case ReleaseMode(doc.Mode) == ReleaseOff:
 			doc.Cursor = next - min(next, 1)
@@ -274,15 +277,20 @@ func (n *Node) sealedFor(id protocol.RecordID) (orgs []protocol.OrgID, err error
 	return orgs, err
 }
 
-// notFor lists those for whom a record must not be sealed: they have it from here, or its
-// originator excluded them since.
+// notFor lists those for whom a record must not be sealed: they have it from here, its originator
+// excluded them since, or a person did not release it.
 func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
 	had, err := n.readersOf(tx, e.Record)
 	if err != nil {
 		return nil, err
 	}
 	excluded, _, err := excludedFrom(tx, e.Record, e.Originator)
-	return append(had, excluded...), err
+	if err != nil {
+		return nil, err
+	}
+	var denied deniedDoc
+	_, err = getDoc(tx, kindDenied, e.Record[:], &denied)
+	return slices.Concat(had, excluded, denied.Orgs), err
 }
 
 // subjectOf is what is decided about of a record that came.

@@ -206,7 +206,16 @@ func TestReleaseByPersons(t *testing.T) {
 	}
 	along(t, nodes)
 	wantReads(t, last, "198.51.100.3", false)
-	if all, err := hub.Releases(true); err != nil || len(all) != 2 {
+	// What was denied is not put before anybody again; what waits is, once.
+	publishOnward(t, nodes[0], "198.51.100.4\n", partners)
+	along(t, nodes)
+	if err := hub.SetRelease(ctx, ReleaseAuto, true); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := hub.Releases(false); err != nil || len(list) != 1 || list[0].Records != 1 {
+		t.Errorf("after all was looked at again there wait %+v, %v", list, err)
+	}
+	if all, err := hub.Releases(true); err != nil || len(all) != 4 {
 		t.Errorf("%d decided, %v", len(all), err)
 	}
 }

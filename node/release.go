@@ -47,6 +47,33 @@ type releaseDoc struct {
 	Denied     []releaseVote // one, if it was
 }
 
+// deniedDoc says for whom a person did not release a record.
+type deniedDoc struct {
+	_    struct{}         `cbor:",toarray"`
+	Orgs []protocol.OrgID // sorted
+}
+
+// voidReleases takes back what waits for persons.
+func voidReleases(tx *store.Tx) error {
+	waiting := map[uint64]*releaseDoc{}
+	if err := scanDocs(tx, kindRelease, func(id []byte, d *releaseDoc) error {
+		if releaseState(d.State) == releaseWaits {
+			held := *d
+			waiting[binary.BigEndian.Uint64(id)] = &held
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for number, d := range waiting {
+		d.State = uint8(releaseVoid)
+		if err := putDoc(tx, kindRelease, be64(number), d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 type kindCount struct {
 	_     struct{} `cbor:",toarray"`
 	Kind  string
@@ -249,7 +276,21 @@ func (n *Node) DenyRelease(number uint64, by, reason string) (*ReleaseItem, erro
 		return nil, fmt.Errorf("release %d is %s already", number, releaseStates[d.State])
 	}
 	d.State, d.Denied = uint8(releaseDenied), []releaseVote{{Person: by, At: uint64(nowMillis()), Reason: reason}}
-	if err := n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, Caller{Person: by}, "deny", number, d, reason) }); err != nil {
+	if err := n.st.Update(func(tx *store.Tx) error {
+		for _, id := range d.Records {
+			var denied deniedDoc
+			if _, err := getDoc(tx, kindDenied, id[:], &denied); err != nil {
+				return err
+			}
+			denied.Orgs = append(denied.Orgs, d.Orgs...)
+			slices.SortFunc(denied.Orgs, protocol.OrgID.Compare)
+			denied.Orgs = slices.Compact(denied.Orgs)
+			if err := putDoc(tx, kindDenied, id[:], &denied); err != nil {
+				return err
+			}
+		}
+		return n.putVote(tx, Caller{Person: by}, "deny", number, d, reason)
+	}); err != nil {
 		return nil, err
 	}
 	return n.ReleaseOf(number)
