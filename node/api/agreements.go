@@ -186,56 +186,27 @@ type reasonRequest struct {
 	On     *time.Time `json:"on,omitempty"` // to terminate with notice: when it counts
 }
 
-func (s *Server) agreementReject(r *http.Request) (any, error) {
-	var q reasonRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
+// agreementAct answers a request to do something with an agreement, for a reason.
+func (s *Server) agreementAct(act func(protocol.AgreementID, *reasonRequest) error) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		var q reasonRequest
+		if err := decode(r, &q); err != nil {
+			return nil, err
+		}
+		a, err := s.agreementOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"agreement": a.ID}, act(a.ID, &q)
 	}
-	a, err := s.agreementOf(r)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"agreement": a.ID}, s.node.Reject(a.ID, q.Reason)
 }
 
-func (s *Server) agreementTerminate(r *http.Request) (any, error) {
-	var q reasonRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
-	a, err := s.agreementOf(r)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) terminate(id protocol.AgreementID, q *reasonRequest) error {
 	on := uint64(0)
 	if q.On != nil {
-		on = uint64(q.On.UnixMilli())
+		on = uint64(max(q.On.UnixMilli(), 1))
 	}
-	return map[string]any{"agreement": a.ID}, s.node.Terminate(a.ID, q.Reason, on)
-}
-
-func (s *Server) agreementSuspend(r *http.Request) (any, error) {
-	var q reasonRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
-	a, err := s.agreementOf(r)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"agreement": a.ID}, s.node.Suspend(a.ID, q.Reason)
-}
-
-func (s *Server) agreementResume(r *http.Request) (any, error) {
-	var q reasonRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
-	a, err := s.agreementOf(r)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"agreement": a.ID}, s.node.Resume(a.ID, q.Reason)
+	return s.node.Terminate(id, q.Reason, on)
 }
 
 // Document is an agreement as its parties signed it. It is confidential to them: its secret is

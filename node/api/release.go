@@ -12,8 +12,8 @@ func (s *Server) releaseRoutes() {
 	for pattern, fn := range map[string]func(*http.Request) (any, error){
 		"GET /v1/releases":                   s.releases,
 		"GET /v1/releases/{number}":          s.release,
-		"POST /v1/releases/{number}/approve": s.releaseApprove,
-		"POST /v1/releases/{number}/deny":    s.releaseDeny,
+		"POST /v1/releases/{number}/approve": s.releaseVote(s.approve),
+		"POST /v1/releases/{number}/deny":    s.releaseVote(s.deny),
 		"GET /v1/exclusions":                 s.exclusions,
 		"POST /v1/exclusions":                s.acting(s.exclude),
 		"GET /v1/release-mode":               s.releaseMode,
@@ -55,34 +55,30 @@ func (s *Server) release(r *http.Request) (any, error) {
 	return s.node.ReleaseOf(n)
 }
 
-func (s *Server) releaseApprove(r *http.Request) (any, error) {
-	var q ReleaseVote
-	if err := decode(r, &q); err != nil {
-		return nil, err
+// releaseVote answers a request of a person to approve or deny a release.
+func (s *Server) releaseVote(vote func(r *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		var q ReleaseVote
+		if err := decode(r, &q); err != nil {
+			return nil, err
+		}
+		if err := s.voter(r, q.Person); err != nil {
+			return nil, err
+		}
+		number, err := releaseNumber(r)
+		if err != nil {
+			return nil, err
+		}
+		return vote(r, number, &q)
 	}
-	if err := s.voter(r, q.Person); err != nil {
-		return nil, err
-	}
-	n, err := releaseNumber(r)
-	if err != nil {
-		return nil, err
-	}
-	return s.node.ApproveRelease(r.Context(), n, q.Person)
 }
 
-func (s *Server) releaseDeny(r *http.Request) (any, error) {
-	var q ReleaseVote
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
-	if err := s.voter(r, q.Person); err != nil {
-		return nil, err
-	}
-	n, err := releaseNumber(r)
-	if err != nil {
-		return nil, err
-	}
-	return s.node.DenyRelease(n, q.Person, q.Reason)
+func (s *Server) approve(r *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error) {
+	return s.node.ApproveRelease(r.Context(), number, q.Person)
+}
+
+func (s *Server) deny(_ *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error) {
+	return s.node.DenyRelease(number, q.Person, q.Reason)
 }
 
 // Exclude takes own records back from organisations.
