@@ -94,13 +94,14 @@ func (s *State) decide(from, to protocol.OrgID, subj *Subject, at uint64) Decisi
 	return best
 }
 
-// better prefers what allows, then what got furthest. Of two that allow, the one that lets more
-// through in a day counts, then the longer retention, then the earlier in the order of agreements.
+// better prefers what allows, then what got furthest. Of two that allow, the longer retention
+// counts, so that a term that lets less through lengthens none; then the one that lets more through
+// in a day, then the earlier in the order of agreements.
 func better(d, than Decision) bool {
 	switch {
 	case d.Allow != than.Allow:
 		return d.Allow
-	case d.Allow && d.PerDay != than.PerDay:
+	case d.Allow && d.Retention == than.Retention:
 		return keeps(d.PerDay) > keeps(than.PerDay)
 	case d.Allow:
 		return keeps(d.Retention) > keeps(than.Retention)
