@@ -1,8 +1,10 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
@@ -35,7 +37,7 @@ func (n *Node) mergeIndex(steps int) { n.indexFailed(mergeIndex(n.st, n.index, s
 
 func (n *Node) indexFailed(err error) {
 	if err != nil && !errors.Is(err, store.ErrClosed) {
-		n.log.Error("merging the index of the corpus failed; it is tried again", "err", err)
+		n.log.Error("work on the index of the corpus failed; it is tried again", "err", err)
 		n.counters.failed.Add(1)
 	}
 }
@@ -59,6 +61,34 @@ func (n *Node) forgetIndex() {
 			err = n.st.Update(func(tx *store.Tx) error { _, err := n.index.Merge(tx, corpus.DefaultBudget); return err })
 		}
 		if n.indexFailed(err); err != nil || !due {
+			return
+		}
+	}
+}
+
+// warmPages is how many pages of the index a step of warmIndex reads: some milliseconds.
+const warmPages = 64
+
+// warmIndex makes, after opening, what keeps searches from reading pages in vain. It takes at most half
+// of one processor, because who is searching meanwhile comes first.
+func (n *Node) warmIndex(ctx context.Context) {
+	for failed := 0; ; {
+		begun := time.Now()
+		more := false
+		err := n.viewIndex(func(tx *store.Tx) (err error) { more, err = n.index.Warm(tx, warmPages); return err })
+		if err == nil && !more {
+			n.counters.warm.Store(true)
+			return
+		}
+		pause := time.Since(begun)
+		if err != nil {
+			if failed++; failed == 3 { // searches read what is damaged, or do without
+				n.indexFailed(fmt.Errorf("reading the index ahead of searches: %w", err))
+				return
+			}
+			pause = time.Second
+		}
+		if sleep(ctx, max(pause, time.Millisecond)) != nil {
 			return
 		}
 	}

@@ -15,6 +15,7 @@ type Metrics struct {
 	Started    time.Time
 	Online     bool
 	Ready      bool
+	IndexRead  bool // searches read what they find, and nothing in vain: a while after the node came up
 	Connected  int
 	Members    int
 	Agreements int
@@ -44,7 +45,7 @@ type TopicMetrics struct {
 func (n *Node) Metrics() (Metrics, error) {
 	s := n.snap.Load()
 	c := &n.counters
-	m := Metrics{Started: time.UnixMilli(n.started), Online: n.Online(), Ready: len(n.Ready()) == 0, Members: len(s.members), Disk: n.diskStatus(),
+	m := Metrics{Started: time.UnixMilli(n.started), Online: n.Online(), Ready: len(n.Ready()) == 0, IndexRead: c.warm.Load(), Members: len(s.members), Disk: n.diskStatus(),
 		Topics: map[string]TopicMetrics{}, Rejected: c.rejected.Load(), Ignored: c.ignored.Load(), Dropped: c.dropped.Load(), Failed: c.failed.Load(), Duplicates: c.duplicates.Load(),
 		Published: c.published.Load(), Appended: c.appended.Load(), Erased: c.erased.Load(), Syncs: c.syncs.Load(), SyncFailed: c.syncFailed.Load()}
 	if at := c.synced.Load(); at != 0 {

@@ -139,7 +139,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		ready(m.Addrs())
 	}
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.keepRoom, net.publishLoop, net.keepPassing} {
+	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.keepRoom, net.publishLoop, net.keepPassing, n.warmIndex} {
 		wg.Go(func() { run(ctx) })
 	}
 	<-ctx.Done()

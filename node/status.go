@@ -27,6 +27,7 @@ type counters struct {
 	syncs      atomic.Uint64 // comparisons begun
 	syncFailed atomic.Uint64
 	synced     atomic.Int64 // Unix milliseconds of the last one that was done to its end
+	warm       atomic.Bool  // the index was read; see warmIndex
 }
 
 // OrgRef names an organisation: by id, and by what it calls itself.

@@ -31,6 +31,7 @@ type metric struct {
 
 var metrics = []metric{
 	{"start_time_seconds", false, "When the node started, in Unix time.", func(m *node.Metrics) float64 { return seconds(m.Started) }},
+	{"index_read", false, "1 once the index was read after the node came up; searches take longer until then.", func(m *node.Metrics) float64 { return truth(m.IndexRead) }},
 	{"online", false, "1 while the node is on the network.", func(m *node.Metrics) float64 { return truth(m.Online) }},
 	{"ready", false, "1 while nothing keeps the node from serving.", func(m *node.Metrics) float64 { return truth(m.Ready) }},
 	{"peers_connected", false, "Nodes connected now.", func(m *node.Metrics) float64 { return float64(m.Connected) }},

@@ -61,10 +61,11 @@
 //     transaction, from the lowest hashes on. Each entry stands in exactly one place at any time,
 //     and the manifest (ci) says up to which hash a merge has come, so a crash loses nothing and
 //     repeats nothing. An entry is written four times in ten million records.
-//   - Of each page that was read or written there is a Bloom filter in memory, 16 bits an
-//     entry: 7 MB for a million indicators of one host. They are not stored. One is made when its
-//     page is first looked at, which costs 30 µs once; so a node starts in the same time whatever it
-//     holds, there is nothing more to be wiped, and filters and pages cannot disagree.
+//   - Of each page there is a Bloom filter in memory, 16 bits an entry: 7 MB for a million
+//     indicators of one host. They are not stored: a node starts in the same time whatever it holds,
+//     there is nothing more to be wiped, and filters and pages cannot disagree. They are made when
+//     pages are written, and after opening little by little in the background (Index.Warm), which
+//     takes some 50 µs a page; a search of a page that has none yet reads the page.
 //   - A hash of more than 256 records, an observable that everybody reports, has its entries in
 //     lists beside the segments, and a mark in its page, so that no page outgrows a transaction.
 //   - That there is a tombstone of a record, here or still to come, is an entry too. Whoever adds

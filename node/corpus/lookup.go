@@ -97,7 +97,7 @@ func (f *finder) inSegment(list []found, s *segment, hashes []uint64) ([]found, 
 		if have := filter.Load(); have != nil && !have.mayHold(hash) {
 			continue
 		}
-		if open := f.pages[s.ID]; filter.Load() != nil && len(hashes) < wholePage && (open == nil || open.number != n) {
+		if open := f.pages[s.ID]; len(hashes) < wholePage && (open == nil || open.number != n) {
 			var err error
 			if list, err = f.seek(list, s, n, which, hash); err != nil {
 				return nil, err
@@ -120,8 +120,8 @@ func (f *finder) inSegment(list []found, s *segment, hashes []uint64) ([]found, 
 	return list, nil
 }
 
-// wholePage is for how many hashes whole pages are read: those that rise often follow each
-// other in one.
+// wholePage is for how many hashes whole pages are read, and filters made: those that rise often
+// follow each other in one. Who looks for fewer does not wait for that; see Warm.
 const wholePage = 8
 
 // seek appends what a page of a segment holds of one hash, and reads no further.

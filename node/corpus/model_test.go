@@ -232,6 +232,11 @@ func (w *world) merge(cut int, abort bool, budget int) {
 	w.do(cut, abort, func(tx *store.Tx) error { _, err := w.x.Merge(tx, budget); return err }, func(*model) {})
 }
 
+// warm is done in a transaction that cannot write.
+func (w *world) warm(budget int) {
+	w.must(w.st.View(func(tx *store.Tx) error { _, err := w.x.Warm(tx, budget); return err }))
+}
+
 // carry makes the world go on in another store, to which its blocks and marks are carried, as by
 // a backup.
 func (w *world) carry() {
@@ -373,7 +378,7 @@ func TestIndexAsAList(t *testing.T) {
 			}
 			abort := rapid.IntRange(0, 5).Draw(rt, "abort") == 0
 			some := rapid.SliceOfN(rapid.IntRange(0, worldRecords-1), 1, 12)
-			switch rapid.SampledFrom([]string{"add", "add", "add", "merge", "merge", "merge", "erase", "take out", "open", "carry"}).Draw(rt, "step") {
+			switch rapid.SampledFrom([]string{"add", "add", "add", "merge", "merge", "merge", "erase", "take out", "open", "warm", "carry"}).Draw(rt, "step") {
 			case "add":
 				seq++
 				w.add(cut, abort, seq, some.Draw(rt, "records"))
@@ -392,6 +397,8 @@ func TestIndexAsAList(t *testing.T) {
 				w.must(w.st.Close())
 				w.open()
 				return true
+			case "warm":
+				w.warm(rapid.IntRange(1, 10).Draw(rt, "pages"))
 			}
 			return cut > 0
 		}
@@ -420,6 +427,11 @@ func TestIndexAsAList(t *testing.T) {
 				}
 				if w.x != x {
 					t.Fatal("another index")
+				}
+				if rapid.Bool().Draw(rt, "warm") {
+					if _, err := x.Warm(tx, 20); err != nil {
+						return err
+					}
 				}
 				return w.check(tx, &old)
 			}))
@@ -459,6 +471,16 @@ func TestReadersAndAWriter(t *testing.T) {
 			}
 		})
 	}
+	readers.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				w.warm(1)
+			}
+		}
+	})
 	for i := range worldRecords {
 		w.add(0, i%5 == 4, uint64(i+1), []int{i, (i + 7) % worldRecords})
 		w.merge(0, i%7 == 6, 20)

@@ -36,7 +36,9 @@ const (
 	ringKeys    = 4096
 	ringInfo    = "entente/block-keys/v1"
 	ringVersion = 1
-	ringCached  = 64 // files in memory, 128 KiB each
+	// ringCached bounds the files in memory, 128 KiB each. Ten million records have 125; with fewer
+	// in memory than a search may need, one search in two opened a file anew.
+	ringCached = 512
 	// wrapOverhead is by how much a wrapped value is longer.
 	wrapOverhead = 8 + chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
 )
@@ -145,7 +147,7 @@ func (r *ring) openFile(n uint64, b []byte) ([][32]byte, error) {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "block keys %s have an unknown version or are damaged", r.path(n))
 	}
 	nonce, sealed := b[1:1+chacha20poly1305.NonceSizeX], b[1+chacha20poly1305.NonceSizeX:]
-	plain, err := r.aead.Open(nil, nonce, sealed, ringAD(n))
+	plain, err := r.aead.Open(sealed[:0], nonce, sealed, ringAD(n))
 	if err != nil {
 		return nil, fmt.Errorf("block keys %s were written with another key, or are damaged; restore the store from a backup", r.path(n))
 	}
@@ -153,6 +155,7 @@ func (r *ring) openFile(n uint64, b []byte) ([][32]byte, error) {
 	for i := range keys {
 		copy(keys[i][:], plain[i*32:])
 	}
+	clear(plain)
 	return keys, nil
 }
 
