@@ -143,6 +143,34 @@ func VerifyExclusion(network protocol.NetworkID, x *protocol.Exclusion, cards fu
 	return st, Verify(st.Signing, protocol.ContextExclusion, network, x.Statement, x.Sig)
 }
 
+// SignExclusionAck signs the acknowledgement of an exclusion with the key of a node, which it names.
+func SignExclusionAck(st *protocol.ExclusionAckStatement, key SigningPrivate) (protocol.ExclusionAck, error) {
+	st.Signing = key.Public()
+	if err := st.Validate(); err != nil {
+		return protocol.ExclusionAck{}, err
+	}
+	a := protocol.ExclusionAck{Statement: protocol.Encode(st)}
+	a.Sig = key.sign(protocol.ContextExclusionAck, st.Network, a.Statement)
+	return a, nil
+}
+
+// VerifyExclusionAck verifies an acknowledgement with the newest card of the organisation that it
+// names. That the exclusion is known is for the caller to see.
+func VerifyExclusionAck(network protocol.NetworkID, a *protocol.ExclusionAck, cards func(protocol.OrgID) *Card) (*protocol.ExclusionAckStatement, error) {
+	st := new(protocol.ExclusionAckStatement)
+	if err := protocol.Decode(a.Statement, protocol.MaxLetterSize, st); err != nil {
+		return nil, err
+	}
+	if st.Network != network {
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "acknowledgement belongs to another network")
+	}
+	card := cards(st.Org)
+	if card == nil || !card.Lists(st.Signing) {
+		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "acknowledgement of %s is signed with a key that its card does not list", st.Org.Short())
+	}
+	return st, Verify(st.Signing, protocol.ContextExclusionAck, network, a.Statement, a.Sig)
+}
+
 func hopStatement(h *protocol.Hop) (*protocol.HopStatement, error) {
 	st := new(protocol.HopStatement)
 	return st, protocol.Decode(h.Statement, protocol.MaxStatementSize, st)

@@ -586,8 +586,11 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		}
 		return n.keepEnd(r.Agreement, &o, l.Kind, nil)
 	}
-	if l.Kind == protocol.LetterRefusal {
+	switch l.Kind {
+	case protocol.LetterRefusal:
 		return n.receiveRefusal(s, l)
+	case protocol.LetterExclusionAcks:
+		return n.receiveAcks(s, l)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "letter of unknown kind %d", l.Kind)
 }

@@ -18,10 +18,11 @@ import (
 
 // exclusionDoc is an exclusion as it is kept.
 type exclusionDoc struct {
-	_    struct{} `cbor:",toarray"`
-	Raw  []byte   // encoded protocol.Exclusion
-	At   uint64   // when it came
-	Sent []sentTo // entries of this organisation that tell of it
+	_    struct{}         `cbor:",toarray"`
+	Raw  []byte           // encoded protocol.Exclusion
+	At   uint64           // when it came
+	Sent []sentTo         // entries of this organisation that tell of it
+	From []protocol.OrgID // other organisations that told this one of it
 }
 
 // sentTo is an own entry, and for whom it was sealed.
@@ -109,12 +110,15 @@ func (a *appender) tellExclusion(x *protocol.Exclusion, excluded, readers []prot
 		return err
 	}
 	sent := sentTo{Feed: a.feed.ID, Seq: a.nextSeq(), Orgs: orgs}
-	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return a.n.keepExclusion(tx, x, &sent) })
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return a.n.keepExclusion(tx, x, a.n.org, &sent) })
 	return a.add(protocol.EntryWithdraw, sealed)
 }
 
-// keepExclusion stores an exclusion that was verified, and which records it is about.
-func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, sent *sentTo) error {
+// maxToldOf bounds the organisations that an exclusion is acknowledged to.
+const maxToldOf = 64
+
+// keepExclusion stores an exclusion that was verified, who told of it, and which records it is about.
+func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, from protocol.OrgID, sent *sentTo) error {
 	n.words.Add(1)
 	h := x.Hash()
 	doc := exclusionDoc{Raw: protocol.Encode(x), At: uint64(nowMillis())}
@@ -125,8 +129,20 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, sent *sentTo) 
 	if sent != nil {
 		doc.Sent = append(doc.Sent, *sent)
 	}
+	told := from != n.org && !slices.Contains(doc.From, from) && len(doc.From) < maxToldOf
+	if told {
+		doc.From = append(doc.From, from)
+	}
+	if told || sent != nil && len(doc.From) > 0 {
+		if err := ackDue(tx, h); err != nil {
+			return err
+		}
+	}
 	if held && sent == nil {
-		return nil
+		if !told {
+			return nil
+		}
+		return putDoc(tx, kindExclusion, h[:], &doc)
 	}
 	var st protocol.ExclusionStatement
 	if err := protocol.Decode(x.Statement, protocol.MaxPlainSize, &st); err != nil {
@@ -281,11 +297,12 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 
 // ExclusionInfo is an exclusion, with who acknowledged it.
 type ExclusionInfo struct {
-	Originator OrgRef        `json:"originator"`
-	At         time.Time     `json:"at"`
-	Records    []string      `json:"records"`
-	Excluded   []OrgRef      `json:"excluded"`
-	Told       []ExclusionAt `json:"told"` // those whom this organisation told
+	Originator OrgRef         `json:"originator"`
+	At         time.Time      `json:"at"`
+	Records    []string       `json:"records"`
+	Excluded   []OrgRef       `json:"excluded"`
+	Told       []ExclusionAt  `json:"told"`         // those whom this organisation told
+	Further    []ExclusionHop `json:"told_further"` // those whom they told, and so on
 }
 
 // ExclusionAt is what an organisation that was told made of it: it signed to have opened it, or it
@@ -330,6 +347,9 @@ func (n *Node) Exclusions() ([]ExclusionInfo, error) {
 					info.Told = append(info.Told, at)
 				}
 			}
+			if info.Further, err = n.hopsOf(tx, s, protocol.Hash(id), info.Told, now); err != nil {
+				return err
+			}
 			list = append(list, info)
 			return nil
 		})
@@ -348,7 +368,7 @@ func (n *Node) tellAgain(tx *store.Tx, list []protocol.Exclusion) error {
 			return err
 		}
 		if !ok {
-			if err := n.keepExclusion(tx, &list[i], nil); err != nil {
+			if err := n.keepExclusion(tx, &list[i], n.org, nil); err != nil {
 				return err
 			}
 			if _, err := getDoc(tx, kindExclusion, h[:], &doc); err != nil {

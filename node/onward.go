@@ -138,7 +138,7 @@ func (n *Node) passDue(ctx context.Context) error {
 	for {
 		more, err := n.passSome(ctx)
 		if err != nil || !more {
-			return errors.Join(err, n.forwardWithdrawals(ctx), n.forwardExclusions(ctx), n.sendHistory(ctx))
+			return errors.Join(err, n.forwardWithdrawals(ctx), n.forwardExclusions(ctx), n.sendAcks(), n.sendHistory(ctx))
 		}
 	}
 }

@@ -541,7 +541,7 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 		}
 		if o.withdraw != nil {
 			for i := range o.withdraw.Exclusions {
-				if err := r.n.keepExclusion(tx, &o.withdraw.Exclusions[i], nil); err != nil {
+				if err := r.n.keepExclusion(tx, &o.withdraw.Exclusions[i], r.publisher, nil); err != nil {
 					return err
 				}
 			}

@@ -66,6 +66,8 @@ const (
 	LetterTermination LetterKind = 4 // OrgSigned over a Termination
 	LetterSuspension  LetterKind = 5 // OrgSigned over a Suspension
 	LetterRefusal     LetterKind = 6 // Refusal
+	// LetterErasureRequest and LetterErasureAnswer are 7 and 8.
+	LetterExclusionAcks LetterKind = 9 // ExclusionAcks
 )
 
 // Refusal tells a publisher that something it published was set aside, and why. It needs no
@@ -116,7 +118,7 @@ type Letter struct {
 
 // Validate checks ranges and bounds.
 func (l *Letter) Validate() error {
-	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterRefusal {
+	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterExclusionAcks {
 		return malformed("letter version or kind out of range")
 	}
 	if len(l.Content) > MaxLetterSize {

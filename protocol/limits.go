@@ -27,6 +27,10 @@ const (
 	// MaxExclusions bounds the exclusions in one envelope, MaxExcludedRecords the records of one.
 	MaxExclusions      = 8
 	MaxExcludedRecords = 256
+	// MaxExclusionAcks bounds the acknowledgements in one letter, MaxAckTold the organisations that one
+	// names: 17 kB.
+	MaxExclusionAcks = 128
+	MaxAckTold       = 512
 	// MaxWithdrawals bounds the records withdrawn by one envelope.
 	MaxWithdrawals = 1024
 	// PaddingFloor is the least padded plaintext, so that a lone record looks like any other.

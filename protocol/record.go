@@ -198,6 +198,67 @@ type Exclusion struct {
 // Hash returns SHA-256 of the statement.
 func (x *Exclusion) Hash() Hash { return sha256.Sum256(x.Statement) }
 
+// ExclusionAckStatement is the word of an organisation to which an exclusion was told that it has it,
+// and to whom it told it in turn. It goes back the way that the exclusion came, to the originator.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
+type ExclusionAckStatement struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8    // 1
+	Network   NetworkID
+	Exclusion Hash // of the statement
+	Org       OrgID
+	Signing   SigningKey // of the node of Org that told
+	Told      []OrgID    // sorted: for whom this node sealed it so far
+	More      uint32     // how many others, where Told is full
+	At        uint64     // Unix milliseconds
+}
+
+// Validate checks ranges, order and bounds.
+func (a *ExclusionAckStatement) Validate() error {
+	switch {
+	case a.Version != 1:
+		return malformed("acknowledgement version %d is not known", a.Version)
+	case len(a.Told) > MaxAckTold || a.More > 0 && len(a.Told) < MaxAckTold:
+		return oversize("acknowledgement names %d organisations, at most %d are allowed, and others only where those are named", len(a.Told), MaxAckTold)
+	case !isSortedSet(a.Told, OrgID.Compare):
+		return malformed("acknowledgement must list organisations sorted and free of duplicates")
+	}
+	return nil
+}
+
+// ExclusionAck is an ExclusionAckStatement with its signature.
+//
+// Growth: with ExclusionAcks, of which it is a part; it has no version of its own.
+type ExclusionAck struct {
+	_         struct{} `cbor:",toarray"`
+	Statement []byte   // encoded ExclusionAckStatement
+	Sig       Signature
+}
+
+// ExclusionAcks is what a letter of kind LetterExclusionAcks holds: its sender's own
+// acknowledgements, and those that it got from whom it told.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
+// never removed, reordered or given another meaning.
+type ExclusionAcks struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint8    // 1
+	Acks    []ExclusionAck
+}
+
+// Validate checks bounds.
+func (a *ExclusionAcks) Validate() error {
+	if a.Version != 1 {
+		return malformed("acknowledgements of version %d are not known", a.Version)
+	}
+	if len(a.Acks) == 0 || len(a.Acks) > MaxExclusionAcks {
+		return oversize("letter holds %d acknowledgements, 1 to %d are allowed", len(a.Acks), MaxExclusionAcks)
+	}
+	return nil
+}
+
 // WithdrawBody is the plaintext of an EntryWithdraw envelope, before padding.
 //
 // Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are

@@ -24,6 +24,7 @@ const (
 	ContextRejection    Context = "entente/rejection/v1"
 	ContextHop          Context = "entente/hop/v1"
 	ContextExclusion    Context = "entente/exclusion/v1"
+	ContextExclusionAck Context = "entente/exclusion-ack/v1"
 	ContextSuspension   Context = "entente/suspension/v1"
 )
 

@@ -141,14 +141,10 @@ func (a *app) excludeCommand() *cobra.Command {
 				for _, x := range list {
 					fmt.Fprintf(w, "%s  %s: %d records, no more to %s\n", x.At.Format("2006-01-02 15:04:05"), printable(x.Originator.Name), len(x.Records), printable(orgNames(x.Excluded)))
 					for _, t := range x.Told {
-						state := "not acknowledged yet"
-						switch {
-						case t.Opened != nil:
-							state = "acknowledged " + t.Opened.Format("2006-01-02 15:04:05")
-						case t.Overdue:
-							state = "OVERDUE"
-						}
-						fmt.Fprintf(w, "  %s: %s\n", printable(t.Org.Name), state)
+						fmt.Fprintf(w, "  %s: %s\n", printable(t.Org.Name), acknowledged(&t))
+					}
+					for _, t := range x.Further {
+						fmt.Fprintf(w, "  %s, told by %s: %s\n", printable(t.Org.Name), printable(t.By.Name), acknowledged(&t.ExclusionAt))
 					}
 				}
 			})
@@ -156,6 +152,16 @@ func (a *app) excludeCommand() *cobra.Command {
 	}
 	cmd.AddCommand(add, list)
 	return cmd
+}
+
+func acknowledged(t *node.ExclusionAt) string {
+	switch {
+	case t.Opened != nil:
+		return "acknowledged " + t.Opened.Format("2006-01-02 15:04:05")
+	case t.Overdue:
+		return "OVERDUE"
+	}
+	return "not acknowledged yet"
 }
 
 func (a *app) releaseModeCommand() *cobra.Command {

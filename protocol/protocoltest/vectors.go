@@ -187,6 +187,17 @@ func Read(message string, data []byte) (map[string]any, error) {
 			}
 		}
 		return nil, nil
+	case "exclusion-acks":
+		var list protocol.ExclusionAcks
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &list); err != nil {
+			return nil, err
+		}
+		for i := range list.Acks {
+			if _, err := crypto.VerifyExclusionAck(network, &list.Acks[i], cards); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
 	case "sync":
 		return nil, protocol.Decode(data, protocol.MaxFrameSize, new(protocol.SyncMessage))
 	case "hello":
@@ -231,19 +242,21 @@ func Samples() map[string][]byte {
 	handling.Normalise()
 	receipt := must(crypto.SignReceipt(&protocol.Receipt{Version: 1, Network: network, Origin: entry.Origin, Holder: bob.Signing.Public(), Seq: 9, Hash: entry.Hash,
 		Lacking: []uint64{3, 5}, Opened: []protocol.SeqRange{{From: 1, To: 2}, {From: 7, To: 9}}, At: Now}, bob.Signing))
+	ack := must(crypto.SignExclusionAck(&protocol.ExclusionAckStatement{Version: 1, Network: network, Exclusion: protocol.Hash{1}, Org: bob.Org, Told: []protocol.OrgID{Carol().Org}, At: Now}, bob.Signing))
 	return map[string][]byte{
-		"card":        protocol.Encode(&alice.Signed),
-		"receipt":     protocol.Encode(&receipt),
-		"roster":      protocol.Encode(&sponsorship),
-		"agreement":   protocol.Encode(signed),
-		"termination": protocol.Encode(&termination),
-		"rejection":   protocol.Encode(&rejection),
-		"suspension":  protocol.Encode(&suspension),
-		"head":        protocol.Encode(&head),
-		"envelope":    entry.Raw,
-		"skeleton":    entry.Stripped().Raw,
-		"fork":        protocol.Encode(fork),
-		"erase":       protocol.Encode(&erase),
+		"exclusion-acks": protocol.Encode(&protocol.ExclusionAcks{Version: 1, Acks: []protocol.ExclusionAck{ack}}),
+		"card":           protocol.Encode(&alice.Signed),
+		"receipt":        protocol.Encode(&receipt),
+		"roster":         protocol.Encode(&sponsorship),
+		"agreement":      protocol.Encode(signed),
+		"termination":    protocol.Encode(&termination),
+		"rejection":      protocol.Encode(&rejection),
+		"suspension":     protocol.Encode(&suspension),
+		"head":           protocol.Encode(&head),
+		"envelope":       entry.Raw,
+		"skeleton":       entry.Stripped().Raw,
+		"fork":           protocol.Encode(fork),
+		"erase":          protocol.Encode(&erase),
 		"notice": protocol.Encode(&protocol.Notice{Version: 1, Heads: []protocol.Signed{head}, Forks: []protocol.ForkProof{*fork},
 			Erases: []protocol.SignedErase{erase}}),
 		"body":     protocol.Encode(alice.Body()),
@@ -261,7 +274,7 @@ func Samples() map[string][]byte {
 	}
 }
 
-var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
+var specOf = map[string]string{"exclusion-acks": "Exclusions made later", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -380,6 +393,34 @@ func addExclusions(out map[string][]Vector) {
 	expect(out, "withdraw", "neither records nor exclusions", "It says nothing.", "oversize", protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Records: []protocol.RecordID{}, Exclusions: []protocol.Exclusion{}}))
 	expect(out, "withdraw", "too many exclusions", "More than MaxExclusions.", "oversize", protocol.Encode(&protocol.WithdrawBody{Version: 1, SealedAt: Now, Records: []protocol.RecordID{},
 		Exclusions: make([]protocol.Exclusion, protocol.MaxExclusions+1)}))
+}
+
+// addAcks adds what those who are told of an exclusion say.
+func addAcks(out map[string][]Vector) {
+	alice, bob, carol := Alice(), Bob(), Carol()
+	ack := func(name, comment, class string, change func(st *protocol.ExclusionAckStatement), spoil func(a *protocol.ExclusionAck)) {
+		st := &protocol.ExclusionAckStatement{Version: 1, Network: Network().ID(), Exclusion: protocol.Hash{1}, Org: bob.Org, Told: []protocol.OrgID{carol.Org}, At: Now}
+		if change != nil {
+			change(st)
+		}
+		a := must(crypto.SignExclusionAck(st, bob.Signing))
+		if spoil != nil {
+			spoil(&a)
+		}
+		expect(out, "exclusion-acks", name, comment, class, protocol.Encode(&protocol.ExclusionAcks{Version: 1, Acks: []protocol.ExclusionAck{a}}))
+	}
+	ack("acknowledgement in another's name", "Bob's key, Alice's name.", "unknown-author", func(st *protocol.ExclusionAckStatement) { st.Org = alice.Org }, nil)
+	ack("acknowledgement of another network", "", "wrong-context", func(st *protocol.ExclusionAckStatement) { st.Network = protocol.NoNetwork }, nil)
+	ack("acknowledgement altered", "One bit of the signature.", "bad-signature", nil, func(a *protocol.ExclusionAck) { a.Sig[0] ^= 1 })
+	ack("acknowledgement that counts others", "MORE organisations, where there is room to name them.", "oversize", nil, func(a *protocol.ExclusionAck) {
+		st := new(protocol.ExclusionAckStatement)
+		if err := protocol.Decode(a.Statement, protocol.MaxLetterSize, st); err != nil {
+			panic(err)
+		}
+		st.More = 1
+		a.Statement = protocol.Encode(st)
+	})
+	expect(out, "exclusion-acks", "no acknowledgements", "It says nothing.", "oversize", protocol.Encode(&protocol.ExclusionAcks{Version: 1}))
 }
 
 // hopOf is a hop that no honest node signs: its organisation passed the batch on before.
@@ -536,6 +577,7 @@ func addSigned(out map[string][]Vector) {
 	expect(out, "body", "handling widened", "The leaf covers the handling.", "bad-signature", protocol.Encode(b))
 	addHops(out)
 	addExclusions(out)
+	addAcks(out)
 	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
 }
 
