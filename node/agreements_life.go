@@ -209,6 +209,12 @@ func (s *snapshot) haltedWith(self, org protocol.OrgID) bool {
 	return false
 }
 
+// toldLater reports whether an organisation that has records from here, and with which no agreement is in
+// force, may still be told what was said of them: when one is resumed, or if there is another one.
+func (s *snapshot) toldLater(self, org protocol.OrgID) bool {
+	return s.members[org] || s.haltedWith(self, org)
+}
+
 // mayAmend returns nil if this organisation may sign an agreement that amends another, or if it
 // amends none.
 func (n *Node) mayAmend(s *snapshot, draft *protocol.Agreement, proposes bool) error {

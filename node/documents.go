@@ -36,6 +36,7 @@ const (
 	kindExclusion    = "n/exclusion/"    // what originators said after they published, by hash
 	kindExcluded     = "n/excluded/"     // records that they are about
 	kindExcludeDue   = "n/excludedue/"   // those to be told to who had the records from here
+	kindExcludeWait  = "n/excludewait/"  // of those the ones that wait for an agreement
 	kindExclusionAck = "n/exclusionack/" // what those who were told of exclusions signed
 	kindAckDue       = "n/ackdue/"       // exclusions of which who told is to hear
 	kindRefusal      = "n/refusal/"      // what partners set aside of what this organisation published
@@ -45,6 +46,7 @@ const (
 	kindRelease      = "n/release/"      // what may be passed on when persons approve
 	kindDenied       = "n/denied/"       // records that a person did not release, and for whom
 	kindForward      = "n/forward/"      // withdrawals to be told to who had the records from here
+	kindForwardWait  = "n/forwardwait/"  // of those the ones that wait for an agreement
 	kindCosigned     = "n/cosigned/"     // where partners' audit logs stood when this node last cosigned them
 	kindAudit        = "n/audit/"        // the audit log; package audit says how it is laid out
 	kindAgain        = "n/again/"        // feeds to be gone through again: something came that may open entries of them

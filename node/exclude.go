@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -92,10 +91,10 @@ func (a *appender) tellExclusion(x *protocol.Exclusion, excluded, readers []prot
 		if _, ok := a.secretWith(o); ok {
 			orgs = append(orgs, o)
 		} else {
-			later = later || a.snap.haltedWith(a.n.org, o)
+			later = later || a.snap.toldLater(a.n.org, o)
 		}
 	}
-	if later { // it is told when the agreement is resumed
+	if later { // it is told when the agreement is resumed, or there is another
 		h := x.Hash()
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindExcludeDue, h[:], &goneDoc{}) })
 	}
@@ -220,28 +219,8 @@ func exclusionOf(tx *store.Tx, h protocol.Hash) (*protocol.ExclusionStatement, *
 	return st, &doc, nil
 }
 
-// forwardExclusions tells those who had records from here what their originator said since.
-func (n *Node) forwardExclusions(ctx context.Context) error {
-	var hashes []protocol.Hash
-	if err := n.st.View(func(tx *store.Tx) error {
-		hashes = nil
-		return scanDocs(tx, kindExcludeDue, func(id []byte, _ *goneDoc) error {
-			if len(id) == len(protocol.Hash{}) {
-				hashes = append(hashes, protocol.Hash(id))
-			}
-			return nil
-		})
-	}); err != nil {
-		return err
-	}
-	for _, h := range hashes {
-		if err := n.forwardExclusion(ctx, h); err != nil {
-			return fmt.Errorf("telling of an exclusion: %w", err)
-		}
-	}
-	return nil
-}
-
+// forwardExclusion tells those who had records from here what their originator said since. It stands in
+// the store as one that waits, and stays there if somebody has to be told later.
 func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 	var st *protocol.ExclusionStatement
 	var x protocol.Exclusion
@@ -278,7 +257,7 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 				case partners[o] != nil:
 					byTopic[e.Topic] = append(byTopic[e.Topic], o)
 				default:
-					later = later || s.haltedWith(n.org, o)
+					later = later || s.toldLater(n.org, o)
 				}
 			}
 		}
@@ -292,7 +271,7 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 	if err != nil || later {
 		return err
 	}
-	return n.st.Update(func(tx *store.Tx) error { return tx.Delete(append([]byte(kindExcludeDue), h[:]...)) })
+	return n.st.Update(func(tx *store.Tx) error { return tx.Delete(append([]byte(kindExcludeWait), h[:]...)) })
 }
 
 // ExclusionInfo is an exclusion, with who acknowledged it.

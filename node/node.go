@@ -109,7 +109,8 @@ type Node struct {
 
 	cache *policy.Cache
 
-	passing sync.Mutex // held while records are passed on
+	passing   sync.Mutex // held while records are passed on
+	forwarded forwarded  // under passing
 	// words counts the withdrawals and exclusions that were stored: what is sealed for who was
 	// chosen before one of them is chosen again.
 	words atomic.Uint64

@@ -138,9 +138,97 @@ func (n *Node) passDue(ctx context.Context) error {
 	for {
 		more, err := n.passSome(ctx)
 		if err != nil || !more {
-			return errors.Join(err, n.forwardWithdrawals(ctx), n.forwardExclusions(ctx), n.sendAcks(), n.sendHistory(ctx))
+			return errors.Join(err, n.forward(ctx), n.sendAcks(), n.sendHistory(ctx))
 		}
 	}
+}
+
+// forward tells of withdrawals and exclusions who is to be told and was not. Those that wait for an
+// agreement, perhaps for good, are looked at again when agreements may have changed. What is looked at
+// stands among them until it is done, so that neither a crash nor what comes meanwhile is lost.
+func (n *Node) forward(ctx context.Context) error {
+	state := forwarded{generation: n.snap.Load().generation, hour: nowMillis() / 3600_000}
+	records, exclusions := map[protocol.RecordID]*forwardDoc{}, map[protocol.Hash]bool{}
+	look := func(tx *store.Tx) error {
+		clear(records)
+		clear(exclusions)
+		for _, kind := range []string{kindForward, kindForwardWait} {
+			if kind == kindForwardWait && state == n.forwarded {
+				continue
+			}
+			if err := scanDocs(tx, kind, func(id []byte, d *forwardDoc) error {
+				if len(id) == len(protocol.RecordID{}) {
+					records[protocol.RecordID(id)] = d
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		for _, kind := range []string{kindExcludeDue, kindExcludeWait} {
+			if kind == kindExcludeWait && state == n.forwarded {
+				continue
+			}
+			if err := scanDocs(tx, kind, func(id []byte, _ *goneDoc) error {
+				if len(id) == len(protocol.Hash{}) {
+					exclusions[protocol.Hash(id)] = true
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := n.st.View(look); err != nil {
+		return err
+	}
+	if len(records)+len(exclusions) > 0 {
+		if err := n.st.Update(func(tx *store.Tx) error {
+			if err := look(tx); err != nil {
+				return err
+			}
+			for id := range records {
+				var due, wait forwardDoc
+				ok, err := getDoc(tx, kindForward, id[:], &due)
+				if err == nil && ok {
+					err = errors.Join(tx.Delete(append([]byte(kindForward), id[:]...)), tellLater(tx, kindForwardWait, []protocol.RecordID{id}, due.Reason, due.Orgs))
+				}
+				if err == nil {
+					_, err = getDoc(tx, kindForwardWait, id[:], &wait)
+				}
+				if err != nil {
+					return err
+				}
+				records[id] = &wait
+			}
+			for h := range exclusions {
+				if err := errors.Join(tx.Delete(append([]byte(kindExcludeDue), h[:]...)), putDoc(tx, kindExcludeWait, h[:], &goneDoc{})); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	err := n.forwardWithdrawals(ctx, records)
+	for h := range exclusions {
+		if err == nil {
+			err = n.forwardExclusion(ctx, h)
+		}
+	}
+	if n.forwarded = state; err != nil {
+		n.forwarded = forwarded{} // all of them again
+		err = fmt.Errorf("telling what was taken back: %w", err)
+	}
+	return err
+}
+
+// forwarded is the state in which it was looked last at what waits to be told.
+type forwarded struct {
+	generation uint64
+	hour       int64 // agreements begin by time alone
 }
 
 func (n *Node) passSome(ctx context.Context) (more bool, err error) {

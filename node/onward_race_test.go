@@ -354,3 +354,52 @@ func TestNobodyIsCutOffInItsNotice(t *testing.T) {
 		t.Error("two end the rights of a third in its time of notice")
 	}
 }
+
+// TestSaidBetweenTwoAgreements: what was withdrawn, and who was excluded, while no agreement with a
+// partner was in force is told when there is one again. It has the records all the while.
+func TestSaidBetweenTwoAgreements(t *testing.T) {
+	ctx := context.Background()
+	vendor, police, third := testNode(t, "Vendor"), testNode(t, "Police"), testNode(t, "Third")
+	intoOneNetwork(t, []*Node{vendor, police, third})
+	id := agree(t, vendor, police, protocol.TLPAmber, "*")
+	publishList(t, vendor, "198.51.100.1\n198.51.100.2\n", amber())
+	carryNew(t, vendor, police)
+	if err := vendor.Terminate(id, "", 0); err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, vendor, police)
+	if err := vendor.Withdraw(ctx, []protocol.RecordID{heldRecord(t, vendor, "198.51.100.1").ID}, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := vendor.Exclude(ctx, []protocol.RecordID{heldRecord(t, vendor, "198.51.100.2").ID}, []protocol.OrgID{third.Org()}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := vendor.passDue(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	carryNew(t, vendor, police)
+	wantReads(t, police, "198.51.100.1", true)
+	if l, _ := police.Exclusions(); len(l) != 0 {
+		t.Error("an exclusion is told to who is no partner")
+	}
+	time.Sleep(2 * time.Millisecond)
+	agree(t, vendor, police, protocol.TLPAmber, "*")
+	if err := vendor.passDue(ctx); err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, vendor, police)
+	wantReads(t, police, "198.51.100.1", false)
+	wantReads(t, police, "198.51.100.2", true)
+	if l, err := police.Exclusions(); err != nil || len(l) != 1 || l[0].Excluded[0].ID != third.Org() {
+		t.Errorf("the exclusion: %+v, %v", l, err)
+	}
+	for _, kind := range []string{kindForward, kindForwardWait, kindExcludeDue, kindExcludeWait} {
+		if err := vendor.st.View(func(tx *store.Tx) error {
+			return tx.Scan([]byte(kind), nil, false, func(k, _ []byte) (bool, error) { t.Errorf("%q is left", k); return true, nil })
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -550,12 +550,12 @@ func (n *Node) withdrawPlaces(ctx context.Context, byFeed map[string][]*ownPlace
 				for _, o := range pl.orgs {
 					if _, ok := a.secretWith(o); ok {
 						orgs = append(orgs, o)
-					} else if a.snap.haltedWith(n.org, o) {
+					} else if a.snap.toldLater(n.org, o) {
 						later = append(later, o)
 					}
 				}
 				if len(later) > 0 {
-					a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tellLater(tx, pl.records, reason, later) })
+					a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tellLater(tx, kindForward, pl.records, reason, later) })
 				}
 				keys, err := a.keysFor(orgs)
 				if err != nil {

@@ -399,7 +399,7 @@ func (n *Node) noteForward(tx *store.Tx, id protocol.RecordID, reason string) er
 	if err != nil || len(orgs) == 0 {
 		return err
 	}
-	return tellLater(tx, []protocol.RecordID{id}, reason, orgs)
+	return tellLater(tx, kindForward, []protocol.RecordID{id}, reason, orgs)
 }
 
 // forwardDoc is a withdrawal that is to be told.
@@ -409,17 +409,18 @@ type forwardDoc struct {
 	Orgs   []protocol.OrgID // sorted
 }
 
-// tellLater notes who is to be told of withdrawals.
-func tellLater(tx *store.Tx, records []protocol.RecordID, reason string, orgs []protocol.OrgID) error {
+// tellLater notes who is to be told of withdrawals: kindForward now, kindForwardWait when there is an
+// agreement again.
+func tellLater(tx *store.Tx, kind string, records []protocol.RecordID, reason string, orgs []protocol.OrgID) error {
 	for i := range records {
 		doc := forwardDoc{Reason: reason}
-		if _, err := getDoc(tx, kindForward, records[i][:], &doc); err != nil {
+		if _, err := getDoc(tx, kind, records[i][:], &doc); err != nil {
 			return err
 		}
 		doc.Orgs = append(doc.Orgs, orgs...)
 		slices.SortFunc(doc.Orgs, protocol.OrgID.Compare)
 		doc.Orgs = slices.Compact(doc.Orgs)
-		if err := putDoc(tx, kindForward, records[i][:], &doc); err != nil {
+		if err := putDoc(tx, kind, records[i][:], &doc); err != nil {
 			return err
 		}
 	}
@@ -427,8 +428,9 @@ func tellLater(tx *store.Tx, records []protocol.RecordID, reason string, orgs []
 }
 
 // forwardWithdrawals tells of withdrawals who is to be told and can be: those who had records of
-// others from here, if the withdrawal counts here, and partners whose agreement was suspended.
-func (n *Node) forwardWithdrawals(ctx context.Context) error {
+// others from here, if the withdrawal counts here, and those with whom no agreement was in force when
+// it was said. due stands in the store as what waits; there stays what has to wait on.
+func (n *Node) forwardWithdrawals(ctx context.Context, due map[protocol.RecordID]*forwardDoc) error {
 	type group struct {
 		reason  string
 		orgs    []protocol.OrgID
@@ -437,19 +439,15 @@ func (n *Node) forwardWithdrawals(ctx context.Context) error {
 	s := n.snap.Load()
 	partners := s.partners(n.org, uint64(nowMillis()))
 	groups := map[string]*group{}
-	rest := map[protocol.RecordID]*forwardDoc{} // what is left to be told of records that are looked at
+	rest := map[protocol.RecordID]*forwardDoc{}
 	err := n.viewIndex(func(tx *store.Tx) error {
 		clear(groups)
 		clear(rest)
-		return scanDocs(tx, kindForward, func(id []byte, d *forwardDoc) error {
-			if len(id) != len(protocol.RecordID{}) {
-				return nil
-			}
-			record := protocol.RecordID(id)
+		for record, d := range due {
 			e, err := n.getEntry(tx, record)
 			if errors.Is(err, ErrNotFound) || err == nil && !e.Withdrawn {
 				rest[record] = nil // it does not count, or is gone altogether
-				return nil
+				continue
 			}
 			if err != nil {
 				return err
@@ -459,16 +457,15 @@ func (n *Node) forwardWithdrawals(ctx context.Context) error {
 				switch {
 				case partners[o] != nil:
 					now = append(now, o)
-				case s.haltedWith(n.org, o):
+				case s.toldLater(n.org, o):
 					later = append(later, o)
 				}
 			}
-			if len(now) == 0 && len(later) == len(d.Orgs) {
-				return nil // nothing to be done yet
+			if len(later) < len(d.Orgs) {
+				rest[record] = &forwardDoc{Reason: d.Reason, Orgs: later}
 			}
-			rest[record] = &forwardDoc{Reason: d.Reason, Orgs: later}
 			if len(now) == 0 {
-				return nil
+				continue
 			}
 			key := d.Reason + "\x00" + string(protocol.Encode(now))
 			g := groups[key]
@@ -477,8 +474,8 @@ func (n *Node) forwardWithdrawals(ctx context.Context) error {
 				groups[key] = g
 			}
 			g.records = append(g.records, record)
-			return nil
-		})
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -504,9 +501,9 @@ func (n *Node) forwardWithdrawals(ctx context.Context) error {
 		for id, d := range rest {
 			var err error
 			if d == nil || len(d.Orgs) == 0 {
-				err = tx.Delete(append([]byte(kindForward), id[:]...))
+				err = tx.Delete(append([]byte(kindForwardWait), id[:]...))
 			} else {
-				err = putDoc(tx, kindForward, id[:], d)
+				err = putDoc(tx, kindForwardWait, id[:], d)
 			}
 			if err != nil {
 				return err
