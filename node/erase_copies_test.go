@@ -491,3 +491,38 @@ func TestAccountsOfAnotherHistory(t *testing.T) {
 		t.Errorf("to be sealed anew are %v, %v; want %d", left.records, err, rec.To)
 	}
 }
+
+// TestI1SurvivorsOfAnErasureGoToWhoMayHaveThem: what shares an envelope with an erased record is sealed
+// anew; an organisation that is excluded from one of them since gets the others.
+func TestI1SurvivorsOfAnErasureGoToWhoMayHaveThem(t *testing.T) {
+	ctx := context.Background()
+	vendor, police, cert := testNode(t, "Vendor"), testNode(t, "Police"), testNode(t, "Cert")
+	intoOneNetwork(t, []*Node{vendor, police, cert})
+	for _, to := range []*Node{police, cert} {
+		agree(t, vendor, to, protocol.TLPAmber, "*")
+	}
+	publishList(t, vendor, "198.51.100.1\n198.51.100.2\n198.51.100.3\n", amber())
+	carryNew(t, vendor, police) // the CERT is away
+	entry := heldRecord(t, vendor, "198.51.100.1")
+	if heldRecord(t, vendor, "198.51.100.3").Seq != entry.Seq {
+		t.Fatal("they do not share an envelope")
+	}
+	if err := vendor.Exclude(ctx, []protocol.RecordID{entry.ID}, []protocol.OrgID{cert.Org()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vendor.Erase(ctx, EraseRequest{Records: []protocol.RecordID{heldRecord(t, vendor, "198.51.100.3").ID}, Reason: protocol.EraseError}); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []*Node{police, cert} {
+		shareErases(t, vendor, to)
+		carryNew(t, vendor, to)
+	}
+	for _, c := range []struct {
+		n      *Node
+		value  string
+		should bool
+	}{{police, "198.51.100.1", true}, {police, "198.51.100.2", true}, {police, "198.51.100.3", false},
+		{cert, "198.51.100.1", false}, {cert, "198.51.100.2", true}, {cert, "198.51.100.3", false}} {
+		wantReads(t, c.n, c.value, c.should)
+	}
+}

@@ -36,6 +36,69 @@ func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []r
 	return out, nil
 }
 
+// maxApart bounds the groups of records that are sealed anew apart; records of further groups go to who
+// may have all of them.
+const maxApart = 16
+
+// resealApart is resealAll for each group of records that the same of their readers may have today: an
+// organisation that may not have one of them any more keeps the others.
+func (a *appender) resealApart(body *protocol.Body, doc *publishedDoc, records []resealed) (out []protocol.EntryRef, err error) {
+	group := map[protocol.RecordID]int{}
+	var sets [][]protocol.OrgID
+	state, now := a.snap.policy.AsIfFresh(), uint64(nowMillis())
+	for i := range records {
+		var may []protocol.OrgID
+		for _, org := range doc.Orgs {
+			if _, ok := a.secretWith(org); ok && a.mayHaveAgain(state, org, &records[i].record, doc.At, now).Allow {
+				may = append(may, org)
+			}
+		}
+		if may, err = a.lessExcluded(may, &records[i].record); err != nil {
+			return nil, err
+		}
+		k := slices.IndexFunc(sets, func(s []protocol.OrgID) bool { return slices.Equal(s, may) })
+		if k < 0 {
+			k = min(len(sets), maxApart-1)
+			sets = append(sets, may)
+		}
+		group[records[i].record.ID] = min(k, maxApart-1)
+	}
+	if len(sets) < 2 {
+		return a.resealAll(body, doc, records)
+	}
+	for k := range min(len(sets), maxApart) {
+		part, rest, err := a.n.without(body, func(id protocol.RecordID) bool { return group[id] != k })
+		if err != nil {
+			return nil, err
+		}
+		refs, err := a.resealAll(part, doc, rest)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, refs...)
+	}
+	return out, nil
+}
+
+// lessExcluded takes out those whom the originator of a record excluded since.
+func (a *appender) lessExcluded(orgs []protocol.OrgID, r *crypto.VerifiedRecord) (_ []protocol.OrgID, err error) {
+	err = a.n.st.View(func(tx *store.Tx) error {
+		not, _, err := excludedFrom(tx, r.ID, r.Originator)
+		orgs = slices.DeleteFunc(orgs, func(o protocol.OrgID) bool { return slices.Contains(not, o) })
+		return err
+	})
+	return orgs, err
+}
+
+// mayHaveAgain decides about a record of a body that is sealed anew.
+func (a *appender) mayHaveAgain(state *policy.State, org protocol.OrgID, r *crypto.VerifiedRecord, at, now uint64) policy.Decision {
+	subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, RecordedAt: at}
+	if o, err := stix.Parse(r.Object); err == nil {
+		subject.Kind, subject.Confidence = o.Type, state.Confidence(o.Confidence())
+	}
+	return mayHaveAgain(state, org, subject, r.Path, now)
+}
+
 // slice returns a body with some of its records, of parts, or whole batches where all of one is
 // among them, and with no handling that they do not need.
 func slice(body *protocol.Body, from, to int) *protocol.Body {
@@ -116,7 +179,7 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason, by Caller) (do
 		return doc, 0, out, err
 	}
 	err = n.append(p.topic, func(a *appender) error {
-		refs, err := a.resealAll(rest, &doc, kinds)
+		refs, err := a.resealApart(rest, &doc, kinds)
 		if err != nil {
 			return err
 		}
@@ -261,13 +324,7 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 		verdict := policy.Decision{Reason: policy.ReasonNotInForce}
 		_, may := a.secretWith(org)
 		for i := 0; i < len(records) && may; i++ {
-			r := &records[i].record
-			kind, level := "", uint8(0)
-			if o, err := stix.Parse(r.Object); err == nil {
-				kind, level = o.Type, state.Confidence(o.Confidence())
-			}
-			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At}
-			verdict = mayHaveAgain(state, org, subject, r.Path, now)
+			verdict = a.mayHaveAgain(state, org, &records[i].record, doc.At, now)
 			may = verdict.Allow
 		}
 		if may {
@@ -275,18 +332,11 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 		}
 		verdicts = append(verdicts, policy.OrgDecision{Org: org, Decision: verdict})
 	}
-	if err := a.n.st.View(func(tx *store.Tx) error {
-		for i := range records {
-			r := &records[i].record
-			not, _, err := excludedFrom(tx, r.ID, r.Originator)
-			if err != nil {
-				return err
-			}
-			orgs = slices.DeleteFunc(orgs, func(o protocol.OrgID) bool { return slices.Contains(not, o) })
+	for i := range records {
+		var err error
+		if orgs, err = a.lessExcluded(orgs, &records[i].record); err != nil {
+			return err
 		}
-		return nil
-	}); err != nil {
-		return err
 	}
 	keys, err := a.keysFor(orgs)
 	if err != nil {
