@@ -452,27 +452,47 @@ func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
 	})
 }
 
+// onwardBody is an entry that was opened to be passed on. The groups of one entry follow each other, and
+// there may be as many as it has handlings.
+type onwardBody struct {
+	place   protocol.EntryRef
+	body    *protocol.Body // nil: it does not open, or verify, any more
+	records []crypto.VerifiedRecord
+}
+
+// openOnward opens and verifies an entry, once for all groups of it.
+func (a *appender) openOnward(place protocol.EntryRef) (*protocol.Body, []crypto.VerifiedRecord) {
+	if a.onward != nil && a.onward.place == place {
+		return a.onward.body, a.onward.records
+	}
+	a.onward = &onwardBody{place: place}
+	_, plain, _, err := a.n.ownPlain(place.Feed, place.Seq)
+	var body protocol.Body
+	if err == nil {
+		err = protocol.Decode(plain, protocol.MaxPlainSize, &body)
+	}
+	var records []crypto.VerifiedRecord
+	if err == nil {
+		records, err = crypto.VerifyBody(a.snap.network, &body, func(o protocol.OrgID) *crypto.Card { return a.snap.cards[o] })
+	}
+	if err != nil { // erased since, or a key left the card of who made it, or passed it on
+		a.n.log.Warn("leaving out what does not open or verify any more to be passed on", "feed", place.Feed, "seq", place.Seq, "err", err)
+		return nil, nil
+	}
+	a.onward.body, a.onward.records = &body, records
+	return &body, records
+}
+
 // passOn seals the records of a group for its organisations, less those that they came by way of.
 // What was erased, or does not open any more, is left out.
 func (a *appender) passOn(g *onwardGroup, by Caller) error {
-	_, plain, _, err := a.n.ownPlain(g.place.Feed, g.place.Seq)
-	if err != nil {
-		a.n.log.Warn("leaving out what cannot be read to be passed on", "feed", g.place.Feed, "seq", g.place.Seq, "err", err)
+	body, records := a.openOnward(g.place)
+	if body == nil {
 		return nil
-	}
-	var body protocol.Body
-	if err := protocol.Decode(plain, protocol.MaxPlainSize, &body); err != nil {
-		return err
 	}
 	wanted := map[protocol.RecordID]bool{}
 	for _, id := range g.records {
 		wanted[id] = true
-	}
-	card := func(o protocol.OrgID) *crypto.Card { return a.snap.cards[o] }
-	records, err := crypto.VerifyBody(a.snap.network, &body, card)
-	if err != nil { // a key left the card of who made it, or passed it on
-		a.n.log.Warn("leaving out what does not verify any more to be passed on", "feed", g.place.Feed, "seq", g.place.Seq, "err", err)
-		return nil
 	}
 	next := 0
 	for b := range body.Batches {
@@ -494,7 +514,7 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		}
 		days := g.days
 		if items[0].Originator != a.n.org {
-			if orgs, days = a.asOfSealed(g, &body, kept, orgs); len(orgs) == 0 {
+			if orgs, days = a.asOfSealed(g, body, kept, orgs); len(orgs) == 0 {
 				continue
 			}
 		}
@@ -512,7 +532,8 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		}
 		part := body.Batches[b]
 		if len(keep) < len(part.Items) {
-			if part, err = crypto.PartOf(&body, b, keep); err != nil {
+			var err error
+			if part, err = crypto.PartOf(body, b, keep); err != nil {
 				return err
 			}
 		}
