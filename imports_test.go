@@ -19,7 +19,8 @@ const module = "github.com/entente-mesh/entente"
 // nodes is measured in virtual time.
 const importRules = `
 protocol                  <
-protocol/stix             < protocol
+protocol/stix/pattern     <
+protocol/stix             < protocol protocol/stix/pattern
 protocol/protocoltest     < protocol protocol/stix crypto policy
 crypto                    < protocol
 policy                    < protocol protocol/stix
@@ -32,7 +33,7 @@ node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
+node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
