@@ -591,6 +591,10 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		return n.receiveRefusal(s, l)
 	case protocol.LetterExclusionAcks:
 		return n.receiveAcks(s, l)
+	case protocol.LetterRequest:
+		return n.receiveRequest(s, l)
+	case protocol.LetterReply:
+		return n.receiveReply(s, l)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "letter of unknown kind %d", l.Kind)
 }

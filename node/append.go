@@ -34,7 +34,7 @@ type appender struct {
 	covered     []*store.Epoch                // what it was covered by
 
 	excluding []protocol.Hash // exclusions of records that are passed on
-	onward    *onwardBody // what was opened last to be passed on
+	onward    *onwardBody     // what was opened last to be passed on
 
 	// onCommit run in the committing transaction.
 	onCommit []func(tx *store.Tx) error

@@ -39,6 +39,7 @@ const (
 	kindExcludeWait  = "n/excludewait/"  // of those the ones that wait for an agreement
 	kindExclusionAck = "n/exclusionack/" // what those who were told of exclusions signed
 	kindAckDue       = "n/ackdue/"       // exclusions of which who told is to hear
+	kindRequest      = "n/request/"      // what partners asked, or were asked, with the replies
 	kindRefusal      = "n/refusal/"      // what partners set aside of what this organisation published
 	kindRules        = "n/rules/"        // the local rules in force
 	kindHistory      = "n/history/"      // agreements whose partners were given what was before

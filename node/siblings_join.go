@@ -65,6 +65,8 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 	case *protocol.SiblingErasure:
 		t.erasures = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return noteErasure(tx, v) })
+	case *protocol.SiblingRequest:
+		t.plain = append(t.plain, func(tx *store.Tx) error { return joinRequest(tx, v) })
 	case *protocol.SiblingAddrs:
 		t.addrs = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return joinAddrs(tx, v) })

@@ -170,6 +170,7 @@ func (n *Node) Status() (*Status, error) {
 			Do: "keep the node up until it has compared with two other organisations, or run 'entente up --accept-restored'"})
 	}
 	n.findRulesProblems(st)
+	n.requestProblems(st)
 	n.feedProblems(st, feeds)
 	n.findProblems(s, st)
 	return st, nil

@@ -67,7 +67,9 @@ const (
 	LetterSuspension  LetterKind = 5 // OrgSigned over a Suspension
 	LetterRefusal     LetterKind = 6 // Refusal
 	// LetterErasureRequest and LetterErasureAnswer are 7 and 8.
-	LetterExclusionAcks LetterKind = 9 // ExclusionAcks
+	LetterExclusionAcks LetterKind = 9  // ExclusionAcks
+	LetterRequest       LetterKind = 12 // InfoRequest
+	LetterReply         LetterKind = 13 // InfoReply
 )
 
 // Refusal tells a publisher that something it published was set aside, and why. It needs no
@@ -118,7 +120,7 @@ type Letter struct {
 
 // Validate checks ranges and bounds.
 func (l *Letter) Validate() error {
-	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterExclusionAcks {
+	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterReply {
 		return malformed("letter version or kind out of range")
 	}
 	if len(l.Content) > MaxLetterSize {

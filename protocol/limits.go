@@ -55,6 +55,12 @@ const (
 	// MaxLetterSize bounds the plaintext of a letter: an agreement with its signatures.
 	MaxLetterSize = 32 << 10
 
+	// MaxRequestValues and MaxRequestSize bound the values that a request for information names, and
+	// their bytes; MaxReplyRecords the records that a reply names.
+	MaxRequestValues = 64
+	MaxRequestSize   = 16 << 10
+	MaxReplyRecords  = 256
+
 	// MaxCardSize bounds a signed card: 16 nodes of 2.3 kB and the rest.
 	MaxCardSize = 64 << 10
 	// MaxNodes bounds the nodes on a card.

@@ -60,6 +60,7 @@ const (
 	SiblingErasureItem     SiblingKind = 6
 	SiblingPublicationItem SiblingKind = 7
 	SiblingAddrsItem       SiblingKind = 8
+	SiblingRequestItem     SiblingKind = 12
 )
 
 // SiblingItem is one thing that nodes of an organisation hold in common.
@@ -108,6 +109,8 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingPublication)
 	case SiblingAddrsItem:
 		v = new(SiblingAddrs)
+	case SiblingRequestItem:
+		v = new(SiblingRequest)
 	default:
 		return nil, nil
 	}
@@ -256,3 +259,21 @@ type SiblingAddrs struct {
 
 // Validate checks bounds.
 func (a *SiblingAddrs) Validate() error { return checkAddrs(a.Addrs) }
+
+// SiblingRequest is a request for information that the organisation made or got, with its reply. Two of
+// one request join to the earlier reply, of one time to the lower encoding.
+type SiblingRequest struct {
+	_       struct{} `cbor:",toarray"`
+	Request []byte   // encoded InfoRequest
+	Reply   []byte   // encoded InfoReply; empty: none yet
+	Person  string   // who asked or replied here; empty: nobody here did, or it is not stated
+	Seen    uint64   // when it was made or came, Unix milliseconds
+}
+
+// Validate checks bounds.
+func (r *SiblingRequest) Validate() error {
+	if len(r.Request) == 0 || len(r.Request) > MaxLetterSize || len(r.Reply) > MaxLetterSize {
+		return oversize("a request or its reply has more than %d bytes, or none", MaxLetterSize)
+	}
+	return checkText("person", r.Person, MaxNameSize)
+}

@@ -107,7 +107,7 @@ func rightFor(pattern string) rules.Action {
 	switch {
 	case pattern == "" || open[pattern]: // the mux answers what it does not know
 		return ""
-	case strings.Contains(pattern, " /v1/releases"):
+	case strings.Contains(pattern, " /v1/releases"), strings.Contains(pattern, " /v1/requests"):
 		return rules.Release
 	case strings.Contains(pattern, " /v1/agreements"):
 		return rules.Sign

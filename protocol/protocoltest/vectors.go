@@ -198,6 +198,10 @@ func Read(message string, data []byte) (map[string]any, error) {
 			}
 		}
 		return nil, nil
+	case "request":
+		return nil, protocol.Decode(data, protocol.MaxLetterSize, new(protocol.InfoRequest))
+	case "reply":
+		return nil, protocol.Decode(data, protocol.MaxLetterSize, new(protocol.InfoReply))
 	case "sync":
 		return nil, protocol.Decode(data, protocol.MaxFrameSize, new(protocol.SyncMessage))
 	case "hello":
@@ -244,6 +248,10 @@ func Samples() map[string][]byte {
 		Lacking: []uint64{3, 5}, Opened: []protocol.SeqRange{{From: 1, To: 2}, {From: 7, To: 9}}, At: Now}, bob.Signing))
 	ack := must(crypto.SignExclusionAck(&protocol.ExclusionAckStatement{Version: 1, Network: network, Exclusion: protocol.Hash{1}, Org: bob.Org, Told: []protocol.OrgID{Carol().Org}, At: Now}, bob.Signing))
 	return map[string][]byte{
+		"request": protocol.Encode(&protocol.InfoRequest{Version: 1, Network: network, ID: protocol.RequestID{1}, From: bob.Org, To: alice.Org, Agreement: signed.ID(),
+			Purpose: "investigation", Text: "Who ran this server?", Values: []string{"198.51.100.7"}, At: Now}),
+		"reply": protocol.Encode(&protocol.InfoReply{Version: 1, Network: network, Request: protocol.RequestID{1}, From: alice.Org, To: bob.Org, State: protocol.RequestAnswered,
+			Text: "See the record.", Records: []protocol.RecordID{{1}, {2}}, At: Now}),
 		"exclusion-acks": protocol.Encode(&protocol.ExclusionAcks{Version: 1, Acks: []protocol.ExclusionAck{ack}}),
 		"card":           protocol.Encode(&alice.Signed),
 		"receipt":        protocol.Encode(&receipt),
@@ -274,7 +282,7 @@ func Samples() map[string][]byte {
 	}
 }
 
-var specOf = map[string]string{"exclusion-acks": "Exclusions made later", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
+var specOf = map[string]string{"exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -421,6 +429,32 @@ func addAcks(out map[string][]Vector) {
 		a.Statement = protocol.Encode(st)
 	})
 	expect(out, "exclusion-acks", "no acknowledgements", "It says nothing.", "oversize", protocol.Encode(&protocol.ExclusionAcks{Version: 1}))
+}
+
+// addRequests adds what is refused of requests and replies.
+func addRequests(out map[string][]Vector) {
+	signed := Agreement()
+	request := func(name, comment, class string, change func(*protocol.InfoRequest)) {
+		r := &protocol.InfoRequest{Version: 1, Network: Network().ID(), ID: protocol.RequestID{1}, From: Bob().Org, To: Alice().Org, Agreement: protocol.NewAgreementID(protocol.Encode(&signed)),
+			Text: "Who ran this server?", Values: []string{}, At: Now}
+		change(r)
+		expect(out, "request", name, comment, class, protocol.Encode(r))
+	}
+	request("request for nothing", "Neither text nor values.", "malformed", func(r *protocol.InfoRequest) { r.Text = "" })
+	request("request of oneself", "", "malformed", func(r *protocol.InfoRequest) { r.To = r.From })
+	request("request of an unknown version", "", "malformed", func(r *protocol.InfoRequest) { r.Version = 2 })
+	request("request with too many values", "More than MaxRequestValues.", "oversize", func(r *protocol.InfoRequest) {
+		for range protocol.MaxRequestValues + 1 {
+			r.Values = append(r.Values, "198.51.100.7")
+		}
+	})
+	reply := func(name, comment, class string, change func(*protocol.InfoReply)) {
+		p := &protocol.InfoReply{Version: 1, Network: Network().ID(), Request: protocol.RequestID{1}, From: Alice().Org, To: Bob().Org, State: protocol.RequestDeclined, Text: "No.", Records: []protocol.RecordID{}, At: Now}
+		change(p)
+		expect(out, "reply", name, comment, class, protocol.Encode(p))
+	}
+	reply("reply that is none", "State 3.", "malformed", func(p *protocol.InfoReply) { p.State = 3 })
+	reply("reply with records out of order", "", "malformed", func(p *protocol.InfoReply) { p.Records = []protocol.RecordID{{2}, {1}} })
 }
 
 // hopOf is a hop that no honest node signs: its organisation passed the batch on before.
@@ -578,6 +612,7 @@ func addSigned(out map[string][]Vector) {
 	addHops(out)
 	addExclusions(out)
 	addAcks(out)
+	addRequests(out)
 	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
 }
 
