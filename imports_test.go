@@ -27,6 +27,7 @@ policy                    < protocol protocol/stix
 policy/rules              < protocol policy
 node/intake               < protocol protocol/stix
 node/corpus               < protocol protocol/stix
+node/observe              < protocol protocol/stix protocol/stix/pattern
 node/audit                < protocol crypto policy
 node/disk                 <
 node/store                < protocol crypto node/disk

@@ -69,6 +69,7 @@ func (s *Server) routes() {
 	s.carryRoutes()
 	s.releaseRoutes()
 	s.requestRoutes()
+	s.matchRoutes()
 	s.mux.HandleFunc("POST /v1/backup", s.backup)
 	s.nodeRoutes()
 	s.auditRoutes()
