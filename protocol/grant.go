@@ -66,6 +66,9 @@ const (
 	LetterTermination LetterKind = 4 // OrgSigned over a Termination
 	LetterSuspension  LetterKind = 5 // OrgSigned over a Suspension
 	LetterRefusal     LetterKind = 6 // Refusal
+
+	LetterErasureRequest LetterKind = 7 // OrgSigned over an ErasureRequest
+	LetterErasureAnswer  LetterKind = 8 // OrgSigned over an ErasureAnswer
 )
 
 // Refusal tells a publisher that something it published was set aside, and why. It needs no
@@ -96,7 +99,7 @@ func (r *Refusal) Validate() error {
 }
 
 // Letter is what travels from one organisation to another and concerns nobody else:
-// proposals, countersignatures, rejections, terminations, suspensions. It is an entry of the sender's
+// proposals, countersignatures, rejections, terminations, suspensions, requests to erase. It is an entry of the sender's
 // feed in the control topic, sealed to one node; nobody else learns to whom it goes.
 //
 // Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
@@ -116,7 +119,7 @@ type Letter struct {
 
 // Validate checks ranges and bounds.
 func (l *Letter) Validate() error {
-	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterRefusal {
+	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterErasureAnswer {
 		return malformed("letter version or kind out of range")
 	}
 	if len(l.Content) > MaxLetterSize {
