@@ -586,8 +586,13 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		}
 		return n.keepEnd(r.Agreement, &o, l.Kind, nil)
 	}
-	if l.Kind == protocol.LetterRefusal {
+	switch l.Kind {
+	case protocol.LetterRefusal:
 		return n.receiveRefusal(s, l)
+	case protocol.LetterErasureRequest:
+		return n.receiveErasureRequest(s, l)
+	case protocol.LetterErasureAnswer:
+		return n.receiveErasureAnswer(s, l)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "letter of unknown kind %d", l.Kind)
 }

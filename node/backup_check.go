@@ -113,6 +113,19 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 			return protocol.Errorf(protocol.ErrWrongContext, "an erasure is another one than it is kept as")
 		}
 		return protocol.Decode(doc.Item, protocol.MaxSiblingItem, new(protocol.SiblingErasure))
+	case kindHold:
+		var doc protocol.SiblingHold
+		if err := read(32, &doc); err != nil {
+			return err
+		}
+		if !bytes.Equal(doc.ID[:], id) {
+			return protocol.Errorf(protocol.ErrWrongContext, "a legal hold is another one than it is kept as")
+		}
+		return nil
+	case kindKept:
+		return checkKept(id, value)
+	case kindErasureAsk:
+		return b.checkErasureAsk(id, value)
 	case kindDue:
 		return read(72, new(dueDoc))
 	case kindGone:

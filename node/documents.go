@@ -45,6 +45,9 @@ const (
 	kindForward    = "n/forward/"    // withdrawals to be told to who had the records from here
 	kindCosigned   = "n/cosigned/"   // where partners' audit logs stood when this node last cosigned them
 	kindAudit      = "n/audit/"      // the audit log; package audit says how it is laid out
+	kindHold       = "n/hold/"       // legal holds
+	kindKept       = "n/kept/"       // what would have been erased, and is under a hold
+	kindErasureAsk = "n/erasureask/" // requests to erase, made and got, with the answers
 	kindAgain      = "n/again/"      // feeds to be gone through again: something came that may open entries of them
 )
 

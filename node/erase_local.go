@@ -109,10 +109,11 @@ func (n *Node) tryErasures() {
 	if n.usable() != nil {
 		return // it seals survivors anew, and which of them were erased since is not known yet
 	}
-	if err := n.carryOutErasures(); err != nil {
+	if err := errors.Join(n.carryOutErasures(), n.endHolds()); err != nil {
 		n.log.Error("carrying out an erasure by this organisation failed; it is tried again", "err", err)
 		n.counters.failed.Add(1)
 	}
+	n.confirmErased()
 }
 
 // carryOut takes the records of one erasure out of the corpus. Of what this organisation
@@ -153,6 +154,11 @@ func (n *Node) replayJournal() (bool, error) {
 		for j := range list[i].Ended {
 			if err == nil {
 				err = n.replayEnd(&list[i].Ended[j])
+			}
+		}
+		for j := range list[i].Released {
+			if err == nil {
+				err = n.replayReleased(&list[i].Released[j])
 			}
 		}
 		for j := range list[i].Signed {
