@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/entente-mesh/entente/node/audit"
@@ -14,6 +15,10 @@ import (
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
 )
+
+func synctested(fn func(t *testing.T)) func(t *testing.T) {
+	return func(t *testing.T) { synctest.Test(t, fn) }
+}
 
 func holdOn(t testing.TB, n *Node, q HoldRequest) *HoldInfo {
 	t.Helper()
@@ -57,21 +62,17 @@ func TestI5HoldKeepsWhatIsErased(t *testing.T) {
 			func(t *testing.T, _, reader *Node) { eraseValue(t, reader, "198.51.100.1") }},
 		{"by its retention, held by origin", "its retention ended", func(author, _ *Node, _ protocol.RecordID) HoldRequest { return HoldRequest{From: author.Org()} },
 			func(t *testing.T, _, reader *Node) {
-				if err := reader.st.Update(func(tx *store.Tx) error { // as corpus.Expired finds it, when its time came
-					return tx.Set(slices.Concat([]byte("cz"), be64(1), be64(1)), []byte{0})
-				}); err != nil {
-					t.Fatal(err)
-				}
+				time.Sleep(4 * 24 * time.Hour)
 				if err := reader.expire(); err != nil {
 					t.Fatal(err)
 				}
 			}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, synctested(func(t *testing.T) {
 			nodes := testNetwork(t, "Author", "Reader")
 			author, reader := nodes[0], nodes[1]
 			agree(t, author, reader, protocol.TLPGreen, "*")
-			rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n", green)
+			rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n", policy.Flags{TLP: protocol.TLPGreen, Personal: protocol.PersonalNone, RetentionDays: 3})
 			syncBoth(t, nodes...)
 			h := holdOn(t, reader, c.hold(author, reader, recordOf(t, reader, "198.51.100.1")))
 			c.erase(t, author, reader)
@@ -121,7 +122,7 @@ func TestI5HoldKeepsWhatIsErased(t *testing.T) {
 				}
 			}
 			verifies(t, reader)
-		})
+		}))
 	}
 }
 
@@ -177,25 +178,18 @@ func TestHoldRefuses(t *testing.T) {
 }
 
 // TestHoldIsOver: when the time of a hold is over, what it kept is destroyed.
-func TestHoldIsOver(t *testing.T) {
+func TestHoldIsOver(t *testing.T) { synctest.Test(t, holdIsOver) }
+
+func holdIsOver(t *testing.T) {
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	agree(t, author, reader, protocol.TLPGreen, "*")
 	publishList(t, author, "198.51.100.1\n", green)
 	syncBoth(t, nodes...)
-	h := holdOn(t, reader, HoldRequest{From: author.Org(), Until: time.Now().Add(time.Hour)})
+	holdOn(t, reader, HoldRequest{From: author.Org(), Until: time.Now().Add(time.Hour)})
 	eraseValue(t, reader, "198.51.100.1")
 	wantKept(t, reader, 1)
-	if err := reader.st.Update(func(tx *store.Tx) error { // its time has come
-		d, err := findHold(tx, h.ID)
-		if err != nil {
-			return err
-		}
-		d.At, d.Until = d.At-2*3600_000, d.At-1
-		return putDoc(tx, kindHold, d.ID[:], d)
-	}); err != nil {
-		t.Fatal(err)
-	}
+	time.Sleep(2 * time.Hour)
 	if err := reader.endHolds(); err != nil {
 		t.Fatal(err)
 	}
