@@ -83,6 +83,9 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		}
 		return nil
 	case kindSetting:
+		if string(id) == settingRelease {
+			return read(0, new(releaseSetting))
+		}
 		var doc networkDoc
 		if string(id) != "network" {
 			return protocol.Errorf(protocol.ErrMalformed, "there is no setting %q in a backup", id)
@@ -113,6 +116,24 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 			return protocol.Errorf(protocol.ErrWrongContext, "an erasure is another one than it is kept as")
 		}
 		return protocol.Decode(doc.Item, protocol.MaxSiblingItem, new(protocol.SiblingErasure))
+	case kindRelease:
+		return read(8, new(releaseDoc))
+	case kindDenied:
+		return read(32, new(deniedDoc))
+	case kindForward:
+		return read(32, new(forwardDoc))
+	case kindVolume:
+		return read(42, new(volumeDoc))
+	case kindHistory:
+		return read(32, new(historyDoc))
+	case kindExclusion:
+		return checkKeptExclusion(id, value)
+	case kindExcluded:
+		return read(64, new(excludedDoc))
+	case kindExcludeDue:
+		return read(32, new(goneDoc))
+	case kindRefusal:
+		return read(104, new(refusalDoc))
 	case kindHold:
 		var doc protocol.SiblingHold
 		if err := read(32, &doc); err != nil {
@@ -195,6 +216,21 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return read(0, &doc)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "it is of no known kind")
+}
+
+func checkKeptExclusion(id, value []byte) error {
+	var d exclusionDoc
+	if err := errors.Join(idOf(id, 32), protocol.Decode(value, maxDocument, &d)); err != nil {
+		return err
+	}
+	var x protocol.Exclusion
+	if err := protocol.Decode(d.Raw, maxDocument, &x); err != nil {
+		return err
+	}
+	if h := x.Hash(); !bytes.Equal(h[:], id) {
+		return protocol.Errorf(protocol.ErrWrongContext, "an exclusion is another one than it is kept as")
+	}
+	return nil
 }
 
 func (b *backupReader) checkCard(org protocol.OrgID, signed *protocol.SignedCard) error {
