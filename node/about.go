@@ -83,6 +83,10 @@ type AboutRecipient struct {
 type AboutQuarantined struct {
 	Quarantined
 	Match string `json:"match"`
+
+	place  protocol.EntryRef
+	record protocol.RecordID // zero: the whole entry
+	own    bool
 }
 
 // AboutAudit is an entry of an audit log.
@@ -392,7 +396,7 @@ func (a *aboutFinder) quarantined(ctx context.Context) error {
 			return err
 		}
 		if match != "" {
-			a.out.Quarantine = append(a.out.Quarantine, AboutQuarantined{Quarantined: a.s.quarantineView(q), Match: match})
+			a.out.Quarantine = append(a.out.Quarantine, AboutQuarantined{Quarantined: a.s.quarantineView(q), Match: match, place: at, record: q.Record, own: q.Publisher == a.n.org})
 		}
 	}
 	return nil
@@ -622,7 +626,7 @@ type ErasedAbout struct {
 	Others   int           `json:"everywhere"` // records of which every copy in the mesh goes
 	Here     int           `json:"here"`       // records of others, that go here only
 	Held     int           `json:"held"`       // records of which a copy is kept under a legal hold
-	Set      int           `json:"set_aside"`  // records set aside that mention it: they stay sealed, and are not shown
+	Set      int           `json:"set_aside"`  // records set aside that mention it: the envelopes of others that hold them go here
 	WouldAsk []AskTo       `json:"would_ask,omitempty"`
 	Asked    []ErasureAsk  `json:"asked,omitempty"`
 	Report   *EraseReport  `json:"report,omitempty"`
@@ -651,7 +655,7 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 			out.Held++
 		}
 	}
-	if len(ids) == 0 {
+	if len(ids)+out.Set == 0 {
 		return out, nil
 	}
 	own, local, err := n.erasePlaces(ids)
@@ -683,6 +687,9 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 			return nil, err
 		}
 	}
+	if err := n.eraseAside(about.Quarantine, q.Reason, CallerOf(ctx)); err != nil {
+		return nil, err
+	}
 	for part := range slices.Chunk(ids, eraseAboutChunk) {
 		rep, err := n.Erase(ctx, EraseRequest{Records: part, Reason: q.Reason})
 		if rep != nil {
@@ -693,6 +700,41 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 		}
 	}
 	return out, nil
+}
+
+// eraseAside destroys here what was set aside of others.
+func (n *Node) eraseAside(list []AboutQuarantined, reason protocol.EraseReason, c Caller) error {
+	var ids []protocol.RecordID
+	var whole []protocol.EntryRef
+	for i := range list {
+		switch q := &list[i]; {
+		case q.own:
+		case q.record == (protocol.RecordID{}):
+			whole = append(whole, q.place)
+		default:
+			ids = append(ids, q.record)
+		}
+	}
+	if len(ids) > 0 {
+		if _, err := n.eraseLocally(ids, reason, c); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(whole, 64) {
+		if err := n.st.Update(func(tx *store.Tx) error {
+			var places []audit.Place
+			for _, at := range part {
+				if err := eraseWhole(tx, at, reason); err != nil {
+					return err
+				}
+				places = append(places, audit.Place{Feed: at.Feed, From: at.Seq, To: at.Seq})
+			}
+			return n.auditErase(tx, c, n.org, "erase here what was set aside", nil, reason, places)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // eraseAboutChunk is how many records one erasure takes: at most so many own entries are sealed anew

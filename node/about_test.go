@@ -142,6 +142,23 @@ func TestAboutSetAside(t *testing.T) {
 	if len(a.Records) != 0 || len(a.Quarantine) != 1 || a.Quarantine[0].Match != "text" || !strings.HasSuffix(a.Quarantine[0].StixID, "02") {
 		t.Errorf("%d records, set aside %+v", len(a.Records), a.Quarantine)
 	}
+	docs, err := hub.quarantined("")
+	if err != nil || len(docs) != 2 {
+		t.Fatalf("%d set aside, %v", len(docs), err)
+	}
+	place := protocol.EntryRef{Feed: docs[0].Feed, Seq: docs[0].Seq}
+	out, err := hub.Reader(nil).EraseAbout(context.Background(), EraseAbout{Value: "Another Person", Reason: protocol.EraseLegal})
+	if err != nil || out.Set != 1 || bodyHeld(t, hub, place) {
+		t.Errorf("%+v, %v; the body is held: %v", out, err, bodyHeld(t, hub, place))
+	}
+	if a := aboutOf(t, hub, "Another Person"); len(a.Quarantine) != 0 {
+		t.Errorf("set aside still: %+v", a.Quarantine)
+	}
+	loadRules(t, hub, "")
+	carryNew(t, vendor, hub)
+	if a := aboutOf(t, hub, "Another Person"); len(a.Records) != 0 {
+		t.Error("what was erased came back when the rule went")
+	}
 }
 
 // TestAboutSeesWhatMayBeRead: what a person may not read is not there for them, whichever way it is found,

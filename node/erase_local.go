@@ -142,7 +142,37 @@ func (n *Node) eraseHere(ids []protocol.RecordID, reason protocol.EraseReason) e
 	if err := n.eraseMost(ids, corpus.Locally, reason, nil); err != nil {
 		return err
 	}
-	return n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, ids, corpus.Locally, reason, nil) })
+	return n.st.Update(func(tx *store.Tx) error {
+		return errors.Join(n.eraseRecords(tx, ids, corpus.Locally, reason, nil), n.eraseSetAside(tx, ids, reason))
+	})
+}
+
+// eraseSetAside destroys the bodies of the entries of others in which some records stand that were set
+// aside.
+func (n *Node) eraseSetAside(tx *store.Tx, ids []protocol.RecordID, reason protocol.EraseReason) error {
+	found := map[protocol.EntryRef]bool{}
+	if err := scanDocs(tx, kindQuarantine, func(_ []byte, q *quarantineDoc) error {
+		if q.Publisher != n.org && slices.Contains(ids, q.Record) {
+			found[protocol.EntryRef{Feed: q.Feed, Seq: q.Seq}] = true
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for at := range found {
+		if err := eraseWhole(tx, at, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseWhole destroys the body of an entry that was set aside, here only.
+func eraseWhole(tx *store.Tx, at protocol.EntryRef, reason protocol.EraseReason) error {
+	if _, err := tx.Erase(at.Feed, at.Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())}); err != nil {
+		return err
+	}
+	return errors.Join(clearQuarantine(tx, entryKey(at.Feed, at.Seq)), tx.SetEntryState(at.Feed, at.Seq, store.Erased, reason.String()))
 }
 
 // replayJournal applies those erasures of the journal beside the data directory that the

@@ -428,26 +428,39 @@ func (n *Node) verifyAsk(s *snapshot, name protocol.Hash, d *protocol.SiblingEra
 	return a, a.answers(a.answer)
 }
 
-// results tells of each record of a request what became of it here. held are those that are shown here.
-func (n *Node) results(tx *store.Tx, r *protocol.ErasureRequest) (out []protocol.ErasureResult, held []*corpus.Entry, err error) {
+// results tells of each record of a request what became of it here: what is shown here, and what was set
+// aside, is kept. held are those that are shown, aside those that were set aside.
+func (n *Node) results(tx *store.Tx, r *protocol.ErasureRequest) (out []protocol.ErasureResult, held []*corpus.Entry, aside []protocol.RecordID, err error) {
+	setAside := map[protocol.RecordID]bool{}
+	if err := scanDocs(tx, kindQuarantine, func(_ []byte, q *quarantineDoc) error {
+		if _, asked := slices.BinarySearchFunc(r.Records, q.Record, compareRecords); asked {
+			setAside[q.Record] = true
+		}
+		return nil
+	}); err != nil {
+		return nil, nil, nil, err
+	}
 	for _, id := range r.Records {
 		e, err := n.index.Get(tx, id)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		x := protocol.ErasureResult{Record: id, Outcome: protocol.OutcomeNotHeld}
 		kept, err := tx.Get(keptKey(id))
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		gone, err := corpus.ErasedByAny(tx, id)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		switch {
 		case e != nil:
 			x.Outcome = protocol.OutcomeBasis
 			held = append(held, e)
+		case setAside[id]:
+			x.Outcome = protocol.OutcomeBasis
+			aside = append(aside, id)
 		case kept != nil:
 			x.Outcome = protocol.OutcomeHold
 		case gone:
@@ -455,7 +468,7 @@ func (n *Node) results(tx *store.Tx, r *protocol.ErasureRequest) (out []protocol
 		}
 		out = append(out, x)
 	}
-	return out, held, nil
+	return out, held, aside, nil
 }
 
 // confirmErased answers, where no local rule says who may, the requests of which every record was erased
@@ -486,7 +499,8 @@ func (n *Node) confirmErased() {
 			break
 		}
 		err = n.answer(Caller{}, a.name, func(tx *store.Tx, a *ask, x *protocol.ErasureAnswer) error {
-			if a.answer != nil {
+			shown := slices.ContainsFunc(x.Results, func(r protocol.ErasureResult) bool { return r.Outcome == protocol.OutcomeBasis })
+			if a.answer != nil || shown { // who passed a record on erased it, and it is read from elsewhere
 				return errNothingNew
 			}
 			x.Exports, x.Text = protocol.ExportsOpen, "erased on your signed word, by the node itself; a person has still to say what was exported"
@@ -522,7 +536,7 @@ func (n *Node) answer(c Caller, name protocol.Hash, fill func(tx *store.Tx, a *a
 		if a.answer != nil {
 			x.Number, x.Asked = a.answer.Number+1, a.answer.Asked
 		}
-		if x.Results, _, err = n.results(tx, &a.request); err != nil {
+		if x.Results, _, _, err = n.results(tx, &a.request); err != nil {
 			return err
 		}
 		if err := fill(tx, a, x); err != nil {
@@ -587,7 +601,8 @@ func (n *Node) AnswerErasure(ctx context.Context, q AnswerRequest) (*ErasureAsk,
 	}
 	keeps := func(id protocol.RecordID) bool { return !q.Erase || slices.Contains(q.Except, id) }
 	var held []*corpus.Entry
-	if err := n.viewIndex(func(tx *store.Tx) (err error) { _, held, err = n.results(tx, &a.request); return err }); err != nil {
+	var aside []protocol.RecordID
+	if err := n.viewIndex(func(tx *store.Tx) (err error) { _, held, aside, err = n.results(tx, &a.request); return err }); err != nil {
 		return nil, err
 	}
 	kept, toErase := 0, []protocol.RecordID{}
@@ -598,7 +613,14 @@ func (n *Node) AnswerErasure(ctx context.Context, q AnswerRequest) (*ErasureAsk,
 			toErase = append(toErase, e.Record)
 		}
 	}
-	if err := q.check(len(held), kept); err != nil {
+	for _, id := range aside {
+		if keeps(id) {
+			kept++
+		}
+	}
+	all := len(held) + len(aside)
+	aside = slices.DeleteFunc(aside, keeps)
+	if err := q.check(all, kept); err != nil {
 		return nil, err
 	}
 	c := CallerOf(ctx)
@@ -608,6 +630,11 @@ func (n *Node) AnswerErasure(ctx context.Context, q AnswerRequest) (*ErasureAsk,
 	}
 	if len(toErase) > 0 {
 		if _, err := n.Erase(ctx, EraseRequest{Records: toErase, Reason: a.request.Reason}); err != nil {
+			return nil, err
+		}
+	}
+	if len(aside) > 0 {
+		if _, err := n.eraseLocally(aside, a.request.Reason, c); err != nil {
 			return nil, err
 		}
 	}
@@ -761,7 +788,7 @@ type ErasureAsk struct {
 	Records []string       `json:"records"`
 	Parent  string         `json:"passes_on,omitempty"` // the request that this one passes on
 	Answer  *ErasureAnswer `json:"answer,omitempty"`
-	// Of a request to this organisation: how many of the records are shown here, and what left this node
+	// Of a request to this organisation: how many of the records are shown here or were set aside, and what left this node
 	// and may hold one of them.
 	Held     int         `json:"held,omitempty"`
 	Handouts []BeyondRow `json:"handouts,omitempty"`
@@ -863,11 +890,11 @@ func (n *Node) asks(which func(*ask) bool) ([]ErasureAsk, error) {
 		for _, a := range found {
 			v, c := s.askView(a, now), copies{}
 			if a.request.To == n.org && !a.settled() {
-				_, held, err := n.results(tx, &a.request)
+				_, held, aside, err := n.results(tx, &a.request)
 				if err != nil {
 					return err
 				}
-				v.Held = len(held)
+				v.Held = len(held) + len(aside)
 				for _, e := range held {
 					c.add(e)
 				}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/audit"
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -232,6 +233,60 @@ func TestErasureGoesOn(t *testing.T) {
 	requestsAt(t, vendor, 1)
 	answerWith(t, vendor, AnswerRequest{ID: requestsAt(t, vendor, 1)[0].ID, Erase: true, Exports: protocol.ExportsNone})
 	wantReads(t, vendor, "198.51.100.2", false)
+}
+
+// TestErasureOfWhatWasSetAside: what was set aside is held, and is erased when its publisher asks.
+func TestErasureOfWhatWasSetAside(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	loadRules(t, reader, noReceive)
+	publishList(t, author, "198.51.100.1\n", green)
+	carryNew(t, author, reader)
+	askAbout(t, author, "198.51.100.1")
+	carryNew(t, author, reader)
+	r := requestsAt(t, reader, 1)[0]
+	if r.Held != 1 {
+		t.Errorf("%+v", r)
+	}
+	if _, err := reader.AnswerErasure(context.Background(), AnswerRequest{ID: r.ID, NotHeld: true, Exports: protocol.ExportsNone}); protocol.Class(err) != "malformed" {
+		t.Errorf("what was set aside is not held: %v", err)
+	}
+	if a := answerWith(t, reader, AnswerRequest{ID: r.ID, Erase: true, Exports: protocol.ExportsNone}); !slices.Equal(outcomesOf(a), []string{"erased"}) {
+		t.Errorf("%+v", a.Answer)
+	}
+	if list, err := reader.Quarantine(""); err != nil || len(list) != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// TestErasureFromOneOfTwo: a hub erases what it passed on, and the record is read from its originator as
+// well: nobody says by itself that it is erased.
+func TestErasureFromOneOfTwo(t *testing.T) {
+	nodes := chain(t, nil, "Vendor", "Hub", "Unit")
+	vendor, hub, unit := nodes[0], nodes[1], nodes[2]
+	agree(t, vendor, unit, protocol.TLPAmber, "*")
+	automatic(t, hub)
+	publishOnward(t, vendor, "198.51.100.1\n", partners)
+	along(t, nodes)
+	id := recordOf(t, hub, "198.51.100.1")
+	askAbout(t, hub, "198.51.100.1")
+	eraseValue(t, hub, "198.51.100.1")
+	syncBoth(t, nodes...)
+	if err := unit.st.View(func(tx *store.Tx) error {
+		gone, err := corpus.ErasedBy(tx, id, hub.Org())
+		if !gone {
+			t.Error("the unit did not hear of the erasure")
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	unit.confirmErased()
+	wantReads(t, unit, "198.51.100.1", true)
+	if r := requestsAt(t, unit, 1)[0]; r.State != "waiting" || r.Answer != nil {
+		t.Errorf("%s: %+v", r.State, r.Answer)
+	}
 }
 
 // TestErasureIsOverdue: past the day that it is due a request counts as overdue until it is answered to

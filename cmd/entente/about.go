@@ -178,7 +178,7 @@ func showErasedAbout(w io.Writer, x *node.ErasedAbout) {
 		fmt.Fprintf(w, "Under a legal hold: of %d records a copy would be kept aside, shown by 'entente hold show'\n", x.Held)
 	}
 	if x.Set > 0 {
-		fmt.Fprintf(w, "Set aside, and not erased: %d records; they are shown to nobody\n", x.Set)
+		fmt.Fprintf(w, "Set aside: %d records; what holds them is destroyed, too\n", x.Set)
 	}
 	if x.DryRun {
 		for _, o := range x.WouldAsk {
@@ -307,7 +307,7 @@ func showAsk(w io.Writer, x *node.ErasureAsk) {
 		fmt.Fprintf(w, "  record   %s%s\n", id, outcomeOf(x, id))
 	}
 	if x.Held > 0 {
-		fmt.Fprintf(w, "  held     %d of them are shown here\n", x.Held)
+		fmt.Fprintf(w, "  held     %d of them are shown here, or were set aside\n", x.Held)
 	}
 	for _, b := range x.Handouts {
 		fmt.Fprintf(w, "  may be in %s\n", printable(b.What))

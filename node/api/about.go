@@ -1,6 +1,8 @@
 package api
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -99,9 +101,12 @@ func (s *Server) erasureAsk(r *http.Request) (any, error) {
 	var ids []protocol.RecordID
 	for _, text := range q.IDs {
 		found, err := s.find(r, []string{text})
-		if id, perr := protocol.ParseRecordID(text); err != nil && perr == nil { // erased here before, perhaps
+		if id, perr := protocol.ParseRecordID(text); errors.Is(err, node.ErrNotFound) && perr == nil && len(orgs) > 0 { // erased here before, perhaps
 			ids = append(ids, id)
 			continue
+		}
+		if errors.Is(err, node.ErrNotFound) {
+			err = fmt.Errorf("%w; if it was erased here, say with --org whom to ask", err)
 		}
 		if err != nil {
 			return nil, err
