@@ -104,6 +104,9 @@ func (n *Node) recipients(tx *store.Tx, id protocol.RecordID) ([]protocol.OrgID,
 		return nil, err
 	} else if ok && e == nil {
 		k, err := d.open(tx, id)
+		if errors.Is(err, store.ErrDestroyed) {
+			return orgs, nil
+		}
 		if err != nil {
 			return nil, err
 		}

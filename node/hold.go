@@ -211,10 +211,13 @@ func (n *Node) putKept(tx *store.Tx, list []*keptRecord, by protocol.OrgID, reas
 	return err
 }
 
-// eachKept calls fn with what was kept aside.
+// eachKept calls fn with what was kept aside, and is not destroyed.
 func eachKept(tx *store.Tx, fn func(*keptDoc, *keptRecord) error) error {
 	return scanDocs(tx, kindKept, func(id []byte, d *keptDoc) error {
 		k, err := d.open(tx, protocol.RecordID(id))
+		if errors.Is(err, store.ErrDestroyed) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -241,9 +244,17 @@ func (n *Node) dropUnheld() error {
 			if err != nil {
 				return err
 			}
-			return eachKept(tx, func(_ *keptDoc, k *keptRecord) error {
+			return scanDocs(tx, kindKept, func(id []byte, d *keptDoc) error {
 				if len(gone) >= 256 {
 					return nil
+				}
+				k, err := d.open(tx, protocol.RecordID(id))
+				if errors.Is(err, store.ErrDestroyed) { // the store is older than its keys
+					gone = append(gone, protocol.RecordID(id))
+					return nil
+				}
+				if err != nil {
+					return err
 				}
 				by, err := h.of(k.entry())
 				if err == nil && len(by) == 0 {
