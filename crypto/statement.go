@@ -178,6 +178,40 @@ func VerifyRejection(o *protocol.OrgSigned, network protocol.NetworkID, cards fu
 	return r, nil
 }
 
+// SignErasureRequest signs a request to erase.
+func SignErasureRequest(r *protocol.ErasureRequest, op OpSigner) (protocol.OrgSigned, error) {
+	return signByOrg(protocol.ContextErasureRequest, r.Network, r.Org, protocol.Encode(r), op)
+}
+
+// VerifyErasureRequest verifies a request to erase with the card of its signer.
+func VerifyErasureRequest(o *protocol.OrgSigned, network protocol.NetworkID, cards func(protocol.OrgID) *Card) (*protocol.ErasureRequest, error) {
+	r := new(protocol.ErasureRequest)
+	if err := verifyOrgSigned(o, protocol.ContextErasureRequest, network, cards, r); err != nil {
+		return nil, err
+	}
+	if r.Org != o.Org || r.Network != network {
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "erasure request names another organisation or network than its signature")
+	}
+	return r, nil
+}
+
+// SignErasureAnswer signs an answer to a request to erase.
+func SignErasureAnswer(a *protocol.ErasureAnswer, op OpSigner) (protocol.OrgSigned, error) {
+	return signByOrg(protocol.ContextErasureAnswer, a.Network, a.Org, protocol.Encode(a), op)
+}
+
+// VerifyErasureAnswer verifies an answer to a request to erase with the card of its signer.
+func VerifyErasureAnswer(o *protocol.OrgSigned, network protocol.NetworkID, cards func(protocol.OrgID) *Card) (*protocol.ErasureAnswer, error) {
+	a := new(protocol.ErasureAnswer)
+	if err := verifyOrgSigned(o, protocol.ContextErasureAnswer, network, cards, a); err != nil {
+		return nil, err
+	}
+	if a.Org != o.Org || a.Network != network {
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "erasure answer names another organisation or network than its signature")
+	}
+	return a, nil
+}
+
 func verifyOrgSigned(o *protocol.OrgSigned, c protocol.Context, network protocol.NetworkID, cards func(protocol.OrgID) *Card, v any) error {
 	card := cards(o.Org)
 	if card == nil {

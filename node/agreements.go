@@ -595,6 +595,10 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		return n.receiveRequest(s, l)
 	case protocol.LetterReply:
 		return n.receiveReply(s, l)
+	case protocol.LetterErasureRequest:
+		return n.receiveErasureRequest(s, l)
+	case protocol.LetterErasureAnswer:
+		return n.receiveErasureAnswer(s, l)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "letter of unknown kind %d", l.Kind)
 }

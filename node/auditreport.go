@@ -47,7 +47,8 @@ type DisclosureReport struct {
 	Made      time.Time    `json:"made"`
 	Shared    []ReportPart `json:"shared"`
 	Withheld  []ReportPart `json:"withheld"`
-	Retracted []ReportAct  `json:"retracted"` // withdrawals and erasures of what was sealed for the organisation
+	Retracted []ReportAct  `json:"retracted"`   // withdrawals and erasures of what was sealed for the organisation
+	Asked     []ErasureAsk `json:"asked_erase"` // what it was asked to erase in these days, and what it confirmed
 	// Forgotten are entries of these days whose details were erased: they may have concerned the
 	// organisation, and this report cannot say.
 	Forgotten []ReportGap `json:"forgotten"`
@@ -172,7 +173,7 @@ func (n *Node) reportOf(q ReportQuery) (*DisclosureReport, error) {
 	err := n.viewIndex(func(tx *store.Tx) error {
 		w = &reportWriter{n: n, s: n.snap.Load(), tx: tx, q: q, delivered: map[protocol.EntryRef][]Delivery{}}
 		w.out = &DisclosureReport{By: w.s.ref(n.org), Org: w.s.ref(q.Org), From: q.From.UTC(), To: q.To.UTC(), Made: millis(uint64(nowMillis())),
-			Shared: []ReportPart{}, Withheld: []ReportPart{}, Retracted: []ReportAct{}, Forgotten: []ReportGap{}, Log: n.account.Log}
+			Shared: []ReportPart{}, Withheld: []ReportPart{}, Retracted: []ReportAct{}, Asked: []ErasureAsk{}, Forgotten: []ReportGap{}, Log: n.account.Log}
 		w.out.Agreement, w.out.Title = w.agreement(q.Agreement)
 		logs, err := audit.Logs(tx)
 		for _, l := range logs {
@@ -186,7 +187,12 @@ func (n *Node) reportOf(q ReportQuery) (*DisclosureReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.out, nil
+	asked, err := n.asks(func(a *ask) bool {
+		at := millis(a.request.At)
+		return a.request.Org == n.org && a.request.To == q.Org && !at.Before(q.From) && at.Before(q.To)
+	})
+	w.out.Asked = append(w.out.Asked, asked...)
+	return w.out, err
 }
 
 // reportWriter makes a report in one state of the store.
@@ -515,6 +521,16 @@ func (r *DisclosureReport) writeCSV(w io.Writer) error {
 	for _, a := range r.Retracted {
 		row := make([]string, 22)
 		row[0], row[1], row[2], row[3], row[15], row[17], row[21] = "retracted", a.At.Format(time.RFC3339), strconv.FormatUint(a.Entry, 10), a.Act, inert(a.Reason), strings.Join(a.Records, " "), strconv.FormatUint(a.Count, 10)
+		_ = out.Write(row)
+	}
+	for i := range r.Asked {
+		x := &r.Asked[i]
+		said := "no answer yet, due " + x.Due.Format(time.RFC3339)
+		if x.Answer != nil {
+			said = x.Answer.Summary
+		}
+		row := make([]string, 22)
+		row[0], row[1], row[3], row[15], row[16], row[17], row[21] = "asked to erase", x.At.Format(time.RFC3339), x.ID+" "+x.State, x.Reason, inert(said), strings.Join(x.Records, " "), strconv.Itoa(len(x.Records))
 		_ = out.Write(row)
 	}
 	for _, g := range r.Forgotten {

@@ -63,7 +63,7 @@ type BackupLeftOut struct {
 // another node: where its feeds stood, what it was told about keys, whether it was restored.
 var (
 	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindDue, kindErase, kindErasure, kindFork, kindGone,
-		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindRequest, kindSecret, kindTopic}
+		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic}
 	backupLeft     = []string{kindFeedNumber, kindWithheld}
 	backupSettings = []string{"network", settingRelease}
 	leftSettings   = []string{"restored"}
@@ -279,6 +279,12 @@ func (b *backupWriter) documents(fn func(kind string, id, value []byte) error) e
 					return false, fmt.Errorf("this store holds a setting %q, of which this version of backups does not know", id)
 				}
 				return true, nil
+			}
+			if kind == kindKept {
+				var err error
+				if v, err = dumpKept(b.tx, id, v); err != nil {
+					return false, err
+				}
 			}
 			return true, fn(kind, id, v)
 		})

@@ -83,6 +83,9 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		}
 		return nil
 	case kindSetting:
+		if string(id) == settingRelease {
+			return read(0, new(releaseSetting))
+		}
 		var doc networkDoc
 		if string(id) != "network" {
 			return protocol.Errorf(protocol.ErrMalformed, "there is no setting %q in a backup", id)
@@ -113,6 +116,57 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 			return protocol.Errorf(protocol.ErrWrongContext, "an erasure is another one than it is kept as")
 		}
 		return protocol.Decode(doc.Item, protocol.MaxSiblingItem, new(protocol.SiblingErasure))
+	case kindRelease:
+		return read(8, new(releaseDoc))
+	case kindDenied:
+		return read(32, new(deniedDoc))
+	case kindForward, kindForwardWait:
+		return read(32, new(forwardDoc))
+	case kindVolume:
+		return read(42, new(volumeDoc))
+	case kindHistory:
+		return read(32, new(historyDoc))
+	case kindExclusion:
+		return checkKeptExclusion(id, value)
+	case kindExcluded:
+		return read(64, new(excludedDoc))
+	case kindExcludeDue, kindExcludeWait, kindAckDue:
+		return read(32, new(goneDoc))
+	case kindExclusionAck:
+		var doc ackDoc
+		if err := read(96, &doc); err != nil {
+			return err
+		}
+		st, err := doc.statement()
+		if err == nil && !bytes.Equal(ackKey(st.Exclusion, st.Org, st.Signing), id) {
+			err = protocol.Errorf(protocol.ErrWrongContext, "an acknowledgement is another one than it is kept as")
+		}
+		return err
+	case kindRequest:
+		var doc protocol.SiblingRequest
+		if err := read(48, &doc); err != nil {
+			return err
+		}
+		r, err := readRequest(&doc)
+		if err == nil && !bytes.Equal(requestKey(r.asked.From, r.asked.ID), id) {
+			err = protocol.Errorf(protocol.ErrWrongContext, "a request is another one than it is kept as")
+		}
+		return err
+	case kindRefusal:
+		return read(104, new(refusalDoc))
+	case kindHold:
+		var doc protocol.SiblingHold
+		if err := read(32, &doc); err != nil {
+			return err
+		}
+		if !bytes.Equal(doc.ID[:], id) {
+			return protocol.Errorf(protocol.ErrWrongContext, "a legal hold is another one than it is kept as")
+		}
+		return nil
+	case kindKept:
+		return checkKept(id, value)
+	case kindErasureAsk:
+		return b.checkErasureAsk(id, value)
 	case kindDue:
 		return read(72, new(dueDoc))
 	case kindGone:
@@ -182,6 +236,21 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return read(0, &doc)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "it is of no known kind")
+}
+
+func checkKeptExclusion(id, value []byte) error {
+	var d exclusionDoc
+	if err := errors.Join(idOf(id, 32), protocol.Decode(value, maxDocument, &d)); err != nil {
+		return err
+	}
+	var x protocol.Exclusion
+	if err := protocol.Decode(d.Raw, maxDocument, &x); err != nil {
+		return err
+	}
+	if h := x.Hash(); !bytes.Equal(h[:], id) {
+		return protocol.Errorf(protocol.ErrWrongContext, "an exclusion is another one than it is kept as")
+	}
+	return nil
 }
 
 func (b *backupReader) checkCard(org protocol.OrgID, signed *protocol.SignedCard) error {

@@ -126,12 +126,56 @@ func TestBackupHoldsEveryKind(t *testing.T) {
 			t.Errorf("documents %s: in a backup %v, left out %v; say which, and check them in checkDocument", m[1], in, out)
 		}
 	}
+	for _, kind := range backupKinds {
+		if err := (&backupReader{cards: map[protocol.OrgID]*crypto.Card{}}).checkDocument(kind, nil, nil); err != nil && strings.Contains(err.Error(), "no known kind") {
+			t.Errorf("documents %s are in a backup, and its reader does not know them", kind)
+		}
+	}
 	n := testNode(t, "Author")
 	if err := n.st.Update(func(tx *store.Tx) error { return tx.Set([]byte("n/unheard/of"), nil) }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := n.Backup(context.Background(), new(bytes.Buffer), BackupRequest{Recipients: []string{newOffline(t).recipient}}); err == nil || !strings.Contains(err.Error(), `documents "n/unheard/"`) {
 		t.Errorf("a backup that would leave something out: %v", err)
+	}
+}
+
+// TestBackupOfAHub: what a node that passes records on keeps besides is in a backup, and comes back.
+func TestBackupOfAHub(t *testing.T) {
+	nodes := chain(t, nil, "Vendor", "Hub", "Unit")
+	vendor, hub := nodes[0], nodes[1]
+	if err := hub.SetRelease(context.Background(), ReleaseAsk, false); err != nil {
+		t.Fatal(err)
+	}
+	rec := publishOnward(t, vendor, "198.51.100.1\n198.51.100.2\n", partners)
+	along(t, nodes)
+	if err := vendor.Exclude(context.Background(), rec.Records[:1], []protocol.OrgID{nodes[2].Org()}); err != nil {
+		t.Fatal(err)
+	}
+	along(t, nodes)
+	if _, err := hub.DenyRelease(1, "Officer", "not yet"); err != nil {
+		t.Fatal(err)
+	}
+	holdOn(t, hub, HoldRequest{Value: "198.51.100.2"})
+	askAbout(t, vendor, "198.51.100.1")
+	carryNew(t, vendor, hub)
+	key := newOffline(t)
+	back, _ := restoreInto(t, filepath.Join(t.TempDir(), "r"), backupOf(t, hub, key), key)
+	for _, kind := range []string{kindRelease, kindDenied, kindExclusion, kindExcluded, kindHold, kindErasureAsk} {
+		count := map[*Node]int{}
+		for _, n := range []*Node{hub, back} {
+			if err := n.st.View(func(tx *store.Tx) error {
+				return tx.Scan([]byte(kind), nil, false, func(_, _ []byte) (bool, error) { count[n]++; return true, nil })
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if count[hub] == 0 || count[back] != count[hub] {
+			t.Errorf("documents %s: %d, and %d of them came back", kind, count[hub], count[back])
+		}
+	}
+	if mode, err := back.Release(); err != nil || mode != ReleaseAsk {
+		t.Errorf("mode %s, %v", mode, err)
 	}
 }
 

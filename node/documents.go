@@ -51,6 +51,9 @@ const (
 	kindCosigned     = "n/cosigned/"     // where partners' audit logs stood when this node last cosigned them
 	kindAudit        = "n/audit/"        // the audit log; package audit says how it is laid out
 	kindAgain        = "n/again/"        // feeds to be gone through again: something came that may open entries of them
+	kindHold         = "n/hold/"         // legal holds
+	kindKept         = "n/kept/"         // what would have been erased, and is under a hold
+	kindErasureAsk   = "n/erasureask/"   // requests to erase, made and got, with the answers
 )
 
 const maxDocument = 8 << 20

@@ -25,6 +25,7 @@ type EraseReport struct {
 	Siblings int         `json:"siblings"` // records that another node of this organisation published, and erases for everybody
 	Told     []OrgRef    `json:"told"`     // organisations for which the records were sealed
 	Beyond   []BeyondRow `json:"beyond"`   // copies that this could not reach
+	Held     int         `json:"held"`     // records of which a copy is kept under a legal hold
 	unknown  int         // of Resealed those of which nobody here knows for whom they were
 	caller   Caller      // on whose behalf
 }
@@ -79,6 +80,11 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 		}
 		rep.Siblings, rep.Local, rep.Erased = siblings, count-siblings, rep.Erased+count
 	}
+	held, err := n.keptUnderHold(r.Records)
+	if err != nil {
+		return rep, err
+	}
+	rep.Held = len(held)
 	s := n.snap.Load()
 	for org := range told {
 		rep.Told = append(rep.Told, s.ref(org))
@@ -134,6 +140,9 @@ func (n *Node) beyond(rep *EraseReport) {
 	}
 	if rep.unknown > 0 {
 		add(fmt.Sprintf("%d records that shared envelopes with them, of a node that was removed before it told for whom it published them", rep.unknown), "they are sealed anew for this organisation only; who has read them keeps them, and for others publish them again")
+	}
+	if rep.Held > 0 {
+		add(fmt.Sprintf("%d records of which a copy is kept aside under a legal hold", rep.Held), "'entente hold show' shows them to those who may; they are destroyed when no hold keeps them any more")
 	}
 	if rep.Signed > 0 {
 		add("nodes that are off line now", "they apply it when they come back, before they serve anything of it")

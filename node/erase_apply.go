@@ -276,6 +276,9 @@ func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statemen
 // those in done are destroyed by the caller. The bodies of this organisation's own entries stay,
 // and are due: what shares them is sealed anew first.
 func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, done map[protocol.EntryRef]bool) error {
+	if err := n.keepRest(tx, ids, by, reason); err != nil {
+		return err
+	}
 	copies, err := n.index.Erase(tx, ids, by, reason, uint64(nowMillis()))
 	if err != nil {
 		return err
@@ -333,11 +336,14 @@ func (n *Node) eraseCopy(tx *store.Tx, c corpus.Copy, by protocol.OrgID, reason 
 // maxErasedCopies bounds the copies of records that one transaction erases.
 const maxErasedCopies = 1000
 
-// eraseMost comes before eraseRecords: of records with more copies than one transaction takes it
-// erases all but the one that each is kept from. Who seals a record makes as many as it likes, and
+// eraseMost comes before eraseRecords: it keeps aside what is under a legal hold, and of records with more copies than one transaction
+// takes it erases all but the one that each is kept from. Who seals a record makes as many as it likes, and
 // must keep nobody from erasing it. What it begins is gone on with at the next start, as what comes
 // after it is.
 func (n *Node) eraseMost(ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, here func(tx *store.Tx) (map[protocol.EntryRef]bool, error)) error {
+	if err := n.keepAside(ids, by, reason); err != nil {
+		return err
+	}
 	count := 0
 	if err := n.st.View(func(tx *store.Tx) error {
 		for _, id := range ids {

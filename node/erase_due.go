@@ -29,9 +29,9 @@ func (n *Node) putDue(tx *store.Tx, record protocol.RecordID, feed protocol.Feed
 	return putDoc(tx, kindDue, append(entryKey(feed, seq), record[:]...), &dueDoc{Reason: reason})
 }
 
-// wakeDue lets a running node look after what became due.
+// wakeDue lets a running node look after what became due, and after requests that can be confirmed.
 func (n *Node) wakeDue() {
-	if net := n.net.Load(); net != nil && n.due.Load() {
+	if net := n.net.Load(); net != nil && (n.due.Load() || n.asking.Load()) {
 		net.wake()
 	}
 }

@@ -109,10 +109,11 @@ func (n *Node) tryErasures() {
 	if n.usable() != nil {
 		return // it seals survivors anew, and which of them were erased since is not known yet
 	}
-	if err := n.carryOutErasures(); err != nil {
+	if err := errors.Join(n.carryOutErasures(), n.endHolds()); err != nil {
 		n.log.Error("carrying out an erasure by this organisation failed; it is tried again", "err", err)
 		n.counters.failed.Add(1)
 	}
+	n.confirmErased()
 }
 
 // carryOut takes the records of one erasure out of the corpus. Of what this organisation
@@ -141,7 +142,37 @@ func (n *Node) eraseHere(ids []protocol.RecordID, reason protocol.EraseReason) e
 	if err := n.eraseMost(ids, corpus.Locally, reason, nil); err != nil {
 		return err
 	}
-	return n.st.Update(func(tx *store.Tx) error { return n.eraseRecords(tx, ids, corpus.Locally, reason, nil) })
+	return n.st.Update(func(tx *store.Tx) error {
+		return errors.Join(n.eraseRecords(tx, ids, corpus.Locally, reason, nil), n.eraseSetAside(tx, ids, reason))
+	})
+}
+
+// eraseSetAside destroys the bodies of the entries of others in which some records stand that were set
+// aside.
+func (n *Node) eraseSetAside(tx *store.Tx, ids []protocol.RecordID, reason protocol.EraseReason) error {
+	found := map[protocol.EntryRef]bool{}
+	if err := scanDocs(tx, kindQuarantine, func(_ []byte, q *quarantineDoc) error {
+		if q.Publisher != n.org && slices.Contains(ids, q.Record) {
+			found[protocol.EntryRef{Feed: q.Feed, Seq: q.Seq}] = true
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for at := range found {
+		if err := eraseWhole(tx, at, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseWhole destroys the body of an entry that was set aside, here only.
+func eraseWhole(tx *store.Tx, at protocol.EntryRef, reason protocol.EraseReason) error {
+	if _, err := tx.Erase(at.Feed, at.Seq, &store.Tomb{Reason: reason, At: uint64(nowMillis())}); err != nil {
+		return err
+	}
+	return errors.Join(clearQuarantine(tx, entryKey(at.Feed, at.Seq)), tx.SetEntryState(at.Feed, at.Seq, store.Erased, reason.String()))
 }
 
 // replayJournal applies those erasures of the journal beside the data directory that the
@@ -153,6 +184,11 @@ func (n *Node) replayJournal() (bool, error) {
 		for j := range list[i].Ended {
 			if err == nil {
 				err = n.replayEnd(&list[i].Ended[j])
+			}
+		}
+		for j := range list[i].Released {
+			if err == nil {
+				err = n.replayReleased(&list[i].Released[j])
 			}
 		}
 		for j := range list[i].Signed {

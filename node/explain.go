@@ -201,15 +201,18 @@ func (n *Node) Quarantine(id string) ([]Quarantined, error) {
 	s := n.snap.Load()
 	list := []Quarantined{}
 	for i := range docs {
-		q := &docs[i]
-		out := Quarantined{ID: q.id(), Publisher: s.ref(q.Publisher), Topic: q.Topic,
-			StixID: q.StixID, Type: q.Type, Reason: q.Reason, Text: q.Text, At: time.UnixMilli(int64(q.At)).UTC()}
-		if q.Record != (protocol.RecordID{}) {
-			out.Record = q.Record.String()
-		}
-		list = append(list, out)
+		list = append(list, s.quarantineView(&docs[i]))
 	}
 	return list, nil
+}
+
+func (s *snapshot) quarantineView(q *quarantineDoc) Quarantined {
+	out := Quarantined{ID: q.id(), Publisher: s.ref(q.Publisher), Topic: q.Topic,
+		StixID: q.StixID, Type: q.Type, Reason: q.Reason, Text: q.Text, At: time.UnixMilli(int64(q.At)).UTC()}
+	if q.Record != (protocol.RecordID{}) {
+		out.Record = q.Record.String()
+	}
+	return out
 }
 
 func (q *quarantineDoc) id() string { return fmt.Sprintf("%s/%d/%d", q.Feed.Short(), q.Seq, q.Index) }

@@ -25,6 +25,8 @@ type Metrics struct {
 	CardEnds   time.Time // when the own card ceases to be fresh; zero if there is none
 	Records    uint64    // readable
 	OnlyHere   uint64    // own entries of which nobody else signed to hold a copy
+	Erasures   AskCounts
+	Holds      int // legal holds that stand
 	Disk       DiskStatus
 	Topics     map[string]TopicMetrics // letters are the topic "control"
 
@@ -90,6 +92,12 @@ func (n *Node) Metrics() (Metrics, error) {
 		return m, err
 	}
 	if m.OnlyHere, err = n.onlyHere(); err != nil {
+		return m, err
+	}
+	if m.Erasures, err = n.askCounts(); err != nil {
+		return m, err
+	}
+	if m.Holds, err = n.countHolds(); err != nil {
 		return m, err
 	}
 	feeds, err := n.Feeds()

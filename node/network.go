@@ -373,6 +373,9 @@ func (net *network) keepState(ctx context.Context) {
 		if err := net.renewCard(); err != nil {
 			net.n.log.Error("renewing the own card failed", "err", err)
 		}
+		if net.n.asking.Load() {
+			net.n.confirmErased()
+		}
 		if err := errors.Join(net.n.sendLetters(), net.n.grantLate(), net.n.moveLate(ctx), net.n.resealForked(ctx)); err != nil && ctx.Err() == nil {
 			net.n.log.Error("sending letters, handing out keys, or sealing anew what a fork made void, failed", "err", err)
 		}

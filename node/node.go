@@ -94,6 +94,7 @@ type Node struct {
 	// something became due since it was looked at.
 	erasing sync.Mutex
 	due     atomic.Bool
+	asking  atomic.Bool // requests to erase came that are not answered
 
 	// listed is the set that was last listed to a sibling; nil while there is none.
 	listed atomic.Pointer[siblingListed]

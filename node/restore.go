@@ -358,6 +358,10 @@ func (t *restorer) document(kind string, id, value []byte) error {
 		id, value := slices.Clone(id), slices.Clone(value)
 		return t.do(len(id)+len(value), 2, func(tx *store.Tx) error { return audit.Load(tx, id, value) })
 	}
+	if kind == kindKept {
+		id, value := slices.Clone(id), slices.Clone(value)
+		return t.do(len(id)+len(value), 2, func(tx *store.Tx) error { return loadKept(tx, id, value) })
+	}
 	key, value := append([]byte(kind), id...), slices.Clone(value)
 	return t.do(len(key)+len(value), 1, func(tx *store.Tx) error { return tx.Set(key, value) })
 }

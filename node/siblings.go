@@ -70,6 +70,7 @@ func eachSiblingItem(tx *store.Tx, fn func(ref siblingRef, item *protocol.Siblin
 		{kindTopic, protocol.SiblingTopicItem}, {kindGone + "topic/", protocol.SiblingTopicItem}, {kindSecret, protocol.SiblingSecretItem},
 		{kindErasure, protocol.SiblingErasureItem}, {kindPublished, protocol.SiblingPublicationItem}, {kindAddrs, protocol.SiblingAddrsItem},
 		{kindRequest, protocol.SiblingRequestItem},
+		{kindHold, protocol.SiblingHoldItem}, {kindErasureAsk, protocol.SiblingErasureAsks},
 	} {
 		if err := tx.Scan([]byte(from.prefix), nil, false, func(k, v []byte) (bool, error) {
 			ref := siblingRef{from.kind, string(k[len(from.prefix):])}
@@ -167,6 +168,14 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 	case protocol.SiblingRequestItem:
 		var d protocol.SiblingRequest
 		ok, err := getDoc(tx, kindRequest, id, &d)
+		return wrap(&d, ok, err)
+	case protocol.SiblingHoldItem:
+		var d protocol.SiblingHold
+		ok, err := getDoc(tx, kindHold, id, &d)
+		return wrap(&d, ok, err)
+	case protocol.SiblingErasureAsks:
+		var d protocol.SiblingErasureAsk
+		ok, err := getDoc(tx, kindErasureAsk, id, &d)
 		return wrap(&d, ok, err)
 	case protocol.SiblingKeyItem:
 		feed, number := splitEntryKey(id)

@@ -67,6 +67,11 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 		t.plain = append(t.plain, func(tx *store.Tx) error { return noteErasure(tx, v) })
 	case *protocol.SiblingRequest:
 		t.plain = append(t.plain, func(tx *store.Tx) error { return joinRequest(tx, v) })
+	case *protocol.SiblingHold:
+		t.erasures = true
+		t.plain = append(t.plain, func(tx *store.Tx) error { return joinHold(tx, v) })
+	case *protocol.SiblingErasureAsk:
+		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinErasureAsk(tx, v) })
 	case *protocol.SiblingAddrs:
 		t.addrs = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return joinAddrs(tx, v) })

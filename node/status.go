@@ -73,6 +73,12 @@ type Status struct {
 	Rules       int                `json:"local_rules"`
 	Problems    []Problem          `json:"problems"`
 
+	// Erasures counts requests to erase; Holds the legal holds that stand, and Kept the records that would
+	// have been erased without them.
+	Erasures AskCounts `json:"erasure_requests"`
+	Holds    int       `json:"holds"`
+	Kept     int       `json:"kept_under_hold"`
+
 	// CountsHidden says that the caller may not be told how many records there are: Records and
 	// Quarantined are left out.
 	CountsHidden bool `json:"counts_hidden,omitempty"`
@@ -168,6 +174,15 @@ func (n *Node) Status() (*Status, error) {
 		st.Restored = d.Why
 		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "this data went back in time (" + d.Why + "); nothing is shown or served until it is known what was erased since",
 			Do: "keep the node up until it has compared with two other organisations, or run 'entente up --accept-restored'"})
+	}
+	if st.Erasures, err = n.askCounts(); err != nil {
+		return nil, err
+	}
+	if st.Holds, err = n.countHolds(); err != nil {
+		return nil, err
+	}
+	if st.Kept, err = n.countKept(); err != nil {
+		return nil, err
 	}
 	n.findRulesProblems(st)
 	n.requestProblems(st)
@@ -287,6 +302,12 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	}
 	if waiting, err := n.pendingErasures(); err == nil && waiting > 0 {
 		add("warning", "bring the node up that published them; if it never comes back, 'entente node remove' it where the operational key is", "%d records that another node of this organisation published are erased here, and not yet everywhere", waiting)
+	}
+	if e := &st.Erasures; e.Overdue > 0 {
+		add("warning", "'entente erase asked' shows whom; remind them", "%d requests to erase that this organisation made are overdue", e.Overdue)
+	}
+	if e := &st.Erasures; e.Waiting > 0 {
+		add("warning", "'entente erase requests' shows them; answer with 'entente erase answer'", "%d requests to erase wait for an answer, %d of them are past the day they are due", e.Waiting, e.Late)
 	}
 	if st.OnlyHere > 0 && len(s.members) > 1 {
 		add("warning", "they are copied as soon as a peer is connected; until then this disk is the only one that has them", "%d own entries are only on this disk", st.OnlyHere)

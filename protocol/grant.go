@@ -60,16 +60,17 @@ type LetterKind uint8
 
 // The kinds of letter.
 const (
-	LetterProposal    LetterKind = 1 // SignedAgreement with the proposer's signature
-	LetterCountersign LetterKind = 2 // SignedAgreement with more signatures
-	LetterRejection   LetterKind = 3 // OrgSigned over a Rejection
-	LetterTermination LetterKind = 4 // OrgSigned over a Termination
-	LetterSuspension  LetterKind = 5 // OrgSigned over a Suspension
-	LetterRefusal     LetterKind = 6 // Refusal
-	// LetterErasureRequest and LetterErasureAnswer are 7 and 8.
-	LetterExclusionAcks LetterKind = 9  // ExclusionAcks
-	LetterRequest       LetterKind = 12 // InfoRequest
-	LetterReply         LetterKind = 13 // InfoReply
+	LetterProposal       LetterKind = 1  // SignedAgreement with the proposer's signature
+	LetterCountersign    LetterKind = 2  // SignedAgreement with more signatures
+	LetterRejection      LetterKind = 3  // OrgSigned over a Rejection
+	LetterTermination    LetterKind = 4  // OrgSigned over a Termination
+	LetterSuspension     LetterKind = 5  // OrgSigned over a Suspension
+	LetterRefusal        LetterKind = 6  // Refusal
+	LetterErasureRequest LetterKind = 7  // OrgSigned over an ErasureRequest
+	LetterErasureAnswer  LetterKind = 8  // OrgSigned over an ErasureAnswer
+	LetterExclusionAcks  LetterKind = 9  // ExclusionAcks
+	LetterRequest        LetterKind = 12 // InfoRequest
+	LetterReply          LetterKind = 13 // InfoReply
 )
 
 // Refusal tells a publisher that something it published was set aside, and why. It needs no
@@ -100,7 +101,7 @@ func (r *Refusal) Validate() error {
 }
 
 // Letter is what travels from one organisation to another and concerns nobody else:
-// proposals, countersignatures, rejections, terminations, suspensions. It is an entry of the sender's
+// proposals, countersignatures, rejections, terminations, suspensions, requests to erase. It is an entry of the sender's
 // feed in the control topic, sealed to one node; nobody else learns to whom it goes.
 //
 // Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are

@@ -60,7 +60,10 @@ const (
 	SiblingErasureItem     SiblingKind = 6
 	SiblingPublicationItem SiblingKind = 7
 	SiblingAddrsItem       SiblingKind = 8
-	SiblingRequestItem     SiblingKind = 12
+
+	SiblingRequestItem SiblingKind = 12
+	SiblingHoldItem    SiblingKind = 20
+	SiblingErasureAsks SiblingKind = 21
 )
 
 // SiblingItem is one thing that nodes of an organisation hold in common.
@@ -111,6 +114,10 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingAddrs)
 	case SiblingRequestItem:
 		v = new(SiblingRequest)
+	case SiblingHoldItem:
+		v = new(SiblingHold)
+	case SiblingErasureAsks:
+		v = new(SiblingErasureAsk)
 	default:
 		return nil, nil
 	}
@@ -259,6 +266,67 @@ type SiblingAddrs struct {
 
 // Validate checks bounds.
 func (a *SiblingAddrs) Validate() error { return checkAddrs(a.Addrs) }
+
+// SiblingHold is a legal hold of the organisation. Two of one id join to the one that ended, of two
+// that ended to the one that ended earlier, of one time to the one with the lower encoding.
+type SiblingHold struct {
+	_         struct{} `cbor:",toarray"`
+	ID        [32]byte // random
+	Record    RecordID // what is held: a record,
+	Value     string   // or what mentions a value,
+	From      OrgID    // or what an organisation made or sent; the others are zero
+	Authority string   // on whose word
+	Reason    string
+	Person    string // who set it; empty: not stated
+	At        uint64 // Unix milliseconds
+	Until     uint64 // Unix milliseconds; 0: until it is released
+	Ended     uint64 // Unix milliseconds; 0: it stands
+	EndPerson string // who released it; empty: its time was over
+	EndReason string
+}
+
+// Validate checks ranges and bounds.
+func (h *SiblingHold) Validate() error {
+	set := 0
+	for _, yes := range []bool{h.Record != RecordID{}, h.Value != "", !h.From.IsZero()} {
+		if yes {
+			set++
+		}
+	}
+	switch {
+	case set != 1:
+		return malformed("a legal hold is of one of a record, a value and an organisation")
+	case h.ID == [32]byte{} || h.At == 0 || h.Until != 0 && h.Until <= h.At:
+		return malformed("a legal hold lacks its id, or ends before it begins")
+	case h.Authority == "":
+		return malformed("a legal hold does not say on whose authority")
+	}
+	for what, s := range map[string]string{"value": h.Value, "authority": h.Authority, "reason": h.Reason, "person": h.Person, "person who released it": h.EndPerson, "reason of the release": h.EndReason} {
+		if err := checkText(what, s, MaxTextSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SiblingErasureAsk is a request to erase that the organisation made or got, with the newest answer to
+// it. Two of one request join to the answer that counts (ErasureAnswer), the parent that is not zero, and
+// the earlier time.
+type SiblingErasureAsk struct {
+	_       struct{} `cbor:",toarray"`
+	Request []byte   // encoded OrgSigned over an ErasureRequest
+	Answer  []byte   // encoded OrgSigned over an ErasureAnswer; empty: none yet
+	Parent  Hash     // the request that this one passes on; zero: none
+	Seen    uint64   // when it was made or came, Unix milliseconds
+}
+
+// Validate checks bounds.
+func (a *SiblingErasureAsk) Validate() error {
+	if len(a.Request) == 0 || len(a.Request) > MaxLetterSize || len(a.Answer) > MaxLetterSize {
+		return oversize("a request to erase or its answer has more than %d bytes, or none", MaxLetterSize)
+	}
+	return nil
+}
 
 // SiblingRequest is a request for information that the organisation made or got, with its reply. Two of
 // one request join to the earlier reply, of one time to the lower encoding.

@@ -19,7 +19,8 @@ func (a *app) eraseCommand() *cobra.Command {
 		Long: "Of records that this node published every copy in the mesh is destroyed: a signed statement tells\n" +
 			"all nodes, and whoever comes with an old copy later. Records of others are destroyed here only.\n" +
 			"Records that share an envelope with them are sealed anew first, so nobody loses those.\n\n" +
-			"The report lists the copies that this cannot reach. To retract a record that may stay in the files,\n" +
+			"The report lists the copies that this cannot reach. 'entente erase ask' asks other organisations to erase,\n" +
+			"'entente about VALUE --erase' erases what mentions a value. To retract a record that may stay in the files,\n" +
 			"use 'entente withdraw'.",
 		Example: "  entente erase rec:abcdefghij --reason legal",
 		Args:    cobra.MinimumNArgs(1),
@@ -35,6 +36,9 @@ func (a *app) eraseCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "class of the reason, which all nodes see: request, legal, error")
+	cmd.AddCommand(a.eraseAskCommand(), a.eraseAnswerCommand(),
+		a.eraseListCommand("requests", "List what other organisations ask this one to erase", "erasures/requests"),
+		a.eraseListCommand("asked", "List what this organisation asked others to erase, with their answers, and what is overdue", "erasures/asked"))
 	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions([]string{"request", "legal", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -79,6 +83,9 @@ func showErasure(w io.Writer, r *node.EraseReport) {
 	}
 	if r.Local > 0 {
 		fmt.Fprintf(w, "Of others, erased here only: %d records\n", r.Local)
+	}
+	if r.Held > 0 {
+		fmt.Fprintf(w, "Kept aside under a legal hold, and shown by 'entente hold show' only: %d records\n", r.Held)
 	}
 	if r.Signed > 0 {
 		names := make([]string, len(r.Told))

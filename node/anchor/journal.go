@@ -22,6 +22,15 @@ type Erasure struct {
 	Signed []protocol.SignedErase // one; none if it is local
 	Local  []LocalErase           // one; none if it is an author's
 	Ended  []protocol.OrgSigned   // one termination of an agreement; none if something was erased
+
+	Released []ReleasedHold // one legal hold that ended, and with it what it kept
+}
+
+// ReleasedHold is a legal hold that ended.
+type ReleasedHold struct {
+	_  struct{} `cbor:",toarray"`
+	ID [32]byte
+	At uint64 // Unix milliseconds
 }
 
 // LocalErase is what an organisation erased for itself.

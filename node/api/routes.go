@@ -70,6 +70,7 @@ func (s *Server) routes() {
 	s.releaseRoutes()
 	s.requestRoutes()
 	s.matchRoutes()
+	s.aboutRoutes()
 	s.mux.HandleFunc("POST /v1/backup", s.backup)
 	s.nodeRoutes()
 	s.auditRoutes()

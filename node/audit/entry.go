@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -108,6 +109,38 @@ type Details struct {
 	Parts      []Part    // Publish
 	Entries    []uint64  // earlier entries of this log that it is about
 	Logs       []Head    // Begin
+}
+
+// NamesAny reports whether the details name one of some records by its id. Of very many records at once
+// no ids are given.
+func (d *Details) NamesAny(ids map[protocol.RecordID]bool) bool {
+	named := func(set *RecordSet) bool {
+		return slices.ContainsFunc(set.IDs, func(id protocol.RecordID) bool { return ids[id] })
+	}
+	return named(&d.Records) || slices.ContainsFunc(d.Parts, func(p Part) bool { return named(&p.Records) })
+}
+
+// CoversAny reports whether the details are about one of some entries of feeds.
+func (d *Details) CoversAny(entries map[protocol.FeedID]map[uint64]bool) bool {
+	covers := func(set *RecordSet) bool {
+		return slices.ContainsFunc(set.Places, func(p Place) bool {
+			if p.To-p.From < uint64(len(entries[p.Feed])) {
+				for seq := p.From; seq <= p.To; seq++ {
+					if entries[p.Feed][seq] {
+						return true
+					}
+				}
+				return false
+			}
+			for seq := range entries[p.Feed] {
+				if p.From <= seq && seq <= p.To {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	return covers(&d.Records) || slices.ContainsFunc(d.Parts, func(p Part) bool { return covers(&p.Records) })
 }
 
 // RecordSet says which records an entry is about. IDs are given up to MaxIDs, in the order of the

@@ -40,6 +40,12 @@ func ErasedBy(kv KV, record protocol.RecordID, org protocol.OrgID) (bool, error)
 	return v != nil, nil
 }
 
+// ErasedByAny reports whether a record was erased by anybody.
+func ErasedByAny(kv KV, record protocol.RecordID) (yes bool, err error) {
+	err = kv.Scan(append([]byte(kErased), record[:]...), nil, false, func(_, _ []byte) (bool, error) { yes = true; return false, nil })
+	return yes, err
+}
+
 func tombOf(kv KV, record protocol.RecordID, by ...protocol.OrgID) (*erasedDoc, error) {
 	for i, org := range append([]protocol.OrgID{Locally}, by...) {
 		if i == 2 && org == by[0] {

@@ -93,6 +93,23 @@ func Read(message string, data []byte) (map[string]any, error) {
 		}
 		_, err := crypto.VerifyRejection(&s, network, cards)
 		return nil, err
+	case "erasure-request":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		r, err := crypto.VerifyErasureRequest(&s, network, cards)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"name": protocol.ErasureName(s.Statement).String(), "records": float64(len(r.Records))}, nil
+	case "erasure-answer":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyErasureAnswer(&s, network, cards)
+		return nil, err
 	case "head":
 		var s protocol.Signed
 		if err := protocol.Decode(data, protocol.MaxStatementSize, &s); err != nil {
@@ -246,8 +263,12 @@ func Samples() map[string][]byte {
 	handling.Normalise()
 	receipt := must(crypto.SignReceipt(&protocol.Receipt{Version: 1, Network: network, Origin: entry.Origin, Holder: bob.Signing.Public(), Seq: 9, Hash: entry.Hash,
 		Lacking: []uint64{3, 5}, Opened: []protocol.SeqRange{{From: 1, To: 2}, {From: 7, To: 9}}, At: Now}, bob.Signing))
+	ask := must(crypto.SignErasureRequest(ErasureRequest(), alice.Op))
+	answer := must(crypto.SignErasureAnswer(ErasureAnswer(), bob.Op))
 	ack := must(crypto.SignExclusionAck(&protocol.ExclusionAckStatement{Version: 1, Network: network, Exclusion: protocol.Hash{1}, Org: bob.Org, Told: []protocol.OrgID{Carol().Org}, At: Now}, bob.Signing))
 	return map[string][]byte{
+		"erasure-request": protocol.Encode(&ask),
+		"erasure-answer":  protocol.Encode(&answer),
 		"request": protocol.Encode(&protocol.InfoRequest{Version: 1, Network: network, ID: protocol.RequestID{1}, From: bob.Org, To: alice.Org, Agreement: signed.ID(),
 			Purpose: "investigation", Text: "Who ran this server?", Values: []string{"198.51.100.7"}, At: Now}),
 		"reply": protocol.Encode(&protocol.InfoReply{Version: 1, Network: network, Request: protocol.RequestID{1}, From: alice.Org, To: bob.Org, State: protocol.RequestAnswered,
@@ -282,7 +303,69 @@ func Samples() map[string][]byte {
 	}
 }
 
-var specOf = map[string]string{"exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
+// ErasureRequest is what Alice asks Bob to erase.
+func ErasureRequest() *protocol.ErasureRequest {
+	return &protocol.ErasureRequest{Version: 1, Network: Network().ID(), Org: Alice().Org, To: Bob().Org, Number: 7, At: Now, Due: Now + 30*24*3600*1000,
+		Records: []protocol.RecordID{{1}, {2}}, Reason: protocol.EraseLegal, Onward: true, Text: "test"}
+}
+
+// ErasureAnswer is what Bob answers to ErasureRequest.
+func ErasureAnswer() *protocol.ErasureAnswer {
+	return &protocol.ErasureAnswer{Version: 1, Network: Network().ID(), Org: Bob().Org, To: Alice().Org, Request: protocol.ErasureName(protocol.Encode(ErasureRequest())),
+		Number: 1, At: Now + 1000, Results: []protocol.ErasureResult{{Record: protocol.RecordID{1}, Outcome: protocol.OutcomeErased}, {Record: protocol.RecordID{2}, Outcome: protocol.OutcomeHold}},
+		Exports: protocol.ExportsNone, Asked: []protocol.OrgID{Carol().Org}, Text: "test"}
+}
+
+// addErasures adds what is refused of requests to erase and of their answers.
+func addErasures(out map[string][]Vector) {
+	request := func(name, comment, class string, change func(*protocol.ErasureRequest)) {
+		r := ErasureRequest()
+		change(r)
+		s := must(crypto.SignErasureRequest(r, Alice().Op))
+		expect(out, "erasure-request", name, comment, class, protocol.Encode(&s))
+	}
+	request("unknown version", "A version that nobody knows.", "malformed", func(r *protocol.ErasureRequest) { r.Version = 2 })
+	request("to itself", "From an organisation to itself.", "malformed", func(r *protocol.ErasureRequest) { r.To = r.Org })
+	request("no number", "Two such requests would be one.", "malformed", func(r *protocol.ErasureRequest) { r.Number = 0 })
+	request("due before it is made", "Nobody can answer in time.", "malformed", func(r *protocol.ErasureRequest) { r.Due = r.At })
+	request("expiry as a reason", "What expires says so itself.", "malformed", func(r *protocol.ErasureRequest) { r.Reason = protocol.EraseExpired })
+	request("no records", "It asks for nothing.", "oversize", func(r *protocol.ErasureRequest) { r.Records = []protocol.RecordID{} })
+	request("too many records", "One more than fit.", "oversize", func(r *protocol.ErasureRequest) {
+		r.Records = nil
+		for i := range protocol.MaxErasedRecords + 1 {
+			r.Records = append(r.Records, protocol.RecordID{byte(i >> 8), byte(i), 1})
+		}
+	})
+	request("records out of order", "A set is sorted.", "malformed", func(r *protocol.ErasureRequest) { slices.Reverse(r.Records) })
+	request("control characters", "In the text.", "malformed", func(r *protocol.ErasureRequest) { r.Text = "a\x1bb" })
+	request("another network", "Lifted from there.", "bad-signature", func(r *protocol.ErasureRequest) { r.Network[0] ^= 1 })
+	request("another organisation", "Signed by Alice in Carol's name.", "unknown-author", func(r *protocol.ErasureRequest) { r.Org = protocol.OrgID{9} })
+	altered := must(crypto.SignErasureRequest(ErasureRequest(), Alice().Op))
+	altered.Sig[0] ^= 1
+	expect(out, "erasure-request", "signature altered", "One bit of it.", "bad-signature", protocol.Encode(&altered))
+
+	answer := func(name, comment, class string, change func(*protocol.ErasureAnswer)) {
+		a := ErasureAnswer()
+		change(a)
+		s := must(crypto.SignErasureAnswer(a, Bob().Op))
+		expect(out, "erasure-answer", name, comment, class, protocol.Encode(&s))
+	}
+	answer("unknown version", "A version that nobody knows.", "malformed", func(a *protocol.ErasureAnswer) { a.Version = 2 })
+	answer("to itself", "From an organisation to itself.", "malformed", func(a *protocol.ErasureAnswer) { a.To = a.Org })
+	answer("no request", "It does not say to what it is an answer.", "malformed", func(a *protocol.ErasureAnswer) { a.Request = protocol.Hash{} })
+	answer("no number", "Numbers begin with 1.", "malformed", func(a *protocol.ErasureAnswer) { a.Number = 0 })
+	answer("no results", "It says nothing.", "oversize", func(a *protocol.ErasureAnswer) { a.Results = []protocol.ErasureResult{} })
+	answer("results out of order", "A set is sorted.", "malformed", func(a *protocol.ErasureAnswer) { slices.Reverse(a.Results) })
+	answer("unknown outcome", "Of a record.", "malformed", func(a *protocol.ErasureAnswer) { a.Results[0].Outcome = 5 })
+	answer("kept without a basis", "Who keeps a record says on which basis.", "malformed", func(a *protocol.ErasureAnswer) {
+		a.Results[0].Outcome, a.Text = protocol.OutcomeBasis, ""
+	})
+	answer("unknown word about exports", "Of a person.", "malformed", func(a *protocol.ErasureAnswer) { a.Exports = 0 })
+	answer("organisations out of order", "Whom it asked, twice.", "malformed", func(a *protocol.ErasureAnswer) { a.Asked = append(a.Asked, a.Asked[0]) })
+	answer("another network", "Lifted from there.", "bad-signature", func(a *protocol.ErasureAnswer) { a.Network[0] ^= 1 })
+}
+
+var specOf = map[string]string{"exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "erasure-request": "Asking to erase", "erasure-answer": "Asking to erase", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -305,6 +388,7 @@ func Vectors() map[string][]Vector {
 		v("a map", "A map in place of the array.", append([]byte{0xa1, 0x00}, data...))
 	}
 	addSigned(out)
+	addErasures(out)
 	return out
 }
 
