@@ -116,6 +116,8 @@ type onwardGroup struct {
 	orgs       []protocol.OrgID
 	days       uint32
 	needs      uint8
+	why        string               // persons are needed; "" where none is
+	approved   int                  // persons who released it
 	limited    []policy.OrgDecision // of orgs: those whose terms limit how much goes in a day
 	volume     *volume              // that counted the records
 	generation uint64               // of the state that it was decided under
@@ -228,15 +230,15 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 		}
 		for _, w := range ways {
 			orgs := slices.DeleteFunc(slices.Clone(w.orgs), func(o protocol.OrgID) bool { return slices.Contains(not, o) })
-			add := func(orgs []protocol.OrgID, needs uint8) {
+			add := func(orgs []protocol.OrgID, needs uint8, why string) {
 				if len(orgs) == 0 {
 					return
 				}
-				key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs)) + fmt.Sprint(w.days, needs)
+				key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs)) + fmt.Sprint(w.days, needs, why)
 				g := byKey[key]
 				if g == nil {
 					g = &onwardGroup{place: protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, topic: e.Topic, originator: e.Originator, publisher: e.Publisher,
-						kinds: map[string]int{}, orgs: orgs, days: w.days, needs: needs, volume: counted,
+						kinds: map[string]int{}, orgs: orgs, days: w.days, needs: needs, why: why, volume: counted,
 						generation: s.generation, words: words}
 					byKey[key] = g
 					out = append(out, g)
@@ -254,8 +256,8 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 					return nil, nil, err
 				}
 			}
-			add(slices.DeleteFunc(slices.Clone(orgs), func(o protocol.OrgID) bool { return slices.Contains(over, o) }), w.needs)
-			add(over, 1)
+			add(slices.DeleteFunc(slices.Clone(orgs), func(o protocol.OrgID) bool { return slices.Contains(over, o) }), w.needs, w.why)
+			add(over, 1, "the term lets no more through in a day")
 		}
 	}
 	return out, looked, nil
@@ -316,14 +318,14 @@ func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject
 		if !d.Allow {
 			continue
 		}
-		needs := d.Approval
-		if mode == ReleaseAsk {
-			needs = max(needs, 1)
+		needs, why := d.Approval, d.ApprovalText
+		if mode == ReleaseAsk && needs == 0 {
+			needs, why = 1, "in mode ask everything waits for a person"
 		}
-		i := slices.IndexFunc(out, func(g onwardGroup) bool { return g.days == d.Retention && g.needs == needs })
+		i := slices.IndexFunc(out, func(g onwardGroup) bool { return g.days == d.Retention && g.needs == needs && g.why == why })
 		if i < 0 {
 			i = len(out)
-			out = append(out, onwardGroup{days: d.Retention, needs: needs})
+			out = append(out, onwardGroup{days: d.Retention, needs: needs, why: why})
 		}
 		out[i].orgs = append(out[i].orgs, org)
 		if d.PerDay > 0 {
@@ -406,7 +408,10 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		}
 		days := g.days
 		if items[0].Originator != a.n.org {
-			if orgs, days = a.asOfSealed(g, &body, kept, orgs); len(orgs) == 0 {
+			if orgs, days, err = a.asOfSealed(g, &body, kept, orgs); err != nil {
+				return err
+			}
+			if len(orgs) == 0 {
 				continue
 			}
 		}
@@ -450,8 +455,9 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 
 // asOfSealed decides anew, as of the time at which a body was sealed, for whom its records may be
 // sealed, and how many days they may be kept: no longer than who passed them on before lets them be.
-// Who may not have all of them gets none of them.
-func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []protocol.OrgID, days uint32) {
+// Who may not have all of them gets none of them. A rule that wants persons since a minute ago has
+// it decided anew.
+func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []protocol.OrgID, days uint32, err error) {
 	now := uint64(nowMillis())
 	least := func(d uint32) {
 		if d != 0 && (days == 0 || d < days) {
@@ -462,7 +468,7 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 	if body.RetentionDays > 0 {
 		end := body.SealedAt + uint64(body.RetentionDays)*dayMillis
 		if end <= now {
-			return nil, 0
+			return nil, 0, nil
 		}
 		least(uint32((end - now + dayMillis - 1) / dayMillis))
 	}
@@ -490,13 +496,16 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 			if all = all && d.Allow; !all {
 				break
 			}
+			if d.ApprovalRule != "" && int(d.Approval) > g.approved {
+				return nil, 0, errRegroup
+			}
 			least(d.Retention)
 		}
 		if all {
 			may = append(may, org)
 		}
 	}
-	return may, days
+	return may, days, nil
 }
 
 // sealOnward seals a body of one batch, in two halves if it is too large: statements and paths take

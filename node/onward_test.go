@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -218,6 +220,53 @@ func TestReleaseByPersons(t *testing.T) {
 	if all, err := hub.Releases(true); err != nil || len(all) != 4 {
 		t.Errorf("%d decided, %v", len(all), err)
 	}
+}
+
+// TestReleaseByPersonsOfARule: a local rule has what it matches wait for persons, as the mode or a
+// term does; of term and rule the larger number counts, and the rule that is in force when they
+// approve.
+func TestReleaseByPersonsOfARule(t *testing.T) {
+	ctx := context.Background()
+	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].Approval = uint8(1 - i) }, "Vendor", "Hub", "Cert")
+	hub, last := nodes[1], nodes[2]
+	automatic(t, hub)
+	const rule = "@id(%q) @reason(\"paragraph 4\") @persons(\"2\") forbid (principal, action == Action::\"passOn\", resource) when { resource.tlp == \"amber\" };"
+	loadRules(t, hub, fmt.Sprintf(rule, "two"))
+	publishOnward(t, nodes[0], "198.51.100.1\n", partners)
+	along(t, nodes)
+	list, err := hub.Releases(false)
+	if err != nil || len(list) != 1 || list[0].Needs != 2 || list[0].Why != `local rule "two" wants the approval of 2 persons: paragraph 4` {
+		t.Fatalf("what waits is %+v, %v", list, err)
+	}
+	x, err := hub.Explain(heldRecord(t, hub, "198.51.100.1").ID, nil)
+	if err != nil || len(x.PassOn) != 1 || x.PassOn[0].Persons != 2 || x.PassOn[0].Approval != list[0].Why {
+		t.Errorf("it is explained as %+v, %v", x, err)
+	}
+	if r, err := hub.ApproveRelease(ctx, list[0].Number, "A"); err != nil || r.State != "waiting" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	along(t, nodes)
+	wantReads(t, last, "198.51.100.1", false)
+	if r, err := hub.ApproveRelease(ctx, list[0].Number, "B"); err != nil || r.State != "passed on" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	along(t, nodes)
+	wantReads(t, last, "198.51.100.1", true)
+
+	// Without it one is enough, as the term says, until it is there again.
+	loadRules(t, hub, "")
+	publishOnward(t, nodes[0], "198.51.100.2\n", partners)
+	along(t, nodes)
+	if list, err = hub.Releases(false); err != nil || len(list) != 1 || list[0].Needs != 1 || !strings.Contains(list[0].Why, "wants the approval of one person") {
+		t.Fatalf("what waits is %+v, %v", list, err)
+	}
+	loadRules(t, hub, fmt.Sprintf(rule, "later"))
+	r, err := hub.ApproveRelease(ctx, list[0].Number, "A")
+	if err != nil || r.State != "waiting" || r.Needs != 2 || !strings.Contains(r.Why, `"later"`) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	along(t, nodes)
+	wantReads(t, last, "198.51.100.2", false)
 }
 
 // TestI2ReleaseAfterTheEnd: what was approved when the agreement had ended is passed on to nobody.

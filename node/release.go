@@ -45,6 +45,7 @@ type releaseDoc struct {
 	Approvals  []releaseVote
 	State      uint8
 	Denied     []releaseVote // one, if it was
+	Why        string        // persons are needed, in one sentence
 }
 
 // deniedDoc says for whom a person did not release a record.
@@ -101,7 +102,7 @@ func putRelease(tx *store.Tx, g *onwardGroup) error {
 		return err
 	}
 	doc := &releaseDoc{Feed: g.place.Feed, Seq: g.place.Seq, Topic: g.topic, Originator: g.originator, Publisher: g.publisher, TLP: uint8(g.tlp),
-		Orgs: g.orgs, Days: g.days, Needs: g.needs, Records: g.records, Created: uint64(nowMillis())}
+		Orgs: g.orgs, Days: g.days, Needs: g.needs, Records: g.records, Created: uint64(nowMillis()), Why: g.why}
 	for _, k := range slices.Sorted(maps.Keys(g.kinds)) {
 		doc.Kinds = append(doc.Kinds, kindCount{Kind: k, Count: uint32(g.kinds[k])})
 	}
@@ -131,6 +132,7 @@ type ReleaseItem struct {
 	Kinds      []ReleaseKind `json:"kinds"`
 	To         []OrgRef      `json:"to"`
 	Needs      int           `json:"needs"` // persons
+	Why        string        `json:"why"`   // they are needed: the term or the rule that wants it, or the mode
 	Since      time.Time     `json:"since"`
 	Approved   []ReleaseVote `json:"approved"`
 	Denied     *ReleaseVote  `json:"denied,omitempty"`
@@ -156,7 +158,7 @@ func (v *releaseVote) view() ReleaseVote {
 
 func (s *snapshot) releaseItem(number uint64, d *releaseDoc, ids bool) ReleaseItem {
 	item := ReleaseItem{Number: number, State: releaseStates[min(int(d.State), len(releaseStates)-1)], Originator: s.ref(d.Originator), Publisher: s.ref(d.Publisher),
-		Topic: d.Topic, TLP: protocol.TLP(d.TLP).String(), Records: len(d.Records), Kinds: []ReleaseKind{}, To: []OrgRef{}, Needs: int(d.Needs),
+		Topic: d.Topic, TLP: protocol.TLP(d.TLP).String(), Records: len(d.Records), Kinds: []ReleaseKind{}, To: []OrgRef{}, Needs: int(d.Needs), Why: d.Why,
 		Since: millis(d.Created), Approved: []ReleaseVote{}}
 	for _, k := range d.Kinds {
 		item.Kinds = append(item.Kinds, ReleaseKind{Type: k.Kind, Count: int(k.Count)})
@@ -245,6 +247,9 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string) (*R
 	case slices.ContainsFunc(d.Approvals, func(v releaseVote) bool { return strings.EqualFold(v.Person, by) }):
 		return nil, fmt.Errorf("%s approved release %d already; another person must do so, too", by, number)
 	}
+	if err := n.needsNow(d); err != nil {
+		return nil, err
+	}
 	d.Approvals = append(d.Approvals, releaseVote{Person: by, At: uint64(nowMillis())})
 	if len(d.Approvals) < int(d.Needs) {
 		err = n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, votes(ctx, by), "approve", number, d, "") })
@@ -255,6 +260,36 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string) (*R
 		return nil, err
 	}
 	return n.ReleaseOf(number)
+}
+
+// needsNow raises how many persons a release needs to what agreements and rules want of it today:
+// never lowers it.
+func (n *Node) needsNow(d *releaseDoc) error {
+	s, now := n.snap.Load(), uint64(nowMillis())
+	for _, id := range d.Records {
+		var subject *policy.Subject
+		if err := n.viewIndex(func(tx *store.Tx) error {
+			e, err := n.getEntry(tx, id)
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			if err == nil {
+				subject = s.subjectOf(e)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, org := range d.Orgs {
+			if subject == nil {
+				break
+			}
+			if v := policy.DecideOnward(s.policy, org, subject, now); v.Allow && v.Approval > d.Needs {
+				d.Needs, d.Why = v.Approval, v.ApprovalText
+			}
+		}
+	}
+	return nil
 }
 
 // DenyRelease notes that a person does not release records: they stay here.
@@ -313,7 +348,9 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 			return err
 		}
 		for _, g := range groups {
-			if err := a.passOn(g, by); err != nil {
+			if err := a.passOn(g, by); errors.Is(err, errRegroup) {
+				return errGeneration // it is decided anew
+			} else if err != nil {
 				return err
 			}
 		}
@@ -383,7 +420,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 			key := string(protocol.Encode(orgs)) + fmt.Sprint(days)
 			g := byKey[key]
 			if g == nil {
-				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, publisher: d.Publisher, orgs: orgs, days: days, volume: counted}
+				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, publisher: d.Publisher, orgs: orgs, days: days, approved: len(d.Approvals), volume: counted}
 				byKey[key] = g
 				out = append(out, g)
 			}

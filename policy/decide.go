@@ -51,8 +51,12 @@ type Decision struct {
 	Term      int                  // of the agreement, from 1; 0: none
 	Retention uint32               // days that the reader may keep it; 0: not restricted
 	Approval  uint8                // persons who must approve before it is passed on
-	PerDay    uint32               // records that the term lets through in a day, which the caller counts; 0: not limited
-	Rule      string               // the local rule that refuses, by its name; "": none
+	// ApprovalRule names the local rule that wants as many; "": the term under which it came
+	// does. ApprovalText is one sentence about it; "" if nobody needs to approve.
+	ApprovalRule string
+	ApprovalText string
+	PerDay       uint32 // records that the term lets through in a day, which the caller counts; 0: not limited
+	Rule         string // the local rule that refuses, by its name; "": none
 	// ValidUntil is when the decision may change by time alone, Unix milliseconds: an
 	// agreement begins or ends. math.MaxUint64: never.
 	ValidUntil uint64

@@ -36,6 +36,11 @@ type LocalQuery struct {
 type LocalAnswer struct {
 	Rule string // that forbids, by its name; "": none does
 	Text string // one sentence about it
+	// Persons is how many persons must release what is passed on, by the rule that Waits names,
+	// where no rule forbids; 0: none needs to. It is asked of ActPassOn only.
+	Persons   uint8
+	Waits     string
+	WaitsText string // one sentence about it
 	// ValidUntil is when the answer may change by time alone, Unix milliseconds;
 	// math.MaxUint64: never.
 	ValidUntil uint64
@@ -77,6 +82,9 @@ func (s *State) askLocal(d Decision, act LocalAct, other protocol.OrgID, subj *S
 	valid := min(d.ValidUntil, a.ValidUntil)
 	if a.Rule == "" {
 		d.ValidUntil = valid
+		if act == ActPassOn && a.Persons > d.Approval {
+			d.Approval, d.ApprovalRule, d.ApprovalText = a.Persons, a.Waits, a.WaitsText
+		}
 		return d
 	}
 	// The agreement and the term stay: they would allow it.

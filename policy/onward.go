@@ -51,11 +51,15 @@ func DecideOnward(s *State, to protocol.OrgID, subj *Subject, at uint64) Decisio
 	if !ok {
 		return received
 	}
-	// What is passed on is shared, too: rules about either bind.
-	d := s.askLocal(Decide(s, s.Self, to, subj, at), ActPassOn, to, subj, at)
+	// What is passed on is shared, too: rules about either bind. Of the persons that the term and
+	// a rule want, the larger number counts.
+	own := Decide(s, s.Self, to, subj, at)
+	own.Approval, own.ApprovalText = received.Approval, received.ApprovalText
+	d := s.askLocal(own, ActPassOn, to, subj, at)
 	d.ValidUntil = min(d.ValidUntil, received.ValidUntil)
-	if d.Allow {
-		d.Approval = received.Approval
+	if !d.Allow {
+		d.Approval, d.ApprovalRule, d.ApprovalText = 0, "", ""
+	} else {
 		d.Retention = left(d.Retention, received.Retention, came, at)
 	}
 	return d
@@ -149,7 +153,10 @@ func (s *State) byTermsReceived(to protocol.OrgID, subj *Subject, came uint64) (
 		}
 		if refusal == "" {
 			if !admitted || t.term.Approval < d.Approval {
-				d.Approval = t.term.Approval
+				d.Approval, d.ApprovalText = t.term.Approval, ""
+				if d.Approval > 0 {
+					d.ApprovalText = fmt.Sprintf("term %d of %q wants the approval of %s", t.number, t.agreement.Doc.Title, persons(d.Approval))
+				}
 			}
 			admitted = true
 			continue

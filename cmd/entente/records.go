@@ -203,6 +203,9 @@ func showExplanation(w io.Writer, x *node.Explanation) {
 				fmt.Fprintf(w, " [%s, term %d: %s]", printable(v.Title), v.Term, v.Agreement)
 			}
 			fmt.Fprintf(w, " (%s)\n", v.Reason)
+			if v.Approval != "" {
+				fmt.Fprintf(w, "    after approval: %s\n", printable(v.Approval))
+			}
 		}
 	}
 	if x.Own {

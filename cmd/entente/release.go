@@ -37,14 +37,14 @@ func (a *app) releaseList() *cobra.Command {
 				return err
 			}
 			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NUMBER", "STATE", "FROM", "RECORDS", "TLP", "TO", "APPROVED", "SINCE"}}
+				rows := [][]string{{"NUMBER", "STATE", "FROM", "RECORDS", "TLP", "TO", "APPROVED", "SINCE", "WHY"}}
 				for _, r := range list {
 					from := r.Originator.Name
 					if r.Publisher.ID != r.Originator.ID {
 						from += ", by " + r.Publisher.Name
 					}
 					rows = append(rows, []string{fmt.Sprint(r.Number), r.State, from, fmt.Sprint(r.Records), r.TLP, orgNames(r.To),
-						fmt.Sprintf("%d of %d", len(r.Approved), r.Needs), r.Since.Format("2006-01-02 15:04")})
+						fmt.Sprintf("%d of %d", len(r.Approved), r.Needs), r.Since.Format("2006-01-02 15:04"), r.Why})
 				}
 				table(w, rows...)
 			})
@@ -79,7 +79,7 @@ func printRelease(w io.Writer, r *node.ReleaseItem) {
 	}
 	fmt.Fprintf(w, "Release %d, %s: %s of %s in topic %s, TLP:%s, to %s\n", r.Number, r.State, printable(strings.Join(kinds, ", ")), printable(r.Originator.Name),
 		printable(r.Topic), strings.ToUpper(r.TLP), printable(orgNames(r.To)))
-	fmt.Fprintf(w, "Approved by %d of %d persons\n", len(r.Approved), r.Needs)
+	fmt.Fprintf(w, "Approved by %d of %d persons: %s\n", len(r.Approved), r.Needs, printable(r.Why))
 	for _, v := range r.Approved {
 		fmt.Fprintf(w, "  %s  %s\n", v.At.Format("2006-01-02 15:04:05"), printable(v.Person))
 	}
