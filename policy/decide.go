@@ -38,6 +38,8 @@ const (
 	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
 	ReasonProvenance   Reason = "provenance"    // who passed it on does not say so, or was not allowed to have it
 	ReasonLocalRule    Reason = "local-rule"    // all of the above let it, and a rule of one's own does not
+	ReasonMandate      Reason = "mandate"       // published on behalf of another, and the mandate does not cover it, or was revoked
+	ReasonOrigin       Reason = "origin"        // it may be passed on, and whose it is may not be withheld
 )
 
 var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose, ReasonConfidence, ReasonHolders, ReasonLocalRule}

@@ -46,6 +46,16 @@ type LocalAnswer struct {
 	ValidUntil uint64
 }
 
+// stricter joins two answers that both bind; the first forbids nothing.
+func (a LocalAnswer) stricter(b LocalAnswer) LocalAnswer {
+	valid := min(a.ValidUntil, b.ValidUntil)
+	if b.Rule == "" && b.Persons <= a.Persons {
+		b = a
+	}
+	b.ValidUntil = valid
+	return b
+}
+
 // WithLocal returns the state with the organisation's own rules, which may be nil.
 func (s *State) WithLocal(l Local) *State {
 	out := *s
@@ -78,7 +88,13 @@ func (s *State) askLocal(d Decision, act LocalAct, other protocol.OrgID, subj *S
 	if !d.Allow || s.Local == nil {
 		return d
 	}
-	a := s.Local.Forbids(&LocalQuery{Act: act, Other: s.Org(other), Originator: s.Org(subj.Originator), Publisher: s.Org(subj.Publisher), Subject: subj, At: at})
+	q := &LocalQuery{Act: act, Other: s.Org(other), Originator: s.Org(subj.Originator), Publisher: s.Org(subj.Publisher), Subject: subj, At: at}
+	a := s.Local.Forbids(q)
+	if a.Rule == "" && subj.Principal != (protocol.OrgID{}) {
+		asPrincipal := *q
+		asPrincipal.Originator = s.Org(subj.Principal)
+		a = a.stricter(s.Local.Forbids(&asPrincipal))
+	}
 	valid := min(d.ValidUntil, a.ValidUntil)
 	if a.Rule == "" {
 		d.ValidUntil = valid

@@ -65,6 +65,38 @@ func DecideOnward(s *State, to protocol.OrgID, subj *Subject, at uint64) Decisio
 	return d
 }
 
+// DecideWithheld decides whether a received record may be published here with its origin withheld from
+// an organisation: only where it might be passed on, its originator lets whose it is be withheld, and
+// no term under which it came wants it attributed.
+func DecideWithheld(s *State, to protocol.OrgID, subj *Subject, at uint64) Decision {
+	d := DecideOnward(s, to, subj, at)
+	refuse := func(format string, args ...any) Decision {
+		return Decision{Reason: ReasonOrigin, Text: fmt.Sprintf(format, args...), Agreement: d.Agreement, Term: d.Term, ValidUntil: d.ValidUntil}
+	}
+	switch {
+	case !d.Allow:
+		return d
+	case to == subj.Originator || to == subj.Publisher || slices.Contains(subj.Path, to):
+		return refuse("%s made it or passed it on, and gets no copy whose origin is withheld", s.name(to))
+	case subj.Originator == s.Self:
+		return refuse("%s made it, and withholds nothing", s.name(s.Self))
+	case subj.Principal != (protocol.OrgID{}):
+		return refuse("it was published on behalf of %s, which is not to be withheld", s.name(subj.Principal))
+	case subj.Handling.Origin != protocol.OriginWithheld:
+		return refuse("the originator does not let whose it is be withheld; pass it on with its origin, or ask the originator")
+	}
+	came := subj.RecordedAt
+	if came == 0 {
+		came = at
+	}
+	for _, t := range s.terms[direction{subj.Publisher, s.Self}] {
+		if t.term.Attribution == protocol.DutyMust && s.byTerm(t, subj, came).Allow {
+			return refuse("term %d of %q, under which it came, wants it attributed", t.number, t.agreement.Doc.Title)
+		}
+	}
+	return d
+}
+
 // History returns how many days back a partner may read a record of this organisation's own, by the
 // terms that let it through at a time: the most of them. 0: nothing of before.
 func History(s *State, to protocol.OrgID, subj *Subject, at uint64) (days uint32) {

@@ -66,6 +66,9 @@ const (
 	LetterTermination LetterKind = 4 // OrgSigned over a Termination
 	LetterSuspension  LetterKind = 5 // OrgSigned over a Suspension
 	LetterRefusal     LetterKind = 6 // Refusal
+
+	LetterMandate    LetterKind = 10 // OrgSigned over a Mandate
+	LetterMandateEnd LetterKind = 11 // OrgSigned over a MandateRevocation
 )
 
 // Refusal tells a publisher that something it published was set aside, and why. It needs no
@@ -116,7 +119,7 @@ type Letter struct {
 
 // Validate checks ranges and bounds.
 func (l *Letter) Validate() error {
-	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterRefusal {
+	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterMandateEnd {
 		return malformed("letter version or kind out of range")
 	}
 	if len(l.Content) > MaxLetterSize {

@@ -27,6 +27,12 @@ const (
 	// MaxExclusions bounds the exclusions in one envelope, MaxExcludedRecords the records of one.
 	MaxExclusions      = 8
 	MaxExcludedRecords = 256
+	// MaxMandateTopics and MaxMandateDays bound a mandate: it stands in every batch that is published
+	// under it, and whoever does not hear that it was revoked goes by its end.
+	MaxMandateTopics = 16
+	MaxMandateDays   = 366
+	// MaxOriginProof bounds a proof of an origin: cards, statements and hops.
+	MaxOriginProof = 1 << 20
 	// MaxWithdrawals bounds the records withdrawn by one envelope.
 	MaxWithdrawals = 1024
 	// PaddingFloor is the least padded plaintext, so that a lone record looks like any other.

@@ -60,6 +60,9 @@ const (
 	SiblingErasureItem     SiblingKind = 6
 	SiblingPublicationItem SiblingKind = 7
 	SiblingAddrsItem       SiblingKind = 8
+
+	SiblingMandateItem SiblingKind = 10
+	SiblingOriginItem  SiblingKind = 11
 )
 
 // SiblingItem is one thing that nodes of an organisation hold in common.
@@ -108,6 +111,10 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingPublication)
 	case SiblingAddrsItem:
 		v = new(SiblingAddrs)
+	case SiblingMandateItem:
+		v = new(SiblingMandate)
+	case SiblingOriginItem:
+		v = new(SiblingOrigin)
 	default:
 		return nil, nil
 	}
@@ -256,3 +263,33 @@ type SiblingAddrs struct {
 
 // Validate checks bounds.
 func (a *SiblingAddrs) Validate() error { return checkAddrs(a.Addrs) }
+
+// SiblingMandate is a mandate that this organisation gave or has, or of which it knows only that it
+// was revoked. Two of one id join by union; of two revocations the earlier counts, of two of one time
+// the one with the lower encoding.
+type SiblingMandate struct {
+	_       struct{} `cbor:",toarray"`
+	ID      MandateID
+	Mandate []OrgSigned // none, or one
+	Revoked []OrgSigned // the same
+}
+
+// Validate checks bounds.
+func (m *SiblingMandate) Validate() error {
+	if len(m.Mandate) > 1 || len(m.Revoked) > 1 || len(m.Mandate)+len(m.Revoked) == 0 {
+		return malformed("a mandate of a sibling is one mandate, one revocation, or both")
+	}
+	return nil
+}
+
+// SiblingOrigin is where a record came from that this organisation published with its origin
+// withheld: what proves it, and what the word of the originator follows to the copy by. Of two of one
+// copy the one with the lower encoding counts.
+type SiblingOrigin struct {
+	_          struct{} `cbor:",toarray"`
+	Copy       ProvenRecord
+	Origin     ProvenRecord
+	Originator OrgID
+	Salt       [32]byte
+	Topic      string
+}

@@ -25,6 +25,8 @@ const (
 	ContextHop          Context = "entente/hop/v1"
 	ContextExclusion    Context = "entente/exclusion/v1"
 	ContextSuspension   Context = "entente/suspension/v1"
+	ContextMandate      Context = "entente/mandate/v1"
+	ContextMandateEnd   Context = "entente/mandate-revocation/v1"
 )
 
 // NoNetwork is given for the statements that belong to an organisation and not to a

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -86,6 +87,30 @@ func Read(message string, data []byte) (map[string]any, error) {
 		}
 		_, err := crypto.VerifySuspension(&s, network, cards)
 		return nil, err
+	case "mandate":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyMandate(&s, network, cards)
+		return map[string]any{"mandate": protocol.NewMandateID(s.Statement).String()}, err
+	case "mandate-revocation":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyMandateRevocation(&s, network, cards)
+		return nil, err
+	case "origin":
+		var p protocol.OriginProof
+		if err := protocol.Decode(data, protocol.MaxOriginProof, &p); err != nil {
+			return nil, err
+		}
+		o, err := crypto.VerifyOriginProof(&p)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"publisher": o.Publisher.String(), "originator": o.Originator.String()}, nil
 	case "rejection":
 		var s protocol.OrgSigned
 		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
@@ -231,7 +256,7 @@ func Samples() map[string][]byte {
 	handling.Normalise()
 	receipt := must(crypto.SignReceipt(&protocol.Receipt{Version: 1, Network: network, Origin: entry.Origin, Holder: bob.Signing.Public(), Seq: 9, Hash: entry.Hash,
 		Lacking: []uint64{3, 5}, Opened: []protocol.SeqRange{{From: 1, To: 2}, {From: 7, To: 9}}, At: Now}, bob.Signing))
-	return map[string][]byte{
+	out := map[string][]byte{
 		"card":        protocol.Encode(&alice.Signed),
 		"receipt":     protocol.Encode(&receipt),
 		"roster":      protocol.Encode(&sponsorship),
@@ -259,9 +284,11 @@ func Samples() map[string][]byte {
 		"letter": protocol.Encode(&protocol.Letter{Version: 1, Network: network, Sender: alice.Org, Feed: entry.Header.Feed, Seq: 1,
 			Recipient: bob.Host.Public(), Kind: protocol.LetterProposal, Content: protocol.Encode(signed)}),
 	}
+	maps.Copy(out, formSamples())
+	return out
 }
 
-var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
+var specOf = map[string]string{"card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "mandate": "On behalf of another", "mandate-revocation": "On behalf of another", "origin": "Origin withheld", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -536,6 +563,7 @@ func addSigned(out map[string][]Vector) {
 	expect(out, "body", "handling widened", "The leaf covers the handling.", "bad-signature", protocol.Encode(b))
 	addHops(out)
 	addExclusions(out)
+	addForms(out)
 	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
 }
 
