@@ -586,6 +586,9 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		}
 		return n.keepEnd(r.Agreement, &o, l.Kind, nil)
 	}
+	if l.Kind == protocol.LetterMandate || l.Kind == protocol.LetterMandateEnd {
+		return n.receiveMandate(s, l)
+	}
 	if l.Kind == protocol.LetterRefusal {
 		return n.receiveRefusal(s, l)
 	}

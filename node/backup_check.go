@@ -113,6 +113,14 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 			return protocol.Errorf(protocol.ErrWrongContext, "an erasure is another one than it is kept as")
 		}
 		return protocol.Decode(doc.Item, protocol.MaxSiblingItem, new(protocol.SiblingErasure))
+	case kindMandate:
+		return read(64, new(mandateDoc))
+	case kindOrigin:
+		return read(32, new(protocol.SiblingOrigin))
+	case kindCopies:
+		return read(32, new(copiesDoc))
+	case kindCopyDue:
+		return read(32, new(goneDoc))
 	case kindDue:
 		return read(72, new(dueDoc))
 	case kindGone:

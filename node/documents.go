@@ -45,6 +45,10 @@ const (
 	kindForward    = "n/forward/"    // withdrawals to be told to who had the records from here
 	kindCosigned   = "n/cosigned/"   // where partners' audit logs stood when this node last cosigned them
 	kindAudit      = "n/audit/"      // the audit log; package audit says how it is laid out
+	kindMandate    = "n/mandate/"    // mandates to publish on behalf of another, given and held
+	kindOrigin     = "n/origin/"     // where records came from whose origin was withheld here, by the copy
+	kindCopies     = "n/copies/"     // the copies of a record of another, its origin withheld
+	kindCopyDue    = "n/copydue/"    // copies that are to follow what became of the original
 	kindAgain      = "n/again/"      // feeds to be gone through again: something came that may open entries of them
 )
 

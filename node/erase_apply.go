@@ -277,6 +277,9 @@ func (n *Node) eraseEntry(feed protocol.FeedID, x protocol.ErasedEntry, statemen
 // and are due: what shares them is sealed anew first.
 func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, done map[protocol.EntryRef]bool) error {
 	copies, err := n.index.Erase(tx, ids, by, reason, uint64(nowMillis()))
+	if err == nil {
+		err = copiesFollow(tx, ids)
+	}
 	if err != nil {
 		return err
 	}

@@ -266,7 +266,7 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 			if o, err := stix.Parse(r.Object); err == nil {
 				kind, level = o.Type, state.Confidence(o.Confidence())
 			}
-			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At}
+			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At, Principal: principalOf(r.Behalf)}
 			verdict = mayHaveAgain(state, org, subject, r.Path, now)
 			may = verdict.Allow
 		}
@@ -278,7 +278,7 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 	if err := a.n.st.View(func(tx *store.Tx) error {
 		for i := range records {
 			r := &records[i].record
-			not, _, err := excludedFrom(tx, r.ID, r.Originator)
+			not, _, err := excludedFrom(tx, r.ID, r.Originator, principalOf(r.Behalf))
 			if err != nil {
 				return err
 			}

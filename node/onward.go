@@ -118,6 +118,7 @@ type onwardGroup struct {
 	needs      uint8
 	why        string               // persons are needed; "" where none is
 	approved   int                  // persons who released it
+	withhold   bool                 // the origin
 	limited    []policy.OrgDecision // of orgs: those whose terms limit how much goes in a day
 	volume     *volume              // that counted the records
 	generation uint64               // of the state that it was decided under
@@ -140,7 +141,7 @@ func (n *Node) passDue(ctx context.Context) error {
 	for {
 		more, err := n.passSome(ctx)
 		if err != nil || !more {
-			return errors.Join(err, n.forwardWithdrawals(ctx), n.forwardExclusions(ctx), n.sendHistory(ctx))
+			return errors.Join(err, n.forwardOrigins(ctx), n.forwardWithdrawals(ctx), n.forwardExclusions(ctx), n.sendHistory(ctx))
 		}
 	}
 }
@@ -215,7 +216,7 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 			continue
 		}
 		subject := s.subjectOf(e)
-		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000)
+		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + string(e.Form.Principal[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000)
 		ways, ok := classes[class]
 		if !ok {
 			c := &onwardClass{topic: e.Topic, class: audit.Class{Originator: e.Originator, Kind: e.Type, Handling: protocol.Encode(&e.Handling)}}
@@ -286,7 +287,18 @@ func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
 	if err != nil {
 		return nil, err
 	}
-	excluded, _, err := excludedFrom(tx, e.Record, e.Originator)
+	copies, err := copiesOf(tx, e.Record)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range copies { // with both it would know whose the copy is
+		more, err := n.readersOf(tx, id)
+		if err != nil {
+			return nil, err
+		}
+		had = append(had, more...)
+	}
+	excluded, _, err := excludedFrom(tx, e.Record, e.Originator, e.Form.Principal)
 	if err != nil {
 		return nil, err
 	}
@@ -297,7 +309,7 @@ func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
 
 // subjectOf is what is decided about of a record that came.
 func (s *snapshot) subjectOf(e *corpus.Entry) *policy.Subject {
-	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received}
+	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received, Principal: e.Form.Principal}
 	if s.policy.WantsConfidence() {
 		if o, err := stix.Parse(e.Object); err == nil {
 			subj.Confidence = s.policy.Confidence(o.Confidence())
@@ -417,7 +429,7 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		}
 		if err := a.n.st.View(func(tx *store.Tx) error {
 			for _, i := range keep {
-				_, by, err := excludedFrom(tx, items[i].ID, items[i].Originator)
+				_, by, err := excludedFrom(tx, items[i].ID, items[i].Originator, principalOf(items[i].Behalf))
 				if err != nil {
 					return err
 				}
@@ -474,6 +486,8 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 	}
 	type class struct {
 		org      protocol.OrgID
+		behalf   protocol.OrgID
+		path     string
 		handling string
 		kind     string
 		level    uint8
@@ -483,14 +497,18 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 		all := true
 		for i := range records {
 			r := &records[i]
-			c := class{org: org, handling: string(r.HandlingBytes)}
+			c := class{org: org, behalf: principalOf(r.Behalf), path: pathKey(r.Path), handling: string(r.HandlingBytes)}
 			if o, err := stix.Parse(r.Object); err == nil {
 				c.kind, c.level = o.Type, a.snap.policy.Confidence(o.Confidence())
 			}
 			d, ok := known[c]
 			if !ok {
-				d = policy.DecideOnward(a.snap.policy, org, &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
-					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt}, now)
+				decide := policy.DecideOnward
+				if g.withhold {
+					decide = policy.DecideWithheld
+				}
+				d = decide(a.snap.policy, org, &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
+					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt, Principal: c.behalf, Path: r.Path}, now)
 				known[c] = d
 			}
 			if all = all && d.Allow; !all {

@@ -174,18 +174,18 @@ func TestReleaseByPersons(t *testing.T) {
 		t.Fatalf("what waits is %+v, %v", list, err)
 	}
 	number := list[0].Number
-	if _, err := hub.ApproveRelease(ctx, number, " "); err == nil {
+	if _, err := hub.ApproveRelease(ctx, number, " ", false); err == nil {
 		t.Error("nobody approved")
 	}
-	if r, err := hub.ApproveRelease(ctx, number, "A"); err != nil || r.State != "waiting" {
+	if r, err := hub.ApproveRelease(ctx, number, "A", false); err != nil || r.State != "waiting" {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if _, err := hub.ApproveRelease(ctx, number, "a "); err == nil {
+	if _, err := hub.ApproveRelease(ctx, number, "a ", false); err == nil {
 		t.Error("one person approved twice")
 	}
 	along(t, nodes)
 	wantReads(t, last, "198.51.100.1", false)
-	if r, err := hub.ApproveRelease(ctx, number, "B"); err != nil || r.State != "passed on" || len(r.Approved) != 2 {
+	if r, err := hub.ApproveRelease(ctx, number, "B", false); err != nil || r.State != "passed on" || len(r.Approved) != 2 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	along(t, nodes)
@@ -203,7 +203,7 @@ func TestReleaseByPersons(t *testing.T) {
 	if r, err := hub.DenyRelease(list[0].Number, "C", "not ours to give"); err != nil || r.State != "denied" {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if _, err := hub.ApproveRelease(ctx, list[0].Number, "A"); err == nil {
+	if _, err := hub.ApproveRelease(ctx, list[0].Number, "A", false); err == nil {
 		t.Error("what was denied is approved")
 	}
 	along(t, nodes)
@@ -242,12 +242,12 @@ func TestReleaseByPersonsOfARule(t *testing.T) {
 	if err != nil || len(x.PassOn) != 1 || x.PassOn[0].Persons != 2 || x.PassOn[0].Approval != list[0].Why {
 		t.Errorf("it is explained as %+v, %v", x, err)
 	}
-	if r, err := hub.ApproveRelease(ctx, list[0].Number, "A"); err != nil || r.State != "waiting" {
+	if r, err := hub.ApproveRelease(ctx, list[0].Number, "A", false); err != nil || r.State != "waiting" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	along(t, nodes)
 	wantReads(t, last, "198.51.100.1", false)
-	if r, err := hub.ApproveRelease(ctx, list[0].Number, "B"); err != nil || r.State != "passed on" {
+	if r, err := hub.ApproveRelease(ctx, list[0].Number, "B", false); err != nil || r.State != "passed on" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	along(t, nodes)
@@ -261,7 +261,7 @@ func TestReleaseByPersonsOfARule(t *testing.T) {
 		t.Fatalf("what waits is %+v, %v", list, err)
 	}
 	loadRules(t, hub, fmt.Sprintf(rule, "later"))
-	r, err := hub.ApproveRelease(ctx, list[0].Number, "A")
+	r, err := hub.ApproveRelease(ctx, list[0].Number, "A", false)
 	if err != nil || r.State != "waiting" || r.Needs != 2 || !strings.Contains(r.Why, `"later"`) {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -289,7 +289,7 @@ func TestI2ReleaseAfterTheEnd(t *testing.T) {
 			}
 		}
 	}
-	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A"); err != nil || r.State != "void" {
+	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A", false); err != nil || r.State != "void" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	along(t, nodes)
@@ -444,7 +444,7 @@ func TestVolume(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Records != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if _, err := hub.ApproveRelease(context.Background(), list[0].Number, "A"); err == nil {
+	if _, err := hub.ApproveRelease(context.Background(), list[0].Number, "A", false); err == nil {
 		t.Error("a person lets more through than the term does")
 	}
 	// Another day, as the counters see it: they are of yesterday.
@@ -455,7 +455,7 @@ func TestVolume(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A"); err != nil || r.State != "passed on" {
+	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A", false); err != nil || r.State != "passed on" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	along(t, nodes)
@@ -488,7 +488,7 @@ func TestI2ExcludedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	along(t, nodes)
-	if _, err := police.ApproveRelease(ctx, list[0].Number, "A"); err != nil {
+	if _, err := police.ApproveRelease(ctx, list[0].Number, "A", false); err != nil {
 		t.Fatal(err)
 	}
 	along(t, nodes)
