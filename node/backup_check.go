@@ -413,7 +413,7 @@ func (b *backupReader) checkRecords(env *crypto.VerifiedEnvelope, e *protocol.Ba
 				continue
 			}
 			s := signed[rec.Record]
-			if s == nil || s.Originator != rec.Originator || !bytes.Equal(s.Object, rec.Object) || !bytes.Equal(s.HandlingBytes, protocol.Encode(&rec.Handling)) {
+			if s == nil || s.Originator != rec.Originator || formOf(s) != rec.Form || !bytes.Equal(s.Object, rec.Object) || !bytes.Equal(s.HandlingBytes, protocol.Encode(&rec.Handling)) {
 				return protocol.Errorf(protocol.ErrBadSignature, "record %s is not what its originator signed", rec.Record.Short())
 			}
 			b.info.Proven++

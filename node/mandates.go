@@ -88,7 +88,7 @@ func (s *snapshot) refuses(id protocol.MandateID, m *protocol.Mandate, topic str
 	if r, gone := s.removed[m.Principal]; gone && signed > r.At {
 		return protocol.Errorf(protocol.ErrWrongContext, "%s, which gave the mandate, was removed from the network before", s.name(m.Principal))
 	}
-	if held := s.mandates[mandateKey{id, m.Principal}]; held != nil && held.revoked != nil && signed > held.revoked.At {
+	if held := s.mandates[mandateKey{id, m.Principal}]; held != nil && held.revoked != nil && signed >= held.revoked.At {
 		return protocol.Errorf(protocol.ErrWrongContext, "%s revoked the mandate before: %s", s.name(m.Principal), dashIfEmpty(held.revoked.Reason))
 	}
 	return nil

@@ -76,7 +76,7 @@ func (m *Mandate) covers(topic string) bool {
 // NewMandateID returns the id of a mandate: SHA-256 of its encoding.
 func NewMandateID(statement []byte) MandateID { return MandateID(sha256.Sum256(statement)) }
 
-// MandateRevocation is a principal's word that a mandate ends, for what is signed after At.
+// MandateRevocation is a principal's word that a mandate ends, for what is signed from At on.
 //
 // Growth: a new layout is a new Version, which nodes that do not know it refuse; fields are
 // never removed, reordered or given another meaning.
