@@ -80,7 +80,7 @@ func (n *Node) loadMandates(tx *store.Tx, s *snapshot) error {
 func (s *snapshot) card(o protocol.OrgID) *crypto.Card { return s.cards[o] }
 
 // refuses says why a mandate does not cover records in a topic that were signed at a time, Unix
-// milliseconds; nil: it does. cover is what else it has to cover.
+// milliseconds; nil: it does.
 func (s *snapshot) refuses(id protocol.MandateID, m *protocol.Mandate, topic string, tlp protocol.TLP, signed uint64) error {
 	if err := m.Covers(topic, tlp, signed); err != nil {
 		return err
