@@ -12,6 +12,17 @@ import (
 // Index, Handling and Object set, in order; handlings are the encoded ones that they refer
 // to. It returns the whole batch and the record ids. The objects are kept, not copied.
 func SignBatch(network protocol.NetworkID, originator protocol.OrgID, card protocol.CardOrder, key SigningPrivate, now uint64, handlings [][]byte, items []protocol.Item) (protocol.BatchPart, []protocol.RecordID, error) {
+	return SignBatchFor(network, originator, card, key, now, handlings, items, BatchForm{})
+}
+
+// BatchForm says of a batch what is never so of itself.
+type BatchForm struct {
+	Behalf *protocol.OrgSigned // the mandate under which it is published on behalf of another; nil: it is not
+	Origin *protocol.Hash      // a protocol.OriginCommitment to where its record came from; nil: from who signs
+}
+
+// SignBatchFor is SignBatch in an explicit form.
+func SignBatchFor(network protocol.NetworkID, originator protocol.OrgID, card protocol.CardOrder, key SigningPrivate, now uint64, handlings [][]byte, items []protocol.Item, form BatchForm) (protocol.BatchPart, []protocol.RecordID, error) {
 	var seed [32]byte
 	rand.Read(seed[:])
 	part := protocol.BatchPart{Seed: seed[:], Items: items}
@@ -21,6 +32,12 @@ func SignBatch(network protocol.NetworkID, originator protocol.OrgID, card proto
 	}
 	st := &protocol.BatchStatement{Version: 1, Suite: protocol.Suite1, Originator: originator, Card: card,
 		Signing: key.Public(), Count: uint32(len(items)), Signed: now}
+	if form.Behalf != nil {
+		st.Behalf = []protocol.OrgSigned{*form.Behalf}
+	}
+	if form.Origin != nil {
+		st.Origin = form.Origin[:]
+	}
 	if len(items) > 0 {
 		st.Root = protocol.MerkleRoot(ids)
 	}
@@ -90,6 +107,8 @@ type VerifiedRecord struct {
 	Object        []byte
 	Signed        uint64           // Unix milliseconds, by the originator's clock
 	Path          []protocol.OrgID // who passed it on, from the first; shared by the records of a batch
+	Behalf        *OnBehalf        // nil: its originator speaks for itself; shared by the records of a batch
+	Withheld      bool             // its originator had it of another, which it does not name
 }
 
 // SignHop adds to a part of a batch the statement that org passes it on at a time, Unix
@@ -230,26 +249,36 @@ func VerifyBody(network protocol.NetworkID, body *protocol.Body, cards func(prot
 		if err != nil {
 			return nil, err
 		}
+		behalf, err := verifyBehalf(network, st, p, handlings, cards)
+		if err != nil {
+			return nil, err
+		}
 		out = slices.Grow(out, len(p.Items))
 		for j := range p.Items {
 			it := &p.Items[j]
 			out = append(out, VerifiedRecord{ID: ids[j], Originator: st.Originator, Handling: handlings[it.Handling],
-				HandlingBytes: body.Handlings[it.Handling], Object: it.Object, Signed: st.Signed, Path: path})
+				HandlingBytes: body.Handlings[it.Handling], Object: it.Object, Signed: st.Signed, Path: path, Behalf: behalf, Withheld: len(st.Origin) > 0})
 		}
 	}
 	return out, nil
 }
 
-func verifyPart(network protocol.NetworkID, p *protocol.BatchPart, handlings [][]byte, cards func(protocol.OrgID) *Card) (*protocol.BatchStatement, []protocol.RecordID, error) {
+// verifyStatement verifies the signature under a batch.
+func verifyStatement(network protocol.NetworkID, p *protocol.BatchPart, cards func(protocol.OrgID) *Card) (*protocol.BatchStatement, error) {
 	st := new(protocol.BatchStatement)
 	if err := protocol.Decode(p.Statement, protocol.MaxStatementSize, st); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	card := cards(st.Originator)
 	if card == nil || !card.Lists(st.Signing) {
-		return nil, nil, protocol.Errorf(protocol.ErrUnknownAuthor, "records of %s are signed with a key that its card does not list", st.Originator.Short())
+		return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "records of %s are signed with a key that its card does not list", st.Originator.Short())
 	}
-	if err := Verify(st.Signing, protocol.ContextBatch, network, p.Statement, p.Sig); err != nil {
+	return st, Verify(st.Signing, protocol.ContextBatch, network, p.Statement, p.Sig)
+}
+
+func verifyPart(network protocol.NetworkID, p *protocol.BatchPart, handlings [][]byte, cards func(protocol.OrgID) *Card) (*protocol.BatchStatement, []protocol.RecordID, error) {
+	st, err := verifyStatement(network, p, cards)
+	if err != nil {
 		return nil, nil, err
 	}
 	ids, err := leaves(p, handlings)

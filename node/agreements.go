@@ -587,6 +587,8 @@ func (n *Node) receiveLetter(l *protocol.Letter) error {
 		return n.keepEnd(r.Agreement, &o, l.Kind, nil)
 	}
 	switch l.Kind {
+	case protocol.LetterMandate, protocol.LetterMandateEnd:
+		return n.receiveMandate(s, l)
 	case protocol.LetterRefusal:
 		return n.receiveRefusal(s, l)
 	case protocol.LetterExclusionAcks:

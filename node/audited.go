@@ -375,6 +375,10 @@ func (a *appender) auditPublish(ctx context.Context, p *Plan, rec *Receipt) erro
 	d := a.n.details("seal", CallerOf(ctx))
 	d.Topic = p.Topic
 	d.Text = fmt.Sprintf("policy generation %d", p.Generation)
+	if p.behalf != nil {
+		d.Orgs = []protocol.OrgID{p.behalf.said.Principal}
+		d.Text += "; on behalf of another, mandate " + p.behalf.id.String()
+	}
 	if len(p.Refused) > 0 {
 		d.Text += fmt.Sprintf("; %d more records were not published as they were", len(p.Refused))
 	}
@@ -647,6 +651,7 @@ func (n *Node) auditChange(tx *store.Tx, was, now *snapshot) error {
 		}
 	}
 	w.agreements(was, now)
+	w.mandates(was, now)
 	w.members(was, now)
 	w.topics(was, now)
 	w.cards(was, now)
@@ -712,6 +717,20 @@ func (w *changeWriter) agreements(was, now *snapshot) {
 			if !slices.ContainsFunc(signed, same) && (before != nil || sig.Org != a.doc.Proposer) {
 				say(sig.Org, "signed", "")
 			}
+		}
+	}
+}
+
+// mandates notes those that were given and revoked.
+func (w *changeWriter) mandates(was, now *snapshot) {
+	keys := slices.SortedFunc(maps.Keys(now.mandates), func(a, b mandateKey) int { return slices.Compare(a.bytes(), b.bytes()) })
+	for _, key := range keys {
+		m, before := now.mandates[key], was.mandates[key]
+		if m.said != nil && (before == nil || before.said == nil) {
+			w.put(audit.Agreement, &audit.Details{By: key.principal, Act: "give mandate", Orgs: []protocol.OrgID{m.said.Agent}, Text: key.id.String() + " until " + millis(m.said.NotAfter).Format(time.RFC3339)})
+		}
+		if m.revoked != nil && (before == nil || before.revoked == nil) {
+			w.put(audit.Agreement, &audit.Details{By: key.principal, Act: "revoke mandate", Reason: audit.Clip(m.revoked.Reason, audit.MaxText), Text: key.id.String()})
 		}
 	}
 }

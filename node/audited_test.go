@@ -625,7 +625,7 @@ func TestI8PassedOn(t *testing.T) {
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%d releases wait, %v", len(list), err)
 	}
-	if _, err := hub.ApproveRelease(asAlice, list[0].Number, "bob"); err != nil {
+	if _, err := hub.ApproveRelease(asAlice, list[0].Number, "bob", false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := hub.DenyRelease(list[1].Number, "carol", "no"); err != nil {

@@ -134,6 +134,8 @@ var reasonText = map[policy.Reason]string{
 	policy.ReasonProvenance:   "who passed it on did not say so, or was not allowed to have it",
 	policy.ReasonVolume:       "the term lets no more through in a day",
 	policy.ReasonLocalRule:    "a rule of this organisation's own forbids it",
+	policy.ReasonMandate:      "it is published on behalf of another, and the mandate does not cover it, or was revoked",
+	policy.ReasonOrigin:       "it may be passed on, and whose it is may not be withheld",
 	policy.ReasonPurpose:      "none of the purposes of the term is one that the originator allows",
 	policy.ReasonOnward:       "the originator does not let it be passed on",
 }

@@ -167,6 +167,14 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return checkKept(id, value)
 	case kindErasureAsk:
 		return b.checkErasureAsk(id, value)
+	case kindMandate:
+		return read(64, new(mandateDoc))
+	case kindOrigin:
+		return read(32, new(protocol.SiblingOrigin))
+	case kindCopies:
+		return read(32, new(copiesDoc))
+	case kindCopyDue:
+		return read(32, new(goneDoc))
 	case kindDue:
 		return read(72, new(dueDoc))
 	case kindGone:
@@ -474,7 +482,7 @@ func (b *backupReader) checkRecords(env *crypto.VerifiedEnvelope, e *protocol.Ba
 				continue
 			}
 			s := signed[rec.Record]
-			if s == nil || s.Originator != rec.Originator || !bytes.Equal(s.Object, rec.Object) || !bytes.Equal(s.HandlingBytes, protocol.Encode(&rec.Handling)) {
+			if s == nil || s.Originator != rec.Originator || formOf(s) != rec.Form || !bytes.Equal(s.Object, rec.Object) || !bytes.Equal(s.HandlingBytes, protocol.Encode(&rec.Handling)) {
 				return protocol.Errorf(protocol.ErrBadSignature, "record %s is not what its originator signed", rec.Record.Short())
 			}
 			b.info.Proven++

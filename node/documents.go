@@ -54,6 +54,10 @@ const (
 	kindHold         = "n/hold/"         // legal holds
 	kindKept         = "n/kept/"         // what would have been erased, and is under a hold
 	kindErasureAsk   = "n/erasureask/"   // requests to erase, made and got, with the answers
+	kindMandate      = "n/mandate/"      // mandates to publish on behalf of another, given and held
+	kindOrigin       = "n/origin/"       // where records came from whose origin was withheld here, by the copy
+	kindCopies       = "n/copies/"       // the copies of a record of another, its origin withheld
+	kindCopyDue      = "n/copydue/"      // copies that are to follow what became of the original
 )
 
 const maxDocument = 8 << 20

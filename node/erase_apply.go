@@ -280,6 +280,9 @@ func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.O
 		return err
 	}
 	copies, err := n.index.Erase(tx, ids, by, reason, uint64(nowMillis()))
+	if err == nil {
+		err = copiesFollow(tx, ids)
+	}
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (a *appender) resealApart(body *protocol.Body, doc *publishedDoc, records [
 // lessExcluded takes out those whom the originator of a record excluded since.
 func (a *appender) lessExcluded(orgs []protocol.OrgID, r *crypto.VerifiedRecord) (_ []protocol.OrgID, err error) {
 	err = a.n.st.View(func(tx *store.Tx) error {
-		not, _, err := excludedFrom(tx, r.ID, r.Originator)
+		not, _, err := excludedFrom(tx, r.ID, r.Originator, principalOf(r.Behalf))
 		orgs = slices.DeleteFunc(orgs, func(o protocol.OrgID) bool { return slices.Contains(not, o) })
 		return err
 	})
@@ -92,7 +92,7 @@ func (a *appender) lessExcluded(orgs []protocol.OrgID, r *crypto.VerifiedRecord)
 
 // mayHaveAgain decides about a record of a body that is sealed anew.
 func (a *appender) mayHaveAgain(state *policy.State, org protocol.OrgID, r *crypto.VerifiedRecord, at, now uint64) policy.Decision {
-	subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, RecordedAt: at}
+	subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, RecordedAt: at, Principal: principalOf(r.Behalf)}
 	if o, err := stix.Parse(r.Object); err == nil {
 		subject.Kind, subject.Confidence = o.Type, state.Confidence(o.Confidence())
 	}

@@ -152,6 +152,9 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, from protocol.
 			return err
 		}
 	}
+	if err := copiesFollow(tx, st.Records); err != nil {
+		return err
+	}
 	due := false
 	for _, id := range st.Records {
 		var of excludedDoc
@@ -188,8 +191,30 @@ func excludedKey(record protocol.RecordID, originator protocol.OrgID) []byte {
 	return append(slices.Clone(record[:]), originator[:]...)
 }
 
-// excludedFrom lists who is to get a record of an originator no more, and by which statements.
-func excludedFrom(tx *store.Tx, record protocol.RecordID, originator protocol.OrgID) (orgs []protocol.OrgID, by []protocol.Hash, err error) {
+// excludedFrom lists who is to get a record of an originator no more, and by which statements: its
+// own, those of the principal on whose behalf it was published, if not zero, and, of a record whose
+// origin this organisation withheld, those of the origin.
+func excludedFrom(tx *store.Tx, record protocol.RecordID, originator, principal protocol.OrgID) (orgs []protocol.OrgID, by []protocol.Hash, err error) {
+	orgs, by, err = excludedBy(tx, record, originator)
+	if err == nil && principal != (protocol.OrgID{}) {
+		var more []protocol.OrgID
+		var hashes []protocol.Hash
+		more, hashes, err = excludedBy(tx, record, principal)
+		orgs, by = append(orgs, more...), append(by, hashes...)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	origin, err := originOf(tx, record)
+	if err != nil || origin == nil {
+		return orgs, by, err
+	}
+	// What the origin said is not told to who must not learn whose it is.
+	more, _, err := excludedBy(tx, origin.Origin.Record, origin.Originator)
+	return append(orgs, more...), by, err
+}
+
+func excludedBy(tx *store.Tx, record protocol.RecordID, originator protocol.OrgID) (orgs []protocol.OrgID, by []protocol.Hash, err error) {
 	var of excludedDoc
 	if ok, err := getDoc(tx, kindExcluded, excludedKey(record, originator), &of); err != nil || !ok {
 		return nil, nil, err
@@ -243,7 +268,7 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 			if err != nil {
 				return err
 			}
-			if e == nil || e.Originator != st.Originator {
+			if e == nil || e.Originator != st.Originator && e.Form.Principal != st.Originator {
 				continue // not held here; others of the statement are
 			}
 			orgs, err := n.readersOf(tx, id)

@@ -37,7 +37,9 @@ type Verdict struct {
 	Text      string        `json:"text"`
 	Agreement string        `json:"agreement,omitempty"`
 	Title     string        `json:"agreement_title,omitempty"`
-	Term      int           `json:"term,omitempty"` // from 1
+	Term      int           `json:"term,omitempty"`     // from 1
+	Persons   int           `json:"persons,omitempty"`  // who must approve before it is passed on
+	Approval  string        `json:"approval,omitempty"` // why: the term or the local rule that wants it
 }
 
 // Hop is one step on a record's way here.
@@ -49,7 +51,7 @@ type Hop struct {
 }
 
 func (s *snapshot) verdict(org protocol.OrgID, d policy.Decision) Verdict {
-	v := Verdict{Org: s.ref(org), Allowed: d.Allow, Reason: d.Reason, Text: d.Text, Term: d.Term}
+	v := Verdict{Org: s.ref(org), Allowed: d.Allow, Reason: d.Reason, Text: d.Text, Term: d.Term, Persons: int(d.Approval), Approval: d.ApprovalText}
 	if !d.Agreement.IsZero() {
 		v.Agreement = d.Agreement.String()
 		if a := s.agreements[d.Agreement]; a != nil {

@@ -118,7 +118,7 @@ func (n *Node) groupHistory(list []corpus.Entry, to map[protocol.OrgID]uint32, n
 			}
 			answers[e.Feed] = mine
 		}
-		if !mine || e.Originator != n.org || e.Publisher != n.org || e.Withdrawn || s.topics[protocol.NewTopicID(s.network, e.Topic)] != e.Topic {
+		if !mine || e.Originator != n.org || e.Publisher != n.org || e.Withdrawn || e.Form.Withheld || s.topics[protocol.NewTopicID(s.network, e.Topic)] != e.Topic {
 			last = e.Cursor
 			continue
 		}

@@ -116,6 +116,9 @@ type onwardGroup struct {
 	orgs       []protocol.OrgID
 	days       uint32
 	needs      uint8
+	why        string               // persons are needed; "" where none is
+	approved   int                  // persons who released it
+	withhold   bool                 // the origin
 	limited    []policy.OrgDecision // of orgs: those whose terms limit how much goes in a day
 	volume     *volume              // that counted the records
 	generation uint64               // of the state that it was decided under
@@ -138,7 +141,7 @@ func (n *Node) passDue(ctx context.Context) error {
 	for {
 		more, err := n.passSome(ctx)
 		if err != nil || !more {
-			return errors.Join(err, n.forward(ctx), n.sendAcks(), n.sendHistory(ctx))
+			return errors.Join(err, n.forwardOrigins(ctx), n.forward(ctx), n.sendAcks(), n.sendHistory(ctx))
 		}
 	}
 }
@@ -301,7 +304,7 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 			continue
 		}
 		subject := s.subjectOf(e)
-		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000)
+		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + string(e.Form.Principal[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000)
 		ways, ok := classes[class]
 		if !ok {
 			c := &onwardClass{topic: e.Topic, class: audit.Class{Originator: e.Originator, Kind: e.Type, Handling: protocol.Encode(&e.Handling)}}
@@ -316,15 +319,15 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 		}
 		for _, w := range ways {
 			orgs := slices.DeleteFunc(slices.Clone(w.orgs), func(o protocol.OrgID) bool { return slices.Contains(not, o) })
-			add := func(orgs []protocol.OrgID, needs uint8) {
+			add := func(orgs []protocol.OrgID, needs uint8, why string) {
 				if len(orgs) == 0 {
 					return
 				}
-				key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs)) + fmt.Sprint(w.days, needs)
+				key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs)) + fmt.Sprint(w.days, needs, why)
 				g := byKey[key]
 				if g == nil {
 					g = &onwardGroup{place: protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}, topic: e.Topic, originator: e.Originator, publisher: e.Publisher,
-						kinds: map[string]int{}, orgs: orgs, days: w.days, needs: needs, volume: counted,
+						kinds: map[string]int{}, orgs: orgs, days: w.days, needs: needs, why: why, volume: counted,
 						generation: s.generation, words: words}
 					byKey[key] = g
 					out = append(out, g)
@@ -342,8 +345,8 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 					return nil, nil, err
 				}
 			}
-			add(slices.DeleteFunc(slices.Clone(orgs), func(o protocol.OrgID) bool { return slices.Contains(over, o) }), w.needs)
-			add(over, 1)
+			add(slices.DeleteFunc(slices.Clone(orgs), func(o protocol.OrgID) bool { return slices.Contains(over, o) }), w.needs, w.why)
+			add(over, 1, "the term lets no more through in a day")
 		}
 	}
 	return out, looked, nil
@@ -372,7 +375,18 @@ func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
 	if err != nil {
 		return nil, err
 	}
-	excluded, _, err := excludedFrom(tx, e.Record, e.Originator)
+	copies, err := copiesOf(tx, e.Record)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range copies { // with both it would know whose the copy is
+		more, err := n.readersOf(tx, id)
+		if err != nil {
+			return nil, err
+		}
+		had = append(had, more...)
+	}
+	excluded, _, err := excludedFrom(tx, e.Record, e.Originator, e.Form.Principal)
 	if err != nil {
 		return nil, err
 	}
@@ -383,7 +397,7 @@ func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
 
 // subjectOf is what is decided about of a record that came.
 func (s *snapshot) subjectOf(e *corpus.Entry) *policy.Subject {
-	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received}
+	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received, Principal: e.Form.Principal}
 	if s.policy.WantsConfidence() {
 		if o, err := stix.Parse(e.Object); err == nil {
 			subj.Confidence = s.policy.Confidence(o.Confidence())
@@ -404,14 +418,14 @@ func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject
 		if !d.Allow {
 			continue
 		}
-		needs := d.Approval
-		if mode == ReleaseAsk {
-			needs = max(needs, 1)
+		needs, why := d.Approval, d.ApprovalText
+		if mode == ReleaseAsk && needs == 0 {
+			needs, why = 1, "in mode ask everything waits for a person"
 		}
-		i := slices.IndexFunc(out, func(g onwardGroup) bool { return g.days == d.Retention && g.needs == needs })
+		i := slices.IndexFunc(out, func(g onwardGroup) bool { return g.days == d.Retention && g.needs == needs && g.why == why })
 		if i < 0 {
 			i = len(out)
-			out = append(out, onwardGroup{days: d.Retention, needs: needs})
+			out = append(out, onwardGroup{days: d.Retention, needs: needs, why: why})
 		}
 		out[i].orgs = append(out[i].orgs, org)
 		if d.PerDay > 0 {
@@ -514,13 +528,17 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		}
 		days := g.days
 		if items[0].Originator != a.n.org {
-			if orgs, days = a.asOfSealed(g, body, kept, orgs); len(orgs) == 0 {
+			var err error
+			if orgs, days, err = a.asOfSealed(g, body, kept, orgs); err != nil {
+				return err
+			}
+			if len(orgs) == 0 {
 				continue
 			}
 		}
 		if err := a.n.st.View(func(tx *store.Tx) error {
 			for _, i := range keep {
-				_, by, err := excludedFrom(tx, items[i].ID, items[i].Originator)
+				_, by, err := excludedFrom(tx, items[i].ID, items[i].Originator, principalOf(items[i].Behalf))
 				if err != nil {
 					return err
 				}
@@ -559,8 +577,9 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 
 // asOfSealed decides anew, as of the time at which a body was sealed, for whom its records may be
 // sealed, and how many days they may be kept: no longer than who passed them on before lets them be.
-// Who may not have all of them gets none of them.
-func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []protocol.OrgID, days uint32) {
+// Who may not have all of them gets none of them. A rule that wants persons since a minute ago has
+// it decided anew.
+func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []protocol.OrgID, days uint32, err error) {
 	now := uint64(nowMillis())
 	least := func(d uint32) {
 		if d != 0 && (days == 0 || d < days) {
@@ -571,12 +590,14 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 	if body.RetentionDays > 0 {
 		end := body.SealedAt + uint64(body.RetentionDays)*dayMillis
 		if end <= now {
-			return nil, 0
+			return nil, 0, nil
 		}
 		least(uint32((end - now + dayMillis - 1) / dayMillis))
 	}
 	type class struct {
 		org      protocol.OrgID
+		behalf   protocol.OrgID
+		path     string
 		handling string
 		kind     string
 		level    uint8
@@ -586,18 +607,25 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 		all := true
 		for i := range records {
 			r := &records[i]
-			c := class{org: org, handling: string(r.HandlingBytes)}
+			c := class{org: org, behalf: principalOf(r.Behalf), path: pathKey(r.Path), handling: string(r.HandlingBytes)}
 			if o, err := stix.Parse(r.Object); err == nil {
 				c.kind, c.level = o.Type, a.snap.policy.Confidence(o.Confidence())
 			}
 			d, ok := known[c]
 			if !ok {
-				d = policy.DecideOnward(a.snap.policy, org, &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
-					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt}, now)
+				decide := policy.DecideOnward
+				if g.withhold {
+					decide = policy.DecideWithheld
+				}
+				d = decide(a.snap.policy, org, &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
+					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt, Principal: c.behalf, Path: r.Path}, now)
 				known[c] = d
 			}
 			if all = all && d.Allow; !all {
 				break
+			}
+			if d.ApprovalRule != "" && int(d.Approval) > g.approved {
+				return nil, 0, errRegroup
 			}
 			least(d.Retention)
 		}
@@ -605,7 +633,7 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 			may = append(may, org)
 		}
 	}
-	return may, days
+	return may, days, nil
 }
 
 // sealOnward seals a body of one batch, in two halves if it is too large: statements and paths take

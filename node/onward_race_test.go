@@ -68,7 +68,7 @@ func TestI2ExclusionOfWhatIsNotHeldToo(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if _, err := police.ApproveRelease(context.Background(), list[0].Number, "A"); err != nil {
+	if _, err := police.ApproveRelease(context.Background(), list[0].Number, "A", false); err != nil {
 		t.Fatal(err)
 	}
 	along(t, nodes)

@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -172,18 +174,18 @@ func TestReleaseByPersons(t *testing.T) {
 		t.Fatalf("what waits is %+v, %v", list, err)
 	}
 	number := list[0].Number
-	if _, err := hub.ApproveRelease(ctx, number, " "); err == nil {
+	if _, err := hub.ApproveRelease(ctx, number, " ", false); err == nil {
 		t.Error("nobody approved")
 	}
-	if r, err := hub.ApproveRelease(ctx, number, "A"); err != nil || r.State != "waiting" {
+	if r, err := hub.ApproveRelease(ctx, number, "A", false); err != nil || r.State != "waiting" {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if _, err := hub.ApproveRelease(ctx, number, "a "); err == nil {
+	if _, err := hub.ApproveRelease(ctx, number, "a ", false); err == nil {
 		t.Error("one person approved twice")
 	}
 	along(t, nodes)
 	wantReads(t, last, "198.51.100.1", false)
-	if r, err := hub.ApproveRelease(ctx, number, "B"); err != nil || r.State != "passed on" || len(r.Approved) != 2 {
+	if r, err := hub.ApproveRelease(ctx, number, "B", false); err != nil || r.State != "passed on" || len(r.Approved) != 2 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	along(t, nodes)
@@ -201,7 +203,7 @@ func TestReleaseByPersons(t *testing.T) {
 	if r, err := hub.DenyRelease(list[0].Number, "C", "not ours to give"); err != nil || r.State != "denied" {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if _, err := hub.ApproveRelease(ctx, list[0].Number, "A"); err == nil {
+	if _, err := hub.ApproveRelease(ctx, list[0].Number, "A", false); err == nil {
 		t.Error("what was denied is approved")
 	}
 	along(t, nodes)
@@ -218,6 +220,53 @@ func TestReleaseByPersons(t *testing.T) {
 	if all, err := hub.Releases(true); err != nil || len(all) != 4 {
 		t.Errorf("%d decided, %v", len(all), err)
 	}
+}
+
+// TestReleaseByPersonsOfARule: a local rule has what it matches wait for persons, as the mode or a
+// term does; of term and rule the larger number counts, and the rule that is in force when they
+// approve.
+func TestReleaseByPersonsOfARule(t *testing.T) {
+	ctx := context.Background()
+	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].Approval = uint8(1 - i) }, "Vendor", "Hub", "Cert")
+	hub, last := nodes[1], nodes[2]
+	automatic(t, hub)
+	const rule = "@id(%q) @reason(\"paragraph 4\") @persons(\"2\") forbid (principal, action == Action::\"passOn\", resource) when { resource.tlp == \"amber\" };"
+	loadRules(t, hub, fmt.Sprintf(rule, "two"))
+	publishOnward(t, nodes[0], "198.51.100.1\n", partners)
+	along(t, nodes)
+	list, err := hub.Releases(false)
+	if err != nil || len(list) != 1 || list[0].Needs != 2 || list[0].Why != `local rule "two" wants the approval of 2 persons: paragraph 4` {
+		t.Fatalf("what waits is %+v, %v", list, err)
+	}
+	x, err := hub.Explain(heldRecord(t, hub, "198.51.100.1").ID, nil)
+	if err != nil || len(x.PassOn) != 1 || x.PassOn[0].Persons != 2 || x.PassOn[0].Approval != list[0].Why {
+		t.Errorf("it is explained as %+v, %v", x, err)
+	}
+	if r, err := hub.ApproveRelease(ctx, list[0].Number, "A", false); err != nil || r.State != "waiting" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	along(t, nodes)
+	wantReads(t, last, "198.51.100.1", false)
+	if r, err := hub.ApproveRelease(ctx, list[0].Number, "B", false); err != nil || r.State != "passed on" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	along(t, nodes)
+	wantReads(t, last, "198.51.100.1", true)
+
+	// Without it one is enough, as the term says, until it is there again.
+	loadRules(t, hub, "")
+	publishOnward(t, nodes[0], "198.51.100.2\n", partners)
+	along(t, nodes)
+	if list, err = hub.Releases(false); err != nil || len(list) != 1 || list[0].Needs != 1 || !strings.Contains(list[0].Why, "wants the approval of one person") {
+		t.Fatalf("what waits is %+v, %v", list, err)
+	}
+	loadRules(t, hub, fmt.Sprintf(rule, "later"))
+	r, err := hub.ApproveRelease(ctx, list[0].Number, "A", false)
+	if err != nil || r.State != "waiting" || r.Needs != 2 || !strings.Contains(r.Why, `"later"`) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	along(t, nodes)
+	wantReads(t, last, "198.51.100.2", false)
 }
 
 // TestI2ReleaseAfterTheEnd: what was approved when the agreement had ended is passed on to nobody.
@@ -240,7 +289,7 @@ func TestI2ReleaseAfterTheEnd(t *testing.T) {
 			}
 		}
 	}
-	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A"); err != nil || r.State != "void" {
+	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A", false); err != nil || r.State != "void" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	along(t, nodes)
@@ -395,7 +444,7 @@ func TestVolume(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Records != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if _, err := hub.ApproveRelease(context.Background(), list[0].Number, "A"); err == nil {
+	if _, err := hub.ApproveRelease(context.Background(), list[0].Number, "A", false); err == nil {
 		t.Error("a person lets more through than the term does")
 	}
 	// Another day, as the counters see it: they are of yesterday.
@@ -406,7 +455,7 @@ func TestVolume(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A"); err != nil || r.State != "passed on" {
+	if r, err := hub.ApproveRelease(context.Background(), list[0].Number, "A", false); err != nil || r.State != "passed on" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	along(t, nodes)
@@ -439,7 +488,7 @@ func TestI2ExcludedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	along(t, nodes)
-	if _, err := police.ApproveRelease(ctx, list[0].Number, "A"); err != nil {
+	if _, err := police.ApproveRelease(ctx, list[0].Number, "A", false); err != nil {
 		t.Fatal(err)
 	}
 	along(t, nodes)

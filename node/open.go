@@ -415,6 +415,11 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *out
 	if err := r.verifyBody(b); err != nil {
 		return err
 	}
+	for i := range b.records {
+		if p := principalOf(b.records[i].Behalf); p != (protocol.OrgID{}) && !r.s.rostered(p) {
+			return fmt.Errorf("it is published on behalf of %s, which is not known to be a member: %w", r.s.name(p), errEarly)
+		}
+	}
 	b.parse()
 	topic := r.s.topics[r.feed.Origin.Topic]
 	o.state = store.Applied
@@ -431,13 +436,19 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *out
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, nil, protocol.Class(protocol.ErrMalformed), err.Error()))
 			continue
 		}
+		if rec.Behalf != nil {
+			if err := r.s.refuses(rec.Behalf.ID, &rec.Behalf.Mandate, topic, rec.Handling.TLP, rec.Signed); err != nil {
+				o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, obj, string(policy.ReasonMandate), err.Error()))
+				continue
+			}
+		}
 		d := r.ingress(topic, obj, rec, b.sealedAt, env.Header.Seq)
 		if !d.Allow {
 			o.quarantined = append(o.quarantined, r.quarantine(o, i, rec.ID, obj, string(d.Reason), d.Text))
 			continue
 		}
 		block.Records = append(block.Records, corpus.NewRecord{Record: rec.ID, Originator: rec.Originator, Handling: rec.Handling,
-			Object: obj, Observables: observables, Agreement: d.Agreement, Term: d.Term, Text: d.Text,
+			Object: obj, Observables: observables, Agreement: d.Agreement, Term: d.Term, Text: d.Text, Form: formOf(rec),
 			Expires: expiresAt(b.sealedAt, b.retentionDays, rec.Handling.RetentionDays, d.Retention)})
 	}
 	o.block, o.records = block, len(block.Records)
@@ -447,11 +458,20 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *out
 	return nil
 }
 
+// formOf is how a record was published, as the corpus keeps it.
+func formOf(rec *crypto.VerifiedRecord) corpus.Form {
+	f := corpus.Form{Withheld: rec.Withheld}
+	if rec.Behalf != nil {
+		f.Principal, f.Mandate = rec.Behalf.Principal, rec.Behalf.ID
+	}
+	return f
+}
+
 // ingress decides whether the publisher may send this here, by the agreement in force when
 // it was sealed. A termination that this organisation signed also ends by position: nothing
 // after the heads that it named is read under that agreement.
 func (r *reader) ingress(topic string, obj *stix.Object, rec *crypto.VerifiedRecord, sealedAt, seq uint64) policy.Decision {
-	subject := &policy.Subject{Originator: rec.Originator, Publisher: r.publisher, Handling: rec.Handling, Topic: topic, Kind: obj.Type, RecordedAt: sealedAt, Path: rec.Path}
+	subject := &policy.Subject{Originator: rec.Originator, Publisher: r.publisher, Handling: rec.Handling, Topic: topic, Kind: obj.Type, RecordedAt: sealedAt, Path: rec.Path, Principal: principalOf(rec.Behalf)}
 	if r.s.policy.WantsConfidence() {
 		subject.Confidence = r.s.policy.Confidence(obj.Confidence())
 	}
@@ -460,7 +480,7 @@ func (r *reader) ingress(topic string, obj *stix.Object, rec *crypto.VerifiedRec
 		state = r.s.without(r.n.org, ended)
 	}
 	key := policy.CacheKey{Generation: r.s.generation, Publisher: r.publisher, Originator: rec.Originator, Topic: topic, Kind: obj.Type, Handling: string(rec.HandlingBytes),
-		Confidence: subject.Confidence, Path: pathKey(rec.Path)}
+		Confidence: subject.Confidence, Path: pathKey(rec.Path), Principal: subject.Principal}
 	if state == r.s.policy {
 		if d, ok := r.n.cache.Get(key, sealedAt); ok {
 			return d
@@ -551,7 +571,7 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 					return err
 				}
 				if r.publisher != r.n.org {
-					if err := r.n.noteForward(tx, id, o.withdraw.Reason); err != nil {
+					if err := errors.Join(r.n.noteForward(tx, id, o.withdraw.Reason), copiesFollow(tx, []protocol.RecordID{id})); err != nil {
 						return err
 					}
 				}

@@ -28,6 +28,9 @@ type PublishRequest struct {
 	// PersonalChecked says that a person looked at what the records hold of personal data, where
 	// that seems more than is stated.
 	PersonalChecked bool
+	// OnBehalf, if not zero, is on whose behalf it is published: under a mandate of that organisation,
+	// which the records then carry.
+	OnBehalf protocol.OrgID
 }
 
 // ErrStale is returned where agreements, cards, roster or topics changed since the plan.
@@ -48,6 +51,7 @@ type Plan struct {
 	Warnings   []string
 	Personal   map[string]int // records that seem to hold personal data, by the most that they hold
 
+	behalf  *mandate // under which it is published on behalf of another; nil: of nobody
 	volume  *volume
 	items   []plannedItem
 	decided []*planClassState // in the order of their first record
@@ -97,6 +101,13 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 	}
 	p := &Plan{Topic: r.Topic, Generation: s.generation}
 	now := uint64(nowMillis())
+	if r.OnBehalf != (protocol.OrgID{}) {
+		m, err := s.mandateFor(n.org, r.OnBehalf, r.Topic, now)
+		if err != nil {
+			return nil, err
+		}
+		p.behalf = m
+	}
 	classes := map[string]*planClassState{}
 	audiences := map[string]int{}
 	totals := map[protocol.OrgID]*PlanOrg{}
@@ -128,6 +139,9 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 		if err == nil && h.TLP == protocol.TLPUnset {
 			err = errors.New("nothing says its TLP; give one with --tlp")
 		}
+		if err == nil && p.behalf != nil {
+			err = p.behalf.said.Covers(r.Topic, h.TLP, now)
+		}
 		if err != nil {
 			p.Refused = append(p.Refused, RefusedItem{Index: i, StixID: it.Object.ID, Line: it.Line, Reason: err.Error()})
 			continue
@@ -140,7 +154,7 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 		key := it.Object.Type + "\x00" + string(confidence) + string(enc)
 		c := classes[key]
 		if c == nil {
-			c = n.decideClass(s, r.Topic, it.Object.Type, h, confidence, now)
+			c = n.decideClass(s, p.principal(), r.Topic, it.Object.Type, h, confidence, now)
 			classes[key] = c
 			// Audiences are compared once for a class, not for every record: they may be long.
 			c.audience = audienceOf(c.orgs)
@@ -221,6 +235,17 @@ func (p *Plan) without(c *planClassState, over []protocol.OrgID) int {
 	return x.index
 }
 
+// principal is on whose behalf it is published; zero: of nobody.
+func (p *Plan) principal() protocol.OrgID { return principalOf(p.behalf.behalf()) }
+
+// OnBehalf says on whose behalf the plan publishes, and under which mandate; ok is false if of nobody.
+func (p *Plan) OnBehalf() (principal protocol.OrgID, id protocol.MandateID, ok bool) {
+	if p.behalf == nil {
+		return principal, id, false
+	}
+	return p.behalf.said.Principal, p.behalf.id, true
+}
+
 func (n *Node) planOrg(s *snapshot, totals map[protocol.OrgID]*PlanOrg, org protocol.OrgID) *PlanOrg {
 	t := totals[org]
 	if t == nil {
@@ -230,9 +255,9 @@ func (n *Node) planOrg(s *snapshot, totals map[protocol.OrgID]*PlanOrg, org prot
 	return t
 }
 
-func (n *Node) decideClass(s *snapshot, topic, kind string, h protocol.Handling, confidence uint8, now uint64) *planClassState {
+func (n *Node) decideClass(s *snapshot, principal protocol.OrgID, topic, kind string, h protocol.Handling, confidence uint8, now uint64) *planClassState {
 	c := &planClassState{PlanClass: PlanClass{Handling: h, Kind: kind}}
-	subject := &policy.Subject{Originator: n.org, Publisher: n.org, Handling: h, Topic: topic, Kind: kind, Confidence: confidence, RecordedAt: now}
+	subject := &policy.Subject{Originator: n.org, Publisher: n.org, Principal: principal, Handling: h, Topic: topic, Kind: kind, Confidence: confidence, RecordedAt: now}
 	for _, d := range policy.Audience(s.policy, subject, now) {
 		if d.Decision.Allow {
 			c.Readers = append(c.Readers, d)
@@ -283,6 +308,9 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 			return err
 		}
 		rec = &Receipt{Plan: p, Feed: a.feed.ID, From: a.nextSeq()}
+		if p.behalf != nil && !p.behalf.said.Lasts(a.sealedAt) {
+			return fmt.Errorf("%w: the mandate is not given for the time at which this is signed; check the clock", ErrRefused)
+		}
 		if p.Records == 0 {
 			return fmt.Errorf("%w: no record is left to publish", ErrRefused)
 		}
@@ -494,7 +522,12 @@ func (a *appender) sealBody(p *Plan, days uint32, seq uint64, items []int, keys 
 		batch[j] = protocol.Item{Index: uint32(j), Handling: k, Object: p.items[i].item.Object.Raw}
 	}
 	card := a.snap.cards[a.n.org]
-	part, ids, err := crypto.SignBatch(a.snap.network, a.n.org, card.Order, a.n.keys.Signing, a.sealedAt, body.Handlings, batch)
+	var form crypto.BatchForm
+	behalf := p.behalf.behalf()
+	if behalf != nil {
+		form.Behalf = p.behalf.signed
+	}
+	part, ids, err := crypto.SignBatchFor(a.snap.network, a.n.org, card.Order, a.n.keys.Signing, a.sealedAt, body.Handlings, batch, form)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -517,7 +550,7 @@ func (a *appender) sealBody(p *Plan, days uint32, seq uint64, items []int, keys 
 	for j, i := range items {
 		k := batch[j].Handling
 		opened.objects[j], opened.observables[j] = p.items[i].item.Object, p.items[i].item.Observables()
-		opened.records[j] = crypto.VerifiedRecord{ID: ids[j], Originator: a.n.org, Handling: handlings[k], HandlingBytes: body.Handlings[k], Object: batch[j].Object, Signed: a.sealedAt}
+		opened.records[j] = crypto.VerifiedRecord{ID: ids[j], Originator: a.n.org, Handling: handlings[k], HandlingBytes: body.Handlings[k], Object: batch[j].Object, Signed: a.sealedAt, Behalf: behalf}
 	}
 	return sealed, opened, nil
 }
@@ -604,12 +637,20 @@ func (n *Node) ownPlaces(records []protocol.RecordID, others bool) (map[string][
 			if err != nil {
 				return err
 			}
-			if !others && (e.Originator != n.org || e.Publisher != n.org) {
-				return fmt.Errorf("record %s was made by %s; only its originator can withdraw it", id.Short(), n.snap.Load().name(e.Originator))
+			asPrincipal := !others && e.Form.Principal == n.org
+			if !others && !asPrincipal && (e.Originator != n.org || e.Publisher != n.org) {
+				return fmt.Errorf("record %s was made by %s; only its originator, or on whose behalf it was published, can withdraw it", id.Short(), n.snap.Load().name(e.Originator))
 			}
 			orgs, err := n.readersOf(tx, id)
 			if err != nil {
 				return err
+			}
+			if asPrincipal { // its agent knows who else has it, and tells them
+				s := n.snap.Load()
+				if s.partners(n.org, uint64(nowMillis()))[e.Originator] == nil {
+					return fmt.Errorf("no agreement with %s, which published record %s on this organisation's behalf, is in force; ask it by other means to take the record back", s.name(e.Originator), id.Short())
+				}
+				orgs = []protocol.OrgID{e.Originator}
 			}
 			key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs))
 			pl := at[key]

@@ -25,6 +25,7 @@ type Reader struct {
 type readClass struct {
 	action                rules.Action
 	originator, publisher protocol.OrgID
+	principal             protocol.OrgID
 	topic, kind, handling string
 }
 
@@ -62,8 +63,8 @@ func (n *Node) MayPublish(who *rules.Principal, p *Plan) error {
 	now := uint64(nowMillis())
 	for i := range p.Classes {
 		c := &p.Classes[i]
-		subject := &policy.Subject{Originator: n.org, Publisher: n.org, Handling: c.Handling, Topic: p.Topic, Kind: c.Kind, RecordedAt: now}
-		if err := verdictError(s.rules.May(who, rules.Publish, s.resource(subject), now)); err != nil {
+		subject := &policy.Subject{Originator: n.org, Publisher: n.org, Principal: p.principal(), Handling: c.Handling, Topic: p.Topic, Kind: c.Kind, RecordedAt: now}
+		if err := verdictError(s.may(who, rules.Publish, s.resource(subject), now)); err != nil {
 			return fmt.Errorf("%d records of type %s, TLP:%s: %w", c.Records, c.Kind, c.Handling.TLP, err)
 		}
 	}
@@ -80,12 +81,16 @@ func (r *Reader) verdict(action rules.Action, rec *Record) rules.Verdict {
 		r.set, r.said = s.rules, map[readClass]rules.Verdict{}
 	}
 	now := uint64(nowMillis())
-	class := readClass{action, rec.Originator.ID, rec.Publisher.ID, rec.Topic, rec.Type, string(protocol.Encode(rec.handling))}
+	var principal protocol.OrgID
+	if rec.OnBehalf != nil {
+		principal = rec.OnBehalf.Principal.ID
+	}
+	class := readClass{action, rec.Originator.ID, rec.Publisher.ID, principal, rec.Topic, rec.Type, string(protocol.Encode(rec.handling))}
 	if v, ok := r.said[class]; ok && now < v.ValidUntil {
 		return v
 	}
-	subject := &policy.Subject{Originator: rec.Originator.ID, Publisher: rec.Publisher.ID, Handling: *rec.handling, Topic: rec.Topic, Kind: rec.Type}
-	v := s.rules.May(r.who, action, s.resource(subject), now)
+	subject := &policy.Subject{Originator: rec.Originator.ID, Publisher: rec.Publisher.ID, Principal: principal, Handling: *rec.handling, Topic: rec.Topic, Kind: rec.Type}
+	v := s.may(r.who, action, s.resource(subject), now)
 	r.said[class] = v
 	return v
 }

@@ -33,6 +33,8 @@ type Record struct {
 	Feed           protocol.FeedID      `json:"feed"`
 	Seq            uint64               `json:"seq"`
 	Agreement      protocol.AgreementID `json:"-"`
+	OnBehalf       *BehalfView          `json:"on_behalf_of,omitempty"`    // its originator published it for another, which did not sign it
+	Withheld       bool                 `json:"origin_withheld,omitempty"` // its originator had it of another, which it does not name
 	Object         json.RawMessage      `json:"object"`
 
 	handling *protocol.Handling
@@ -72,6 +74,10 @@ func (n *Node) record(s *snapshot, e *corpus.Entry) Record {
 	r := Record{ID: e.Record, StixID: e.StixID, Type: e.Type, Topic: e.Topic, Originator: s.ref(e.Originator), Publisher: s.ref(e.Publisher),
 		Handling: s.handlingView(&e.Handling, e.Originator == n.org), Received: time.UnixMilli(int64(e.Received)).UTC(), Cursor: e.Cursor,
 		Withdrawn: e.Withdrawn, WithdrawReason: e.WithdrawReason, Feed: e.Feed, Seq: e.Seq, Agreement: e.Agreement, Object: json.RawMessage(e.Object), handling: &e.Handling}
+	if e.Form.Principal != (protocol.OrgID{}) {
+		r.OnBehalf = &BehalfView{Principal: s.ref(e.Form.Principal), Mandate: e.Form.Mandate}
+	}
+	r.Withheld = e.Form.Withheld
 	if e.Modified > 0 {
 		t := time.UnixMilli(int64(e.Modified)).UTC()
 		r.Modified = &t

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
@@ -45,7 +46,18 @@ type releaseDoc struct {
 	Approvals  []releaseVote
 	State      uint8
 	Denied     []releaseVote // one, if it was
+	Why        string        // persons are needed, in one sentence
+	Form       uint8         // of what the first who approved wanted
 }
+
+// releaseForm is how records are released.
+type releaseForm uint8
+
+const (
+	formUndecided releaseForm = iota
+	formOpen                  // passed on, under their originator's proof
+	formWithheld              // published as this organisation's own, the origin withheld
+)
 
 // deniedDoc says for whom a person did not release a record.
 type deniedDoc struct {
@@ -101,7 +113,7 @@ func putRelease(tx *store.Tx, g *onwardGroup) error {
 		return err
 	}
 	doc := &releaseDoc{Feed: g.place.Feed, Seq: g.place.Seq, Topic: g.topic, Originator: g.originator, Publisher: g.publisher, TLP: uint8(g.tlp),
-		Orgs: g.orgs, Days: g.days, Needs: g.needs, Records: g.records, Created: uint64(nowMillis())}
+		Orgs: g.orgs, Days: g.days, Needs: g.needs, Records: g.records, Created: uint64(nowMillis()), Why: g.why}
 	for _, k := range slices.Sorted(maps.Keys(g.kinds)) {
 		doc.Kinds = append(doc.Kinds, kindCount{Kind: k, Count: uint32(g.kinds[k])})
 	}
@@ -131,9 +143,11 @@ type ReleaseItem struct {
 	Kinds      []ReleaseKind `json:"kinds"`
 	To         []OrgRef      `json:"to"`
 	Needs      int           `json:"needs"` // persons
+	Why        string        `json:"why"`   // they are needed: the term or the rule that wants it, or the mode
 	Since      time.Time     `json:"since"`
 	Approved   []ReleaseVote `json:"approved"`
 	Denied     *ReleaseVote  `json:"denied,omitempty"`
+	Withheld   bool          `json:"origin_withheld,omitempty"`
 	IDs        []string      `json:"ids,omitempty"` // only where one is asked for
 }
 
@@ -156,7 +170,7 @@ func (v *releaseVote) view() ReleaseVote {
 
 func (s *snapshot) releaseItem(number uint64, d *releaseDoc, ids bool) ReleaseItem {
 	item := ReleaseItem{Number: number, State: releaseStates[min(int(d.State), len(releaseStates)-1)], Originator: s.ref(d.Originator), Publisher: s.ref(d.Publisher),
-		Topic: d.Topic, TLP: protocol.TLP(d.TLP).String(), Records: len(d.Records), Kinds: []ReleaseKind{}, To: []OrgRef{}, Needs: int(d.Needs),
+		Topic: d.Topic, TLP: protocol.TLP(d.TLP).String(), Records: len(d.Records), Kinds: []ReleaseKind{}, To: []OrgRef{}, Needs: int(d.Needs), Why: d.Why, Withheld: releaseForm(d.Form) == formWithheld,
 		Since: millis(d.Created), Approved: []ReleaseVote{}}
 	for _, k := range d.Kinds {
 		item.Kinds = append(item.Kinds, ReleaseKind{Type: k.Kind, Count: int(k.Count)})
@@ -227,8 +241,9 @@ func person(name string) (string, error) {
 
 // ApproveRelease notes that a person releases records. When as many as are wanted did, each
 // another, they are passed on to those who may still have them. It is decided anew then: an
-// agreement that ended meanwhile admits nobody.
-func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string) (*ReleaseItem, error) {
+// agreement that ended meanwhile admits nobody. With withhold they are published as this
+// organisation's own, their origin withheld; all who approve a release must want the same.
+func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string, withhold bool) (*ReleaseItem, error) {
 	by, err := person(by)
 	if err != nil {
 		return nil, err
@@ -245,9 +260,31 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string) (*R
 	case slices.ContainsFunc(d.Approvals, func(v releaseVote) bool { return strings.EqualFold(v.Person, by) }):
 		return nil, fmt.Errorf("%s approved release %d already; another person must do so, too", by, number)
 	}
+	form := formOpen
+	if withhold {
+		form = formWithheld
+	}
+	switch {
+	case releaseForm(d.Form) == formUndecided:
+		d.Form = uint8(form)
+	case releaseForm(d.Form) != form:
+		return nil, fmt.Errorf("%s approved release %d %s; approve it in the same form, or deny it", d.Approvals[0].Person, number, map[bool]string{true: "with its origin withheld", false: "with its origin"}[!withhold])
+	}
+	if withhold {
+		p, err := n.PlanWithheld(number)
+		if err != nil {
+			return nil, err
+		}
+		if len(p.Refused) > 0 {
+			return nil, fmt.Errorf("%w: release %d cannot be published with its origin withheld: %s", ErrRefused, number, strings.Join(p.Refused, "; "))
+		}
+	}
+	if err := n.needsNow(d); err != nil {
+		return nil, err
+	}
 	d.Approvals = append(d.Approvals, releaseVote{Person: by, At: uint64(nowMillis())})
 	if len(d.Approvals) < int(d.Needs) {
-		err = n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, votes(ctx, by), "approve", number, d, "") })
+		err = n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, votes(ctx, by), d.act(), number, d, "") })
 	} else {
 		err = n.passReleased(ctx, number, d)
 	}
@@ -255,6 +292,44 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string) (*R
 		return nil, err
 	}
 	return n.ReleaseOf(number)
+}
+
+// needsNow raises how many persons a release needs to what agreements and rules want of it today:
+// never lowers it.
+func (n *Node) needsNow(d *releaseDoc) error {
+	s, now := n.snap.Load(), uint64(nowMillis())
+	for _, id := range d.Records {
+		var subject *policy.Subject
+		if err := n.viewIndex(func(tx *store.Tx) error {
+			e, err := n.getEntry(tx, id)
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			if err == nil {
+				subject = s.subjectOf(e)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		for _, org := range d.Orgs {
+			if subject == nil {
+				break
+			}
+			if v := policy.DecideOnward(s.policy, org, subject, now); v.Allow && v.Approval > d.Needs {
+				d.Needs, d.Why = v.Approval, v.ApprovalText
+			}
+		}
+	}
+	return nil
+}
+
+// act is what a person does that approves it.
+func (d *releaseDoc) act() string {
+	if releaseForm(d.Form) == formWithheld {
+		return "approve, the origin withheld"
+	}
+	return "approve"
 }
 
 // DenyRelease notes that a person does not release records: they stay here.
@@ -313,13 +388,19 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 			return err
 		}
 		for _, g := range groups {
-			if err := a.passOn(g, by); err != nil {
+			pass := a.passOn
+			if g.withhold {
+				pass = a.passWithheld
+			}
+			if err := pass(g, by); errors.Is(err, errRegroup) {
+				return errGeneration // it is decided anew
+			} else if err != nil {
 				return err
 			}
 		}
 		if passed = len(a.envs) > 0; passed {
 			d.State = uint8(releasePassed)
-			a.onCommit = append(a.onCommit, groups[0].volume.commit, func(tx *store.Tx) error { return n.putVote(tx, by, "approve", number, d, "") })
+			a.onCommit = append(a.onCommit, groups[0].volume.commit, func(tx *store.Tx) error { return n.putVote(tx, by, d.act(), number, d, "") })
 		}
 		return ctx.Err()
 	})
@@ -327,7 +408,7 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 		return err
 	}
 	d.State = uint8(releaseVoid)
-	return n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, by, "approve", number, d, "") })
+	return n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, by, d.act(), number, d, "") })
 }
 
 // votes is the caller whose vote it is.
@@ -344,6 +425,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 	for _, id := range d.Records {
 		var had []protocol.OrgID
 		var e, gone = (*policy.Subject)(nil), false
+		var came *corpus.Entry
 		err := n.viewIndex(func(tx *store.Tx) error {
 			entry, err := n.getEntry(tx, id)
 			if errors.Is(err, ErrNotFound) || err == nil && entry.Withdrawn {
@@ -354,6 +436,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 				return err
 			}
 			e = s.subjectOf(entry)
+			came = entry
 			had, err = n.notFor(tx, entry)
 			return err
 		})
@@ -363,10 +446,14 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 		if gone {
 			continue
 		}
+		decide, withhold := policy.DecideOnward, releaseForm(d.Form) == formWithheld
+		if withhold {
+			decide, e.Path = policy.DecideWithheld, n.pathOf(came)
+		}
 		now := uint64(nowMillis())
 		byDays := map[uint32][]protocol.OrgID{}
 		for _, org := range d.Orgs {
-			v := policy.DecideOnward(s.policy, org, e, now)
+			v := decide(s.policy, org, e, now)
 			if !v.Allow || int(v.Approval) > len(d.Approvals) || slices.Contains(had, org) {
 				continue
 			}
@@ -383,7 +470,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 			key := string(protocol.Encode(orgs)) + fmt.Sprint(days)
 			g := byKey[key]
 			if g == nil {
-				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, publisher: d.Publisher, orgs: orgs, days: days, volume: counted}
+				g = &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, publisher: d.Publisher, orgs: orgs, days: days, approved: len(d.Approvals), withhold: withhold, volume: counted}
 				byKey[key] = g
 				out = append(out, g)
 			}

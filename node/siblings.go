@@ -71,6 +71,7 @@ func eachSiblingItem(tx *store.Tx, fn func(ref siblingRef, item *protocol.Siblin
 		{kindErasure, protocol.SiblingErasureItem}, {kindPublished, protocol.SiblingPublicationItem}, {kindAddrs, protocol.SiblingAddrsItem},
 		{kindRequest, protocol.SiblingRequestItem},
 		{kindHold, protocol.SiblingHoldItem}, {kindErasureAsk, protocol.SiblingErasureAsks},
+		{kindMandate, protocol.SiblingMandateItem}, {kindOrigin, protocol.SiblingOriginItem},
 	} {
 		if err := tx.Scan([]byte(from.prefix), nil, false, func(k, v []byte) (bool, error) {
 			ref := siblingRef{from.kind, string(k[len(from.prefix):])}
@@ -176,6 +177,13 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 	case protocol.SiblingErasureAsks:
 		var d protocol.SiblingErasureAsk
 		ok, err := getDoc(tx, kindErasureAsk, id, &d)
+		return wrap(&d, ok, err)
+	case protocol.SiblingMandateItem:
+		m, ok, err := siblingMandate(tx, id)
+		return wrap(m, ok, err)
+	case protocol.SiblingOriginItem:
+		var d protocol.SiblingOrigin
+		ok, err := getDoc(tx, kindOrigin, id, &d)
 		return wrap(&d, ok, err)
 	case protocol.SiblingKeyItem:
 		feed, number := splitEntryKey(id)

@@ -58,6 +58,10 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return joinTopic(tx, n.snap.Load().network, v) })
 	case *protocol.SiblingTopicSecret:
 		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return joinSecret(tx, v) })
+	case *protocol.SiblingMandate:
+		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return n.joinSiblingMandate(tx, v) })
+	case *protocol.SiblingOrigin:
+		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinOrigin(tx, v) })
 	case *protocol.SiblingKey:
 		t.plain = append(t.plain, func(tx *store.Tx) error { return t.joinKey(tx, v) })
 	case *protocol.SiblingPublication:

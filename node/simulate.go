@@ -109,6 +109,7 @@ type simulator struct {
 // simulatedClass is what decisions are made from, and simulatedGroup the records of one class.
 type simulatedClass struct {
 	originator, publisher protocol.OrgID
+	principal             protocol.OrgID
 	topic, kind, handling string
 	confidence            uint8
 }
@@ -189,7 +190,7 @@ func (m *simulator) add(e *corpus.Entry) {
 	default:
 		return // passed on from here; by which term it came is not known any more
 	}
-	key := simulatedClass{originator: e.Originator, publisher: e.Publisher, topic: e.Topic, kind: e.Type, handling: string(protocol.Encode(&e.Handling))}
+	key := simulatedClass{originator: e.Originator, publisher: e.Publisher, topic: e.Topic, kind: e.Type, principal: e.Form.Principal, handling: string(protocol.Encode(&e.Handling))}
 	if m.confidence {
 		key.confidence = confidenceOf(e.Object)
 	}
@@ -220,7 +221,7 @@ func confidenceOf(object []byte) uint8 {
 func (m *simulator) decide() {
 	m.out.Decided += len(m.classes)
 	for k, g := range m.classes {
-		subj := &policy.Subject{Originator: k.originator, Publisher: k.publisher, Handling: g.handling, Topic: k.topic, Kind: k.kind, Confidence: k.confidence}
+		subj := &policy.Subject{Originator: k.originator, Publisher: k.publisher, Handling: g.handling, Topic: k.topic, Kind: k.kind, Confidence: k.confidence, Principal: k.principal}
 		if k.publisher == m.n.org {
 			subj.RecordedAt = m.at
 			for _, o := range m.to {

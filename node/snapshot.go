@@ -35,6 +35,7 @@ type snapshot struct {
 	secrets    map[uint32][][32]byte
 	heirs      map[protocol.AgreementID][]*agreement // those that amend one
 	lives      map[protocol.AgreementID]*policy.Life
+	mandates   map[mandateKey]*mandate
 	rules      *rules.Set // nil: none
 	rulesDoc   *rulesDoc  // nil: none
 	policy     *policy.State
@@ -82,7 +83,7 @@ func newSnapshot(generation uint64) *snapshot {
 func (n *Node) loadSnapshot(tx *store.Tx, generation uint64) (*snapshot, error) {
 	s := newSnapshot(generation)
 	for _, load := range []func(*store.Tx, *snapshot) error{
-		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadAgreements, n.loadRules,
+		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadAgreements, n.loadMandates, n.loadRules,
 	} {
 		if err := load(tx, s); err != nil {
 			return nil, err

@@ -17,6 +17,7 @@ type CacheKey struct {
 	Handling   string // encoded
 	Confidence uint8
 	Path       string // the ids of who passed it on, one after another
+	Principal  protocol.OrgID
 }
 
 // Cache keeps decisions by class, so that the cost of a record does not grow with the number

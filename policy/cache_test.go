@@ -131,7 +131,7 @@ func TestCacheChangesNoDecision(t *testing.T) {
 			s := rapid.SampledFrom(states).Draw(t, "state")
 			subj := rapid.SampledFrom(subjects).Draw(t, "subject")
 			at := rapid.SampledFrom(moments).Draw(t, "sealed at")
-			k := CacheKey{s.Generation, subj.Publisher, subj.Originator, subj.Topic, subj.Kind, string(protocol.Encode(&subj.Handling)), subj.Confidence, ""}
+			k := CacheKey{s.Generation, subj.Publisher, subj.Originator, subj.Topic, subj.Kind, string(protocol.Encode(&subj.Handling)), subj.Confidence, "", subj.Principal}
 			want := Ingress(s, subj.Publisher, subj, at)
 			if got, ok := c.Get(k, at); ok && got != want {
 				t.Fatalf("cached %+v, decided %+v", got, want)

@@ -38,6 +38,8 @@ const (
 	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
 	ReasonProvenance   Reason = "provenance"    // who passed it on does not say so, or was not allowed to have it
 	ReasonLocalRule    Reason = "local-rule"    // all of the above let it, and a rule of one's own does not
+	ReasonMandate      Reason = "mandate"       // published on behalf of another, and the mandate does not cover it, or was revoked
+	ReasonOrigin       Reason = "origin"        // it may be passed on, and whose it is may not be withheld
 )
 
 var furthest = []Reason{ReasonNoAgreement, ReasonNotInForce, ReasonTopic, ReasonKind, ReasonTLP, ReasonPAP, ReasonCountry, ReasonPersonalData, ReasonPurpose, ReasonConfidence, ReasonHolders, ReasonLocalRule}
@@ -51,8 +53,12 @@ type Decision struct {
 	Term      int                  // of the agreement, from 1; 0: none
 	Retention uint32               // days that the reader may keep it; 0: not restricted
 	Approval  uint8                // persons who must approve before it is passed on
-	PerDay    uint32               // records that the term lets through in a day, which the caller counts; 0: not limited
-	Rule      string               // the local rule that refuses, by its name; "": none
+	// ApprovalRule names the local rule that wants as many; "": the term under which it came
+	// does. ApprovalText is one sentence about it; "" if nobody needs to approve.
+	ApprovalRule string
+	ApprovalText string
+	PerDay       uint32 // records that the term lets through in a day, which the caller counts; 0: not limited
+	Rule         string // the local rule that refuses, by its name; "": none
 	// ValidUntil is when the decision may change by time alone, Unix milliseconds: an
 	// agreement begins or ends. math.MaxUint64: never.
 	ValidUntil uint64

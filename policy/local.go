@@ -36,9 +36,24 @@ type LocalQuery struct {
 type LocalAnswer struct {
 	Rule string // that forbids, by its name; "": none does
 	Text string // one sentence about it
+	// Persons is how many persons must release what is passed on, by the rule that Waits names,
+	// where no rule forbids; 0: none needs to. It is asked of ActPassOn only.
+	Persons   uint8
+	Waits     string
+	WaitsText string // one sentence about it
 	// ValidUntil is when the answer may change by time alone, Unix milliseconds;
 	// math.MaxUint64: never.
 	ValidUntil uint64
+}
+
+// stricter joins two answers that both bind; the first forbids nothing.
+func (a LocalAnswer) stricter(b LocalAnswer) LocalAnswer {
+	valid := min(a.ValidUntil, b.ValidUntil)
+	if b.Rule == "" && b.Persons <= a.Persons {
+		b = a
+	}
+	b.ValidUntil = valid
+	return b
 }
 
 // WithLocal returns the state with the organisation's own rules, which may be nil.
@@ -73,10 +88,19 @@ func (s *State) askLocal(d Decision, act LocalAct, other protocol.OrgID, subj *S
 	if !d.Allow || s.Local == nil {
 		return d
 	}
-	a := s.Local.Forbids(&LocalQuery{Act: act, Other: s.Org(other), Originator: s.Org(subj.Originator), Publisher: s.Org(subj.Publisher), Subject: subj, At: at})
+	q := &LocalQuery{Act: act, Other: s.Org(other), Originator: s.Org(subj.Originator), Publisher: s.Org(subj.Publisher), Subject: subj, At: at}
+	a := s.Local.Forbids(q)
+	if a.Rule == "" && subj.Principal != (protocol.OrgID{}) {
+		asPrincipal := *q
+		asPrincipal.Originator = s.Org(subj.Principal)
+		a = a.stricter(s.Local.Forbids(&asPrincipal))
+	}
 	valid := min(d.ValidUntil, a.ValidUntil)
 	if a.Rule == "" {
 		d.ValidUntil = valid
+		if act == ActPassOn && a.Persons > d.Approval {
+			d.Approval, d.ApprovalRule, d.ApprovalText = a.Persons, a.Waits, a.WaitsText
+		}
 		return d
 	}
 	// The agreement and the term stay: they would allow it.

@@ -22,6 +22,8 @@ type Flags struct {
 	// Onward is to whom readers may pass it on; the zero value says nothing. Nobody, where it is
 	// said, has a ceiling.
 	Onward protocol.Onward
+	// Origin is whether who passes it on may withhold whose it is.
+	Origin protocol.OriginRule
 }
 
 // Narrow applies flags to the handling that a source states. A flag fills in what is not
@@ -74,6 +76,12 @@ func Narrow(h protocol.Handling, f Flags) (protocol.Handling, error) {
 		if h.Onward, err = narrowOnward(&h.Onward, &f.Onward); err != nil {
 			return h, err
 		}
+	}
+	if f.Origin != protocol.OriginUnset {
+		if f.Origin == protocol.OriginWithheld && h.Origin == protocol.OriginNamed {
+			return h, widens("--origin withheld", "its originator wants to be named")
+		}
+		h.Origin = f.Origin
 	}
 	if len(f.Exclude) > 0 {
 		h.Excluded = append(slices.Clone(h.Excluded), f.Exclude...)

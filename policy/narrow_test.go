@@ -44,6 +44,8 @@ func TestNarrow(t *testing.T) {
 		{name: "fewer recipients", flags: Flags{To: []protocol.OrgID{carol}}, change: func(h *protocol.Handling) { h.Named = []protocol.OrgID{carol} }},
 		{name: "another recipient", flags: Flags{To: []protocol.OrgID{dave}}, refused: "would widen its marking: its originator named other recipients"},
 		{name: "one more excluded", flags: Flags{Exclude: []protocol.OrgID{dave}}, change: func(h *protocol.Handling) { h.Excluded = []protocol.OrgID{dave, mallory} }},
+		{name: "the origin may be withheld", flags: Flags{Origin: protocol.OriginWithheld}, change: func(h *protocol.Handling) { h.Origin = protocol.OriginWithheld }},
+		{name: "the origin is named", flags: Flags{Origin: protocol.OriginNamed}, change: func(h *protocol.Handling) { h.Origin = protocol.OriginNamed }},
 		{name: "excluded twice", flags: Flags{Exclude: []protocol.OrgID{mallory}}, change: func(h *protocol.Handling) {}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

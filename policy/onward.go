@@ -51,12 +51,48 @@ func DecideOnward(s *State, to protocol.OrgID, subj *Subject, at uint64) Decisio
 	if !ok {
 		return received
 	}
-	// What is passed on is shared, too: rules about either bind.
-	d := s.askLocal(Decide(s, s.Self, to, subj, at), ActPassOn, to, subj, at)
+	// What is passed on is shared, too: rules about either bind. Of the persons that the term and
+	// a rule want, the larger number counts.
+	own := Decide(s, s.Self, to, subj, at)
+	own.Approval, own.ApprovalText = received.Approval, received.ApprovalText
+	d := s.askLocal(own, ActPassOn, to, subj, at)
 	d.ValidUntil = min(d.ValidUntil, received.ValidUntil)
-	if d.Allow {
-		d.Approval = received.Approval
+	if !d.Allow {
+		d.Approval, d.ApprovalRule, d.ApprovalText = 0, "", ""
+	} else {
 		d.Retention = left(d.Retention, received.Retention, came, at)
+	}
+	return d
+}
+
+// DecideWithheld decides whether a received record may be published here with its origin withheld from
+// an organisation: only where it might be passed on, its originator lets whose it is be withheld, and
+// no term under which it came wants it attributed.
+func DecideWithheld(s *State, to protocol.OrgID, subj *Subject, at uint64) Decision {
+	d := DecideOnward(s, to, subj, at)
+	refuse := func(format string, args ...any) Decision {
+		return Decision{Reason: ReasonOrigin, Text: fmt.Sprintf(format, args...), Agreement: d.Agreement, Term: d.Term, ValidUntil: d.ValidUntil}
+	}
+	switch {
+	case !d.Allow:
+		return d
+	case to == subj.Originator || to == subj.Publisher || slices.Contains(subj.Path, to):
+		return refuse("%s made it or passed it on, and gets no copy whose origin is withheld", s.name(to))
+	case subj.Originator == s.Self:
+		return refuse("%s made it, and withholds nothing", s.name(s.Self))
+	case subj.Principal != (protocol.OrgID{}):
+		return refuse("it was published on behalf of %s, which is not to be withheld", s.name(subj.Principal))
+	case subj.Handling.Origin != protocol.OriginWithheld:
+		return refuse("the originator does not let whose it is be withheld; pass it on with its origin, or ask the originator")
+	}
+	came := subj.RecordedAt
+	if came == 0 {
+		came = at
+	}
+	for _, t := range s.terms[direction{subj.Publisher, s.Self}] {
+		if t.term.Attribution == protocol.DutyMust && s.byTerm(t, subj, came).Allow {
+			return refuse("term %d of %q, under which it came, wants it attributed", t.number, t.agreement.Doc.Title)
+		}
 	}
 	return d
 }
@@ -149,7 +185,10 @@ func (s *State) byTermsReceived(to protocol.OrgID, subj *Subject, came uint64) (
 		}
 		if refusal == "" {
 			if !admitted || t.term.Approval < d.Approval {
-				d.Approval = t.term.Approval
+				d.Approval, d.ApprovalText = t.term.Approval, ""
+				if d.Approval > 0 {
+					d.ApprovalText = fmt.Sprintf("term %d of %q wants the approval of %s", t.number, t.agreement.Doc.Title, persons(d.Approval))
+				}
 			}
 			admitted = true
 			continue

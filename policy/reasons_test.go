@@ -53,7 +53,9 @@ func TestEveryReasonHasARow(t *testing.T) {
 	foreign := openSubject()
 	foreign.Originator = dave
 	covered[Ingress(testState(), bob, foreign, now).Reason] = true
-	covered[ReasonVolume] = true // by the node, which counts
+	covered[ReasonVolume] = true  // by the node, which counts
+	covered[ReasonMandate] = true // by the node, which knows revocations
+	covered[withheldRows[1].decide().Reason] = true
 	known := reasonConstants(t)
 	for r, name := range known {
 		if !covered[r] {

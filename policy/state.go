@@ -135,4 +135,7 @@ type Subject struct {
 	// Path is who passed the record on, from the first to its publisher; empty if the originator
 	// published it.
 	Path []protocol.OrgID
+	// Principal is on whose behalf the originator published it, zero: on its own. It adds no right:
+	// rules that speak of the originator are asked about either.
+	Principal protocol.OrgID
 }

@@ -38,6 +38,12 @@ func (x FeedID) MarshalBinary() ([]byte, error) { return x[:], nil }
 func (x *FeedID) UnmarshalBinary(b []byte) error { return fill(x[:], b) }
 
 // MarshalBinary returns the bytes of it.
+func (x MandateID) MarshalBinary() ([]byte, error) { return x[:], nil }
+
+// UnmarshalBinary takes exactly as many bytes as it has.
+func (x *MandateID) UnmarshalBinary(b []byte) error { return fill(x[:], b) }
+
+// MarshalBinary returns the bytes of it.
 func (x AgreementID) MarshalBinary() ([]byte, error) { return x[:], nil }
 
 // UnmarshalBinary takes exactly as many bytes as it has.

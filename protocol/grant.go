@@ -71,6 +71,8 @@ const (
 	LetterExclusionAcks  LetterKind = 9  // ExclusionAcks
 	LetterRequest        LetterKind = 12 // InfoRequest
 	LetterReply          LetterKind = 13 // InfoReply
+	LetterMandate        LetterKind = 10 // OrgSigned over a Mandate
+	LetterMandateEnd     LetterKind = 11 // OrgSigned over a MandateRevocation
 )
 
 // Refusal tells a publisher that something it published was set aside, and why. It needs no

@@ -150,6 +150,28 @@ type Handling struct {
 	Onward        Onward
 	Excluded      []OrgID // organisations that must never receive the record, by any path
 	Named         []OrgID // if not empty, nobody else may receive it; RED requires it
+	Origin        OriginRule
+}
+
+// OriginRule says whether who passes a record on may withhold from the readers whose it is.
+type OriginRule uint8
+
+// The rules.
+const (
+	OriginUnset    OriginRule = iota // nothing is said: as named
+	OriginNamed                      // whoever reads it learns who made it
+	OriginWithheld                   // who may pass it on may publish it as its own, and not say whose it is
+)
+
+var originNames = []string{"", "named", "withheld"}
+
+// String returns the name of the rule; "unset" for none.
+func (r OriginRule) String() string { return enumName(originNames, uint8(r)) }
+
+// ParseOriginRule reads the name of a rule.
+func ParseOriginRule(s string) (OriginRule, error) {
+	v, err := parseEnum("origin", originNames, s)
+	return OriginRule(v), err
 }
 
 // Normalise sorts and deduplicates the lists, so that equal handlings encode alike.
@@ -173,7 +195,7 @@ func (h *Handling) Validate() error {
 	switch {
 	case h.Version != 1:
 		return malformed("handling version %d is not known; upgrade this node to read it", h.Version)
-	case h.TLP > TLPRed || h.PAP > PAPRed || h.Personal > PersonalAll:
+	case h.TLP > TLPRed || h.PAP > PAPRed || h.Personal > PersonalAll || h.Origin > OriginWithheld:
 		return malformed("handling holds a label out of range")
 	case len(h.Countries) > MaxCountries:
 		return oversize("handling names %d countries, at most %d", len(h.Countries), MaxCountries)

@@ -27,6 +27,8 @@ type (
 	FeedID [32]byte
 	// AgreementID is the SHA-256 of an agreement's canonical bytes.
 	AgreementID [32]byte
+	// MandateID is the SHA-256 of a mandate's encoding.
+	MandateID [32]byte
 	// RecordID is the leaf hash of a record in its batch.
 	RecordID [32]byte
 	// Hash is any other SHA-256 of the protocol: of an entry, a body, a card, a statement.
@@ -168,6 +170,33 @@ func (id *AgreementID) UnmarshalText(b []byte) (err error) {
 func ParseAgreementID(s string) (AgreementID, error) {
 	id, err := parseID("agr", s)
 	return AgreementID(id), err
+}
+
+// String returns the text form with prefix "mdt".
+func (id MandateID) String() string { return formatID("mdt", id) }
+
+// IsZero reports whether id is unset.
+func (id MandateID) IsZero() bool { return id == MandateID{} }
+
+// Short returns a shortened form for display.
+func (id MandateID) Short() string { return shortID("mdt", id) }
+
+// LogValue logs the short form.
+func (id MandateID) LogValue() slog.Value { return slog.StringValue(id.Short()) }
+
+// MarshalText implements encoding.TextMarshaler with the text form.
+func (id MandateID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler; the checksum is verified.
+func (id *MandateID) UnmarshalText(b []byte) (err error) {
+	*id, err = ParseMandateID(string(b))
+	return err
+}
+
+// ParseMandateID reads the text form; the checksum is verified.
+func ParseMandateID(s string) (MandateID, error) {
+	id, err := parseID("mdt", s)
+	return MandateID(id), err
 }
 
 // String returns the text form with prefix "rec".

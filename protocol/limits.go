@@ -31,6 +31,12 @@ const (
 	// names: 17 kB.
 	MaxExclusionAcks = 128
 	MaxAckTold       = 512
+	// MaxMandateTopics and MaxMandateDays bound a mandate: it stands in every batch that is published
+	// under it, and whoever does not hear that it was revoked goes by its end.
+	MaxMandateTopics = 16
+	MaxMandateDays   = 366
+	// MaxOriginProof bounds a proof of an origin: cards, statements and hops.
+	MaxOriginProof = 1 << 20
 	// MaxWithdrawals bounds the records withdrawn by one envelope.
 	MaxWithdrawals = 1024
 	// PaddingFloor is the least padded plaintext, so that a lone record looks like any other.

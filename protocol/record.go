@@ -21,6 +21,12 @@ type BatchStatement struct {
 	Count      uint32
 	Root       Hash
 	Signed     uint64 // Unix milliseconds
+	// Behalf is the mandate under which the originator publishes on behalf of its principal; none,
+	// or one. It is not the principal's signature under the records.
+	Behalf []OrgSigned
+	// Origin is an OriginCommitment, 32 bytes, where the originator withholds from whom it had the
+	// one record of the batch; empty: it made the records.
+	Origin []byte
 }
 
 // Validate checks ranges and bounds.
@@ -30,6 +36,12 @@ func (b *BatchStatement) Validate() error {
 		return malformed("batch version %d suite %d is not known", b.Version, b.Suite)
 	case b.Count == 0 || b.Count > MaxRecordsPerBatch:
 		return oversize("batch has %d records, 1 to %d are allowed", b.Count, MaxRecordsPerBatch)
+	case len(b.Behalf) > 1:
+		return oversize("batch carries %d mandates, at most one is allowed", len(b.Behalf))
+	case len(b.Origin) != 0 && len(b.Origin) != len(Hash{}):
+		return malformed("batch commits to its origin with %d bytes, %d or none are allowed", len(b.Origin), len(Hash{}))
+	case len(b.Origin) != 0 && (b.Count != 1 || len(b.Behalf) != 0):
+		return malformed("a batch whose origin is withheld holds one record, and is published on behalf of nobody")
 	}
 	return nil
 }

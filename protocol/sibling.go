@@ -61,6 +61,8 @@ const (
 	SiblingPublicationItem SiblingKind = 7
 	SiblingAddrsItem       SiblingKind = 8
 
+	SiblingMandateItem SiblingKind = 10
+	SiblingOriginItem  SiblingKind = 11
 	SiblingRequestItem SiblingKind = 12
 	SiblingHoldItem    SiblingKind = 20
 	SiblingErasureAsks SiblingKind = 21
@@ -112,6 +114,10 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingPublication)
 	case SiblingAddrsItem:
 		v = new(SiblingAddrs)
+	case SiblingMandateItem:
+		v = new(SiblingMandate)
+	case SiblingOriginItem:
+		v = new(SiblingOrigin)
 	case SiblingRequestItem:
 		v = new(SiblingRequest)
 	case SiblingHoldItem:
@@ -344,4 +350,34 @@ func (r *SiblingRequest) Validate() error {
 		return oversize("a request or its reply has more than %d bytes, or none", MaxLetterSize)
 	}
 	return checkText("person", r.Person, MaxNameSize)
+}
+
+// SiblingMandate is a mandate that this organisation gave or has, or of which it knows only that it
+// was revoked. Two of one id join by union; of two revocations the earlier counts, of two of one time
+// the one with the lower encoding.
+type SiblingMandate struct {
+	_       struct{} `cbor:",toarray"`
+	ID      MandateID
+	Mandate []OrgSigned // none, or one
+	Revoked []OrgSigned // the same
+}
+
+// Validate checks bounds.
+func (m *SiblingMandate) Validate() error {
+	if len(m.Mandate) > 1 || len(m.Revoked) > 1 || len(m.Mandate)+len(m.Revoked) == 0 {
+		return malformed("a mandate of a sibling is one mandate, one revocation, or both")
+	}
+	return nil
+}
+
+// SiblingOrigin is where a record came from that this organisation published with its origin
+// withheld: what proves it, and what the word of the originator follows to the copy by. Of two of one
+// copy the one with the lower encoding counts.
+type SiblingOrigin struct {
+	_          struct{} `cbor:",toarray"`
+	Copy       ProvenRecord
+	Origin     ProvenRecord
+	Originator OrgID
+	Salt       [32]byte
+	Topic      string
 }

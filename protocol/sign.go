@@ -26,6 +26,8 @@ const (
 	ContextExclusion    Context = "entente/exclusion/v1"
 	ContextExclusionAck Context = "entente/exclusion-ack/v1"
 	ContextSuspension   Context = "entente/suspension/v1"
+	ContextMandate      Context = "entente/mandate/v1"
+	ContextMandateEnd   Context = "entente/mandate-revocation/v1"
 )
 
 // NoNetwork is given for the statements that belong to an organisation and not to a

@@ -32,6 +32,7 @@ type publishFlags struct {
 	received                          []string
 	onward                            []string
 	onwardTLP                         string
+	origin, onBehalf                  string
 	personalChecked                   bool
 	wait                              time.Duration
 	yes, dryRun, ids                  bool
@@ -64,6 +65,8 @@ func (a *app) publishCommand() *cobra.Command {
 	fs.StringSliceVar(&f.purposes, "purpose", nil, "what it may be used for; may be repeated")
 	fs.StringArrayVar(&f.onward, "onward", nil, "to whom readers may pass it on: partners, kind:police, or an organisation; may be repeated (default: nobody)")
 	fs.StringVar(&f.onwardTLP, "onward-tlp", "", "with --onward: up to this TLP")
+	fs.StringVar(&f.origin, "origin", "", "named or withheld: whether who may pass it on may withhold whose it is (default: named)")
+	fs.StringVar(&f.onBehalf, "on-behalf", "", "publish on behalf of this organisation, which gave you a mandate")
 	fs.IntVar(&f.retention, "retention-days", 0, "how long readers may keep it")
 	fs.IntVar(&f.copies, "copies", 0, "wait until so many other nodes have signed that they hold it")
 	fs.StringArrayVar(&f.received, "received", nil, "wait until this organisation has signed that it opened what is for it; may be repeated")
@@ -90,6 +93,8 @@ func (f *publishFlags) query(file string) url.Values {
 	q["country"], q["to"], q["exclude"], q["purpose"] = f.countries, f.to, f.exclude, f.purposes
 	q["onward"] = f.onward
 	set("onward_tlp", f.onwardTLP)
+	set("origin", f.origin)
+	set("on_behalf", f.onBehalf)
 	if f.personalChecked {
 		q.Set("personal_checked", "1")
 	}
@@ -259,6 +264,9 @@ func showPlan(w io.Writer, p *api.Plan) {
 		fmt.Fprintf(w, ", %d duplicates left out", p.Duplicates)
 	}
 	fmt.Fprintln(w, ")")
+	if b := p.OnBehalf; b != nil {
+		fmt.Fprintf(w, "  on behalf of %s (mandate %s)\n", printable(b.Principal), b.Mandate)
+	}
 	for _, n := range p.Notes {
 		fmt.Fprintf(w, "  note: %s\n", printable(n))
 	}

@@ -60,7 +60,7 @@ func (a *app) searchCommand() *cobra.Command {
 				rows := [][]string{{"WHAT", "TLP", "COUNTRIES", "FROM", "RECEIVED", "RECORD"}}
 				for i := range res.Records {
 					r := &res.Records[i]
-					rows = append(rows, []string{title(r), r.Handling.TLP, dash(strings.Join(r.Handling.Countries, " ")), r.Originator.Name,
+					rows = append(rows, []string{title(r), r.Handling.TLP, dash(strings.Join(r.Handling.Countries, " ")), source(r),
 						r.Received.Format("2006-01-02 15:04"), r.ID.String()})
 				}
 				table(w, rows...)
@@ -123,6 +123,12 @@ func (a *app) showCommand() *cobra.Command {
 func showRecord(w io.Writer, r *node.Record) {
 	fmt.Fprintf(w, "%s\n", r.ID)
 	fmt.Fprintf(w, "  originator  %s\n", printable(r.Originator.Name))
+	if b := r.OnBehalf; b != nil {
+		fmt.Fprintf(w, "  on behalf   of %s, which did not sign it (mandate %s)\n", printable(b.Principal.Name), b.Mandate)
+	}
+	if r.Withheld {
+		fmt.Fprintln(w, "  origin      withheld: its originator had it of another, and answers for it")
+	}
 	if r.Publisher.ID != r.Originator.ID {
 		fmt.Fprintf(w, "  publisher   %s\n", printable(r.Publisher.Name))
 	}
@@ -190,8 +196,25 @@ func (a *app) explainCommand() *cobra.Command {
 	return cmd
 }
 
+// source is whose a record is, in a word.
+func source(r *node.Record) string {
+	switch {
+	case r.OnBehalf != nil:
+		return r.Originator.Name + ", on behalf of " + r.OnBehalf.Principal.Name
+	case r.Withheld:
+		return r.Originator.Name + ", origin withheld"
+	}
+	return r.Originator.Name
+}
+
 func showExplanation(w io.Writer, x *node.Explanation) {
 	fmt.Fprintf(w, "%s\n%s, TLP:%s\n", x.Record.ID, printable(title(&x.Record)), strings.ToUpper(x.Record.Handling.TLP))
+	if b := x.Record.OnBehalf; b != nil {
+		fmt.Fprintf(w, "Published by %s on behalf of %s (mandate %s)\n", printable(x.Record.Originator.Name), printable(b.Principal.Name), b.Mandate)
+	}
+	if x.Record.Withheld {
+		fmt.Fprintf(w, "Published by %s, which had it of another and withholds of whom\n", printable(x.Record.Originator.Name))
+	}
 	part := func(head string, list []node.Verdict) {
 		if len(list) == 0 {
 			return
@@ -203,6 +226,9 @@ func showExplanation(w io.Writer, x *node.Explanation) {
 				fmt.Fprintf(w, " [%s, term %d: %s]", printable(v.Title), v.Term, v.Agreement)
 			}
 			fmt.Fprintf(w, " (%s)\n", v.Reason)
+			if v.Approval != "" {
+				fmt.Fprintf(w, "    after approval: %s\n", printable(v.Approval))
+			}
 		}
 	}
 	if x.Own {
@@ -283,7 +309,7 @@ func (a *app) watch(ctx context.Context, c *client, q url.Values) error {
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return fmt.Errorf("reading the node's answer: %w", err)
 		}
-		if _, err := fmt.Fprintf(a.out, "%d  %s  %s  %s  TLP:%s  %s\n", r.Cursor, r.Received.Format("15:04:05"), printable(r.Originator.Name), printable(r.Topic),
+		if _, err := fmt.Fprintf(a.out, "%d  %s  %s  %s  TLP:%s  %s\n", r.Cursor, r.Received.Format("15:04:05"), printable(source(&r)), printable(r.Topic),
 			strings.ToUpper(r.Handling.TLP), printable(title(&r))); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -37,14 +38,14 @@ func (a *app) releaseList() *cobra.Command {
 				return err
 			}
 			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NUMBER", "STATE", "FROM", "RECORDS", "TLP", "TO", "APPROVED", "SINCE"}}
+				rows := [][]string{{"NUMBER", "STATE", "FROM", "RECORDS", "TLP", "TO", "APPROVED", "SINCE", "WHY"}}
 				for _, r := range list {
 					from := r.Originator.Name
 					if r.Publisher.ID != r.Originator.ID {
 						from += ", by " + r.Publisher.Name
 					}
 					rows = append(rows, []string{fmt.Sprint(r.Number), r.State, from, fmt.Sprint(r.Records), r.TLP, orgNames(r.To),
-						fmt.Sprintf("%d of %d", len(r.Approved), r.Needs), r.Since.Format("2006-01-02 15:04")})
+						fmt.Sprintf("%d of %d", len(r.Approved), r.Needs), r.Since.Format("2006-01-02 15:04"), r.Why})
 				}
 				table(w, rows...)
 			})
@@ -79,7 +80,7 @@ func printRelease(w io.Writer, r *node.ReleaseItem) {
 	}
 	fmt.Fprintf(w, "Release %d, %s: %s of %s in topic %s, TLP:%s, to %s\n", r.Number, r.State, printable(strings.Join(kinds, ", ")), printable(r.Originator.Name),
 		printable(r.Topic), strings.ToUpper(r.TLP), printable(orgNames(r.To)))
-	fmt.Fprintf(w, "Approved by %d of %d persons\n", len(r.Approved), r.Needs)
+	fmt.Fprintf(w, "Approved by %d of %d persons: %s\n", len(r.Approved), r.Needs, printable(r.Why))
 	for _, v := range r.Approved {
 		fmt.Fprintf(w, "  %s  %s\n", v.At.Format("2006-01-02 15:04:05"), printable(v.Person))
 	}
@@ -90,11 +91,27 @@ func printRelease(w io.Writer, r *node.ReleaseItem) {
 
 func (a *app) releaseVote(verb, short string) *cobra.Command {
 	var reason string
+	var withhold, dryRun bool
 	cmd := &cobra.Command{
 		Use: verb + " NUMBER", Short: short, Example: "  entente release " + verb + " 7 --as \"A. Officer\"", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			path := "releases/" + url.PathEscape(args[0])
+			if withhold {
+				var p node.WithheldPlan
+				if err := a.ask(cmd.Context(), "GET", path+"/withheld", nil, nil, &p); err != nil {
+					return err
+				}
+				if dryRun {
+					return a.print(p, func(w io.Writer) { printWithheld(w, &p) })
+				}
+				if !a.json {
+					printWithheld(a.out, &p)
+				}
+			} else if dryRun {
+				return errors.New("--dry-run shows what --withhold-origin would leave out; give that, too")
+			}
 			var r node.ReleaseItem
-			if err := a.ask(cmd.Context(), "POST", "releases/"+url.PathEscape(args[0])+"/"+verb, nil, api.ReleaseVote{Person: a.caller().Person, Reason: reason}, &r); err != nil {
+			if err := a.ask(cmd.Context(), "POST", path+"/"+verb, nil, api.ReleaseVote{Person: a.caller().Person, Reason: reason, WithholdOrigin: withhold}, &r); err != nil {
 				return err
 			}
 			return a.print(r, func(w io.Writer) { printRelease(w, &r) })
@@ -102,8 +119,25 @@ func (a *app) releaseVote(verb, short string) *cobra.Command {
 	}
 	if verb == "deny" {
 		cmd.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	} else {
+		cmd.Flags().BoolVar(&withhold, "withhold-origin", false, "publish it as your own, and do not say whose it is: you answer for it, and can prove it ('entente origin prove')")
+		cmd.Flags().BoolVar(&dryRun, "dry-run", false, "with --withhold-origin: show what would be left out, and stop")
 	}
 	return cmd
+}
+
+func printWithheld(w io.Writer, p *node.WithheldPlan) {
+	fmt.Fprintf(w, "%d records, their origin withheld, to %s; who reads them may pass them on to nobody\n", p.Records, printable(orgNames(p.To)))
+	if len(p.Removed) > 0 {
+		fmt.Fprintf(w, "  left out of them: %s\n", printable(strings.Join(p.Removed, ", ")))
+	}
+	for i, why := range p.Refused {
+		if i == maxShown {
+			fmt.Fprintf(w, "  and %d more; --json lists them all\n", len(p.Refused)-i)
+			break
+		}
+		fmt.Fprintf(w, "  refused: %s\n", printable(why))
+	}
 }
 
 func (a *app) excludeCommand() *cobra.Command {

@@ -24,6 +24,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("ENTENTE_PASSPHRASE_FILE", "")
+			env.Setenv("SOON", time.Now().AddDate(0, 0, 100).Format(time.DateOnly)) // a day to come
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

@@ -109,7 +109,7 @@ func rightFor(pattern string) rules.Action {
 		return ""
 	case strings.Contains(pattern, " /v1/releases"), strings.Contains(pattern, " /v1/requests"):
 		return rules.Release
-	case strings.Contains(pattern, " /v1/agreements"):
+	case strings.Contains(pattern, " /v1/agreements"), strings.Contains(pattern, " /v1/mandates"):
 		return rules.Sign
 	}
 	return rules.Administer

@@ -28,6 +28,13 @@ type Plan struct {
 	Refused    []node.RefusedItem `json:"refused"`  // records that may not go out as they are
 	Problems   []string           `json:"problems"` // file:line: what could not be read
 	Notes      []string           `json:"notes"`
+	OnBehalf   *PlanBehalf        `json:"on_behalf_of,omitempty"`
+}
+
+// PlanBehalf is on whose behalf it would be published, and under which mandate.
+type PlanBehalf struct {
+	Principal string             `json:"principal"`
+	Mandate   protocol.MandateID `json:"mandate"`
 }
 
 // PlanHandling counts the records of one handling.
@@ -136,6 +143,11 @@ func (s *Server) flags(r *http.Request) (policy.Flags, error) {
 		}
 		f.Exclude = append(f.Exclude, org)
 	}
+	if v := q.Get("origin"); v != "" {
+		if f.Origin, err = protocol.ParseOriginRule(v); err != nil {
+			return f, err
+		}
+	}
 	if f.Onward, err = s.onwardRule(list(r, "onward"), q.Get("onward_tlp")); err != nil {
 		return f, err
 	}
@@ -219,6 +231,12 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := node.PublishRequest{Topic: q.Get("topic"), Items: res.Items, Flags: flags, PersonalChecked: q.Get("personal_checked") != ""}
+	if v := q.Get("on_behalf"); v != "" {
+		if req.OnBehalf, err = s.node.FindOrg(v); err != nil {
+			fail(w, err)
+			return
+		}
+	}
 	p, err := s.node.Plan(req)
 	if err != nil {
 		fail(w, err)
@@ -273,6 +291,9 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {
 	plan := Plan{Format: string(res.Format), Topic: p.Topic, Generation: p.Generation, Records: p.Records, Duplicates: res.Duplicates,
 		Orgs: p.Orgs, Refused: p.Refused, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
+	if principal, id, ok := p.OnBehalf(); ok {
+		plan.OnBehalf = &PlanBehalf{Principal: s.name(principal), Mandate: id}
+	}
 	for _, what := range slices.Sorted(maps.Keys(p.Personal)) {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("%d records hold %s", p.Personal[what], what))
 	}

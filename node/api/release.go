@@ -12,6 +12,7 @@ func (s *Server) releaseRoutes() {
 	for pattern, fn := range map[string]func(*http.Request) (any, error){
 		"GET /v1/releases":                   s.releases,
 		"GET /v1/releases/{number}":          s.release,
+		"GET /v1/releases/{number}/withheld": s.releaseWithheld,
 		"POST /v1/releases/{number}/approve": s.releaseVote(s.approve),
 		"POST /v1/releases/{number}/deny":    s.releaseVote(s.deny),
 		"GET /v1/exclusions":                 s.exclusions,
@@ -33,6 +34,8 @@ type ReleaseMode struct {
 type ReleaseVote struct {
 	Person string `json:"person"`
 	Reason string `json:"reason,omitempty"`
+	// WithholdOrigin approves that they are published as this organisation's own, and not passed on.
+	WithholdOrigin bool `json:"withhold_origin,omitempty"`
 }
 
 func (s *Server) releases(r *http.Request) (any, error) {
@@ -55,6 +58,15 @@ func (s *Server) release(r *http.Request) (any, error) {
 	return s.node.ReleaseOf(n)
 }
 
+// releaseWithheld says what approving a release with its origin withheld would do.
+func (s *Server) releaseWithheld(r *http.Request) (any, error) {
+	n, err := releaseNumber(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.node.PlanWithheld(n)
+}
+
 // releaseVote answers a request of a person to approve or deny a release.
 func (s *Server) releaseVote(vote func(r *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
@@ -74,7 +86,7 @@ func (s *Server) releaseVote(vote func(r *http.Request, number uint64, q *Releas
 }
 
 func (s *Server) approve(r *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error) {
-	return s.node.ApproveRelease(r.Context(), number, q.Person)
+	return s.node.ApproveRelease(r.Context(), number, q.Person, q.WithholdOrigin)
 }
 
 func (s *Server) deny(_ *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error) {

@@ -75,6 +75,7 @@ func (s *Server) routes() {
 	s.nodeRoutes()
 	s.auditRoutes()
 	s.rulesRoutes()
+	s.mandateRoutes()
 }
 
 // ID is an organisation as it presents itself.

@@ -146,7 +146,7 @@ func (p *Prepared) gather(x *Index, b *preparedBlock, in func(i int) bool) {
 }
 
 func (b *storedBlock) class(known map[string]uint16, rec *NewRecord) uint16 {
-	c := class{Originator: rec.Originator, Handling: rec.Handling, Agreement: rec.Agreement, Term: uint32(max(rec.Term, 0)), Text: rec.Text}
+	c := class{Originator: rec.Originator, Handling: rec.Handling, Agreement: rec.Agreement, Term: uint32(max(rec.Term, 0)), Text: rec.Text, Form: rec.Form}
 	key := string(protocol.Encode(&c))
 	n, ok := known[key]
 	if !ok {
@@ -408,12 +408,12 @@ func putPacked(kv KV, cursor uint64, packed []byte) error {
 
 // sameClass reports whether two records have in common what a class says.
 func sameClass(a, b *NewRecord) bool {
-	return a.Originator == b.Originator && a.Agreement == b.Agreement && a.Term == b.Term && a.Text == b.Text && sameHandling(&a.Handling, &b.Handling)
+	return a.Originator == b.Originator && a.Agreement == b.Agreement && a.Term == b.Term && a.Text == b.Text && a.Form == b.Form && sameHandling(&a.Handling, &b.Handling)
 }
 
 func sameHandling(a, b *protocol.Handling) bool {
 	return a.Version == b.Version && a.TLP == b.TLP && a.PAP == b.PAP && a.Personal == b.Personal && a.RetentionDays == b.RetentionDays &&
-		a.Onward.Rule == b.Onward.Rule && a.Onward.Ceiling == b.Onward.Ceiling &&
+		a.Origin == b.Origin && a.Onward.Rule == b.Onward.Rule && a.Onward.Ceiling == b.Onward.Ceiling &&
 		slices.Equal(a.Onward.Orgs, b.Onward.Orgs) && slices.Equal(a.Onward.Kinds, b.Onward.Kinds) &&
 		slices.Equal(a.Countries, b.Countries) && slices.Equal(a.Purposes, b.Purposes) &&
 		slices.Equal(a.Excluded, b.Excluded) && slices.Equal(a.Named, b.Named)

@@ -44,6 +44,7 @@ type class struct {
 	Agreement  protocol.AgreementID
 	Term       uint32
 	Text       string
+	Form       Form
 }
 
 type storedRecord struct {
@@ -203,6 +204,6 @@ func (r *reader) entry(p place) (*Entry, error) {
 	e := &Entry{Record: rec.Record, Feed: b.Feed, Seq: b.Seq, Index: int(rec.Index), Topic: b.Topic,
 		Originator: c.Originator, Publisher: b.Publisher, Handling: cloneHandling(&c.Handling), Object: append([]byte(nil), rec.Object...),
 		StixID: rec.StixID, Type: rec.Type, Modified: rec.Modified / 1e6, Received: b.Received,
-		Cursor: p.cursor, Revoked: rec.Revoked, Agreement: c.Agreement, Term: int(c.Term), Text: c.Text, modified: rec.Modified, inBlock: p.index}
+		Cursor: p.cursor, Revoked: rec.Revoked, Agreement: c.Agreement, Term: int(c.Term), Text: c.Text, Form: c.Form, modified: rec.Modified, inBlock: p.index}
 	return e, r.withdrawal(e)
 }

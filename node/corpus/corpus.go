@@ -49,9 +49,18 @@ type NewRecord struct {
 	Term       int                  // of the agreement, from 1; 0: our own
 	Text       string               // the reason in a sentence
 	Expires    uint64               // Unix milliseconds: to be erased then; 0: never
+	Form       Form
 	// Observables are those of Object (stix.Observables), if they are known; nil: they are read
 	// from it.
 	Observables []stix.Observable
+}
+
+// Form is how a record was published, if not by who made it in its own name.
+type Form struct {
+	_         struct{}           `cbor:",toarray"`
+	Principal protocol.OrgID     // on whose behalf its originator published it; zero: on its own
+	Mandate   protocol.MandateID // under which; zero: none
+	Withheld  bool               // its originator had it of another, and does not say of whom
 }
 
 // Entry is a record as it is read from the corpus. All slices are the caller's.
@@ -79,6 +88,7 @@ type Entry struct {
 	Agreement protocol.AgreementID // that lets us read it; zero: our own
 	Term      int
 	Text      string // why we may read it
+	Form      Form
 
 	modified uint64 // nanoseconds: what versions are compared by
 	inBlock  uint16

@@ -57,6 +57,7 @@ type BlockRecord struct {
 	Record     protocol.RecordID
 	Originator protocol.OrgID
 	Handling   protocol.Handling
+	Form       Form
 	Object     []byte
 }
 
@@ -90,7 +91,7 @@ func ReadBlock(block []byte) (*BlockView, error) {
 		if err := c.Handling.Validate(); err != nil {
 			return nil, fmt.Errorf("handling of record %s: %w", rec.Record.Short(), err)
 		}
-		v.Records = append(v.Records, BlockRecord{Record: rec.Record, Originator: c.Originator, Handling: c.Handling, Object: rec.Object})
+		v.Records = append(v.Records, BlockRecord{Record: rec.Record, Originator: c.Originator, Handling: c.Handling, Form: c.Form, Object: rec.Object})
 	}
 	return v, nil
 }

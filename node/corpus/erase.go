@@ -31,6 +31,15 @@ func Erased(kv KV, record protocol.RecordID, by ...protocol.OrgID) (bool, error)
 	return d != nil, err
 }
 
+// Erasure is Erased with the reason that was given.
+func Erasure(kv KV, record protocol.RecordID, by ...protocol.OrgID) (reason protocol.EraseReason, erased bool, err error) {
+	d, err := tombOf(kv, record, by...)
+	if err != nil || d == nil {
+		return 0, false, err
+	}
+	return d.Reason, true, nil
+}
+
 // ErasedBy reports whether an organisation erased a record by its word to everybody.
 func ErasedBy(kv KV, record protocol.RecordID, org protocol.OrgID) (bool, error) {
 	v, err := kv.Get(erasedKey(record, org))

@@ -291,12 +291,13 @@ func TestSameClass(t *testing.T) {
 		other = base
 	})
 	for _, c := range []NewRecord{{Originator: bob, Handling: base.Handling}, {Originator: alice, Handling: base.Handling, Text: "x"},
-		{Originator: alice, Handling: base.Handling, Term: 1}, {Originator: alice, Handling: base.Handling, Agreement: protocol.AgreementID{1}}} {
+		{Originator: alice, Handling: base.Handling, Term: 1}, {Originator: alice, Handling: base.Handling, Agreement: protocol.AgreementID{1}},
+		{Originator: alice, Handling: base.Handling, Form: Form{Withheld: true}}, {Originator: alice, Handling: base.Handling, Form: Form{Principal: bob}}} {
 		if sameClass(&base, &c) {
 			t.Errorf("%+v is as %+v", c, base)
 		}
 	}
-	if fields != 13 || !sameClass(&base, &other) {
+	if fields != 14 || !sameClass(&base, &other) {
 		t.Errorf("%d fields", fields)
 	}
 }

@@ -33,7 +33,7 @@ type Withdrawal struct {
 
 // Withdraw notes that an organisation withdrew a record.
 // The record need not be here yet; if it is, it stays and is marked. A withdrawal by
-// somebody who neither made the record nor sent it has no effect. The first one of each
+// somebody who neither made the record nor sent it, and on whose behalf it was not published, has no effect. The first one of each
 // organisation counts; others are noted, in case that is taken back.
 func Withdraw(kv KV, w Withdrawal) error {
 	key := withdrawalKey(w.Record, w.By)
@@ -125,9 +125,9 @@ func takeBack(kv KV, name, place []byte) error {
 
 // withdrawal marks e if it was withdrawn.
 func (r *reader) withdrawal(e *Entry) error {
-	for i, by := range []protocol.OrgID{e.Originator, e.Publisher} {
-		if i == 1 && by == e.Originator {
-			break
+	for i, by := range []protocol.OrgID{e.Originator, e.Publisher, e.Form.Principal} {
+		if i == 1 && by == e.Originator || by == (protocol.OrgID{}) {
+			continue
 		}
 		v, err := r.kv.Get(withdrawalKey(e.Record, by))
 		if err != nil {

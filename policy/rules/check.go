@@ -10,6 +10,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
 
+	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -45,9 +46,12 @@ func (c *checker) policy(i int, p *cedar.Policy, ast *xast.Policy, from, to int)
 			c.set.byAction[a] = set
 		}
 		one := &compiled{rule, p}
-		if p.Effect() == cedar.Permit {
+		switch {
+		case p.Effect() == cedar.Permit:
 			set.permits = append(set.permits, one)
-		} else {
+		case rule.Persons > 0:
+			set.waits = append(set.waits, one)
+		default:
 			set.forbids = append(set.forbids, one)
 		}
 		set.timed = set.timed || timed
@@ -98,8 +102,17 @@ func (c *checker) annotations(rule *Rule, ast *xast.Policy, from, to int) {
 				c.problem(at, "a reason is one sentence of at most %d bytes", maxReason)
 			}
 			rule.Reason = string(a.Value)
+		case "persons":
+			switch {
+			case a.Value != "1" && a.Value != "2":
+				c.problem(at, "@persons says how many persons must release what the rule matches: \"1\" or \"2\", not %q", string(a.Value))
+			case rule.Effect != "forbid":
+				c.problem(at, "@persons stands at a forbid: what that matches waits for persons instead of being refused")
+			default:
+				rule.Persons = a.Value[0] - '0'
+			}
 		default:
-			c.problem(at, "annotation @%s is not known; use @id and @reason", a.Key)
+			c.problem(at, "annotation @%s is not known; use @id, @reason and @persons", a.Key)
 		}
 	}
 }
@@ -125,6 +138,9 @@ func (c *checker) actions(rule *Rule, ast *xast.Policy, from, to int) {
 			continue
 		}
 		name := string(uid.ID)
+		if rule.Persons > 0 && name != string(policy.ActPassOn) {
+			c.problem(c.at(from, to, []string{"@", "persons"}), "a rule with @persons is about passOn alone: nothing else waits for persons; write another rule for %s", name)
+		}
 		if rule.Effect == "permit" && isExchange(name) {
 			c.problem(c.at(from, to, []string{"permit"}), "a local rule cannot permit %s: agreements allow, and rules only narrow; write a forbid, or amend the agreement", name)
 		}

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/cedar-policy/cedar-go"
 
@@ -29,8 +30,34 @@ func (s *Set) Forbids(q *policy.LocalQuery) policy.LocalAnswer {
 	var f facts
 	f.organisation(q.Other)
 	f.record(q.Originator, q.Publisher, q.Subject)
-	rule, text := about.forbids.first(&f, orgUID(q.Other.ID), string(q.Act), recordUID, q.At)
-	return policy.LocalAnswer{Rule: rule, Text: text, ValidUntil: about.validUntil(q.At)}
+	a := policy.LocalAnswer{ValidUntil: about.validUntil(q.At)}
+	if a.Rule, a.Text = about.forbids.first(&f, orgUID(q.Other.ID), string(q.Act), recordUID, q.At); a.Rule == "" {
+		about.waits.persons(&f, request(orgUID(q.Other.ID), string(q.Act), recordUID, q.At), &a)
+	}
+	return a
+}
+
+// persons finds the rule that wants the most persons. One that fails forbids, as all do.
+func (a all) persons(f *facts, r cedar.Request, out *policy.LocalAnswer) {
+	if len(a) == 0 {
+		return
+	}
+	_, diag := cedar.Authorize(a, f, r)
+	if len(diag.Errors) > 0 {
+		out.Rule = string(diag.Errors[0].PolicyID)
+		out.Text = fmt.Sprintf("local rule %q forbids to pass on it, since it failed: %s", out.Rule, diag.Errors[0].Message)
+		return
+	}
+	for _, c := range a { // in their order: of several that want as many, the first is told
+		if c.rule.Persons <= out.Persons || !slices.ContainsFunc(diag.Reasons, func(r cedar.DiagnosticReason) bool { return string(r.PolicyID) == c.rule.Name }) {
+			continue
+		}
+		out.Persons, out.Waits = c.rule.Persons, c.rule.Name
+		out.WaitsText = fmt.Sprintf("local rule %q wants the approval of %s", c.rule.Name, []string{"", "one person", "2 persons"}[c.rule.Persons])
+		if c.rule.Reason != "" {
+			out.WaitsText += ": " + c.rule.Reason
+		}
+	}
 }
 
 // Resource is what a person or a machine wants to do something with: a record, or, with a nil

@@ -28,12 +28,14 @@ type Rule struct {
 	Effect  string   `json:"effect"` // permit or forbid
 	Actions []string `json:"actions"`
 	Reason  string   `json:"reason,omitempty"`
-	Text    string   `json:"text"` // as it was written
+	Persons uint8    `json:"persons,omitempty"` // who must release what it matches, instead of its being refused
+	Text    string   `json:"text"`              // as it was written
 }
 
 // actionRules are the rules about one action.
 type actionRules struct {
 	permits, forbids all
+	waits            all  // forbids that let as many persons as they say release what they match
 	timed            bool // any of them looks at the context, which is the time
 }
 

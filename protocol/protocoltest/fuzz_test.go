@@ -57,6 +57,11 @@ func FuzzFork(f *testing.F)      { fuzz[protocol.ForkProof](f, "fork", protocol.
 func FuzzErase(f *testing.F)     { fuzz[protocol.SignedErase](f, "erase", protocol.MaxStatementSize) }
 func FuzzReceipt(f *testing.F)   { fuzz[protocol.Signed](f, "receipt", protocol.MaxStatementSize) }
 func FuzzNotice(f *testing.F)    { fuzz[protocol.Notice](f, "notice", protocol.MaxGossipSize) }
+func FuzzMandate(f *testing.F)   { fuzz[protocol.OrgSigned](f, "mandate", protocol.MaxLetterSize) }
+func FuzzMandateRevocation(f *testing.F) {
+	fuzz[protocol.OrgSigned](f, "mandate-revocation", protocol.MaxLetterSize)
+}
+func FuzzOrigin(f *testing.F) { fuzz[protocol.OriginProof](f, "origin", protocol.MaxOriginProof) }
 func FuzzNodeRequest(f *testing.F) {
 	fuzz[protocol.Signed](f, "node-request", protocol.MaxStatementSize)
 }
@@ -84,6 +89,8 @@ var statements = []func() any{
 	func() any { return new(protocol.SiblingErasure) }, func() any { return new(protocol.SiblingPublication) }, func() any { return new(protocol.SiblingAddrs) },
 	func() any { return new(protocol.ErasureRequest) }, func() any { return new(protocol.ErasureAnswer) },
 	func() any { return new(protocol.SiblingHold) }, func() any { return new(protocol.SiblingErasureAsk) },
+	func() any { return new(protocol.Mandate) }, func() any { return new(protocol.MandateRevocation) }, func() any { return new(protocol.MandateFile) },
+	func() any { return new(protocol.SiblingMandate) }, func() any { return new(protocol.SiblingOrigin) },
 }
 
 // FuzzStatements reads each of them.

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -86,6 +87,30 @@ func Read(message string, data []byte) (map[string]any, error) {
 		}
 		_, err := crypto.VerifySuspension(&s, network, cards)
 		return nil, err
+	case "mandate":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyMandate(&s, network, cards)
+		return map[string]any{"mandate": protocol.NewMandateID(s.Statement).String()}, err
+	case "mandate-revocation":
+		var s protocol.OrgSigned
+		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
+			return nil, err
+		}
+		_, err := crypto.VerifyMandateRevocation(&s, network, cards)
+		return nil, err
+	case "origin":
+		var p protocol.OriginProof
+		if err := protocol.Decode(data, protocol.MaxOriginProof, &p); err != nil {
+			return nil, err
+		}
+		o, err := crypto.VerifyOriginProof(&p)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"publisher": o.Publisher.String(), "originator": o.Originator.String()}, nil
 	case "rejection":
 		var s protocol.OrgSigned
 		if err := protocol.Decode(data, protocol.MaxLetterSize, &s); err != nil {
@@ -266,7 +291,7 @@ func Samples() map[string][]byte {
 	ask := must(crypto.SignErasureRequest(ErasureRequest(), alice.Op))
 	answer := must(crypto.SignErasureAnswer(ErasureAnswer(), bob.Op))
 	ack := must(crypto.SignExclusionAck(&protocol.ExclusionAckStatement{Version: 1, Network: network, Exclusion: protocol.Hash{1}, Org: bob.Org, Told: []protocol.OrgID{Carol().Org}, At: Now}, bob.Signing))
-	return map[string][]byte{
+	out := map[string][]byte{
 		"erasure-request": protocol.Encode(&ask),
 		"erasure-answer":  protocol.Encode(&answer),
 		"request": protocol.Encode(&protocol.InfoRequest{Version: 1, Network: network, ID: protocol.RequestID{1}, From: bob.Org, To: alice.Org, Agreement: signed.ID(),
@@ -301,6 +326,8 @@ func Samples() map[string][]byte {
 		"letter": protocol.Encode(&protocol.Letter{Version: 1, Network: network, Sender: alice.Org, Feed: entry.Header.Feed, Seq: 1,
 			Recipient: bob.Host.Public(), Kind: protocol.LetterProposal, Content: protocol.Encode(signed)}),
 	}
+	maps.Copy(out, formSamples())
+	return out
 }
 
 // ErasureRequest is what Alice asks Bob to erase.
@@ -365,7 +392,7 @@ func addErasures(out map[string][]Vector) {
 	answer("another network", "Lifted from there.", "bad-signature", func(a *protocol.ErasureAnswer) { a.Network[0] ^= 1 })
 }
 
-var specOf = map[string]string{"exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "erasure-request": "Asking to erase", "erasure-answer": "Asking to erase", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
+var specOf = map[string]string{"mandate": "On behalf of another", "mandate-revocation": "On behalf of another", "origin": "Origin withheld", "exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "erasure-request": "Asking to erase", "erasure-answer": "Asking to erase", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -697,6 +724,7 @@ func addSigned(out map[string][]Vector) {
 	addExclusions(out)
 	addAcks(out)
 	addRequests(out)
+	addForms(out)
 	expect(out, "body", "unknown originator", "No card of Mallory is known.", "unknown-author", protocol.Encode(mallory.Body()))
 }
 

@@ -26,7 +26,8 @@ var namespace = uuid.MustParse("4b6f5c0e-9d1a-4e57-8a43-6d2f0b7c91e5")
 //	    "retention_days": 90,
 //	    "onward":         {"rule": "named", "orgs": ["org:…"], "kinds": ["cert"], "ceiling": "green"},
 //	    "excluded":       ["org:…"],
-//	    "named":          ["org:…"]
+//	    "named":          ["org:…"],
+//	    "origin":         "withheld"              named, withheld: whether who passes it on may withhold whose it is
 //	  }
 //	}
 const HandlingExtension = "extension-definition--4e244230-b77e-5930-943e-c1ec92cead7f"
@@ -42,6 +43,7 @@ type extensionForm struct {
 	Onward        *onwardForm      `json:"onward,omitempty"`
 	Excluded      []protocol.OrgID `json:"excluded,omitempty"`
 	Named         []protocol.OrgID `json:"named,omitempty"`
+	Origin        string           `json:"origin,omitempty"`
 }
 
 type onwardForm struct {
@@ -53,7 +55,7 @@ type onwardForm struct {
 
 var extensionKeys = map[string]bool{"extension_type": true, "countries": true, "pap": true,
 	"personal_data": true, "purposes": true, "retention_days": true, "onward": true,
-	"excluded": true, "named": true}
+	"excluded": true, "named": true, "origin": true}
 
 var onwardKeys = map[string]bool{"rule": true, "orgs": true, "kinds": true, "ceiling": true}
 
@@ -71,6 +73,9 @@ func WriteExtension(h protocol.Handling) []byte {
 	}
 	if h.Personal != protocol.PersonalUndetermined {
 		form.Personal = h.Personal.String()
+	}
+	if h.Origin != protocol.OriginUnset {
+		form.Origin = h.Origin.String()
 	}
 	if w := h.Onward; w.Rule != protocol.OnwardNobody || w.Ceiling != protocol.TLPUnset || len(w.Orgs)+len(w.Kinds) > 0 {
 		form.Onward = &onwardForm{Rule: w.Rule.String(), Orgs: w.Orgs, Kinds: w.Kinds}
@@ -134,6 +139,11 @@ func readForm(v json.RawMessage, h *protocol.Handling) error {
 	}
 	if form.Personal != "" {
 		if h.Personal, err = protocol.ParsePersonalData(form.Personal); err != nil {
+			return malformed("%v", err)
+		}
+	}
+	if form.Origin != "" {
+		if h.Origin, err = protocol.ParseOriginRule(form.Origin); err != nil {
 			return malformed("%v", err)
 		}
 	}
