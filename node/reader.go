@@ -96,7 +96,11 @@ const maxClasses = 1 << 12
 // sees returns a function that tells whether a record may be read, and acted on.
 func (r *Reader) sees(action rules.Action) func(*Record) bool {
 	return func(rec *Record) bool {
-		return r.verdict(rules.Read, rec).Allow && (action == rules.Read || r.verdict(action, rec).Allow)
+		if !r.verdict(rules.Read, rec).Allow || action != rules.Read && !r.verdict(action, rec).Allow {
+			return false
+		}
+		rec.withoutHidden(func(d *Record) bool { return r.verdict(rules.Read, d).Allow })
+		return true
 	}
 }
 
