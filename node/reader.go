@@ -148,13 +148,17 @@ func (r *Reader) Find(text string) ([]Record, error) {
 		return nil, err
 	}
 	see, out := r.sees(rules.Read), []Record{}
+	hidden := &hiddenError{text: fmt.Sprintf("record %s: %s", text, ErrNotFound)}
 	for i := range found {
 		if see(&found[i]) {
 			out = append(out, found[i])
+			continue
 		}
+		hidden.records = append(hidden.records, found[i].ID)
+		hidden.why = r.verdict(rules.Read, &found[i]).Text
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("record %s: %w", text, ErrNotFound)
+		return nil, hidden
 	}
 	return out, nil
 }

@@ -47,6 +47,15 @@ func (d *rulesDoc) source() rules.Source {
 	return rules.Source{File: d.File, Text: d.Text, PeopleFile: d.PeopleFile, People: d.People}
 }
 
+// hash names a set, whatever its files are called: rules and people.
+func (d *rulesDoc) hash() protocol.Hash {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "entente/rules/v1\x00%d\n", len(d.Text))
+	sum.Write(d.Text)
+	sum.Write(d.People)
+	return protocol.Hash(sum.Sum(nil))
+}
+
 func (d *rulesDoc) same(o *rulesDoc) bool {
 	return d.File == o.File && bytes.Equal(d.Text, o.Text) && d.PeopleFile == o.PeopleFile && bytes.Equal(d.People, o.People)
 }
@@ -109,19 +118,21 @@ func (n *Node) takeRulesFile() error {
 	if err == nil && inForce != nil && inForce.Seen == doc.Seen {
 		return nil
 	}
+	var set *rules.Set
 	if err == nil {
-		_, err = rules.Parse(doc.source())
+		set, err = rules.Parse(doc.source())
 	}
 	if err != nil {
 		why := err.Error()
 		n.rulesProblem.Store(&why)
 		n.log.Error("the rules on disk are not taken", "file", file, "err", err)
+		n.noteRefusedRules(Caller{}, doc, err)
 		if inForce != nil {
 			return nil // it stays in force
 		}
 		return n.change(func(*store.Tx) error { return nil }) // nothing is let through
 	}
-	return n.putRules(doc)
+	return n.putRules(doc, "take rules from disk", len(set.Rules()))
 }
 
 // readRules reads a file, and no more of it than is refused for its length.
@@ -139,7 +150,7 @@ func readRules(path string, limit int64) ([]byte, error) {
 }
 
 // putRules puts rules in force. What earlier ones kept out is looked at again.
-func (n *Node) putRules(doc *rulesDoc) error {
+func (n *Node) putRules(doc *rulesDoc, act string, count int) error {
 	return n.change(func(tx *store.Tx) error {
 		again := map[protocol.FeedID]bool{}
 		err := scanDocs(tx, kindQuarantine, func(_ []byte, q *quarantineDoc) error {
@@ -152,7 +163,7 @@ func (n *Node) putRules(doc *rulesDoc) error {
 			err = errors.Join(err, markAgain(tx, feed))
 		}
 		if err == nil {
-			err = putDoc(tx, kindRules, rulesID, doc)
+			err = errors.Join(putDoc(tx, kindRules, rulesID, doc), n.auditRules(tx, n.acting(), act, doc, count))
 		}
 		if err == nil {
 			n.rulesProblem.Store(nil)
@@ -183,14 +194,16 @@ func (n *Node) CheckRules(src rules.Source) (*RulesInfo, error) {
 // empty text ends them. What is decided from now on is decided by them.
 func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
 	src = n.withPeople(src)
-	if _, err := rules.Parse(src); err != nil {
+	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
+	set, err := rules.Parse(src)
+	if err != nil {
+		n.noteRefusedRules(n.acting(), doc, err)
 		return nil, err
 	}
-	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
 	if d := n.snap.Load().rulesDoc; d != nil {
 		doc.Seen = d.Seen
 	}
-	if err := n.putRules(doc); err != nil {
+	if err := n.putRules(doc, "load rules", len(set.Rules())); err != nil {
 		return nil, err
 	}
 	n.log.Info("local rules loaded", "file", src.File)

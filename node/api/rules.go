@@ -10,7 +10,7 @@ import (
 func (s *Server) rulesRoutes() {
 	for pattern, fn := range map[string]func(*http.Request) (any, error){
 		"GET /v1/rules":        s.rulesShow,
-		"POST /v1/rules":       s.rulesLoad,
+		"POST /v1/rules":       s.acting(s.rulesLoad),
 		"POST /v1/rules/check": s.rulesCheck,
 		"GET /v1/rules/schema": s.rulesSchema,
 	} {
