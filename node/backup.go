@@ -66,7 +66,7 @@ var (
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindRefusal, kindSecret, kindTopic}
 	backupLeft     = []string{kindFeedNumber, kindWithheld}
 	backupSettings = []string{"network", settingRelease}
-	leftSettings   = []string{"restored"}
+	leftSettings   = []string{"restored", settingRules}
 )
 
 // backupChunk is about how many bytes of documents or marks go in one frame, backupWindow how

@@ -100,6 +100,10 @@ type Node struct {
 
 	// rulesProblem is why the rules on disk are not in force; nil: they are, or there are none.
 	rulesProblem atomic.Pointer[string]
+	// rulesDoubt is why it is not known whether the rules in the store are the newest; nil: they are.
+	// rulesMu is held while a set is put in force.
+	rulesDoubt atomic.Pointer[rulesDoubt]
+	rulesMu    sync.Mutex
 
 	anchor   *anchor.Anchor // nil: in memory
 	room     *room
@@ -201,7 +205,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.checkAudit, n.takeAnchoredCard, n.takeRulesFile,
+		n.checkRules, n.checkAudit, n.takeAnchoredCard, n.takeRulesFile,
 		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
 	} {

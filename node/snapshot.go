@@ -36,7 +36,9 @@ type snapshot struct {
 	heirs      map[protocol.AgreementID][]*agreement // those that amend one
 	lives      map[protocol.AgreementID]*policy.Life
 	rules      *rules.Set // nil: none
-	rulesDoc   *rulesDoc  // nil: none
+	readRules  *rules.Set // as they were read; rules is another where they are in doubt
+	rulesDoubt bool
+	rulesDoc   *rulesDoc // nil: none
 	policy     *policy.State
 }
 

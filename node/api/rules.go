@@ -9,10 +9,11 @@ import (
 
 func (s *Server) rulesRoutes() {
 	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/rules":        s.rulesShow,
-		"POST /v1/rules":       s.acting(s.rulesLoad),
-		"POST /v1/rules/check": s.rulesCheck,
-		"GET /v1/rules/schema": s.rulesSchema,
+		"GET /v1/rules":          s.rulesShow,
+		"POST /v1/rules":         s.acting(s.rulesLoad),
+		"POST /v1/rules/check":   s.rulesCheck,
+		"POST /v1/rules/confirm": s.acting(s.rulesConfirm),
+		"GET /v1/rules/schema":   s.rulesSchema,
 	} {
 		s.mux.HandleFunc(pattern, call(fn))
 	}
@@ -51,6 +52,17 @@ func (s *Server) rulesLoad(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.node.LoadRules(src)
+}
+
+// rulesConfirm takes {set}.
+func (s *Server) rulesConfirm(r *http.Request) (any, error) {
+	var q struct {
+		Set string `json:"set"`
+	}
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	return s.node.ConfirmRules(q.Set)
 }
 
 // RulesCheck is the answer to a check of rules.
