@@ -64,7 +64,7 @@ type BackupLeftOut struct {
 var (
 	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindDue, kindErase, kindErasure, kindFork, kindGone,
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindRefusal, kindSecret, kindTopic}
-	backupLeft     = []string{kindFeedNumber, kindWithheld}
+	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf}
 	backupSettings = []string{"network", settingRelease}
 	leftSettings   = []string{"restored", settingRules}
 )

@@ -38,6 +38,7 @@ const (
 	kindExcludeDue = "n/excludedue/" // those to be told to who had the records from here
 	kindRefusal    = "n/refusal/"    // what partners set aside of what this organisation published
 	kindRules      = "n/rules/"      // the local rules in force
+	kindRulesOf    = "n/rulesof/"    // which rules each node of this organisation says that it has in force
 	kindHistory    = "n/history/"    // agreements whose partners were given what was before
 	kindVolume     = "n/volume/"     // how much went under terms that limit it, by day
 	kindRelease    = "n/release/"    // what may be passed on when persons approve

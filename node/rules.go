@@ -41,6 +41,7 @@ type rulesDoc struct {
 	People     []byte
 	At         uint64        // when it was taken, Unix milliseconds
 	Number     uint64        // of the set: each that is put in force has a higher one
+	Offer      uint64        // the highest number of rules for all nodes that were taken
 	Seen       protocol.Hash // of the files on disk that were taken last
 }
 
@@ -140,6 +141,9 @@ func (n *Node) takeRulesFile() error {
 		}
 		return n.change(func(*store.Tx) error { return nil }) // nothing is let through
 	}
+	if inForce != nil {
+		doc.Offer = inForce.Offer
+	}
 	return n.putRules(doc, "take rules from disk", len(set.Rules()))
 }
 
@@ -159,6 +163,11 @@ func readRules(path string, limit int64) ([]byte, error) {
 
 // putRules puts rules in force. What earlier ones kept out is looked at again.
 func (n *Node) putRules(doc *rulesDoc, act string, count int) error {
+	return n.putRulesWith(doc, act, count, nil)
+}
+
+// putRulesWith is putRules that offers them to all nodes, too, if offer is not nil.
+func (n *Node) putRulesWith(doc *rulesDoc, act string, count int, offer *protocol.OrgSigned) error {
 	n.rulesMu.Lock()
 	defer n.rulesMu.Unlock()
 	done, err := n.journalRules(doc)
@@ -177,7 +186,7 @@ func (n *Node) putRules(doc *rulesDoc, act string, count int) error {
 			err = errors.Join(err, markAgain(tx, feed))
 		}
 		if err == nil {
-			err = errors.Join(putDoc(tx, kindRules, rulesID, doc), tx.Delete([]byte(kindSetting+settingRules)), n.auditRules(tx, n.acting(), act, doc, count))
+			err = errors.Join(putDoc(tx, kindRules, rulesID, doc), tx.Delete([]byte(kindSetting+settingRules)), n.tellRules(tx, doc, offer), n.auditRules(tx, n.acting(), act, doc, count))
 		}
 		if err == nil {
 			n.rulesProblem.Store(nil)
@@ -220,7 +229,12 @@ func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
 		return nil, err
 	}
 	if d := n.snap.Load().rulesDoc; d != nil {
-		doc.Seen = d.Seen
+		doc.Seen, doc.Offer = d.Seen, d.Offer
+	}
+	if o, err := n.offeredRules(); err != nil {
+		return nil, err
+	} else if o != nil {
+		doc.Offer = max(doc.Offer, o.Number) // what a person loads here counts until there is a later one
 	}
 	if err := n.putRules(doc, "load rules", len(set.Rules())); err != nil {
 		return nil, err
@@ -278,6 +292,9 @@ func (n *Node) Rules() *RulesInfo {
 func (n *Node) findRulesProblems(st *Status) {
 	info := n.Rules()
 	st.Rules = len(info.Rules)
+	for _, p := range n.otherRules() {
+		st.Problems = append(st.Problems, p)
+	}
 	const do = "mend it with 'entente rules check FILE', then 'entente rules load FILE'"
 	switch {
 	case info.Confirm:

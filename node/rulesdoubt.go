@@ -174,5 +174,7 @@ func (n *Node) ConfirmRules(set string) (*RulesInfo, error) {
 		return nil, err
 	}
 	n.log.Info("local rules confirmed", "set", short(doc.hash()))
-	return n.Rules(), errors.Join(n.gate.reopenMarked(), n.gate.drain())
+	// If the organisation signed later ones for all nodes, they are taken now.
+	err = errors.Join(n.takeOfferedRules(), n.gate.reopenMarked(), n.gate.drain())
+	return n.Rules(), err
 }

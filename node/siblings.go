@@ -69,6 +69,7 @@ func eachSiblingItem(tx *store.Tx, fn func(ref siblingRef, item *protocol.Siblin
 		{kindAgreement, protocol.SiblingAgreementItem}, {kindPin, protocol.SiblingPinItem}, {kindGone + "pin/", protocol.SiblingPinItem},
 		{kindTopic, protocol.SiblingTopicItem}, {kindGone + "topic/", protocol.SiblingTopicItem}, {kindSecret, protocol.SiblingSecretItem},
 		{kindErasure, protocol.SiblingErasureItem}, {kindPublished, protocol.SiblingPublicationItem}, {kindAddrs, protocol.SiblingAddrsItem},
+		{kindRulesOf, protocol.SiblingRulesItem},
 	} {
 		if err := tx.Scan([]byte(from.prefix), nil, false, func(k, v []byte) (bool, error) {
 			ref := siblingRef{from.kind, string(k[len(from.prefix):])}
@@ -163,6 +164,10 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 		var d addrsDoc
 		ok, err := getDoc(tx, kindAddrs, id, &d)
 		return wrap(&protocol.SiblingAddrs{Node: protocol.NodeID(id), At: d.At, Addrs: d.Addrs}, ok, err)
+	case protocol.SiblingRulesItem:
+		var d rulesOfDoc
+		ok, err := getDoc(tx, kindRulesOf, id, &d)
+		return wrap(&protocol.SiblingRules{Node: protocol.NodeID(id), At: d.At, Set: d.Set, Offer: d.Offer}, ok, err)
 	case protocol.SiblingKeyItem:
 		feed, number := splitEntryKey(id)
 		e, err := tx.Epoch(feed, number)

@@ -60,6 +60,7 @@ const (
 	SiblingErasureItem     SiblingKind = 6
 	SiblingPublicationItem SiblingKind = 7
 	SiblingAddrsItem       SiblingKind = 8
+	SiblingRulesItem       SiblingKind = 9
 )
 
 // SiblingItem is one thing that nodes of an organisation hold in common.
@@ -108,6 +109,8 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingPublication)
 	case SiblingAddrsItem:
 		v = new(SiblingAddrs)
+	case SiblingRulesItem:
+		v = new(SiblingRules)
 	default:
 		return nil, nil
 	}

@@ -126,22 +126,26 @@ func (a *app) rulesCheckCommand() *cobra.Command {
 
 func (a *app) rulesLoadCommand() *cobra.Command {
 	var people string
+	var all bool
 	cmd := &cobra.Command{
 		Use: "load FILE", Short: "Put rules in force in place of those so far",
 		Long: "What is decided from now on is decided by them, whether the node runs or not. What was shared before stays\n" +
-			"shared; what earlier rules kept out is looked at again.",
-		Example: "  entente rules load rules.cedar --people people.json", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.loadRules(cmd.Context(), args[0], people) },
+			"shared; what earlier rules kept out is looked at again. Every node has rules of its own, and 'entente status'\n" +
+			"tells where they differ; --all-nodes signs these with the operational key, and the others take them.",
+		Example: "  entente rules load rules.cedar --people people.json\n  entente rules load rules.cedar --all-nodes", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.loadRules(cmd.Context(), args[0], people, all) },
 	}
 	cmd.Flags().StringVar(&people, "people", "", peopleUsage)
+	cmd.Flags().BoolVar(&all, "all-nodes", false, "at all nodes of this organisation; where the operational key is")
 	return cmd
 }
 
-func (a *app) loadRules(ctx context.Context, file, people string) error {
+func (a *app) loadRules(ctx context.Context, file, people string, all bool) error {
 	q, err := a.rulesRequest(file, people)
 	if err != nil {
 		return err
 	}
+	q.AllNodes = all
 	var info node.RulesInfo
 	if err := a.ask(ctx, "POST", "rules", nil, q, &info); err != nil {
 		return err
