@@ -292,9 +292,7 @@ func (n *Node) Rules() *RulesInfo {
 func (n *Node) findRulesProblems(st *Status) {
 	info := n.Rules()
 	st.Rules = len(info.Rules)
-	for _, p := range n.otherRules() {
-		st.Problems = append(st.Problems, p)
-	}
+	st.Problems = append(st.Problems, n.otherRules()...)
 	const do = "mend it with 'entente rules check FILE', then 'entente rules load FILE'"
 	switch {
 	case info.Confirm:
