@@ -61,7 +61,7 @@ func (n *Node) details(act string, c Caller) *audit.Details {
 // openAudit finds the log of this node, or begins one: the first, or that of a node that was restored
 // from the backup of another.
 func (n *Node) openAudit() error {
-	return n.st.Update(func(tx *store.Tx) error {
+	err := n.st.Update(func(tx *store.Tx) error {
 		l, err := audit.Current(tx)
 		if err != nil {
 			return err
@@ -75,6 +75,37 @@ func (n *Node) openAudit() error {
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return n.indexAudit()
+}
+
+// indexAudit makes the index of logs that have none: those that came with a backup.
+func (n *Node) indexAudit() error {
+	var lacking []*audit.Log
+	if err := n.st.View(func(tx *store.Tx) error {
+		logs, err := audit.Logs(tx)
+		for _, l := range logs {
+			whole, werr := l.Indexed(tx)
+			if err = errors.Join(err, werr); !whole {
+				lacking = append(lacking, l)
+			}
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, l := range lacking {
+		if err := n.reindexAudit(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) reindexAudit(l *audit.Log) error {
+	return l.Reindex(func(fn func(audit.KV) error) error { return n.st.Update(func(tx *store.Tx) error { return fn(tx) }) })
 }
 
 // auditMark is where the anchor keeps how far the log had come.
@@ -179,7 +210,12 @@ func (n *Node) auditNow(kind audit.Kind, d *audit.Details) error {
 		return e.err
 	}
 	n.auditMu.Lock()
-	list := n.auditing[:min(len(n.auditing), maxAuditBatch)]
+	count, ids := 0, 0
+	for count < min(len(n.auditing), maxAuditBatch) && ids < maxAuditBatchIDs {
+		ids += len(n.auditing[count].details.Records.IDs) // each of them is a key of the index
+		count++
+	}
+	list := n.auditing[:count]
 	n.auditing = slices.Clone(n.auditing[len(list):])
 	n.auditMu.Unlock()
 	err := n.st.Update(func(tx *store.Tx) error {
@@ -213,7 +249,11 @@ type auditEntry struct {
 	err     error
 }
 
-const maxAuditBatch = 256
+// What is written in one transaction.
+const (
+	maxAuditBatch    = 256
+	maxAuditBatchIDs = 16384
+)
 
 // Disclosure is something that is shown to a person or a machine of this organisation.
 type Disclosure struct {

@@ -369,6 +369,7 @@ func TestI8Canaries(t *testing.T) {
 		return tx.Scan([]byte(audit.Prefix), nil, false, func(k, v []byte) (bool, error) {
 			seen++
 			look(fmt.Sprintf("the store under %q", k), v, "c2")
+			look(fmt.Sprintf("the key %q", k), k, "c2")
 			return true, nil
 		})
 	}); err != nil {

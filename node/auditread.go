@@ -54,9 +54,15 @@ type AuditQuery struct {
 	From, To time.Time      // From on, before To
 	Org      protocol.OrgID // whom they concern, or whose act it was
 	Kind     string
-	Log      *audit.ID // nil: all that are held
-	After    uint64    // entries of the current log before this number are left out
-	Limit    int       // 0: DefaultLimit; the newest
+	// Agreement is under which something was done, or that it is about.
+	Agreement protocol.AgreementID
+	// Record is one that they are about; of acts on very many records, one that was in the
+	// envelopes that they name.
+	Record protocol.RecordID
+	Person string    // who did it, exactly as it was stated
+	Log    *audit.ID // nil: all that are held
+	After  uint64    // entries of the current log before this number are left out
+	Limit  int       // 0: DefaultLimit; the newest
 }
 
 // Audit returns entries of the audit log, the oldest first. It notes that they were looked at.
@@ -76,18 +82,24 @@ func (n *Node) Audit(ctx context.Context, q AuditQuery) ([]AuditEntry, error) {
 	out := []AuditEntry{}
 	err := n.viewIndex(func(tx *store.Tx) error {
 		out = out[:0]
+		by, err := n.auditQuery(tx, &q, kind)
+		if err != nil {
+			return err
+		}
 		logs, err := n.auditLogs(tx, q.Log)
+		slices.Reverse(logs) // the newest first
 		for _, l := range logs {
 			if err == nil {
-				err = l.Each(tx, 0, func(e *audit.Entry) (bool, error) {
-					if kind != 0 && e.Leaf.Kind != kind || !q.matches(e) || l.Log == n.account.Log && e.Number < q.After {
-						return true, nil
-					}
-					if out = append(out, s.auditEntry(n.org, l.Log, e)); len(out) >= 2*q.Limit {
-						out = slices.Clone(out[len(out)-q.Limit:])
-					}
-					return true, nil
+				if by.Low = 0; l.Log == n.account.Log {
+					by.Low = q.After
+				}
+				err = l.Select(tx, &by, func(e *audit.Entry) (bool, error) {
+					out = append(out, s.auditEntry(n.org, l.Log, e))
+					return len(out) < q.Limit, nil
 				})
+			}
+			if len(out) >= q.Limit {
+				break
 			}
 		}
 		return err
@@ -95,7 +107,7 @@ func (n *Node) Audit(ctx context.Context, q AuditQuery) ([]AuditEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	out = out[max(0, len(out)-q.Limit):]
+	slices.Reverse(out)
 	return out, n.Disclose(ctx, Disclosure{Act: "look at the audit log", Query: fmt.Sprintf("%d entries", len(out))})
 }
 
@@ -108,14 +120,27 @@ func (n *Node) auditLogs(tx *store.Tx, only *audit.ID) ([]*audit.Log, error) {
 	return audit.Logs(tx)
 }
 
-func (q *AuditQuery) matches(e *audit.Entry) bool {
-	d := e.Details
-	if d == nil { // its day is all that is known
-		from, to := time.UnixMilli(int64(e.Leaf.Day)*dayMillis), time.UnixMilli(int64(e.Leaf.Day+1)*dayMillis)
-		return q.Org.IsZero() && to.After(q.From) && (q.To.IsZero() || from.Before(q.To))
+// auditQuery says a query in the words of package audit.
+func (n *Node) auditQuery(tx *store.Tx, q *AuditQuery, kind audit.Kind) (audit.Query, error) {
+	by := audit.Query{Org: q.Org, Agreement: q.Agreement, Record: q.Record, Person: q.Person, Kind: kind, From: unixMillis(q.From), To: unixMillis(q.To)}
+	if q.Record != (protocol.RecordID{}) {
+		e, err := n.index.Get(tx, q.Record)
+		if err != nil {
+			return by, err
+		}
+		if e != nil {
+			by.At = []protocol.EntryRef{{Feed: e.Feed, Seq: e.Seq}}
+		}
 	}
-	at := millis(d.At)
-	return !at.Before(q.From) && (q.To.IsZero() || at.Before(q.To)) && (q.Org.IsZero() || d.By == q.Org || slices.Contains(d.Orgs, q.Org))
+	return by, nil
+}
+
+// unixMillis is a time as the log has it; 0 for none.
+func unixMillis(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(max(t.UnixMilli(), 1))
 }
 
 func (s *snapshot) auditEntry(self protocol.OrgID, log audit.ID, e *audit.Entry) AuditEntry {
@@ -173,9 +198,12 @@ type AuditCheck struct {
 	Details     uint64        `json:"details"`     // entries whose details are held, and are those committed to
 	Erased      uint64        `json:"erased"`      // entries whose details were erased, as a later entry says
 	Without     uint64        `json:"without,omitempty"`
-	Problems    []string      `json:"problems"`
-	More        int           `json:"more_problems,omitempty"`
-	Whole       bool          `json:"whole"`
+	// Index is what was wrong with the index of the log, which is no part of the account and was made
+	// anew; "": nothing.
+	Index    string   `json:"index,omitempty"`
+	Problems []string `json:"problems"`
+	More     int      `json:"more_problems,omitempty"`
+	Whole    bool     `json:"whole"`
 	// Cosigners are nodes of partners that signed to have seen the log grow, and how far.
 	Cosigners []AuditCosigner `json:"cosigners"`
 }
@@ -183,7 +211,7 @@ type AuditCheck struct {
 // AuditCheckOf puts what was found into words.
 func AuditCheckOf(v *audit.Verified, key string) AuditCheck {
 	return AuditCheck{Log: v.Log, Key: key, Entries: v.Size, Root: v.Root, Checkpoints: v.Checkpoints, Details: v.Details, Erased: v.Erased,
-		Without: v.Without, Problems: append([]string{}, v.Problems...), More: v.More, Whole: v.Whole(), Cosigners: []AuditCosigner{}}
+		Without: v.Without, Index: v.Index, Problems: append([]string{}, v.Problems...), More: v.More, Whole: v.Whole(), Cosigners: []AuditCosigner{}}
 }
 
 // VerifyAudit verifies every log that is held: the tree against the leaves, the details against what
@@ -192,7 +220,15 @@ func AuditCheckOf(v *audit.Verified, key string) AuditCheck {
 func (n *Node) VerifyAudit(since [][]byte) ([]AuditCheck, error) {
 	out, err := n.verifyAudit(since)
 	if slices.ContainsFunc(out, func(c AuditCheck) bool { return !c.Whole }) {
-		return n.verifyAudit(since) // details may have been erased while they were looked at
+		out, err = n.verifyAudit(since) // details may have been erased while they were looked at
+	}
+	for i := range out {
+		if c := &out[i]; c.Index != "" && c.Whole && err == nil {
+			var l *audit.Log
+			if err = n.st.View(func(tx *store.Tx) (err error) { l, err = audit.Open(tx, c.Log); return err }); err == nil {
+				err = n.reindexAudit(l)
+			}
+		}
 	}
 	return out, err
 }
@@ -362,8 +398,8 @@ func (n *Node) EraseAudit(ctx context.Context, q AuditErasure) (*AuditErased, er
 	numbers := slices.Clone(q.Entries)
 	if !q.Before.IsZero() {
 		if err := n.st.View(func(tx *store.Tx) error {
-			return n.account.Each(tx, 0, func(e *audit.Entry) (bool, error) {
-				if e.Details != nil && e.Leaf.Kind != audit.Begin && e.Leaf.Kind != audit.Forget && millis(e.Details.At).Before(q.Before) {
+			return n.account.Select(tx, &audit.Query{To: unixMillis(q.Before)}, func(e *audit.Entry) (bool, error) {
+				if e.Details != nil && e.Leaf.Kind != audit.Begin && e.Leaf.Kind != audit.Forget {
 					numbers = append(numbers, e.Number)
 				}
 				return true, nil
@@ -372,6 +408,7 @@ func (n *Node) EraseAudit(ctx context.Context, q AuditErasure) (*AuditErased, er
 			return nil, err
 		}
 	}
+	slices.Sort(numbers)
 	out := &AuditErased{Log: n.account.Log, Entries: []uint64{}}
 	for part := range slices.Chunk(numbers, auditForget) {
 		err := n.st.Update(func(tx *store.Tx) error {
@@ -393,5 +430,6 @@ func (n *Node) EraseAudit(ctx context.Context, q AuditErasure) (*AuditErased, er
 	return out, nil
 }
 
-// auditForget is how many details are erased in one transaction.
-const auditForget = 1024
+// auditForget is how many details are erased in one transaction: with each may go a thousand keys of
+// the index.
+const auditForget = 64

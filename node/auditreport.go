@@ -6,9 +6,11 @@ import (
 	_ "embed"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	pages "html/template"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +51,12 @@ type DisclosureReport struct {
 	Withheld  []ReportPart `json:"withheld"`
 	Retracted []ReportAct  `json:"retracted"`   // withdrawals and erasures of what was sealed for the organisation
 	Asked     []ErasureAsk `json:"asked_erase"` // what it was asked to erase in these days, and what it confirmed
+	// Rules are the sets of local rules that were put in force, or refused, in this time: they decide
+	// what is withheld for the reason local-rule. What they say is not told.
+	Rules []ReportNote `json:"rules"`
+	// Refused are letters of the organisation that were refused, what it told that it set aside, and
+	// requests of this organisation's own people and machines that its rules did not allow.
+	Refused []ReportNote `json:"refused"`
 	// Forgotten are entries of these days whose details were erased: they may have concerned the
 	// organisation, and this report cannot say.
 	Forgotten []ReportGap `json:"forgotten"`
@@ -101,6 +109,16 @@ type ReportAct struct {
 	Reason  string    `json:"reason"`
 	Records []string  `json:"records"`
 	Count   uint64    `json:"count"`
+}
+
+// ReportNote is something that was done or refused in the time of a report. Who did it, and what local
+// rules say, is not told: 'entente audit show' does.
+type ReportNote struct {
+	At     time.Time `json:"at"`
+	Entry  uint64    `json:"entry"`
+	Act    string    `json:"act"`
+	By     OrgRef    `json:"by"`
+	Reason string    `json:"reason,omitempty"` // a code; of what the organisation itself wrote
 }
 
 // ReportGap is an entry whose details were erased.
@@ -175,13 +193,13 @@ func (n *Node) reportOf(q ReportQuery) (*DisclosureReport, error) {
 	err := n.viewIndex(func(tx *store.Tx) error {
 		w = &reportWriter{n: n, s: n.snap.Load(), tx: tx, q: q, delivered: map[protocol.EntryRef][]Delivery{}}
 		w.out = &DisclosureReport{By: w.s.ref(n.org), Org: w.s.ref(q.Org), From: q.From.UTC(), To: q.To.UTC(), Made: millis(uint64(nowMillis())),
-			Shared: []ReportPart{}, Withheld: []ReportPart{}, Retracted: []ReportAct{}, Asked: []ErasureAsk{}, Forgotten: []ReportGap{}, Log: n.account.Log}
+			Shared: []ReportPart{}, Withheld: []ReportPart{}, Retracted: []ReportAct{}, Asked: []ErasureAsk{}, Rules: []ReportNote{}, Refused: []ReportNote{}, Forgotten: []ReportGap{}, Log: n.account.Log}
 		w.out.Agreement, w.out.Title = w.agreement(q.Agreement)
 		logs, err := audit.Logs(tx)
 		for _, l := range logs {
 			if err == nil {
 				w.log, w.decisions = l, map[uint64]*audit.Details{}
-				err = l.Each(tx, 0, w.entry)
+				err = w.read()
 			}
 		}
 		return err
@@ -220,31 +238,76 @@ func (w *reportWriter) agreement(id protocol.AgreementID) (text, title string) {
 	return id.String(), title
 }
 
-func (w *reportWriter) entry(e *audit.Entry) (bool, error) {
-	q := &AuditQuery{From: w.q.From, To: w.q.To}
-	if !q.matches(e) {
-		return true, nil
+// read goes through what one log says of the organisation and the time. It finds the entries by the
+// index: what is decided about the organisation, whenever that was, the publications that refer to it,
+// and what concerns it by itself.
+func (w *reportWriter) read() error {
+	from, to := unixMillis(w.q.From), unixMillis(w.q.To)
+	numbers := map[uint64]bool{}
+	find := func(q audit.Query, fn func(*audit.Entry)) error {
+		return w.log.Select(w.tx, &q, func(e *audit.Entry) (bool, error) { fn(e); return true, nil })
 	}
+	note := func(e *audit.Entry) { numbers[e.Number] = true }
+	decided := map[uint64]bool{}
+	decision := func(e *audit.Entry) { decided[e.Number] = true }
+	err := errors.Join(find(audit.Query{Org: w.q.Org, Kind: audit.Decide}, decision), find(audit.Query{Erased: true, Kind: audit.Decide}, decision))
+	for n := range decided {
+		if err == nil {
+			err = find(audit.Query{Decision: &n, Kind: audit.Publish, From: from, To: to}, note)
+		}
+	}
+	for _, q := range []audit.Query{{Org: w.q.Org, Kind: audit.Publish}, {Org: w.q.Org, Kind: audit.Withdraw}, {Kind: audit.Erase}, {Kind: audit.Rules},
+		{Kind: audit.Refuse}, {Erased: true}} {
+		if q.From, q.To = from, to; err == nil {
+			err = find(q, note)
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(numbers)) {
+		var e *audit.Entry
+		if err == nil {
+			e, err = w.log.Entry(w.tx, n)
+		}
+		if err == nil {
+			err = w.entry(e, decided)
+		}
+	}
+	return err
+}
+
+// entry adds what an entry of the time says; decided are the decisions that are looked at.
+func (w *reportWriter) entry(e *audit.Entry, decided map[uint64]bool) error {
 	d := e.Details
 	switch {
 	case d == nil:
-		return true, w.forgotten(e)
-	case e.Leaf.Kind == audit.Withdraw && slices.Contains(d.Orgs, w.q.Org):
-		return true, w.retracted(e)
+		return w.forgotten(e)
+	case e.Leaf.Kind == audit.Withdraw:
+		if !slices.Contains(d.Orgs, w.q.Org) {
+			return nil // its own act
+		}
+		return w.retracted(e)
 	case e.Leaf.Kind == audit.Erase:
 		had, err := w.sealedIn(d.Records.Places)
 		if err == nil && had {
 			err = w.retracted(e)
 		}
-		return err == nil, err
-	case e.Leaf.Kind != audit.Publish:
-		return true, nil
+		return err
+	case e.Leaf.Kind == audit.Rules:
+		w.out.Rules = append(w.out.Rules, w.note(e))
+		return nil
+	case e.Leaf.Kind == audit.Refuse:
+		if d.By == w.n.org || d.By == w.q.Org {
+			w.out.Refused = append(w.out.Refused, w.note(e))
+		}
+		return nil
 	}
 	for i := range d.Parts {
 		p := &d.Parts[i]
+		if !decided[p.Decision] {
+			continue // about others
+		}
 		by, err := w.decision(p.Decision)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if by == nil {
 			continue // its own entry says that its details were erased
@@ -254,10 +317,19 @@ func (w *reportWriter) entry(e *audit.Entry) (bool, error) {
 			places = d.Records.Places
 		}
 		if err := w.part(e, by, &p.Records, places); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return true, w.part(e, d, &d.Records, d.Records.Places) // sealed anew, or passed on: the verdicts stand in the entry itself
+	return w.part(e, d, &d.Records, d.Records.Places) // sealed anew, or passed on: the verdicts stand in the entry itself
+}
+
+func (w *reportWriter) note(e *audit.Entry) ReportNote {
+	d := e.Details
+	out := ReportNote{At: millis(d.At), Entry: e.Number, Act: d.Act, By: w.s.ref(d.By)}
+	if d.By == w.q.Org {
+		out.Reason = d.Reason
+	}
+	return out
 }
 
 func (w *reportWriter) decision(number uint64) (*audit.Details, error) {
@@ -534,6 +606,16 @@ func (r *DisclosureReport) writeCSV(w io.Writer) error {
 		row := make([]string, 22)
 		row[0], row[1], row[3], row[15], row[16], row[17], row[21] = "asked to erase", x.At.Format(time.RFC3339), x.ID+" "+x.State, x.Reason, inert(said), strings.Join(x.Records, " "), strconv.Itoa(len(x.Records))
 		_ = out.Write(row)
+	}
+	for _, part := range []struct {
+		what string
+		list []ReportNote
+	}{{"rules", r.Rules}, {"refused", r.Refused}} {
+		for _, x := range part.list {
+			row := make([]string, 22)
+			row[0], row[1], row[2], row[3], row[15], row[16] = part.what, x.At.Format(time.RFC3339), strconv.FormatUint(x.Entry, 10), x.Act, inert(x.Reason), inert("by "+x.By.Name)
+			_ = out.Write(row)
+		}
 	}
 	for _, g := range r.Forgotten {
 		row := make([]string, 22)

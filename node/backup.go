@@ -64,9 +64,9 @@ type BackupLeftOut struct {
 var (
 	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindDue, kindErase, kindErasure, kindFork, kindGone,
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue}
-	backupLeft     = []string{kindFeedNumber, kindWithheld}
+	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf}
 	backupSettings = []string{"network", settingRelease}
-	leftSettings   = []string{"restored"}
+	leftSettings   = []string{"restored", settingRules}
 )
 
 // backupChunk is about how many bytes of documents or marks go in one frame, backupWindow how

@@ -58,6 +58,7 @@ const (
 	kindOrigin       = "n/origin/"       // where records came from whose origin was withheld here, by the copy
 	kindCopies       = "n/copies/"       // the copies of a record of another, its origin withheld
 	kindCopyDue      = "n/copydue/"      // copies that are to follow what became of the original
+	kindRulesOf      = "n/rulesof/"      // which rules each node of this organisation says that it has in force
 )
 
 const maxDocument = 8 << 20

@@ -70,9 +70,13 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 	var e *corpus.Entry
 	var doc publishedDoc
 	var delivered []Delivery
+	var rec Record
 	err := n.viewIndex(func(tx *store.Tx) (err error) {
 		delivered = nil
 		if e, err = n.getEntry(tx, id); err != nil {
+			return err
+		}
+		if rec, err = n.recordReader(tx, s).record(e); err != nil {
 			return err
 		}
 		if _, err = getDoc(tx, kindPublished, entryKey(e.Feed, e.Seq), &doc); err != nil {
@@ -84,7 +88,7 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 	if err != nil {
 		return nil, err
 	}
-	x := &Explanation{Record: n.record(s, e), Own: e.Publisher == n.org}
+	x := &Explanation{Record: rec, Own: e.Publisher == n.org}
 	x.Path = append(x.Path, Hop{Org: s.ref(e.Originator), Role: "originator"})
 	if path := n.pathOf(e); len(path) > 1 {
 		for _, org := range path[:len(path)-1] {

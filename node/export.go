@@ -165,7 +165,8 @@ type csvExporter struct{ w *csv.Writer }
 
 func newCSVExporter(w io.Writer) *csvExporter {
 	c := &csvExporter{csv.NewWriter(w)}
-	_ = c.w.Write([]string{"cursor", "record", "stix_id", "type", "kind", "value", "tlp", "countries", "originator", "publisher", "topic", "received", "withdrawn"})
+	_ = c.w.Write([]string{"cursor", "record", "stix_id", "type", "kind", "value", "tlp", "countries", "originator", "publisher", "topic", "received", "withdrawn",
+		"confidence", "reliability", "credibility", "europol_evaluation", "europol_handling", "assessment"})
 	return c
 }
 
@@ -174,13 +175,24 @@ func (e *csvExporter) write(r *Record) error {
 	if len(obs) == 0 {
 		obs = []stix.Observable{{}}
 	}
+	said, confidence, credibility := stix.Assessment{}, "", ""
+	if r.Assessment != nil {
+		said = *r.Assessment
+	}
+	if said.Confidence != nil {
+		confidence = strconv.Itoa(int(*said.Confidence))
+	}
+	if said.Credibility != 0 {
+		credibility = strconv.Itoa(int(said.Credibility))
+	}
 	for _, o := range obs {
 		if isHostOf(o, obs) {
 			continue
 		}
 		if err := e.w.Write([]string{strconv.FormatUint(r.Cursor, 10), r.ID.String(), r.StixID, r.Type, string(o.Kind), inert(o.Value), r.Handling.TLP,
 			strings.Join(r.Handling.Countries, " "), inert(r.Originator.Name), inert(r.Publisher.Name), r.Topic,
-			r.Received.Format(time.RFC3339), strconv.FormatBool(r.Withdrawn)}); err != nil {
+			r.Received.Format(time.RFC3339), strconv.FormatBool(r.Withdrawn), confidence, said.Reliability, credibility, said.Europol(),
+			strings.Join(said.Handling, " "), inert(said.String())}); err != nil {
 			return err
 		}
 	}

@@ -101,6 +101,12 @@ type Node struct {
 
 	// rulesProblem is why the rules on disk are not in force; nil: they are, or there are none.
 	rulesProblem atomic.Pointer[string]
+	// rulesDoubt is why it is not known whether the rules in the store are the newest; nil: they are.
+	// rulesMu is held while a set is put in force.
+	rulesDoubt atomic.Pointer[rulesDoubt]
+	rulesMu    sync.Mutex
+	// refusedOffer is the number of rules for all nodes that were noted as refused last.
+	refusedOffer atomic.Uint64
 
 	anchor   *anchor.Anchor // nil: in memory
 	room     *room
@@ -203,7 +209,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.openAnchor(cfg.Anchor)
 		},
-		n.checkAudit, n.takeAnchoredCard, n.takeRulesFile,
+		n.checkRules, n.checkAudit, n.takeAnchoredCard, n.takeRulesFile, n.openRulesOf,
 		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
 	} {

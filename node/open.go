@@ -186,6 +186,7 @@ func (g *gate) takeLetter(s *snapshot, sender protocol.OrgID, env *crypto.Verifi
 		o.state, o.reason = store.AwaitingKey, protocol.Class(err)+": "+err.Error()
 	default:
 		g.n.log.Warn("setting a letter aside", "from", sender, "err", err)
+		g.n.noteRefusedLetter(sender, &env.Header, err)
 	}
 	return o
 }

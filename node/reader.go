@@ -101,7 +101,11 @@ const maxClasses = 1 << 12
 // sees returns a function that tells whether a record may be read, and acted on.
 func (r *Reader) sees(action rules.Action) func(*Record) bool {
 	return func(rec *Record) bool {
-		return r.verdict(rules.Read, rec).Allow && (action == rules.Read || r.verdict(action, rec).Allow)
+		if !r.verdict(rules.Read, rec).Allow || action != rules.Read && !r.verdict(action, rec).Allow {
+			return false
+		}
+		rec.withoutHidden(func(d *Record) bool { return r.verdict(rules.Read, d).Allow })
+		return true
 	}
 }
 
@@ -149,13 +153,17 @@ func (r *Reader) Find(text string) ([]Record, error) {
 		return nil, err
 	}
 	see, out := r.sees(rules.Read), []Record{}
+	hidden := &hiddenError{text: fmt.Sprintf("record %s: %s", text, ErrNotFound)}
 	for i := range found {
 		if see(&found[i]) {
 			out = append(out, found[i])
+			continue
 		}
+		hidden.records = append(hidden.records, found[i].ID)
+		hidden.why = r.verdict(rules.Read, &found[i]).Text
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("record %s: %w", text, ErrNotFound)
+		return nil, hidden
 	}
 	return out, nil
 }

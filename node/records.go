@@ -10,6 +10,7 @@ import (
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // ErrNotFound is returned for records that are not held, or not for this organisation: the
@@ -35,9 +36,11 @@ type Record struct {
 	Agreement      protocol.AgreementID `json:"-"`
 	OnBehalf       *BehalfView          `json:"on_behalf_of,omitempty"`    // its originator published it for another, which did not sign it
 	Withheld       bool                 `json:"origin_withheld,omitempty"` // its originator had it of another, which it does not name
+	Assessment     *stix.Assessment     `json:"assessment,omitempty"`      // what the object says of how far it can be relied on
 	Object         json.RawMessage      `json:"object"`
 
-	handling *protocol.Handling
+	handling    *protocol.Handling
+	definitions []*Record // of its markings, that say something of the assessment
 }
 
 // HandlingView is a handling in words.
@@ -121,10 +124,11 @@ func (n *Node) Search(q Query) ([]Record, uint64, error) {
 	var next uint64
 	err := n.viewIndex(func(tx *store.Tx) error {
 		entries, at, err := n.index.Search(tx, cq)
-		next, out = at, out[:0]
-		for i := range entries {
-			out = append(out, n.record(s, &entries[i]))
+		if err != nil {
+			return err
 		}
+		next = at
+		out, err = n.recordReader(tx, s).all(out[:0], entries)
 		return err
 	})
 	return out, next, err
@@ -141,10 +145,10 @@ func (n *Node) Records(after uint64, limit int) ([]Record, error) {
 	var out []Record
 	err := n.viewIndex(func(tx *store.Tx) error {
 		entries, _, err := corpus.Since(tx, after, limit)
-		out = nil
-		for i := range entries {
-			out = append(out, n.record(s, &entries[i]))
+		if err != nil {
+			return err
 		}
+		out, err = n.recordReader(tx, s).all(nil, entries)
 		return err
 	})
 	return out, err
@@ -162,9 +166,10 @@ func (n *Node) Find(text string) ([]Record, error) {
 		out = nil
 		if strings.Contains(text, "--") {
 			entries, err := n.index.ByStixID(tx, text)
-			for i := range entries {
-				out = append(out, n.record(s, &entries[i]))
+			if err != nil {
+				return err
 			}
+			out, err = n.recordReader(tx, s).all(nil, entries)
 			return err
 		}
 		id, err := protocol.ParseRecordID(text)
@@ -175,8 +180,8 @@ func (n *Node) Find(text string) ([]Record, error) {
 		if err != nil || e == nil {
 			return err
 		}
-		out = append(out, n.record(s, e))
-		return nil
+		out, err = n.recordReader(tx, s).all(nil, []corpus.Entry{*e})
+		return err
 	})
 	if err == nil && len(out) == 0 {
 		err = fmt.Errorf("record %s: %w", text, ErrNotFound)

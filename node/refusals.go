@@ -1,9 +1,11 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
@@ -80,7 +82,13 @@ func (n *Node) receiveRefusal(s *snapshot, l *protocol.Letter) error {
 		if held, err := tx.Get(append([]byte(kindRefusal), key...)); err != nil || held == nil && count >= maxToldBy {
 			return err // what is known says enough
 		}
-		return putDoc(tx, kindRefusal, key, &refusalDoc{Org: l.Sender, Raw: protocol.Encode(&r)})
+		d := n.details("told that it was set aside", Caller{})
+		d.By, d.Reason, d.Text = l.Sender, audit.Clip(r.Reason, audit.MaxText), audit.Clip(r.Text, audit.MaxText)
+		d.Records.Places = []audit.Place{{Feed: r.Feed, From: r.Seq, To: r.Seq}}
+		if r.Record != (protocol.RecordID{}) {
+			d.Records = audit.NewRecordSet([]protocol.RecordID{r.Record}, true)
+		}
+		return errors.Join(n.account.AppendForeign(tx, audit.Refuse, d), putDoc(tx, kindRefusal, key, &refusalDoc{Org: l.Sender, Raw: protocol.Encode(&r)}))
 	})
 }
 

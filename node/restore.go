@@ -51,6 +51,10 @@ type Restored struct {
 	Ended []protocol.NodeID `json:"ended"`
 	// Journal says that a complete journal of erasures stood beside the data directory.
 	Journal bool `json:"journal"`
+	// Rules says why the local rules in the backup have to be confirmed before anything is shared or
+	// shown; "": they need not be. RulesSet names the set.
+	Rules    string `json:"rules,omitempty"`
+	RulesSet string `json:"rules_set,omitempty"`
 }
 
 // unfinishedFile stands in a data directory while a restore fills it. Its removal, as the last
@@ -163,6 +167,56 @@ func journalBeside(dir string, m *protocol.BackupManifest, heads []protocol.Feed
 	return a.Erasures(func(*anchor.Erasure) error { return nil })
 }
 
+// judgedRules is what a restore found out of the rules in the backup; nil: there are none, and nothing
+// says that there were any.
+type judgedRules struct {
+	doc restoredRules
+	set string
+}
+
+func (j *judgedRules) put(tx *store.Tx) error {
+	if j == nil {
+		return nil
+	}
+	return putDoc(tx, kindSetting, []byte(settingRules), &j.doc)
+}
+
+// judgeRules holds the rules in a backup against what stands beside the data directory. It may know of
+// later ones; where it knows none, because it is not there, somebody has to look at them.
+func judgeRules(st *store.Store, dir string, m *protocol.BackupManifest) (*judgedRules, error) {
+	var held *rulesDoc
+	if err := st.View(func(tx *store.Tx) error {
+		var d rulesDoc
+		found, err := getDoc(tx, kindRules, rulesID, &d)
+		if found {
+			held = &d
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	var newest anchor.RulesMark
+	var before *anchor.RulesMark
+	here, ok := false, false
+	path := anchorOf(dir)
+	if _, err := os.Stat(path); err == nil {
+		a, err := anchor.Open(path, m.Node)
+		if err != nil {
+			return nil, err
+		}
+		defer a.Close()
+		if newest, before, here, ok, err = a.Rules(); err != nil {
+			return nil, err
+		}
+		here = here && a.State() == anchor.Good
+	}
+	why := doubtOf(held, newest, before, here, ok)
+	if why == "" && !ok {
+		return nil, nil
+	}
+	return &judgedRules{restoredRules{Why: why, Newest: newest}, held.hash().Short()}, nil
+}
+
 // restore fills the directory.
 func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 	k, asks, err := NewNode(b.manifest.Org, nil)
@@ -188,6 +242,13 @@ func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 	if out.Journal, err = journalBeside(q.Dir, &b.manifest, b.own); err != nil {
 		return err
 	}
+	judged, err := judgeRules(st, q.Dir, &b.manifest)
+	if err != nil {
+		return err
+	}
+	if judged != nil && judged.doc.Why != "" {
+		out.Rules, out.RulesSet = judged.doc.Why, judged.set
+	}
 	base, err := newestCard(b.cards[k.Org], q.Card)
 	if err != nil {
 		return err
@@ -209,7 +270,7 @@ func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 		return errors.Join(
 			putDoc(tx, kindCard, k.Org[:], &base.Signed),
 			putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: why, Anchored: out.Journal}),
-			corpus.SetNext(tx, b.manifest.Cursor))
+			judged.put(tx), corpus.SetNext(tx, b.manifest.Cursor))
 	})
 	if err = errors.Join(err, st.Close()); err != nil {
 		return err

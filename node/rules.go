@@ -40,6 +40,8 @@ type rulesDoc struct {
 	PeopleFile string
 	People     []byte
 	At         uint64        // when it was taken, Unix milliseconds
+	Number     uint64        // of the set: each that is put in force has a higher one
+	Offer      uint64        // the highest number of rules for all nodes that were taken
 	Seen       protocol.Hash // of the files on disk that were taken last
 }
 
@@ -47,32 +49,44 @@ func (d *rulesDoc) source() rules.Source {
 	return rules.Source{File: d.File, Text: d.Text, PeopleFile: d.PeopleFile, People: d.People}
 }
 
+// hash names a set, whatever its files are called: rules and people.
+func (d *rulesDoc) hash() protocol.Hash {
+	if d == nil {
+		d = &rulesDoc{}
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "entente/rules/v1\x00%d\n", len(d.Text))
+	sum.Write(d.Text)
+	sum.Write(d.People)
+	return protocol.Hash(sum.Sum(nil))
+}
+
 func (d *rulesDoc) same(o *rulesDoc) bool {
 	return d.File == o.File && bytes.Equal(d.Text, o.Text) && d.PeopleFile == o.PeopleFile && bytes.Equal(d.People, o.People)
 }
 
-// loadRules reads the rules in force. Those that cannot be read any more, and wanted ones that
-// never could be, let nothing through.
+// loadRules reads the rules in force. Those that cannot be read any more, wanted ones that never could
+// be, and those of which it is not known whether they are the newest, let nothing through.
 func (n *Node) loadRules(tx *store.Tx, s *snapshot) error {
 	var doc rulesDoc
 	found, err := getDoc(tx, kindRules, rulesID, &doc)
 	if err != nil {
 		return err
 	}
-	if !found {
-		if why := n.rulesProblem.Load(); why != nil {
-			s.rules = rules.Locked(*why)
+	if found {
+		s.rulesDoc = &doc
+		if before := n.snap.Load(); before != nil && before.rulesDoc != nil && before.rulesDoc.same(&doc) {
+			s.readRules = before.readRules
+		} else if s.readRules, err = rules.Parse(doc.source()); err != nil {
+			n.log.Error("the rules in force cannot be read any more; nothing is let through", "err", err)
+			s.readRules = rules.Locked(err.Error())
 		}
-		return nil
+	} else if why := n.rulesProblem.Load(); why != nil {
+		s.readRules = rules.Locked(*why)
 	}
-	s.rulesDoc = &doc
-	if before := n.snap.Load(); before != nil && before.rulesDoc != nil && before.rulesDoc.same(&doc) {
-		s.rules = before.rules
-		return nil
-	}
-	if s.rules, err = rules.Parse(doc.source()); err != nil {
-		n.log.Error("the rules in force cannot be read any more; nothing is let through", "err", err)
-		s.rules = rules.Locked(err.Error())
+	s.rules = s.readRules
+	if doubt := n.rulesDoubt.Load(); doubt != nil && doubt.held == s.rulesDoc.mark() && s.readRules.Locked() == "" {
+		s.rules, s.rulesDoubt = rules.LockedWith(doubt.why, s.readRules), true
 	}
 	return nil
 }
@@ -109,19 +123,28 @@ func (n *Node) takeRulesFile() error {
 	if err == nil && inForce != nil && inForce.Seen == doc.Seen {
 		return nil
 	}
+	if doubt := n.rulesDoubt.Load(); err == nil && doubt != nil && doc.hash() != doubt.newest.Set {
+		n.log.Error("the rules on disk are not taken while it is not known which were in force last; load or confirm them", "file", file)
+		return nil
+	}
+	var set *rules.Set
 	if err == nil {
-		_, err = rules.Parse(doc.source())
+		set, err = rules.Parse(doc.source())
 	}
 	if err != nil {
 		why := err.Error()
 		n.rulesProblem.Store(&why)
 		n.log.Error("the rules on disk are not taken", "file", file, "err", err)
+		n.noteRefusedRules(Caller{}, doc, err)
 		if inForce != nil {
 			return nil // it stays in force
 		}
 		return n.change(func(*store.Tx) error { return nil }) // nothing is let through
 	}
-	return n.putRules(doc)
+	if inForce != nil {
+		doc.Offer = inForce.Offer
+	}
+	return n.putRules(doc, "take rules from disk", len(set.Rules()))
 }
 
 // readRules reads a file, and no more of it than is refused for its length.
@@ -139,8 +162,19 @@ func readRules(path string, limit int64) ([]byte, error) {
 }
 
 // putRules puts rules in force. What earlier ones kept out is looked at again.
-func (n *Node) putRules(doc *rulesDoc) error {
-	return n.change(func(tx *store.Tx) error {
+func (n *Node) putRules(doc *rulesDoc, act string, count int) error {
+	return n.putRulesWith(doc, act, count, nil)
+}
+
+// putRulesWith is putRules that offers them to all nodes, too, if offer is not nil.
+func (n *Node) putRulesWith(doc *rulesDoc, act string, count int, offer *protocol.OrgSigned) error {
+	n.rulesMu.Lock()
+	defer n.rulesMu.Unlock()
+	done, err := n.journalRules(doc)
+	if err != nil {
+		return err
+	}
+	err = n.change(func(tx *store.Tx) error {
 		again := map[protocol.FeedID]bool{}
 		err := scanDocs(tx, kindQuarantine, func(_ []byte, q *quarantineDoc) error {
 			if q.Reason == string(policy.ReasonLocalRule) {
@@ -152,13 +186,18 @@ func (n *Node) putRules(doc *rulesDoc) error {
 			err = errors.Join(err, markAgain(tx, feed))
 		}
 		if err == nil {
-			err = putDoc(tx, kindRules, rulesID, doc)
+			err = errors.Join(putDoc(tx, kindRules, rulesID, doc), tx.Delete([]byte(kindSetting+settingRules)), n.tellRules(tx, doc, offer), n.auditRules(tx, n.acting(), act, doc, count))
 		}
 		if err == nil {
 			n.rulesProblem.Store(nil)
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	n.rulesDoubt.Store(nil) // it was about the set before
+	return done()
 }
 
 // withPeople gives a source without people those that are in force.
@@ -183,14 +222,21 @@ func (n *Node) CheckRules(src rules.Source) (*RulesInfo, error) {
 // empty text ends them. What is decided from now on is decided by them.
 func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
 	src = n.withPeople(src)
-	if _, err := rules.Parse(src); err != nil {
+	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
+	set, err := rules.Parse(src)
+	if err != nil {
+		n.noteRefusedRules(n.acting(), doc, err)
 		return nil, err
 	}
-	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
 	if d := n.snap.Load().rulesDoc; d != nil {
-		doc.Seen = d.Seen
+		doc.Seen, doc.Offer = d.Seen, d.Offer
 	}
-	if err := n.putRules(doc); err != nil {
+	if o, err := n.offeredRules(); err != nil {
+		return nil, err
+	} else if o != nil {
+		doc.Offer = max(doc.Offer, o.Number) // what a person loads here counts until there is a later one
+	}
+	if err := n.putRules(doc, "load rules", len(set.Rules())); err != nil {
 		return nil, err
 	}
 	n.log.Info("local rules loaded", "file", src.File)
@@ -216,12 +262,16 @@ type RulesInfo struct {
 	Rules   []rules.Rule `json:"rules"`
 	People  string       `json:"people,omitempty"`  // the people file, as it was taken
 	Problem string       `json:"problem,omitempty"` // why the file on disk, or the set, is not in force
+	// Set names the set: rules and people. Confirm says that it is not let in force before somebody
+	// confirms it, or loads another: it is not known whether there was a later one.
+	Set     string `json:"set"`
+	Confirm bool   `json:"confirm,omitempty"`
 }
 
 // Rules shows the rules in force.
 func (n *Node) Rules() *RulesInfo {
 	s := n.snap.Load()
-	info := &RulesInfo{State: RulesNone, Rules: s.rules.Rules()}
+	info := &RulesInfo{State: RulesNone, Rules: s.rules.Rules(), Set: s.rulesDoc.hash().Short()}
 	if d := s.rulesDoc; d != nil {
 		at := millis(d.At)
 		info.State, info.File, info.Since, info.People = RulesInForce, d.File, &at, string(d.People)
@@ -232,6 +282,9 @@ func (n *Node) Rules() *RulesInfo {
 	if why := s.rules.Locked(); why != "" {
 		info.State, info.Problem = RulesLocked, why
 	}
+	if s.rulesDoubt {
+		info.Rules, info.Confirm = s.readRules.Rules(), true
+	}
 	return info
 }
 
@@ -239,8 +292,12 @@ func (n *Node) Rules() *RulesInfo {
 func (n *Node) findRulesProblems(st *Status) {
 	info := n.Rules()
 	st.Rules = len(info.Rules)
+	st.Problems = append(st.Problems, n.otherRules()...)
 	const do = "mend it with 'entente rules check FILE', then 'entente rules load FILE'"
 	switch {
+	case info.Confirm:
+		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "it is not known whether the local rules are those that were in force last, and until somebody says so nothing is shared, received, passed on or shown to anybody: " + info.Problem,
+			Do: "look at them with 'entente rules show', then 'entente rules confirm', or load the right ones with 'entente rules load FILE'"})
 	case info.State == RulesLocked:
 		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "local rules cannot be read, and until they can nothing is shared, received, passed on or shown to anybody: " + info.Problem, Do: do})
 	case info.Problem != "":

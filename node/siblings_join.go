@@ -41,6 +41,7 @@ type siblingTaker struct {
 	feeds      map[protocol.FeedID]bool           // that may open now
 	erasures   bool
 	addrs      bool
+	rules      bool
 }
 
 func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
@@ -79,6 +80,9 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 	case *protocol.SiblingAddrs:
 		t.addrs = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return joinAddrs(tx, v) })
+	case *protocol.SiblingRules:
+		t.rules = true
+		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinRules(tx, v) })
 	}
 	return nil // nil: of a kind that is not known here, a newer node's
 }
@@ -124,6 +128,11 @@ func (t *siblingTaker) take() error {
 	}
 	if t.erasures {
 		n.tryErasures()
+	}
+	if t.rules {
+		if err := n.takeOfferedRules(); err != nil {
+			return err
+		}
 	}
 	if net := n.net.Load(); net != nil && t.addrs {
 		net.wake()

@@ -37,7 +37,9 @@ type snapshot struct {
 	lives      map[protocol.AgreementID]*policy.Life
 	mandates   map[mandateKey]*mandate
 	rules      *rules.Set // nil: none
-	rulesDoc   *rulesDoc  // nil: none
+	readRules  *rules.Set // as they were read; rules is another where they are in doubt
+	rulesDoubt bool
+	rulesDoc   *rulesDoc // nil: none
 	policy     *policy.State
 }
 

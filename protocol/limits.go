@@ -182,6 +182,9 @@ const (
 	// MaxSiblingItem bounds one item that nodes of an organisation hold in common: an agreement
 	// with the statements that ended it.
 	MaxSiblingItem = 256 << 10
+	// MaxRulesOffer bounds local rules and people that are put in force at all nodes at once: they
+	// have to fit a sibling item, with a signature and names.
+	MaxRulesOffer = MaxSiblingItem - 4<<10
 	// MaxSiblingAudience bounds the readers that an item names: all members of a large network.
 	MaxSiblingAudience = 4096
 

@@ -66,6 +66,7 @@ const (
 	SiblingRequestItem SiblingKind = 12
 	SiblingHoldItem    SiblingKind = 20
 	SiblingErasureAsks SiblingKind = 21
+	SiblingRulesItem   SiblingKind = 9
 )
 
 // SiblingItem is one thing that nodes of an organisation hold in common.
@@ -124,6 +125,8 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingHold)
 	case SiblingErasureAsks:
 		v = new(SiblingErasureAsk)
+	case SiblingRulesItem:
+		v = new(SiblingRules)
 	default:
 		return nil, nil
 	}

@@ -34,16 +34,17 @@ func (a *app) auditCommand() *cobra.Command {
 
 func (a *app) auditShow() *cobra.Command {
 	var q struct {
-		from, to, org, kind, log string
-		limit                    int
+		from, to, org, kind, log  string
+		agreement, record, person string
+		limit                     int
 	}
 	cmd := &cobra.Command{
 		Use: "show", Short: "Show entries of the audit log, the newest last", Args: cobra.NoArgs,
 		Long:    "That the entries were looked at is an entry itself.",
-		Example: "  entente audit show --from 7d --kind disclose\n  entente audit show --org \"Example Police\" --json",
+		Example: "  entente audit show --from 7d --kind disclose\n  entente audit show --person alice --record rec:abcdefghij\n  entente audit show --org \"Example Police\" --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := url.Values{"limit": {strconv.Itoa(q.limit)}}
-			for name, value := range map[string]string{"from": q.from, "to": q.to, "org": q.org, "kind": q.kind, "log": q.log} {
+			for name, value := range map[string]string{"from": q.from, "to": q.to, "org": q.org, "kind": q.kind, "log": q.log, "agreement": q.agreement, "record": q.record, "person": q.person} {
 				if value != "" {
 					v.Set(name, value)
 				}
@@ -63,8 +64,13 @@ func (a *app) auditShow() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&q.from, "from", "", "from then on: 2026-01-31, RFC 3339, 36h, 7d")
+	f.StringVar(&q.from, "since", "", "the same as --from")
 	f.StringVar(&q.to, "to", "", "before then")
 	f.StringVar(&q.org, "org", "", "only what concerns this organisation, or was its act")
+	f.StringVar(&q.agreement, "agreement", "", "only what was done under this agreement, or is about it")
+	f.StringVar(&q.record, "record", "", "only what is about this record, by its id, also if it is not held any more")
+	f.StringVar(&q.person, "person", "", "only what this person did, or was refused")
+	cmd.MarkFlagsMutuallyExclusive("from", "since")
 	f.StringVar(&q.kind, "kind", "", strings.Join(audit.Kinds(), ", "))
 	f.StringVar(&q.log, "log", "", "only of this log (default: all that are held)")
 	f.IntVar(&q.limit, "limit", node.DefaultLimit, "at most so many, the newest")
@@ -185,6 +191,9 @@ func showAuditCheck(w io.Writer, c *node.AuditCheck) {
 	fmt.Fprintf(w, "details      %d are those committed to, %d erased, %d not in the file\n", c.Details, c.Erased, c.Without)
 	for _, x := range c.Cosigners {
 		fmt.Fprintf(w, "cosigned     by %s up to %d entries at %s\n", printable(x.Org.Name), x.Entries, x.At.Format("2006-01-02 15:04 MST"))
+	}
+	if c.Index != "" {
+		fmt.Fprintf(w, "index        was made anew: %s\n", printable(c.Index))
 	}
 	for _, p := range c.Problems {
 		fmt.Fprintf(w, "PROBLEM      %s\n", printable(p))

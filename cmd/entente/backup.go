@@ -283,6 +283,12 @@ func showRestored(w io.Writer, out *node.Restored) {
 			"compared with two other organisations, or you run 'entente up --accept-restored'. What this organisation erased\n"+
 			"since of records of others only its other nodes know: where none lives, erase it again.")
 	}
+	if out.Rules != "" {
+		fmt.Fprintf(w, "LOCAL RULES   set %s; %s.\n"+
+			"Nothing is shared, received, passed on or shown until somebody who may administer has looked at them:\n"+
+			"  -> entente rules show, then: entente rules confirm %s\n"+
+			"  -> or, if they are not the newest: entente rules load FILE\n", out.RulesSet, printable(out.Rules), out.RulesSet)
+	}
 	fmt.Fprintln(w, "Agreements are as they were when the backup was made: end again, before you publish, what was ended since ('entente agreement list').")
 	fmt.Fprintln(w, "Next: 'entente up'.")
 }

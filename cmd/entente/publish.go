@@ -33,6 +33,9 @@ type publishFlags struct {
 	onward                            []string
 	onwardTLP                         string
 	origin, onBehalf                  string
+	reliability, credibility          string
+	evaluation, europolText           string
+	europolHandling                   []string
 	personalChecked                   bool
 	wait                              time.Duration
 	yes, dryRun, ids                  bool
@@ -68,6 +71,11 @@ func (a *app) publishCommand() *cobra.Command {
 	fs.StringVar(&f.origin, "origin", "", "named or withheld: whether who may pass it on may withhold whose it is (default: named)")
 	fs.StringVar(&f.onBehalf, "on-behalf", "", "publish on behalf of this organisation, which gave you a mandate")
 	fs.IntVar(&f.retention, "retention-days", 0, "how long readers may keep it")
+	fs.StringVar(&f.reliability, "reliability", "", "of a list: reliability of its source on the Admiralty scale, A to F")
+	fs.StringVar(&f.credibility, "credibility", "", "of a list: credibility of what it says on the Admiralty scale, 1 to 6")
+	fs.StringVar(&f.evaluation, "europol-evaluation", "", "of a list: Europol's evaluation, as B2")
+	fs.StringSliceVar(&f.europolHandling, "europol-handling", nil, "of a list: Europol's handling codes, H0 to H3; may be repeated")
+	fs.StringVar(&f.europolText, "europol-text", "", "of a list: what the handling codes restrict, in words; required with H3")
 	fs.IntVar(&f.copies, "copies", 0, "wait until so many other nodes have signed that they hold it")
 	fs.StringArrayVar(&f.received, "received", nil, "wait until this organisation has signed that it opened what is for it; may be repeated")
 	fs.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for --copies and --received")
@@ -95,6 +103,11 @@ func (f *publishFlags) query(file string) url.Values {
 	set("onward_tlp", f.onwardTLP)
 	set("origin", f.origin)
 	set("on_behalf", f.onBehalf)
+	set("reliability", f.reliability)
+	set("credibility", f.credibility)
+	set("europol_evaluation", f.evaluation)
+	set("europol_text", f.europolText)
+	q["europol_handling"] = f.europolHandling
 	if f.personalChecked {
 		q.Set("personal_checked", "1")
 	}
@@ -285,6 +298,12 @@ func showPlan(w io.Writer, p *api.Plan) {
 			rows = append(rows, []string{o.Name, strconv.Itoa(o.Records), strconv.Itoa(refused), whyNot(&o)})
 		}
 		table(w, rows...)
+	}
+	if len(p.Assessments) > 0 {
+		fmt.Fprintln(w, "\nWhat they say of themselves, kept and shown, not enforced:")
+	}
+	for _, a := range p.Assessments {
+		fmt.Fprintf(w, "  %d: %s\n", a.Records, printable(a.Text))
 	}
 	lines := []string{}
 	for _, r := range p.Refused {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,10 +59,22 @@ func (a *app) searchCommand() *cobra.Command {
 					return
 				}
 				rows := [][]string{{"WHAT", "TLP", "COUNTRIES", "FROM", "RECEIVED", "RECORD"}}
+				assessed := slices.ContainsFunc(res.Records, func(r node.Record) bool { return r.Assessment != nil })
+				if assessed {
+					rows[0] = slices.Insert(rows[0], 2, "CODES")
+				}
 				for i := range res.Records {
 					r := &res.Records[i]
-					rows = append(rows, []string{title(r), r.Handling.TLP, dash(strings.Join(r.Handling.Countries, " ")), source(r),
-						r.Received.Format("2006-01-02 15:04"), r.ID.String()})
+					row := []string{title(r), r.Handling.TLP, dash(strings.Join(r.Handling.Countries, " ")), source(r),
+						r.Received.Format("2006-01-02 15:04"), r.ID.String()}
+					if assessed {
+						codes := ""
+						if r.Assessment != nil {
+							codes = r.Assessment.Codes()
+						}
+						row = slices.Insert(row, 2, dash(codes))
+					}
+					rows = append(rows, row)
 				}
 				table(w, rows...)
 				if res.Next > 0 {
@@ -142,6 +155,9 @@ func showRecord(w io.Writer, r *node.Record) {
 		fmt.Fprintf(w, ", countries %s", strings.Join(h.Countries, " "))
 	}
 	fmt.Fprintf(w, ", personal data %s, onward %s\n", h.PersonalData, h.Onward)
+	if r.Assessment != nil {
+		fmt.Fprintf(w, "  assessment  %s\n", printable(r.Assessment.String()))
+	}
 	fmt.Fprintf(w, "  received    %s, cursor %d\n", r.Received.Format("2006-01-02 15:04:05 MST"), r.Cursor)
 	if r.Withdrawn {
 		fmt.Fprintf(w, "  WITHDRAWN   %s\n", printable(r.WithdrawReason))
@@ -214,6 +230,9 @@ func showExplanation(w io.Writer, x *node.Explanation) {
 	}
 	if x.Record.Withheld {
 		fmt.Fprintf(w, "Published by %s, which had it of another and withholds of whom\n", printable(x.Record.Originator.Name))
+	}
+	if a := x.Record.Assessment; a != nil {
+		fmt.Fprintf(w, "It says of itself, kept and shown, not enforced: %s\n", printable(a.String()))
 	}
 	part := func(head string, list []node.Verdict) {
 		if len(list) == 0 {

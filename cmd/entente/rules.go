@@ -25,7 +25,7 @@ func (a *app) rulesCommand() *cobra.Command {
 			"refused whole, with file, line and column, and the one before it stays in force, also across a restart.\n" +
 			"To end all rules, load an empty file.",
 	}
-	cmd.AddCommand(a.rulesShowCommand(), a.rulesCheckCommand(), a.rulesLoadCommand(), a.rulesSchemaCommand())
+	cmd.AddCommand(a.rulesShowCommand(), a.rulesCheckCommand(), a.rulesLoadCommand(), a.rulesConfirmCommand(), a.rulesSchemaCommand())
 	return cmd
 }
 
@@ -44,6 +44,12 @@ func (a *app) rulesShowCommand() *cobra.Command {
 
 func showRules(w io.Writer, info *node.RulesInfo) {
 	switch {
+	case info.Confirm:
+		fmt.Fprintf(w, "These rules, set %s, are not in force: %s.\n", info.Set, printable(info.Problem))
+		fmt.Fprintf(w, "Until somebody who may administer confirms them ('entente rules confirm %s'), or loads others, nothing is let through.\n", info.Set)
+		if len(info.Rules) == 0 {
+			fmt.Fprintln(w, "There are none: agreements alone would say what goes where.")
+		}
 	case info.State == node.RulesLocked:
 		fmt.Fprintln(w, "Rules cannot be read, and until they can nothing is let through.")
 	case info.State == node.RulesNone || len(info.Rules) == 0:
@@ -60,7 +66,10 @@ func showRules(w io.Writer, info *node.RulesInfo) {
 	if info.People != "" {
 		fmt.Fprintf(w, "\nPeople and machines\n%s\n", printLines(strings.TrimSpace(info.People)))
 	}
-	if info.Problem != "" {
+	if !info.Confirm && info.State == node.RulesInForce && len(info.Rules) > 0 {
+		fmt.Fprintf(w, "\nset %s\n", info.Set)
+	}
+	if info.Problem != "" && !info.Confirm {
 		fmt.Fprintf(w, "\nNot in force: %s\n", printLines(info.Problem))
 	}
 }
@@ -117,27 +126,48 @@ func (a *app) rulesCheckCommand() *cobra.Command {
 
 func (a *app) rulesLoadCommand() *cobra.Command {
 	var people string
+	var all bool
 	cmd := &cobra.Command{
 		Use: "load FILE", Short: "Put rules in force in place of those so far",
 		Long: "What is decided from now on is decided by them, whether the node runs or not. What was shared before stays\n" +
-			"shared; what earlier rules kept out is looked at again.",
-		Example: "  entente rules load rules.cedar --people people.json", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.loadRules(cmd.Context(), args[0], people) },
+			"shared; what earlier rules kept out is looked at again. Every node has rules of its own, and 'entente status'\n" +
+			"tells where they differ; --all-nodes signs these with the operational key, and the others take them.",
+		Example: "  entente rules load rules.cedar --people people.json\n  entente rules load rules.cedar --all-nodes", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.loadRules(cmd.Context(), args[0], people, all) },
 	}
 	cmd.Flags().StringVar(&people, "people", "", peopleUsage)
+	cmd.Flags().BoolVar(&all, "all-nodes", false, "at all nodes of this organisation; where the operational key is")
 	return cmd
 }
 
-func (a *app) loadRules(ctx context.Context, file, people string) error {
+func (a *app) loadRules(ctx context.Context, file, people string, all bool) error {
 	q, err := a.rulesRequest(file, people)
 	if err != nil {
 		return err
 	}
+	q.AllNodes = all
 	var info node.RulesInfo
 	if err := a.ask(ctx, "POST", "rules", nil, q, &info); err != nil {
 		return err
 	}
 	return a.print(info, func(w io.Writer) { fmt.Fprintf(w, "%d rules are in force\n", len(info.Rules)) })
+}
+
+func (a *app) rulesConfirmCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "confirm SET", Short: "Confirm the rules that came with restored data, so that the node shares and shows again",
+		Long: "Data that was restored may hold rules that were replaced since by narrower ones. Where it does, or nobody can\n" +
+			"tell, nothing is let through before somebody has looked at them. SET is the name of the set, as 'entente rules\n" +
+			"show' prints it.",
+		Example: "  entente rules show\n  entente rules confirm sha256:abcdefghij", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var info node.RulesInfo
+			if err := a.ask(cmd.Context(), "POST", "rules/confirm", nil, map[string]string{"set": args[0]}, &info); err != nil {
+				return err
+			}
+			return a.print(info, func(w io.Writer) { fmt.Fprintf(w, "%d rules are in force, set %s\n", len(info.Rules), info.Set) })
+		},
+	}
 }
 
 func (a *app) rulesSchemaCommand() *cobra.Command {

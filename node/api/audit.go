@@ -80,13 +80,23 @@ func span(r *http.Request) (from, to time.Time, err error) {
 
 func (s *Server) auditShow(r *http.Request) (any, error) {
 	v := r.URL.Query()
-	q := node.AuditQuery{Kind: v.Get("kind")}
+	q := node.AuditQuery{Kind: v.Get("kind"), Person: v.Get("person")}
 	var err error
 	if q.From, q.To, err = span(r); err != nil {
 		return nil, err
 	}
 	if text := v.Get("org"); text != "" {
 		if q.Org, err = s.node.FindOrg(text); err != nil {
+			return nil, err
+		}
+	}
+	if text := v.Get("agreement"); text != "" {
+		if q.Agreement, err = s.node.FindAgreement(text); err != nil {
+			return nil, err
+		}
+	}
+	if text := v.Get("record"); text != "" { // also of one that is not held any more
+		if q.Record, err = protocol.ParseRecordID(text); err != nil {
 			return nil, err
 		}
 	}

@@ -34,7 +34,7 @@ func connected(ctx context.Context, c net.Conn) context.Context {
 }
 
 // caller finds out who makes a request: the user of the operating system that opened the socket,
-// or somebody for whom it speaks.
+// or somebody for whom it speaks. With an error it is who opened the socket.
 func (s *Server) caller(r *http.Request) (*rules.Principal, error) {
 	uid, ok := r.Context().Value(userKey).(int)
 	if !ok {
@@ -50,14 +50,14 @@ func (s *Server) caller(r *http.Request) (*rules.Principal, error) {
 		return who, nil
 	}
 	if err := s.node.May(who, rules.Administer); err != nil {
-		return nil, fmt.Errorf("%s may not speak for %q: only who may administer the node may: %w", who, as, err)
+		return who, fmt.Errorf("%s may not speak for %q: only who may administer the node may: %w", who, as, err)
 	}
 	speaker := who
 	if who = s.node.PersonOf(as); who == nil {
 		if !s.node.HasPeople() {
 			return speaker, nil // a name for the audit log
 		}
-		return nil, fmt.Errorf("the people file names no person or machine %q; 'entente rules show' tells whom it does: %w", as, node.ErrForbidden)
+		return speaker, fmt.Errorf("the people file names no person or machine %q; 'entente rules show' tells whom it does: %w", as, node.ErrForbidden)
 	}
 	return who, nil
 }
@@ -115,15 +115,30 @@ func rightFor(pattern string) rules.Action {
 	return rules.Administer
 }
 
+// refusals notes what is refused by local rules, where an answer says so.
+type refusals struct {
+	http.ResponseWriter
+	note func(error)
+}
+
+// Flush implements http.Flusher.
+func (w *refusals) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Unwrap is for http.ResponseController.
+func (w *refusals) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // ServeHTTP implements http.Handler. Every request is judged by the local rules first.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	who, err := s.caller(r)
+	c, err := caller(r)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	c, err := caller(r)
+	noting := &refusals{ResponseWriter: w, note: func(err error) { s.node.NoteRefused(c, r.Method+" "+r.URL.Path, err) }}
+	w = noting
+	who, err := s.caller(r)
 	if err != nil {
+		c.Person = who.ID
 		fail(w, err)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // Plan says what a publication would do.
@@ -28,7 +29,9 @@ type Plan struct {
 	Refused    []node.RefusedItem `json:"refused"`  // records that may not go out as they are
 	Problems   []string           `json:"problems"` // file:line: what could not be read
 	Notes      []string           `json:"notes"`
-	OnBehalf   *PlanBehalf        `json:"on_behalf_of,omitempty"`
+	// Assessments count the records by what they say of how far they can be relied on.
+	Assessments []PlanAssessment `json:"assessments"`
+	OnBehalf    *PlanBehalf      `json:"on_behalf_of,omitempty"`
 }
 
 // PlanBehalf is on whose behalf it would be published, and under which mandate.
@@ -36,6 +39,16 @@ type PlanBehalf struct {
 	Principal string             `json:"principal"`
 	Mandate   protocol.MandateID `json:"mandate"`
 }
+
+// PlanAssessment counts the records of one assessment.
+type PlanAssessment struct {
+	Text    string          `json:"text"`
+	Records int             `json:"records"`
+	Said    stix.Assessment `json:"said"`
+}
+
+// maxAssessments bounds how many assessments a plan tells apart.
+const maxAssessments = 32
 
 // PlanHandling counts the records of one handling.
 type PlanHandling struct {
@@ -199,6 +212,53 @@ func (s *Server) onwardRule(said []string, ceiling string) (o protocol.Onward, e
 	return o, nil
 }
 
+// assessment reads what a list's indicators are to say of how far they can be relied on; nil: nothing.
+func assessment(r *http.Request) (*stix.Assessment, error) {
+	q := r.URL.Query()
+	a, err := stix.ParseAssessment(q.Get("reliability"), q.Get("credibility"), q.Get("europol_evaluation"), list(r, "europol_handling"), q.Get("europol_text"))
+	if err != nil || a.IsZero() {
+		return nil, err
+	}
+	return &a, nil
+}
+
+// assessments counts items by what they say, the most first. Of very many kinds the rest is counted
+// together.
+func assessments(items []intake.Item) []PlanAssessment {
+	definitions := map[string]*stix.Object{}
+	for i := range items {
+		if o := items[i].Object; o.Type == "marking-definition" {
+			definitions[o.ID] = o
+		}
+	}
+	define := func(id string) *stix.Object { return definitions[id] }
+	out := []PlanAssessment{}
+	at := map[string]int{}
+	more := 0
+	for i := range items {
+		a := stix.Assess(items[i].Object, define)
+		if a.IsZero() {
+			continue
+		}
+		text := a.String()
+		k, ok := at[text]
+		switch {
+		case ok:
+			out[k].Records++
+		case len(out) < maxAssessments:
+			at[text] = len(out)
+			out = append(out, PlanAssessment{Text: text, Records: 1, Said: a})
+		default:
+			more++
+		}
+	}
+	slices.SortStableFunc(out, func(a, b PlanAssessment) int { return b.Records - a.Records })
+	if more > 0 {
+		out = append(out, PlanAssessment{Text: "others", Records: more})
+	}
+	return out
+}
+
 func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	flags, err := s.flags(r)
@@ -225,7 +285,12 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 	if name == "" {
 		name = "-"
 	}
-	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format})
+	said, err := assessment(r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said})
 	if err != nil {
 		fail(w, err)
 		return
@@ -319,6 +384,7 @@ func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {
 		merged[key].Records += c.Records
 	}
 	plan.Handling = sortedHandling(merged)
+	plan.Assessments = assessments(res.Items)
 	return plan
 }
 

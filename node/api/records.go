@@ -119,7 +119,11 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	if err := s.disclose(r, "explain", r.PathValue("id"), found[:1]); err != nil {
 		return nil, err
 	}
-	return s.node.Explain(found[0].ID, only)
+	x, err := s.node.Explain(found[0].ID, only)
+	if err == nil {
+		x.Record.Assessment = found[0].Assessment // of what the caller may read
+	}
+	return x, err
 }
 
 // watch streams records from a cursor on, and goes on with those that arrive, until the

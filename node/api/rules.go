@@ -9,10 +9,11 @@ import (
 
 func (s *Server) rulesRoutes() {
 	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/rules":        s.rulesShow,
-		"POST /v1/rules":       s.rulesLoad,
-		"POST /v1/rules/check": s.rulesCheck,
-		"GET /v1/rules/schema": s.rulesSchema,
+		"GET /v1/rules":          s.rulesShow,
+		"POST /v1/rules":         s.acting(s.rulesLoad),
+		"POST /v1/rules/check":   s.rulesCheck,
+		"POST /v1/rules/confirm": s.acting(s.rulesConfirm),
+		"GET /v1/rules/schema":   s.rulesSchema,
 	} {
 		s.mux.HandleFunc(pattern, call(fn))
 	}
@@ -25,18 +26,19 @@ type RulesRequest struct {
 	Text       string  `json:"text"`
 	PeopleFile string  `json:"people_file,omitempty"`
 	People     *string `json:"people,omitempty"`
+	AllNodes   bool    `json:"all_nodes,omitempty"` // of the organisation, where the operational key is
 }
 
-func (s *Server) rulesSource(r *http.Request) (rules.Source, error) {
+func (s *Server) rulesSource(r *http.Request) (rules.Source, bool, error) {
 	var q RulesRequest
 	if err := decode(r, &q); err != nil {
-		return rules.Source{}, err
+		return rules.Source{}, false, err
 	}
 	src := rules.Source{File: q.File, Text: []byte(q.Text)}
 	if q.People != nil {
 		src.PeopleFile, src.People = q.PeopleFile, []byte(*q.People)
 	}
-	return src, nil
+	return src, q.AllNodes, nil
 }
 
 func (s *Server) rulesShow(*http.Request) (any, error) { return s.node.Rules(), nil }
@@ -46,11 +48,25 @@ func (s *Server) rulesSchema(*http.Request) (any, error) {
 }
 
 func (s *Server) rulesLoad(r *http.Request) (any, error) {
-	src, err := s.rulesSource(r)
+	src, all, err := s.rulesSource(r)
 	if err != nil {
 		return nil, err
 	}
+	if all {
+		return s.node.LoadRulesEverywhere(src)
+	}
 	return s.node.LoadRules(src)
+}
+
+// rulesConfirm takes {set}.
+func (s *Server) rulesConfirm(r *http.Request) (any, error) {
+	var q struct {
+		Set string `json:"set"`
+	}
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	return s.node.ConfirmRules(q.Set)
 }
 
 // RulesCheck is the answer to a check of rules.
@@ -61,7 +77,7 @@ type RulesCheck struct {
 }
 
 func (s *Server) rulesCheck(r *http.Request) (any, error) {
-	src, err := s.rulesSource(r)
+	src, _, err := s.rulesSource(r)
 	if err != nil {
 		return nil, err
 	}

@@ -94,6 +94,9 @@ type Error struct {
 }
 
 func fail(w http.ResponseWriter, err error) {
+	if noting, ok := w.(*refusals); ok && node.Forbidden(err) {
+		noting.note(err)
+	}
 	status := http.StatusBadRequest
 	switch {
 	case errors.Is(err, node.ErrNotFound):

@@ -28,6 +28,8 @@
 //	h log index         hash, as tlog numbers stored hashes
 //	i log               who keeps the log
 //	l log number        leaf
-//	q log day org       how many entries there were on a day of what an organisation did
+//	q log day who       how many entries there were on a day of what an organisation did, or a person was
+//	                    refused; who is an HMAC
 //	s log               how many entries it has
+//	v x y               the index; see index.go
 package audit

@@ -8,13 +8,16 @@ import (
 
 // Logs are carried over to another store as they stand: leaves, hashes and checkpoints as they are,
 // details unwrapped, to be wrapped anew there. What was carried over verifies there as it did here,
-// or does not.
+// or does not. The index is not carried over: it is made anew there.
 
 // Dump calls fn with everything that is held of all logs, in order. again reads a value anew where
 // its key was destroyed since the state that is dumped: what stands there now.
 func Dump(kv KV, again func(id []byte) ([]byte, error), fn func(id, value []byte) error) error {
 	return kv.Scan([]byte(Prefix), nil, false, func(k, v []byte) (bool, error) {
 		id := k[len(Prefix):]
+		if id[0] == kPosting || id[0] == kDay || id[0] == kWhole {
+			return true, nil
+		}
 		if id[0] == kDetails && len(v) != 8 {
 			plain, err := kv.Unwrap(k, bytes.Clone(v))
 			if err != nil {

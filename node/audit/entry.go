@@ -31,10 +31,12 @@ const (
 	Keys       Kind = 12 // nodes and keys of organisations
 	Grant      Kind = 13 // a key was handed out after what is sealed under it
 	Forget     Kind = 14 // details of entries were erased
+	Rules      Kind = 15 // local rules were put in force, or refused
+	Refuse     Kind = 16 // a request of somebody here, or a letter of a partner, was refused
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
-	"trust", "agreement", "network", "keys", "grant", "forget"}
+	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
 func Kinds() []string { return kindNames[1:] }

@@ -190,7 +190,8 @@ func Start(kv KV, org protocol.OrgID, node protocol.NodeID, signing protocol.Sig
 			break
 		}
 	}
-	if err := errors.Join(kv.Set(key(kInfo, l.Log), protocol.Encode(&l.Info)), kv.Set([]byte(Prefix+string(kCurrent)), l.Log[:])); err != nil {
+	if err := errors.Join(kv.Set(key(kInfo, l.Log), protocol.Encode(&l.Info)), kv.Set([]byte(Prefix+string(kCurrent)), l.Log[:]),
+		kv.Set(key(kWhole, l.Log), present)); err != nil {
 		return nil, err
 	}
 	_, err = l.Append(kv, Begin, d)
@@ -268,6 +269,9 @@ func (l *Log) Append(kv KV, kind Kind, d *Details) (uint64, error) {
 	if err := kv.Set(at, wrapped); err != nil {
 		return 0, err
 	}
+	if _, err := l.indexEntry(kv, n, &Leaf{Kind: kind, Day: uint32(d.At / dayMillis)}, d); err != nil {
+		return 0, err
+	}
 	return n, l.add(kv, n, leaf)
 }
 
@@ -332,8 +336,22 @@ func (l *Log) foundKey(kind Kind, d *Details) []byte {
 // of times: of more than MaxForeign a day it appends only every power of two, and says how many
 // there were.
 func (l *Log) AppendForeign(kv KV, kind Kind, d *Details) error {
+	return l.appendCounted(kv, kind, d, "organisation", d.By[:])
+}
+
+// AppendRefused is AppendForeign of what somebody of this organisation was refused, by the person
+// that d names.
+func (l *Log) AppendRefused(kv KV, kind Kind, d *Details) error {
+	return l.appendCounted(kv, kind, d, "person", []byte(d.Person))
+}
+
+// appendCounted is Append of what who, an organisation or a person, could cause any number of times.
+func (l *Log) appendCounted(kv KV, kind Kind, d *Details, of string, who []byte) error {
 	day := binary.BigEndian.AppendUint32(nil, uint32(d.At/dayMillis))
-	at := key(kForeign, l.Log, day, d.By[:])
+	m := hmac.New(sha256.New, l.Secret[:])
+	m.Write([]byte(of))
+	m.Write(who)
+	at := key(kForeign, l.Log, day, m.Sum(nil))
 	b, err := kv.Get(at)
 	if err != nil {
 		return err
@@ -354,7 +372,7 @@ func (l *Log) AppendForeign(kv KV, kind Kind, d *Details) error {
 		if bits.OnesCount64(count) != 1 {
 			return nil
 		}
-		d.Text = Clip(fmt.Sprintf("entry %d of that organisation today, of which only some are kept; %s", count, d.Text), MaxText)
+		d.Text = Clip(fmt.Sprintf("entry %d of that %s today, of which only some are kept; %s", count, of, d.Text), MaxText)
 	}
 	_, err = l.Append(kv, kind, d)
 	return err
@@ -491,7 +509,8 @@ func (l *Log) EraseDetails(kv KV, numbers []uint64, why *Details) (at uint64, co
 		if err != nil {
 			return 0, 0, err
 		}
-		if err := errors.Join(kv.Destroy(wrapped), kv.Set(place, number(said)), kv.Delete(l.foundKey(e.Leaf.Kind, e.Details))); err != nil {
+		if err := errors.Join(kv.Destroy(wrapped), kv.Set(place, number(said)), kv.Delete(l.foundKey(e.Leaf.Kind, e.Details)),
+			l.unindexEntry(kv, n, e.Details)); err != nil {
 			return 0, 0, err
 		}
 		why.Entries = append(why.Entries, n)

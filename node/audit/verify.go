@@ -19,6 +19,7 @@ type Verified struct {
 	Details     uint64   // entries whose details are held, and are those that the leaf commits to
 	Erased      uint64   // entries whose details were erased, as a later entry says
 	Without     uint64   // entries without details, in an export that was made without them
+	Index       string   // what is wrong with the index, which is no part of the account; "": nothing
 	Problems    []string // none: the log is whole
 	More        int      // problems that are not listed
 }
@@ -111,7 +112,10 @@ func (l *Log) Verify(kv KV, v note.Verifier, since []Since) (*Verified, error) {
 			return nil, err
 		}
 	}
-	return out, l.verifyDetails(kv, out)
+	if err := l.verifyDetails(kv, out); err != nil {
+		return nil, err
+	}
+	return out, l.verifyIndex(kv, out)
 }
 
 // verifyLeaves holds every stored hash against the leaves. Those before a leaf were held against

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+
+	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // builder gathers a Result.
 type builder struct {
 	Result
-	file string
-	seed maphash.Seed
-	seen map[uint64][]int32 // items by a hash of their bytes
-	one  []int32            // memory for what seen holds, which is mostly one item each
+	file       string
+	assessment *stix.Assessment
+	seed       maphash.Seed
+	seen       map[uint64][]int32 // items by a hash of their bytes
+	one        []int32            // memory for what seen holds, which is mostly one item each
 }
 
 func newBuilder(file string, format Format) *builder {

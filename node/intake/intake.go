@@ -54,6 +54,9 @@ type Options struct {
 	Format Format    // zero: Auto
 	Labels *Labels   // may be nil: countries and TLP for items whose file states none
 	At     time.Time // created, modified and valid_from of indicators made from a list; zero: Epoch
+	// Assessment is what indicators made from a list say of how far they can be relied on; nil:
+	// nothing. In other formats the objects say it themselves, and it is an error.
+	Assessment *stix.Assessment
 }
 
 // Item is one object to publish.
@@ -120,8 +123,12 @@ func Read(name string, r io.Reader, opts Options) (*Result, error) {
 		opts.At = epoch
 	}
 	b := newBuilder(name, format)
+	if opts.Assessment != nil && format != List {
+		return nil, fmt.Errorf("reading %s: %w", name, protocol.Errorf(protocol.ErrMalformed, "codes of reliability, credibility and handling can be given for lists only; objects of other formats state their own, and are not changed"))
+	}
 	switch format {
 	case List:
+		b.assessment = opts.Assessment
 		err = readList(b, buf, opts.At)
 	case STIX, MISP, anyJSON:
 		var data []byte

@@ -45,7 +45,7 @@ func (b *builder) listLine(line int, s string, at time.Time) {
 	o, entry, ok := stix.Detect(s)
 	switch {
 	case ok:
-		b.add(Item{Object: stix.NewIndicator(o, at), Line: line, Value: o.Value})
+		b.add(Item{Object: stix.NewAssessedIndicator(o, at, b.assessment), Line: line, Value: o.Value})
 	case entry == "":
 	case strings.HasPrefix(entry, "/"):
 		b.problem(line, "%s is a path without a host; not an observable by itself", shown(entry))

@@ -141,7 +141,7 @@ func (p *publishing) indicator(a *mispAttribute, found []stix.Observable, h prot
 		ID:        ownUUID("indicator", string(a.UUID), p.name+"\x00"+string(a.Type)+"\x00"+string(a.Value)),
 		CreatedBy: p.org, Created: when, Modified: when, ValidFrom: when,
 		Name: string(a.Value), Description: string(a.Comment),
-		Pattern: mispPattern(found), Labels: a.labels(), Markings: markingRefs(h),
+		Pattern: mispPattern(found), Labels: p.assessed(a.labels()), Markings: markingRefs(h),
 	}.Object()
 	if err != nil {
 		p.problem(a.line, "%s %s: %v", a.Type, shown(string(a.Value)), err)
@@ -191,4 +191,20 @@ func (a *mispAttribute) labels() (list []string) {
 		}
 	}
 	return list
+}
+
+// assessed adds the event's tags that say how far it can be relied on to an attribute's that says
+// nothing of the same kind: what is said of an event in MISP is said of all of it.
+func (p *publishing) assessed(labels []string) []string {
+	said := map[string]bool{}
+	for _, l := range labels {
+		said[stix.AssessmentTag(l)] = true
+	}
+	out := slices.Clone(labels)
+	for _, l := range eventLabels(p.event.tags) {
+		if kind := stix.AssessmentTag(l); kind != "" && !said[kind] {
+			out = append(out, l)
+		}
+	}
+	return out
 }

@@ -85,7 +85,7 @@ func (s *Set) May(who *Principal, action Action, what Resource, at uint64) Verdi
 	}
 	if s.locked != "" {
 		if action == Administer {
-			return yes
+			return s.asked.May(who, action, what, at) // of nil: yes
 		}
 		return Verdict{Rule: lockedRule, Text: s.lockedText(), ValidUntil: math.MaxUint64}
 	}
@@ -138,6 +138,9 @@ func (s *Set) HasPeople() bool { return s != nil && s.people != nil && len(s.peo
 const lockedRule = "locked"
 
 func (s *Set) lockedText() string {
+	if s.asked != nil {
+		return "nothing is let through until somebody confirms the local rules: " + s.locked
+	}
 	return "local rules cannot be read, and nothing is let through until they can: " + s.locked
 }
 

@@ -18,6 +18,7 @@ type Set struct {
 	people   *people
 	byAction map[string]*actionRules
 	locked   string // why everything is forbidden; "": it is not
+	asked    *Set   // of a locked set: who may administer, and who the people are; nil: everybody may
 }
 
 // Rule is one rule as it is shown.
@@ -71,6 +72,16 @@ func (s *Set) Rules() []Rule {
 func Locked(why string) *Set {
 	p, _ := parsePeople("", nil)
 	return &Set{people: p, byAction: map[string]*actionRules{}, locked: why}
+}
+
+// LockedWith is Locked of a set that can be read: who may administer, and who the people are, is as it
+// says. Whoever could not administer under it is not who ends the lock.
+func LockedWith(why string, set *Set) *Set {
+	l := Locked(why)
+	if set != nil && set.locked == "" {
+		l.asked, l.people = set, set.people
+	}
+	return l
 }
 
 // Locked returns why the set lets nothing through; "" if it is not a locked one.

@@ -770,6 +770,10 @@ func addSiblings(out map[string][]Vector, entry *crypto.VerifiedEnvelope) {
 	item("publication of entry 0", "Feeds begin with 1.", "malformed", protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: entry.Header.Feed, Orgs: []protocol.OrgID{}, Topic: "c2", At: Now})
 	item("addresses", "Where a node listens.", "ok", protocol.SiblingAddrsItem, &protocol.SiblingAddrs{Node: alice.Host.Public(), At: Now, Addrs: []string{"/ip4/192.0.2.1/udp/4401/quic-v1"}})
 	item("an address that is none", "Addresses are multiaddrs.", "malformed", protocol.SiblingAddrsItem, &protocol.SiblingAddrs{Node: alice.Host.Public(), At: Now, Addrs: []string{"192.0.2.1"}})
+	offer := must(crypto.SignRules(&protocol.RulesOffer{Version: 1, Org: alice.Org, Number: Now, File: "own.cedar", Text: []byte("// nothing")}, alice.Op))
+	item("rules", "Which set a node has in force.", "ok", protocol.SiblingRulesItem, &protocol.SiblingRules{Node: alice.Host.Public(), At: Now, Set: protocol.Hash{1}, Offer: []protocol.OrgSigned{}})
+	item("rules for all nodes", "Signed with the operational key.", "ok", protocol.SiblingRulesItem, &protocol.SiblingRules{Node: alice.Host.Public(), At: Now, Set: protocol.Hash{1}, Offer: []protocol.OrgSigned{offer}})
+	item("two sets for all nodes", "One counts.", "malformed", protocol.SiblingRulesItem, &protocol.SiblingRules{Node: alice.Host.Public(), At: Now, Set: protocol.Hash{1}, Offer: []protocol.OrgSigned{offer, offer}})
 	item("unknown kind", "A newer node's; it is left out.", "ok", 99, &protocol.SiblingPin{})
 }
 

@@ -28,6 +28,11 @@ var namespace = uuid.MustParse("4b6f5c0e-9d1a-4e57-8a43-6d2f0b7c91e5")
 //	    "excluded":       ["org:…"],
 //	    "named":          ["org:…"],
 //	    "origin":         "withheld"              named, withheld: whether who passes it on may withhold whose it is
+//	    "reliability":        "B",                    what follows is read by [Assess] and restricts nothing
+//	    "credibility":        2,
+//	    "europol_evaluation": "B2",
+//	    "europol_handling":   ["H1"],
+//	    "europol_text":       "…"
 //	  }
 //	}
 const HandlingExtension = "extension-definition--4e244230-b77e-5930-943e-c1ec92cead7f"
@@ -44,6 +49,13 @@ type extensionForm struct {
 	Excluded      []protocol.OrgID `json:"excluded,omitempty"`
 	Named         []protocol.OrgID `json:"named,omitempty"`
 	Origin        string           `json:"origin,omitempty"`
+
+	// Codes are shown as they are, and whatever they hold: Assess reads them.
+	Reliability json.RawMessage `json:"reliability,omitempty"`
+	Credibility json.RawMessage `json:"credibility,omitempty"`
+	Evaluation  json.RawMessage `json:"europol_evaluation,omitempty"`
+	Codes       json.RawMessage `json:"europol_handling,omitempty"`
+	Text        json.RawMessage `json:"europol_text,omitempty"`
 }
 
 type onwardForm struct {
@@ -55,7 +67,8 @@ type onwardForm struct {
 
 var extensionKeys = map[string]bool{"extension_type": true, "countries": true, "pap": true,
 	"personal_data": true, "purposes": true, "retention_days": true, "onward": true,
-	"excluded": true, "named": true, "origin": true}
+	"excluded": true, "named": true, "origin": true, "reliability": true, "credibility": true, "europol_evaluation": true,
+	"europol_handling": true, "europol_text": true}
 
 var onwardKeys = map[string]bool{"rule": true, "orgs": true, "kinds": true, "ceiling": true}
 

@@ -1,6 +1,7 @@
 package stix
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -85,18 +86,26 @@ type Indicator struct {
 	ValidFrom      string   `json:"valid_from"`
 	Labels         []string `json:"labels,omitempty"`
 	Markings       []string `json:"object_marking_refs,omitempty"`
+
+	Extensions json.RawMessage `json:"extensions,omitempty"`
 }
 
 // NewIndicator returns a STIX indicator for an observable in canonical form. Its id depends
 // on the observable alone and its bytes on the observable and at, which is its created,
 // modified and valid_from: the same list read twice with the same time is the same objects.
-func NewIndicator(o Observable, at time.Time) *Object {
+func NewIndicator(o Observable, at time.Time) *Object { return NewAssessedIndicator(o, at, nil) }
+
+// NewAssessedIndicator is NewIndicator of an observable with an assessment, which may be nil:
+// Admiralty codes as labels in MISP's form, Europol's in the handling extension. The id is the same.
+func NewAssessedIndicator(o Observable, at time.Time, a *Assessment) *Object {
+	i := Indicator{}
+	if a != nil {
+		i.Labels, i.Extensions = a.labels(), a.extensions()
+	}
 	when := at.UTC().Format(TimeFormat)
-	object, err := Indicator{
-		ID:      NewID("indicator", string(o.Kind)+"\x00"+o.Value),
-		Created: when, Modified: when, ValidFrom: when,
-		Name: o.Value, Pattern: Pattern(o),
-	}.Object()
+	i.ID, i.Name, i.Pattern = NewID("indicator", string(o.Kind)+"\x00"+o.Value), o.Value, Pattern(o)
+	i.Created, i.Modified, i.ValidFrom = when, when, when
+	object, err := i.Object()
 	if err != nil {
 		panic(fmt.Sprintf("stix: own indicator for %q: %v", o.Value, err)) // bounded and valid by construction
 	}
@@ -138,6 +147,9 @@ func (i *Indicator) appendTo(b []byte) []byte {
 	}
 	if len(i.Markings) > 0 {
 		b = appendList(b, "object_marking_refs", i.Markings)
+	}
+	if len(i.Extensions) > 0 {
+		b = append(append(append(b, `"extensions":`...), i.Extensions...), ',')
 	}
 	b[len(b)-1] = '}' // the last comma
 	return b
