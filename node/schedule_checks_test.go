@@ -360,6 +360,7 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 			case f.resealed && f.away && m.org != f.by.org && !w.toldReaders(src, f): // nobody knows for whom it was
 			case f.late[m.org] && f.away: // its publisher lost the key that it had not handed out yet
 			case f.by != m && (w.ended[[2]int{f.by.org, m.org}] || len(w.words[way{f.by.org, m.org}]) > 0):
+			case f.doubted[m.org]: // excluded, perhaps
 			case w.life && f.by != m && w.amended(way{f.by.org, m.org}):
 			case !ok:
 				w.fail("I1: %s does not show %s, which %s published for it%s%s%s%s", m.name, v, f.by.name, w.states(m, f), w.states(src, f), w.erasures(m, f), w.erasures(src, f))
