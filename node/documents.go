@@ -44,6 +44,7 @@ const (
 	kindDenied     = "n/denied/"     // records that a person did not release, and for whom
 	kindForward    = "n/forward/"    // withdrawals to be told to who had the records from here
 	kindCosigned   = "n/cosigned/"   // where partners' audit logs stood when this node last cosigned them
+	kindOtherwise  = "n/otherwise/"  // checkpoints of this node's own logs that contradict them, as cosigners hold them
 	kindAudit      = "n/audit/"      // the audit log; package audit says how it is laid out
 	kindAgain      = "n/again/"      // feeds to be gone through again: something came that may open entries of them
 )
