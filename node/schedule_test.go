@@ -61,7 +61,7 @@ func scheduleCounted(t *testing.T, seed uint64, bug defect) (wrong string, log [
 	if siblings {
 		which = rng.IntN(6) / 5 // there will be more nodes
 	}
-	life := !siblings && bug == none && rng.IntN(4) == 0
+	life := !siblings && bug == none && rng.IntN(6) == 0
 	if life && which == 0 && rng.IntN(3) > 0 {
 		which = 1 // what is passed on needs hops
 	}
