@@ -165,8 +165,9 @@ func (a *agreement) pauses() []policy.Pause {
 	return out
 }
 
-// endedBy lists the agreements that org ended or suspended before an entry, and those that amend
-// them: by what it held of the feed when it did, since the entry's author could have dated it back.
+// endedBy lists the agreements that org ended or suspended before an entry, those that amend them,
+// and those that they amend: by what it held of the feed when it did, since the entry's author could
+// have dated it back, also to before an amendment.
 func (s *snapshot) endedBy(org protocol.OrgID, feed protocol.FeedID, seq, sealedAt uint64) (ended []protocol.AgreementID) {
 	after := func(heads []protocol.FeedHead) bool {
 		i := slices.IndexFunc(heads, func(h protocol.FeedHead) bool { return h.Feed == feed })
@@ -187,11 +188,17 @@ func (s *snapshot) endedBy(org protocol.OrgID, feed protocol.FeedID, seq, sealed
 			ended = append(ended, a.ID)
 		}
 	}
+	add := func(a *agreement) {
+		if a != nil && !slices.Contains(ended, a.ID) {
+			ended = append(ended, a.ID)
+		}
+	}
 	for i := 0; i < len(ended); i++ {
 		for _, next := range s.heirs[ended[i]] {
-			if !slices.Contains(ended, next.ID) {
-				ended = append(ended, next.ID)
-			}
+			add(next)
+		}
+		if a := s.agreements[ended[i]]; a != nil {
+			add(s.agreements[a.Previous])
 		}
 	}
 	return ended

@@ -406,3 +406,53 @@ func TestBoundPauses(t *testing.T) {
 		}
 	}
 }
+
+// TestI2EndReachesWhatWasAmended: what a party leaves at once or suspends, it leaves by what it held
+// then; an entry after that says in vain that it was sealed before the amendment.
+func TestI2EndReachesWhatWasAmended(t *testing.T) {
+	for name, act := range map[string]func(*Node, protocol.AgreementID) error{
+		"left":      func(n *Node, id protocol.AgreementID) error { return n.Terminate(id, "", 0) },
+		"suspended": func(n *Node, id protocol.AgreementID) error { return n.Suspend(id, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			vendor, police, id := twoNodes(t)
+			publishList(t, vendor, "198.51.100.1\n", amber())
+			carryNew(t, vendor, police)
+			publishList(t, vendor, "198.51.100.2\n", amber())   // it comes late
+			for sealed := nowMillis(); nowMillis() == sealed; { // it was sealed before the amendment
+			}
+			draft := testAgreement(vendor, police, protocol.TLPAmber, "*")
+			draft.Previous = id
+			next, err := police.Propose(draft)
+			if err != nil {
+				t.Fatal(err)
+			}
+			carryControl(t, police, vendor)
+			if err := vendor.Countersign(next); err != nil {
+				t.Fatal(err)
+			}
+			carryControl(t, vendor, police)
+			state(t, police, next, AgreementInForce)
+			if err := act(police, next); err != nil {
+				t.Fatal(err)
+			}
+			carryNew(t, vendor, police)
+			if !reads(t, police, "198.51.100.1") || reads(t, police, "198.51.100.2") {
+				t.Error("what came before is not read, or what came after is")
+			}
+		})
+	}
+}
+
+// carryControl is carryNew for letters alone.
+func carryControl(t *testing.T, from, to *Node) {
+	t.Helper()
+	control := protocol.NewTopicID(from.snap.Load().network, protocol.ControlTopic)
+	for _, e := range entries(t, from) {
+		if e.Origin.Topic == control {
+			if _, err := to.gate.admit([]*crypto.VerifiedEnvelope{e}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -215,8 +215,8 @@ func AuditCheckOf(v *audit.Verified, key string) AuditCheck {
 }
 
 // VerifyAudit verifies every log that is held: the tree against the leaves, the details against what
-// the leaves commit to, and the log against its checkpoints, against the anchor, and against the
-// signed checkpoints in since, each of which must be of one of the logs.
+// the leaves commit to, and the log against its checkpoints, against the anchor, against
+// what partners cosigned of it and found to be otherwise, and against the signed checkpoints in since, each of which must be of one of the logs.
 func (n *Node) VerifyAudit(since [][]byte) ([]AuditCheck, error) {
 	out, err := n.verifyAudit(since)
 	if slices.ContainsFunc(out, func(c AuditCheck) bool { return !c.Whole }) {
@@ -257,6 +257,11 @@ func (n *Node) verifyAudit(since [][]byte) ([]AuditCheck, error) {
 					held[l.Log] = append(held[l.Log], audit.Since{What: "the anchor", Head: audit.Head{Log: l.Log, Size: m.Seq, Root: m.Hash}})
 				}
 			}
+			others, err := n.otherwise(tx, l.Log)
+			if err != nil {
+				return err
+			}
+			held[l.Log] = append(held[l.Log], others...)
 			verifier, key, err := verifierOf(l)
 			if err != nil {
 				return err

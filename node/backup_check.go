@@ -101,6 +101,8 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return b.checkAgreement(id, value)
 	case kindCosigned:
 		return read(48, new(cosignedDoc))
+	case kindOtherwise:
+		return read(48, new(otherwiseDoc))
 	case kindAudit:
 		return audit.CheckDumped(id, value)
 	case kindAddrs:

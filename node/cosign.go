@@ -25,9 +25,18 @@ type cosignedDoc struct {
 	Root protocol.Hash
 	At   uint64 // Unix milliseconds
 	Note []byte // the checkpoint
-	// Against is another checkpoint of the same size, which the same key signed: the two together
-	// prove that the account was rewritten.
+	// Against is a checkpoint that does not continue this one, which the same key signed. If it is of
+	// the same size, the two together prove that the account was rewritten.
 	Against []byte
+}
+
+// otherwiseDoc is a checkpoint of an own log that contradicts it, as a cosigner holds it: its key is
+// the cosigner's node and the log. It was signed here, before the log was put back to an earlier
+// state, or where another copy of this node's data is used.
+type otherwiseDoc struct {
+	_    struct{} `cbor:",toarray"`
+	At   uint64   // Unix milliseconds: when it came
+	Note []byte
 }
 
 // maxCosignedLogs bounds the logs of one node that are cosigned: it begins another whenever its data
@@ -78,7 +87,7 @@ func (n *Node) serveCosign(remote protocol.NodeID, org protocol.OrgID, m *protoc
 	a := &protocol.CosignAnswer{}
 	sign := false
 	err = n.st.Update(func(tx *store.Tx) (err error) {
-		a.Held, sign, err = n.cosign(tx, remote, c, &q)
+		a.Held, a.Checkpoint, sign, err = n.cosign(tx, remote, c, &q)
 		return err
 	})
 	if err != nil {
@@ -93,46 +102,54 @@ func (n *Node) serveCosign(remote protocol.NodeID, org protocol.OrgID, m *protoc
 	return &protocol.SyncMessage{Version: 1, Kind: protocol.SyncCosign, Envelopes: [][]byte{protocol.Encode(a)}}, nil
 }
 
-// cosign judges a checkpoint, and remembers it if it is to be cosigned. It returns the size of the
-// one that is held then.
-func (n *Node) cosign(tx *store.Tx, remote protocol.NodeID, c *audit.Checkpoint, q *protocol.CosignRequest) (size uint64, sign bool, err error) {
+// cosign judges a checkpoint, and remembers it if it is to be cosigned, or if it contradicts the one
+// that is. It returns the size of the one that is held then, and, if it is another one, that.
+func (n *Node) cosign(tx *store.Tx, remote protocol.NodeID, c *audit.Checkpoint, q *protocol.CosignRequest) (size uint64, other []byte, sign bool, err error) {
 	place := append(bytes.Clone(remote[:]), c.Log[:]...)
 	var held cosignedDoc
 	known, err := getDoc(tx, kindCosigned, place, &held)
 	if err != nil {
-		return 0, false, err
+		return 0, nil, false, err
 	}
 	if !known {
 		count := 0
 		if err := tx.Scan(append([]byte(kindCosigned), remote[:]...), nil, false, func(_, _ []byte) (bool, error) { count++; return true, nil }); err != nil {
-			return 0, false, err
+			return 0, nil, false, err
 		}
 		if count >= maxCosignedLogs {
-			return 0, false, protocol.Errorf(protocol.ErrOversize, "that node has begun %d audit logs, and no more of one node are cosigned", count)
+			return 0, nil, false, protocol.Errorf(protocol.ErrOversize, "that node has begun %d audit logs, and no more of one node are cosigned", count)
 		}
 	}
 	before := audit.Head{Log: c.Log, Size: held.Size, Root: held.Root}
-	switch {
-	case known && c.Size == held.Size && c.Root != held.Root:
-		// Both are signed with its key: nobody has to take our word for it.
-		n.log.Error("a partner's node signed two accounts of one length", "node", remote, "log", c.Log)
-		if len(held.Against) == 0 {
-			held.Against = c.Note
-			return held.Size, false, putDoc(tx, kindCosigned, place, &held)
-		}
-		return held.Size, false, nil
-	case known && q.Held != held.Size:
-		return held.Size, false, nil // it is asked again as of what is held
+	if known && q.Held != held.Size && (c.Size != held.Size || c.Root == held.Root) {
+		return held.Size, held.Note, false, nil // it is asked again as of what is held
 	}
 	if known {
 		if err := audit.CheckSince(audit.ProofOf(q.Proof), c.Head, before); err != nil {
-			return 0, false, err
+			n.log.Error("a partner's node shows an account that does not continue the one cosigned here", "node", remote, "log", c.Log, "err", err)
+			return held.Size, held.Note, false, n.putAgainst(tx, place, &held, c)
 		}
 		if c.Size == held.Size {
-			return c.Size, true, nil
+			return c.Size, nil, true, nil
 		}
 	}
-	return c.Size, true, putDoc(tx, kindCosigned, place, &cosignedDoc{Size: c.Size, Root: c.Root, At: uint64(nowMillis()), Note: c.Note, Against: held.Against})
+	return c.Size, nil, true, putDoc(tx, kindCosigned, place, &cosignedDoc{Size: c.Size, Root: c.Root, At: uint64(nowMillis()), Note: c.Note, Against: held.Against})
+}
+
+// putAgainst keeps a checkpoint beside the one that it contradicts. One of the same length stays:
+// nobody has to take our word for what the two together show.
+func (n *Node) putAgainst(tx *store.Tx, place []byte, held *cosignedDoc, c *audit.Checkpoint) error {
+	if len(held.Against) > 0 && (held.proven() || c.Size != held.Size) {
+		return nil
+	}
+	held.Against = c.Note
+	return putDoc(tx, kindCosigned, place, held)
+}
+
+// proven reports whether what is held proves by itself that the account was rewritten.
+func (d *cosignedDoc) proven() bool {
+	h, err := audit.HeadOf(d.Against)
+	return err == nil && h.Size == d.Size && h.Root != d.Root
 }
 
 // askCosign has a partner's node cosign the newest checkpoint, now and then.
@@ -180,6 +197,7 @@ func (n *Node) haveCosigned(ctx context.Context, peer protocol.NodeID, mark cosi
 	if mark.log == c.Log {
 		held = mark.held
 	}
+	var broken error
 	for range 2 { // the first time it says what it holds
 		q := &protocol.CosignRequest{Held: held, Checkpoint: c.Note}
 		err := n.st.View(func(tx *store.Tx) error {
@@ -208,13 +226,66 @@ func (n *Node) haveCosigned(ctx context.Context, peer protocol.NodeID, mark cosi
 				return n.account.AddCosignature(tx, c.Size, a.Signature, crypto.CosignVerifier(cosignerName(peer), card.Node(peer).Signing))
 			})
 		}
-		if a.Held > c.Size {
-			n.log.Error("a partner cosigned more of this node's audit log than there is: it was shortened", "node", peer, "entries", c.Size, "cosigned", a.Held)
-			return 0, protocol.Errorf(protocol.ErrBrokenChain, "it holds a checkpoint of %d entries, and there are %d", a.Held, c.Size)
+		// It is asked once more all the same, and so finds out itself.
+		if broken = n.contradicted(peer, a.Checkpoint); broken != nil && protocol.Class(broken) != "broken-chain" {
+			return 0, broken
 		}
 		held = a.Held
 	}
+	if broken != nil {
+		return 0, broken
+	}
 	return 0, protocol.Errorf(protocol.ErrBrokenChain, "it does not cosign what continues the checkpoint of %d entries", held)
+}
+
+// contradicted looks at the checkpoint that a cosigner holds in place of the one it was asked for. If
+// this node's own log is not what it signed there, that is kept, and an error.
+func (n *Node) contradicted(peer protocol.NodeID, signed []byte) error {
+	if len(signed) == 0 {
+		return nil
+	}
+	verifier, _, err := verifierOf(n.account)
+	if err != nil {
+		return err
+	}
+	c, err := audit.OpenCheckpoint(signed, verifier)
+	if err != nil {
+		return err
+	}
+	place := append(bytes.Clone(peer[:]), c.Log[:]...)
+	var found error
+	err = n.st.Update(func(tx *store.Tx) error {
+		h, err := n.account.Head(tx)
+		if err != nil {
+			return err
+		}
+		if found = nil; c.Size <= h.Size {
+			root, err := n.account.Root(tx, c.Size)
+			if err != nil || root == c.Root {
+				return err
+			}
+		}
+		found = protocol.Errorf(protocol.ErrBrokenChain, "it cosigned %d entries of this node's audit log, signed here, and the log is another one", c.Size)
+		return putDoc(tx, kindOtherwise, place, &otherwiseDoc{At: uint64(nowMillis()), Note: c.Note})
+	})
+	if err == nil && found != nil {
+		n.log.Error("a partner cosigned another account of this node than there is: it was put back to an earlier state, or is used twice", "node", peer, "entries", c.Size)
+		err = found
+	}
+	return err
+}
+
+// otherwise lists the checkpoints that cosigners hold against a log, for its verification.
+func (n *Node) otherwise(tx *store.Tx, log audit.ID) (out []audit.Since, err error) {
+	s := n.snap.Load()
+	err = scanDocs(tx, kindOtherwise, func(id []byte, d *otherwiseDoc) error {
+		if len(id) == 48 && audit.ID(id[32:]) == log {
+			by := protocol.NodeID(id[:32])
+			out = append(out, audit.Since{What: fmt.Sprintf("the checkpoint that node %s of %s cosigned", by, s.name(s.nodeOrg(by))), Signed: d.Note})
+		}
+		return nil
+	})
+	return out, err
 }
 
 // AuditCosigner is how far a node of another organisation has cosigned a log.
@@ -282,18 +353,113 @@ func (s *snapshot) nodeOrg(id protocol.NodeID) protocol.OrgID {
 	return protocol.OrgID{}
 }
 
-// rewritten lists the nodes that signed two accounts of one length.
-func (n *Node) rewritten() (out []protocol.NodeID) {
-	err := n.st.View(func(tx *store.Tx) error {
+// CosignedLog is the audit log of another node as it was last cosigned here.
+type CosignedLog struct {
+	Org        OrgRef          `json:"organisation"`
+	Node       protocol.NodeID `json:"node"`
+	Log        audit.ID        `json:"log"`
+	Entries    uint64          `json:"entries"`
+	At         time.Time       `json:"at"`
+	Checkpoint string          `json:"checkpoint"`
+	// Against is a checkpoint of that node that does not continue the other; "": there is none.
+	Against string `json:"against,omitempty"`
+	// Forked says that the two prove by themselves that there are two accounts.
+	Forked bool `json:"forked"`
+}
+
+// Cosigned lists the logs of other nodes that were cosigned here.
+func (n *Node) Cosigned() (out []CosignedLog, err error) {
+	s := n.snap.Load()
+	out = []CosignedLog{}
+	err = n.st.View(func(tx *store.Tx) error {
+		out = out[:0]
 		return scanDocs(tx, kindCosigned, func(id []byte, d *cosignedDoc) error {
-			if len(d.Against) > 0 && len(id) == 48 {
-				out = append(out, protocol.NodeID(id[:32]))
+			if len(id) != 48 {
+				return nil
 			}
+			by := protocol.NodeID(id[:32])
+			out = append(out, CosignedLog{Org: s.ref(s.nodeOrg(by)), Node: by, Log: audit.ID(id[32:]), Entries: d.Size, At: millis(d.At),
+				Checkpoint: string(d.Note), Against: string(d.Against), Forked: d.proven()})
 			return nil
 		})
 	})
+	return out, err
+}
+
+// CompareCosigned holds a checkpoint that another cosigner has of a node's log against the one that
+// was cosigned here. If both are of one length and differ, the node showed two accounts: the other
+// is kept as the proof. forked says so; told says that the two can be compared at all, because they
+// are of one length.
+func (n *Node) CompareCosigned(signed []byte) (log *CosignedLog, told, forked bool, err error) {
+	id, err := audit.OriginOf(signed)
+	if err != nil {
+		return nil, false, false, err
+	}
+	list, err := n.Cosigned()
+	if err != nil {
+		return nil, false, false, err
+	}
+	for i := range list {
+		if list[i].Log == id {
+			log = &list[i]
+		}
+	}
+	if log == nil {
+		return nil, false, false, fmt.Errorf("no checkpoint of log %s was cosigned here; 'entente audit cosigned' lists those that were: %w", id, ErrNotFound)
+	}
+	var c *audit.Checkpoint
+	err = protocol.Errorf(protocol.ErrUnknownAuthor, "no card lists node %s", log.Node)
+	for key, sg := range n.snap.Load().signers {
+		if sg.node != log.Node || c != nil {
+			continue
+		}
+		var v note.Verifier
+		if v, err = crypto.NoteVerifier(id.Origin(), key); err == nil {
+			c, err = audit.OpenCheckpoint(signed, v)
+		}
+	}
+	if err != nil {
+		return nil, false, false, err
+	}
+	if c.Size != log.Entries {
+		return log, false, false, nil
+	}
+	place := append(bytes.Clone(log.Node[:]), id[:]...)
+	err = n.st.Update(func(tx *store.Tx) error {
+		var held cosignedDoc
+		if _, err := getDoc(tx, kindCosigned, place, &held); err != nil {
+			return err
+		}
+		if told = c.Size == held.Size; !told || c.Root == held.Root {
+			return nil
+		}
+		forked = true
+		return n.putAgainst(tx, place, &held, c)
+	})
+	return log, told, forked, err
+}
+
+// contradictions lists what cosigning found out: of other nodes, and of this one.
+func (n *Node) contradictions() (others []CosignedLog, own []protocol.NodeID) {
+	list, err := n.Cosigned()
+	for i := range list {
+		if list[i].Against != "" {
+			others = append(others, list[i])
+		}
+	}
+	if err == nil {
+		err = n.st.View(func(tx *store.Tx) error {
+			own = nil
+			return scanDocs(tx, kindOtherwise, func(id []byte, _ *otherwiseDoc) error {
+				if len(id) == 48 && audit.ID(id[32:]) == n.account.Log {
+					own = append(own, protocol.NodeID(id[:32]))
+				}
+				return nil
+			})
+		})
+	}
 	if err != nil {
 		n.log.Error("reading what was cosigned", "err", err)
 	}
-	return out
+	return others, own
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -104,58 +105,189 @@ func TestI8PartnersSeeARewrittenLog(t *testing.T) {
 	nodes := testNetwork(t, "Author", "Partner")
 	author, partner := nodes[0], nodes[1]
 	agree(t, author, partner, protocol.TLPGreen, "*")
-	keep := func() map[string][]byte {
-		out := map[string][]byte{}
-		if err := author.st.View(func(tx *store.Tx) error {
-			return tx.Scan([]byte(audit.Prefix), nil, false, func(k, v []byte) (bool, error) { out[string(k)] = slices.Clone(v); return true, nil })
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	putBack := func(to map[string][]byte) {
-		now := keep()
-		if err := author.st.Update(func(tx *store.Tx) error {
-			for k := range now {
-				if err := tx.Delete([]byte(k)); err != nil {
-					return err
-				}
-			}
-			for k, v := range to {
-				if err := tx.Set([]byte(k), v); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	search := func(what string) {
-		if err := author.Disclose(asAlice, Disclosure{Act: "search", Query: what}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	before := keep()
-	search("one")
+	before := keepLog(t, author)
+	search(t, author, "one")
 	if _, err := askFor(t, author, partner, cosignMark{}); err != nil {
 		t.Fatal(err)
 	}
-	putBack(before)
+	putBackLog(t, author, before)
 	if _, err := askFor(t, author, partner, cosignMark{}); protocol.Class(err) != "broken-chain" {
 		t.Errorf("a log that was shortened: %v", err)
 	}
-	search("other")
+	wantProblem(t, author, "cosigned another audit log of this node")
+	wantVerified(t, author, "the log was shortened: it has")
+	search(t, author, "other")
 	if _, err := askFor(t, author, partner, cosignMark{}); protocol.Class(err) != "broken-chain" {
 		t.Errorf("another log of the same length: %v", err)
 	}
-	st, err := partner.Status()
-	if err != nil || !slices.ContainsFunc(st.Problems, func(p Problem) bool { return strings.Contains(p.Text, "of Author signed two accounts of one length") }) {
-		t.Errorf("nobody is told: %+v, %v", st.Problems, err)
-	}
-	search("more")
+	wantProblem(t, partner, "of Author signed two accounts of one length")
+	wantVerified(t, author, "are not those of the checkpoint that node")
+	search(t, author, "more")
 	if _, err := askFor(t, author, partner, cosignMark{}); protocol.Class(err) != "broken-chain" {
 		t.Errorf("a longer log that continues another state: %v", err)
+	}
+	if list, err := partner.Cosigned(); err != nil || len(list) != 1 || !list[0].Forked {
+		t.Errorf("the proof is gone: %+v, %v", list, err)
+	}
+}
+
+// TestI8AnotherContinuationIsRemembered: of an account that is longer, and does not continue the one
+// cosigned, both checkpoints are kept, and both nodes tell.
+func TestI8AnotherContinuationIsRemembered(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Partner")
+	author, partner := nodes[0], nodes[1]
+	agree(t, author, partner, protocol.TLPGreen, "*")
+	before := keepLog(t, author)
+	search(t, author, "one")
+	if _, err := askFor(t, author, partner, cosignMark{}); err != nil {
+		t.Fatal(err)
+	}
+	putBackLog(t, author, before)
+	for range 3 {
+		search(t, author, "other")
+	}
+	if _, err := askFor(t, author, partner, cosignMark{}); protocol.Class(err) != "broken-chain" {
+		t.Errorf("another account: %v", err)
+	}
+	wantProblem(t, author, "cosigned another audit log of this node")
+	wantVerified(t, author, "is another continuation of an earlier state")
+	wantProblem(t, partner, "of Author shows an audit log that does not continue the one cosigned here")
+	list, err := partner.Cosigned()
+	if err != nil || len(list) != 1 || list[0].Against == "" || list[0].Forked {
+		t.Fatalf("%+v, %v", list, err)
+	}
+}
+
+// TestI8TwoPartnersWereShownTwoAccounts: each of them cosigned a good account, and only together
+// they see that these are two.
+func TestI8TwoPartnersWereShownTwoAccounts(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Partner", "Second", "Third")
+	author, partner, second, third := nodes[0], nodes[1], nodes[2], nodes[3]
+	for _, n := range nodes[1:] {
+		agree(t, author, n, protocol.TLPGreen, "*")
+	}
+	before := keepLog(t, author)
+	search(t, author, "one")
+	ask := func(by *Node) {
+		t.Helper()
+		if _, err := askFor(t, author, by, cosignMark{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := func(by *Node) []byte {
+		t.Helper()
+		list, err := by.Cosigned()
+		if err != nil || len(list) != 1 || list[0].Org.Name != "Author" || list[0].Against != "" {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		return []byte(list[0].Checkpoint)
+	}
+	ask(partner)
+	ask(third)
+	theirs := held(partner)
+	putBackLog(t, author, before)
+	search(t, author, "other")
+	ask(second)
+	if _, told, forked, err := third.CompareCosigned(theirs); err != nil || !told || forked {
+		t.Errorf("of one account: %v, %v, %v", told, forked, err)
+	}
+	log, told, forked, err := second.CompareCosigned(theirs)
+	if err != nil || !told || !forked || log.Org.Name != "Author" {
+		t.Fatalf("of two accounts: %+v, %v, %v, %v", log, told, forked, err)
+	}
+	wantProblem(t, second, "of Author signed two accounts of one length")
+	// Of two lengths it needs the log, and to whichever that is one of them does not belong.
+	search(t, author, "more")
+	ask(second)
+	if _, told, forked, err := partner.CompareCosigned([]byte(cosignedBy(t, second))); err != nil || told || forked {
+		t.Errorf("of two lengths: %v, %v, %v", told, forked, err)
+	}
+	checks, err := author.VerifyAudit([][]byte{theirs, []byte(cosignedBy(t, second))})
+	if err != nil || checks[len(checks)-1].Whole {
+		t.Errorf("%+v, %v", checks, err)
+	}
+	for name, c := range map[string][]byte{
+		"junk": []byte("junk"), "changed": append(slices.Clone(theirs[:len(theirs)-8]), "AAAAAAA\n"...), "long": make([]byte, protocol.MaxCheckpoint+1),
+	} {
+		if _, _, _, err := second.CompareCosigned(c); err == nil || protocol.Class(err) == "other" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	own, err := second.AuditCheckpoint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := second.CompareCosigned(own.Note); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a log that was not cosigned: %v", err)
+	}
+}
+
+func cosignedBy(t *testing.T, n *Node) string {
+	t.Helper()
+	list, err := n.Cosigned()
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	return list[0].Checkpoint
+}
+
+func search(t *testing.T, n *Node, what string) {
+	t.Helper()
+	if err := n.Disclose(asAlice, Disclosure{Act: "search", Query: what}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantProblem(t *testing.T, n *Node, text string) {
+	t.Helper()
+	st, err := n.Status()
+	if err != nil || !slices.ContainsFunc(st.Problems, func(p Problem) bool { return strings.Contains(p.Text, text) }) {
+		t.Errorf("%q is not told: %+v, %v", text, st.Problems, err)
+	}
+}
+
+func wantVerified(t *testing.T, n *Node, problem string) {
+	t.Helper()
+	checks, err := n.VerifyAudit(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := checks[len(checks)-1]
+	if last.Whole || !slices.ContainsFunc(last.Problems, func(p string) bool { return strings.Contains(p, problem) }) {
+		t.Errorf("%q is not found: %q", problem, last.Problems)
+	}
+}
+
+// keepLog returns the audit logs of a node, as they are stored.
+func keepLog(t *testing.T, n *Node) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	if err := n.st.View(func(tx *store.Tx) error {
+		return tx.Scan([]byte(audit.Prefix), nil, false, func(k, v []byte) (bool, error) { out[string(k)] = slices.Clone(v); return true, nil })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// putBackLog puts the audit logs back to an earlier state.
+func putBackLog(t *testing.T, n *Node, to map[string][]byte) {
+	t.Helper()
+	now := keepLog(t, n)
+	if err := n.st.Update(func(tx *store.Tx) error {
+		for k := range now {
+			if err := tx.Delete([]byte(k)); err != nil {
+				return err
+			}
+		}
+		for k, v := range to {
+			if err := tx.Set([]byte(k), v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -206,12 +338,23 @@ func TestCosignRefused(t *testing.T) {
 	// An answer that is none.
 	for name, a := range map[string]*protocol.SyncMessage{
 		"other kind": {Version: 1, Kind: protocol.SyncWithheld}, "junk": msg([]byte("junk")),
-		"no signature":   msg(protocol.Encode(&protocol.CosignAnswer{Held: 1, Signature: []byte("— x AAAA\n")})),
-		"long signature": msg(protocol.Encode(&protocol.CosignAnswer{Signature: make([]byte, protocol.MaxCosignature+1)})),
-		"more held":      msg(protocol.Encode(&protocol.CosignAnswer{Held: 1 << 40})),
+		"no signature":    msg(protocol.Encode(&protocol.CosignAnswer{Held: 1, Signature: []byte("— x AAAA\n")})),
+		"long checkpoint": msg(protocol.Encode(&protocol.CosignAnswer{Checkpoint: make([]byte, protocol.MaxCheckpoint+1)})),
+		"another's":       msg(protocol.Encode(&protocol.CosignAnswer{Held: 1, Checkpoint: checkpointOf(t, partner)})),
+		"long signature":  msg(protocol.Encode(&protocol.CosignAnswer{Signature: make([]byte, protocol.MaxCosignature+1)})),
+		"more held":       msg(protocol.Encode(&protocol.CosignAnswer{Held: 1 << 40})),
 	} {
 		if _, err := author.haveCosigned(context.Background(), partner.ID(), cosignMark{}, func(context.Context, *protocol.SyncMessage) (*protocol.SyncMessage, error) { return a, nil }); err == nil || protocol.Class(err) == "other" {
 			t.Errorf("answer, %s: %v", name, err)
 		}
 	}
+}
+
+func checkpointOf(t *testing.T, n *Node) []byte {
+	t.Helper()
+	c, err := n.AuditCheckpoint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Note
 }

@@ -59,6 +59,7 @@ const (
 	kindCopies       = "n/copies/"       // the copies of a record of another, its origin withheld
 	kindCopyDue      = "n/copydue/"      // copies that are to follow what became of the original
 	kindRulesOf      = "n/rulesof/"      // which rules each node of this organisation says that it has in force
+	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
 )
 
 const maxDocument = 8 << 20

@@ -526,3 +526,38 @@ func TestI1SurvivorsOfAnErasureGoToWhoMayHaveThem(t *testing.T) {
 		wantReads(t, c.n, c.value, c.should)
 	}
 }
+
+// TestI1SurvivorsGoToWhoMayHaveThem: what shares an envelope with what is erased reaches a reader who
+// has not read it yet, though an exclusion or an amendment keeps other records of it from that reader.
+func TestI1SurvivorsGoToWhoMayHaveThem(t *testing.T) {
+	vendor, police, id := twoNodes(t)
+	items := readList(t, "203.0.113.1\n203.0.113.2\n203.0.113.3\n203.0.113.4\n")
+	for i := range items {
+		items[i].Handling.TLP = protocol.TLPGreen
+	}
+	items[3].Handling.TLP = protocol.TLPAmber
+	rec, err := vendor.Publish(t.Context(), PublishRequest{Topic: "c2", Items: items})
+	if err != nil || rec.Envelopes-rec.Grants != 1 {
+		t.Fatalf("%+v, %v", rec, err)
+	}
+	if err := vendor.Exclude(t.Context(), []protocol.RecordID{recordOf(t, vendor, "203.0.113.2")}, []protocol.OrgID{police.Org()}); err != nil {
+		t.Fatal(err)
+	}
+	draft := testAgreement(vendor, police, protocol.TLPGreen, "*")
+	draft.Previous = id
+	next, err := vendor.Propose(draft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carryControl(t, vendor, police)
+	if err := police.Countersign(next); err != nil {
+		t.Fatal(err)
+	}
+	carryControl(t, police, vendor)
+	eraseValue(t, vendor, "203.0.113.3")
+	carryNew(t, vendor, police)
+	for value, want := range map[string]bool{"203.0.113.1": true, "203.0.113.2": false, "203.0.113.3": false, "203.0.113.4": false} {
+		wantReads(t, police, value, want)
+		wantReads(t, vendor, value, value != "203.0.113.3")
+	}
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -14,9 +15,91 @@ import (
 // What shares an envelope with erased records is sealed anew, with the same ids and proofs, before
 // the envelope goes.
 
-// resealAll is resealBody in as many entries as it takes: records that travel without the
-// rest of their batch have paths of their own, and take more room.
+// maxResealParts bounds the entries that survivors are sealed into because not all of their readers
+// may have all of them. Where there are more, the last goes to those who may have all that is in it.
+const maxResealParts = protocol.MaxSurvivors / 8
+
+// resealAll seals a body of records that were published before anew, in as many entries as it
+// takes: what a reader may have today does not wait for what it may not have, by an amendment or an
+// exclusion that came since.
 func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []resealed) ([]protocol.EntryRef, error) {
+	parts, err := a.byReaders(doc, records)
+	if err != nil {
+		return nil, err
+	}
+	var out []protocol.EntryRef
+	for _, part := range parts {
+		some := make([]resealed, len(part))
+		in := map[int]bool{}
+		for i, n := range part {
+			some[i], in[n] = records[n], true
+		}
+		refs, err := a.resealPart(pick(body, func(i int) bool { return in[i] }), doc, some)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, refs...)
+	}
+	return out, nil
+}
+
+// byReaders divides records by which of their readers may have them today, in the order of the first
+// of each.
+func (a *appender) byReaders(doc *publishedDoc, records []resealed) (parts [][]int, err error) {
+	state, now := a.snap.policy.AsIfFresh(), uint64(nowMillis())
+	place := map[string]int{}
+	type class struct{ handling, kind, path string }
+	known := map[class][]protocol.OrgID{}
+	for i := range records {
+		r := &records[i].record
+		subject, path := a.resealSubject(state, doc, r)
+		k := class{string(r.HandlingBytes) + string(r.Originator[:]) + string(subject.Principal[:]), fmt.Sprint(subject.Kind, subject.Confidence), pathKey(path)}
+		may, ok := known[k]
+		for _, org := range doc.Orgs {
+			if !ok && mayHaveAgain(state, org, subject, path, now).Allow {
+				may = append(may, org)
+			}
+		}
+		known[k] = may
+		not, err := a.excluded(r)
+		if err != nil {
+			return nil, err
+		}
+		key := string(protocol.Encode(slices.DeleteFunc(slices.Clone(may), func(o protocol.OrgID) bool { return slices.Contains(not, o) })))
+		p, ok := place[key]
+		if !ok {
+			p = min(len(parts), maxResealParts-1)
+			place[key] = p
+			if p == len(parts) {
+				parts = append(parts, nil)
+			}
+		}
+		parts[p] = append(parts[p], i)
+	}
+	return parts, nil
+}
+
+// resealSubject is what is decided about of a record that is sealed anew, and who passed it on.
+func (a *appender) resealSubject(state *policy.State, doc *publishedDoc, r *crypto.VerifiedRecord) (*policy.Subject, []protocol.OrgID) {
+	kind, level := "", uint8(0)
+	if o, err := stix.Parse(r.Object); err == nil {
+		kind, level = o.Type, state.Confidence(o.Confidence())
+	}
+	return &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At, Principal: principalOf(r.Behalf)}, r.Path
+}
+
+// excluded lists who is to get a record no more.
+func (a *appender) excluded(r *crypto.VerifiedRecord) (not []protocol.OrgID, err error) {
+	err = a.n.st.View(func(tx *store.Tx) (err error) {
+		not, _, err = excludedFrom(tx, r.ID, r.Originator, principalOf(r.Behalf))
+		return err
+	})
+	return not, err
+}
+
+// resealPart is resealBody in as many entries as it takes: records that travel without the
+// rest of their batch have paths of their own, and take more room.
+func (a *appender) resealPart(body *protocol.Body, doc *publishedDoc, records []resealed) ([]protocol.EntryRef, error) {
 	err := a.resealBody(body, doc, records)
 	if err == nil {
 		return []protocol.EntryRef{{Feed: a.feed.ID, Seq: a.nextSeq() - 1}}, nil
@@ -27,7 +110,7 @@ func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []r
 	half := len(records) / 2
 	var out []protocol.EntryRef
 	for _, r := range [][2]int{{0, half}, {half, len(records)}} {
-		refs, err := a.resealAll(slice(body, r[0], r[1]), doc, records[r[0]:r[1]])
+		refs, err := a.resealPart(slice(body, r[0], r[1]), doc, records[r[0]:r[1]])
 		if err != nil {
 			return nil, err
 		}
@@ -36,79 +119,21 @@ func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []r
 	return out, nil
 }
 
-// maxApart bounds the groups of records that are sealed anew apart; records of further groups go to who
-// may have all of them.
-const maxApart = 16
-
-// resealApart is resealAll for each group of records that the same of their readers may have today: an
-// organisation that may not have one of them any more keeps the others.
-func (a *appender) resealApart(body *protocol.Body, doc *publishedDoc, records []resealed) (out []protocol.EntryRef, err error) {
-	group := map[protocol.RecordID]int{}
-	var sets [][]protocol.OrgID
-	state, now := a.snap.policy.AsIfFresh(), uint64(nowMillis())
-	for i := range records {
-		var may []protocol.OrgID
-		for _, org := range doc.Orgs {
-			if _, ok := a.secretWith(org); ok && a.mayHaveAgain(state, org, &records[i].record, doc.At, now).Allow {
-				may = append(may, org)
-			}
-		}
-		if may, err = a.lessExcluded(may, &records[i].record); err != nil {
-			return nil, err
-		}
-		k := slices.IndexFunc(sets, func(s []protocol.OrgID) bool { return slices.Equal(s, may) })
-		if k < 0 {
-			k = min(len(sets), maxApart-1)
-			sets = append(sets, may)
-		}
-		group[records[i].record.ID] = min(k, maxApart-1)
-	}
-	if len(sets) < 2 {
-		return a.resealAll(body, doc, records)
-	}
-	for k := range min(len(sets), maxApart) {
-		part, rest, err := a.n.without(body, func(id protocol.RecordID) bool { return group[id] != k })
-		if err != nil {
-			return nil, err
-		}
-		refs, err := a.resealAll(part, doc, rest)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, refs...)
-	}
-	return out, nil
-}
-
-// lessExcluded takes out those whom the originator of a record excluded since.
-func (a *appender) lessExcluded(orgs []protocol.OrgID, r *crypto.VerifiedRecord) (_ []protocol.OrgID, err error) {
-	err = a.n.st.View(func(tx *store.Tx) error {
-		not, _, err := excludedFrom(tx, r.ID, r.Originator, principalOf(r.Behalf))
-		orgs = slices.DeleteFunc(orgs, func(o protocol.OrgID) bool { return slices.Contains(not, o) })
-		return err
-	})
-	return orgs, err
-}
-
-// mayHaveAgain decides about a record of a body that is sealed anew.
-func (a *appender) mayHaveAgain(state *policy.State, org protocol.OrgID, r *crypto.VerifiedRecord, at, now uint64) policy.Decision {
-	subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, RecordedAt: at, Principal: principalOf(r.Behalf)}
-	if o, err := stix.Parse(r.Object); err == nil {
-		subject.Kind, subject.Confidence = o.Type, state.Confidence(o.Confidence())
-	}
-	return mayHaveAgain(state, org, subject, r.Path, now)
-}
-
-// slice returns a body with some of its records, of parts, or whole batches where all of one is
-// among them, and with no handling that they do not need.
+// slice returns a body with the records from one up to, and without, another.
 func slice(body *protocol.Body, from, to int) *protocol.Body {
+	return pick(body, func(i int) bool { return from <= i && i < to })
+}
+
+// pick returns a body with some of its records, of parts, or whole batches where all of one is
+// among them, and with no handling that they do not need.
+func pick(body *protocol.Body, wanted func(int) bool) *protocol.Body {
 	out := &protocol.Body{Version: body.Version, RetentionDays: body.RetentionDays}
 	at := map[uint16]uint16{}
 	next := 0
 	for _, b := range body.Batches {
 		part := protocol.BatchPart{Statement: b.Statement, Sig: b.Sig, Hops: b.Hops}
 		for _, it := range b.Items {
-			if next++; next <= from || next > to {
+			if next++; !wanted(next - 1) {
 				continue
 			}
 			if _, ok := at[it.Handling]; !ok {
@@ -179,7 +204,7 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason, by Caller) (do
 		return doc, 0, out, err
 	}
 	err = n.append(p.topic, func(a *appender) error {
-		refs, err := a.resealApart(rest, &doc, kinds)
+		refs, err := a.resealAll(rest, &doc, kinds)
 		if err != nil {
 			return err
 		}
@@ -324,7 +349,8 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 		verdict := policy.Decision{Reason: policy.ReasonNotInForce}
 		_, may := a.secretWith(org)
 		for i := 0; i < len(records) && may; i++ {
-			verdict = a.mayHaveAgain(state, org, &records[i].record, doc.At, now)
+			subject, path := a.resealSubject(state, doc, &records[i].record)
+			verdict = mayHaveAgain(state, org, subject, path, now)
 			may = verdict.Allow
 		}
 		if may {
@@ -333,10 +359,11 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 		verdicts = append(verdicts, policy.OrgDecision{Org: org, Decision: verdict})
 	}
 	for i := range records {
-		var err error
-		if orgs, err = a.lessExcluded(orgs, &records[i].record); err != nil {
+		not, err := a.excluded(&records[i].record)
+		if err != nil {
 			return err
 		}
+		orgs = slices.DeleteFunc(orgs, func(o protocol.OrgID) bool { return slices.Contains(not, o) })
 	}
 	keys, err := a.keysFor(orgs)
 	if err != nil {

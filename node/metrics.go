@@ -33,6 +33,7 @@ type Metrics struct {
 	Rejected, Ignored, Dropped, Failed uint64 // gossip; storing
 	Duplicates                         uint64 // gossiped entries that came once more
 	Published, Appended, Erased        uint64 // own records, own entries with them, erases applied
+	Decided                            uint64 // decisions made, about whom to send to and what came: those of classes not decided before
 	Syncs, SyncFailed                  uint64
 	Synced                             time.Time // the last comparison that was done to its end; zero: none yet
 }
@@ -49,7 +50,7 @@ func (n *Node) Metrics() (Metrics, error) {
 	c := &n.counters
 	m := Metrics{Started: time.UnixMilli(n.started), Online: n.Online(), Ready: len(n.Ready()) == 0, IndexRead: c.warm.Load(), Members: len(s.members), Disk: n.diskStatus(),
 		Topics: map[string]TopicMetrics{}, Rejected: c.rejected.Load(), Ignored: c.ignored.Load(), Dropped: c.dropped.Load(), Failed: c.failed.Load(), Duplicates: c.duplicates.Load(),
-		Published: c.published.Load(), Appended: c.appended.Load(), Erased: c.erased.Load(), Syncs: c.syncs.Load(), SyncFailed: c.syncFailed.Load()}
+		Published: c.published.Load(), Appended: c.appended.Load(), Erased: c.erased.Load(), Decided: n.cache.Made(), Syncs: c.syncs.Load(), SyncFailed: c.syncFailed.Load()}
 	if at := c.synced.Load(); at != 0 {
 		m.Synced = time.UnixMilli(at)
 	}

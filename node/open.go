@@ -476,6 +476,9 @@ func (r *reader) ingress(topic string, obj *stix.Object, rec *crypto.VerifiedRec
 	if r.s.policy.WantsConfidence() {
 		subject.Confidence = r.s.policy.Confidence(obj.Confidence())
 	}
+	if r.publisher == r.n.org { // that is decided without looking at agreements, and not worth keeping
+		return policy.Ingress(r.s.policy, r.publisher, subject, sealedAt)
+	}
 	state := r.s.policy
 	if ended := r.s.endedBy(r.n.org, r.feed.ID, seq, sealedAt); len(ended) > 0 {
 		state = r.s.without(r.n.org, ended)

@@ -154,7 +154,7 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 		key := it.Object.Type + "\x00" + string(confidence) + string(enc)
 		c := classes[key]
 		if c == nil {
-			c = n.decideClass(s, p.principal(), r.Topic, it.Object.Type, h, confidence, now)
+			c = n.decideClass(s, p.principal(), r.Topic, it.Object.Type, h, enc, confidence, now)
 			classes[key] = c
 			// Audiences are compared once for a class, not for every record: they may be long.
 			c.audience = audienceOf(c.orgs)
@@ -255,10 +255,11 @@ func (n *Node) planOrg(s *snapshot, totals map[protocol.OrgID]*PlanOrg, org prot
 	return t
 }
 
-func (n *Node) decideClass(s *snapshot, principal protocol.OrgID, topic, kind string, h protocol.Handling, confidence uint8, now uint64) *planClassState {
+func (n *Node) decideClass(s *snapshot, principal protocol.OrgID, topic, kind string, h protocol.Handling, handling []byte, confidence uint8, now uint64) *planClassState {
 	c := &planClassState{PlanClass: PlanClass{Handling: h, Kind: kind}}
 	subject := &policy.Subject{Originator: n.org, Publisher: n.org, Principal: principal, Handling: h, Topic: topic, Kind: kind, Confidence: confidence, RecordedAt: now}
-	for _, d := range policy.Audience(s.policy, subject, now) {
+	class := policy.CacheKey{Generation: s.generation, Publisher: n.org, Originator: n.org, Topic: topic, Kind: kind, Handling: string(handling), Confidence: confidence, Principal: principal}
+	for _, d := range n.cache.Audience(s.policy, class, subject, now) {
 		if d.Decision.Allow {
 			c.Readers = append(c.Readers, d)
 			c.orgs = append(c.orgs, d.Org)

@@ -45,18 +45,25 @@ func (w *scheduled) check(m *member) {
 	}
 	m.checked = m.disk.Steps()
 	w.learn(m)
+	if w.life {
+		w.noteTimes(m)
+		w.noteSigned(m)
+	}
 	shown := w.readable(m)
 	for v, r := range shown {
 		f := w.facts[v]
 		switch {
 		case f == nil:
 			w.fail("%s shows %s, which nobody published", m.name, v)
-		case !f.to[m.org]:
+		case !f.to[m.org] && (!w.life || w.publisherOf(&r) == f.by):
 			w.fail("I2: %s shows %s, which was not for it", m.name, v)
 		case f.not[m] && !m.excused:
 			w.fail("I2: %s shows %s, which %s published when it knew that it was removed", m.name, v, f.by.name)
 		case m.gone[v]:
 			w.fail("I5: %s shows %s, which was erased there", m.name, v)
+		}
+		if w.life {
+			w.checkLife(m, f, &r)
 		}
 		if f.by == m && !f.moved {
 			f.feed, f.seq = r.Feed, r.Seq
@@ -176,6 +183,24 @@ func (w *scheduled) heal() {
 		}
 	}
 	w.logf("the faults stop; in one direction for ever: %v, the hostile one runs: %v", oneWay, hostileUp)
+	w.converge(asks)
+	for e := range asks {
+		asks[e] = asks[e] && know(w.members[e[0]], w.members[e[1]]) // a card does not come by every way
+	}
+	w.checkArrived(asks)
+	if w.life {
+		w.lastWords(asks)
+	}
+	for _, m := range w.members {
+		if m.n != nil {
+			w.countFeeds(m)
+			w.letExpire(m)
+		}
+	}
+}
+
+// converge has nodes compare until nothing changes any more.
+func (w *scheduled) converge(asks map[[2]int]bool) {
 	last := ""
 	compared := map[[2]int][2]int{} // without anything changing
 	for round := 0; ; round++ {
@@ -217,16 +242,6 @@ func (w *scheduled) heal() {
 			break
 		}
 		last = now
-	}
-	for e := range asks {
-		asks[e] = asks[e] && know(w.members[e[0]], w.members[e[1]]) // a card does not come by every way
-	}
-	w.checkArrived(asks)
-	for _, m := range w.members {
-		if m.n != nil {
-			w.countFeeds(m)
-			w.letExpire(m)
-		}
 	}
 }
 
@@ -344,7 +359,9 @@ func (w *scheduled) checkArrived(asks map[[2]int]bool) {
 			case f.keyless && m.org == f.by.org:
 			case f.resealed && f.away && m.org != f.by.org && !w.toldReaders(src, f): // nobody knows for whom it was
 			case f.late[m.org] && f.away: // its publisher lost the key that it had not handed out yet
-			case f.by != m && w.ended[[2]int{f.by.org, m.org}]:
+			case f.by != m && (w.ended[[2]int{f.by.org, m.org}] || len(w.words[way{f.by.org, m.org}]) > 0):
+			case f.doubted[m.org]: // excluded, perhaps
+			case w.life && f.by != m && w.amended(way{f.by.org, m.org}):
 			case !ok:
 				w.fail("I1: %s does not show %s, which %s published for it%s%s%s%s", m.name, v, f.by.name, w.states(m, f), w.states(src, f), w.erasures(m, f), w.erasures(src, f))
 			case f.retract && !r.Withdrawn:

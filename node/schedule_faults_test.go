@@ -137,6 +137,11 @@ func (w *scheduled) restore(m *member) {
 			m.rolled = true
 		}
 		clear(m.gone)
+		for _, words := range w.words {
+			for _, d := range words {
+				d.sure = d.sure && d.by != m // it forgot, and others may not have heard of it
+			}
+		}
 		for _, f := range w.facts {
 			if f.locally[m.org] == m {
 				delete(f.locally, m.org)

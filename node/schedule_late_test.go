@@ -223,7 +223,11 @@ func (w *scheduled) letExpire(m *member) {
 			continue
 		}
 		w.did["records past their retention"]++
-		if _, ok := shown[v]; ok {
+		r, ok := shown[v]
+		if ok && w.life && w.publisherOf(&r) != f.by && nowMillis() <= f.sealed+int64(f.days+w.orgs)*24*3600*1000 {
+			continue // what is left is rounded up to a day at each hop
+		}
+		if ok {
 			w.fail("I5: %s shows %s after its retention of %d days", m.name, v, f.days)
 		}
 	}

@@ -53,7 +53,13 @@ func (w *scheduled) learn(m *member) {
 					continue // a fork
 				}
 			}
-			note(h, func() []protocol.RecordID { return e.Records })
+			note(h, func() []protocol.RecordID {
+				by := w.signers[e.Origin.Signing]
+				return slices.DeleteFunc(slices.Clone(e.Records), func(id protocol.RecordID) bool { // a hub erases what it passed on
+					f := w.byID[id]
+					return f != nil && by != nil && f.by.org != by.org
+				})
+			})
 		}
 		return scanDocs(tx, kindErasure, func(id []byte, d *erasureDoc) error {
 			note(protocol.Hash(id), func() []protocol.RecordID {

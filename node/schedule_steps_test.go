@@ -43,9 +43,18 @@ func (w *scheduled) publish(m *member) {
 		return
 	}
 	f := policy.Flags{TLP: protocol.TLPGreen}
+	if w.life {
+		w.drawHandling(&f)
+	}
 	narrow := -1
 	var readers []int
 	for i := range w.orgs {
+		if w.life {
+			if w.sends(m, i, w.newFact(m, "", &f)) {
+				readers = append(readers, i)
+			}
+			continue
+		}
 		if id, ok := w.edges[[2]int{m.org, i}]; ok && (m.behind || w.over[[2]int{m.org, i}] != m) { // a restored node does not know that it ended one
 			if a, err := m.n.Agreement(id); err == nil && a.State == AgreementInForce {
 				readers = append(readers, i)
@@ -65,13 +74,15 @@ func (w *scheduled) publish(m *member) {
 		w.values++
 		v := fmt.Sprintf("203.%d.%d.%d", m.index, w.values/200, 1+w.values%200)
 		fmt.Fprintln(&list, v)
-		fa := &fact{value: v, by: m, to: map[int]bool{m.org: true}, not: w.removedFor(m), late: map[int]bool{}, locally: map[int]*member{}, at: w.step, days: int(f.RetentionDays), sealed: nowMillis()}
+		fa := w.newFact(m, v, &f)
 		for _, i := range readers {
 			if i != narrow {
 				fa.to[i] = true
 			}
 		}
-		w.facts[v] = fa
+		if narrow >= 0 {
+			fa.never[narrow] = true
+		}
 		facts = append(facts, fa)
 	}
 	var doubtful []int // no fresh card of them is known: they may have to wait, or not be meant
@@ -112,6 +123,16 @@ func (w *scheduled) publish(m *member) {
 		}
 		return nil
 	})
+}
+
+// newFact notes a record that a node is about to publish; one without a value is not kept.
+func (w *scheduled) newFact(m *member, value string, f *policy.Flags) *fact {
+	fa := &fact{value: value, by: m, to: map[int]bool{m.org: true}, not: w.removedFor(m), late: map[int]bool{}, locally: map[int]*member{}, at: w.step, days: int(f.RetentionDays), sealed: nowMillis(),
+		tlp: f.TLP, countries: f.Countries, onward: f.Onward.Rule != protocol.OnwardNobody, never: map[int]bool{}, excluded: map[int]int64{}, doubted: map[int]bool{}}
+	if value != "" {
+		w.facts[value] = fa
+	}
+	return fa
 }
 
 // someFact draws a record.
@@ -240,11 +261,18 @@ func (w *scheduled) keepState(m *member) bool {
 		if m.n.due.Load() {
 			m.n.tryErasures()
 		}
+		if w.life && err == nil {
+			err = w.passDue(m)
+		}
 		return err
 	})
 }
 
 func (w *scheduled) endAgreement(m *member) {
+	if w.life {
+		w.stopSharing(m)
+		return
+	}
 	for i := range w.orgs {
 		e := [2]int{m.org, i}
 		id, ok := w.edges[e]

@@ -61,12 +61,16 @@ func scheduleCounted(t *testing.T, seed uint64, bug defect) (wrong string, log [
 	if siblings {
 		which = rng.IntN(6) / 5 // there will be more nodes
 	}
-	tp := templateOf(t, which, rng.IntN(8) == 0, bug)
+	life := !siblings && bug == none && rng.IntN(6) == 0
+	if life && which == 0 && rng.IntN(3) > 0 {
+		which = 1 // what is passed on needs hops
+	}
+	tp := templateOf(t, which, rng.IntN(8) == 0, life, bug)
 	cryptotest.SetGlobalRandom(t, seed)
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(simEpoch)
 		w := newWorld(t, tp, rng, bug)
-		w.siblings = siblings
+		w.siblings, w.life = siblings, life
 		counts = w.did
 		defer func() {
 			log = w.log
@@ -254,7 +258,7 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("seed %d: %s\nrun it again: go test ./node -run TestSchedules -seed %d -v\n%s", f.Seed, f.Wrong, f.Seed, strings.Join(f.Log, "\n"))
 	}
 	if !testing.Short() && r.Ran >= 2000 {
-		for _, k := range slices.Concat(exercises, siblingExercises) {
+		for _, k := range slices.Concat(exercises, siblingExercises, lifeExercises) {
 			if r.Did[k] == 0 {
 				t.Errorf("no schedule exercised: %s", k)
 			}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,8 +47,11 @@ type member struct {
 	gone    map[string]bool            // erased here, whatever happens
 	evicted map[*member]bool           // authors of whose bodies it gave up some
 	perhaps map[string]bool            // erased here or not: the power failed meanwhile
-	told    int                        // steps of its disk when its news were announced
-	checked int                        // and when it was looked at
+	noted   map[protocol.FeedID]uint64 // own entries whose times were noted
+	knows   map[string]int64           // exclusions that it has: since when
+	signed  map[protocol.AgreementID]int64
+	told    int // steps of its disk when its news were announced
+	checked int // and when it was looked at
 }
 
 type backup struct {
@@ -79,6 +83,13 @@ type fact struct {
 	away     bool         // its publisher was restored from before it
 	lost     bool         // and nobody else had it
 	keyless  bool         // nor did another node of its organisation have the key
+
+	tlp       protocol.TLP
+	countries []string
+	onward    bool          // partners may pass it on
+	never     map[int]bool  // organisations that it excludes itself
+	excluded  map[int]int64 // and later: when
+	doubted   map[int]bool  // perhaps
 }
 
 // packet is a message of gossip on its way.
@@ -116,6 +127,9 @@ type scheduled struct {
 	over       map[[2]int]*member // and acknowledged, there
 	orgs       int
 	siblings   bool                       // organisations get more nodes
+	life       bool                       // agreements are suspended, amended, and records passed on
+	words      map[way][]*word            // of parties, about what goes a way
+	times      map[entryTime]int64        // when entries were sealed, Unix milliseconds
 	ends       map[protocol.FeedID]uint64 // where feeds of removed nodes end
 	cardAt     map[int]int                // step at which the nodes of an organisation changed
 	byID       map[protocol.RecordID]*fact
@@ -183,11 +197,12 @@ type templateKey struct {
 	which    int
 	fresh    bool // nobody has heard yet of what others signed
 	anchored bool
+	life     bool
 }
 
 // templateOf makes a network once; schedules work on copies of its disks.
-func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
-	key := templateKey{which, fresh, bug != noAnchor}
+func templateOf(t *testing.T, which int, fresh, life bool, bug defect) *template {
+	key := templateKey{which, fresh, bug != noAnchor, life}
 	if tp := templates()[key]; tp != nil {
 		return tp
 	}
@@ -218,6 +233,9 @@ func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
 			trustEachOther(t, from, to)
 			doc := testAgreement(from, to, protocol.TLPAmber, "*")
 			doc.NotAfter += 1000 * 24 * 3600 * 1000 // months pass
+			if life {
+				lifeTerm(&doc, protocol.TLPAmber, protocol.Worldwide)
+			}
 			tp.edges[e] = agreeOn(t, from, to, doc)
 		}
 		if !fresh {
@@ -226,6 +244,11 @@ func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
 			}
 		}
 		for _, n := range nodes {
+			if life {
+				if err := n.SetRelease(context.Background(), ReleaseAuto, false); err != nil {
+					t.Fatal(err)
+				}
+			}
 			n.Close()
 		}
 	})
@@ -237,7 +260,8 @@ func templateOf(t *testing.T, which int, fresh bool, bug defect) *template {
 func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled {
 	w := &scheduled{t: t, rng: rng, defect: bug, facts: map[string]*fact{}, edges: tp.edges, ended: map[[2]int]bool{}, over: map[[2]int]*member{},
 		orgs: len(tp.names), ends: map[protocol.FeedID]uint64{}, cardAt: map[int]int{}, destroyed: map[int]map[*member]bool{}, told: map[protocol.Hash][]string{}, byID: map[protocol.RecordID]*fact{}, said: map[saying]*said{},
-		published: map[protocol.FeedID]map[uint64]protocol.Hash{}, signers: map[protocol.SigningKey]*member{}, did: tally{}}
+		published: map[protocol.FeedID]map[uint64]protocol.Hash{}, signers: map[protocol.SigningKey]*member{}, did: tally{},
+		words: map[way][]*word{}, times: map[entryTime]int64{}}
 	for i := range tp.names {
 		d := new(disk.Disk)
 		d.Restore(tp.disks[i], "sim")
@@ -256,7 +280,8 @@ func newWorld(t *testing.T, tp *template, rng *rand.Rand, bug defect) *scheduled
 // addMember adds a node of an organisation that does not run yet.
 func (w *scheduled) addMember(name string, org int, keys *Keys, d *disk.Disk) *member {
 	m := &member{w: w, name: name, index: len(w.members), org: org, keys: keys, disk: d, out: map[protocol.FeedID]uint64{}, seen: map[protocol.FeedID]uint64{},
-		gone: map[string]bool{}, evicted: map[*member]bool{}, perhaps: map[string]bool{}}
+		gone: map[string]bool{}, evicted: map[*member]bool{}, perhaps: map[string]bool{},
+		noted: map[protocol.FeedID]uint64{}, knows: map[string]int64{}, signed: map[protocol.AgreementID]int64{}}
 	maps.Copy(m.evicted, w.destroyed[org])
 	w.members = append(w.members, m)
 	w.signers[keys.Signing.Public()] = m
@@ -400,6 +425,9 @@ func (w *scheduled) oneStep() {
 	if w.siblings {
 		moves = append(moves, move{20, w.requestNode}, move{25, w.meet}, move{6, w.removeNode}, move{8, w.resealRemoved}, move{4, w.packFile}, move{8, w.applyFile},
 			move{4, w.lateAnswer}, move{6, w.say}, move{8, w.eraseOfSibling})
+	}
+	if w.life {
+		moves = append(moves, move{6, w.stopSharing}, move{8, w.goOnSharing}, move{14, w.amend}, move{6, w.excludeLater}, move{12, w.passOn}, move{10, w.publish})
 	}
 	if w.defect == noAnchor { // what brings it to light comes more often
 		moves = append(moves, move{15, w.backUp}, move{15, w.restore})

@@ -321,8 +321,16 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 	if st.Disk.OverQuota > 0 {
 		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)
 	}
-	for _, id := range n.rewritten() {
-		add("error", "ask them which account is true; both checkpoints are kept, signed by that node", "node %s of %s signed two accounts of one length: its audit log was rewritten", id, s.name(s.nodeOrg(id)))
+	others, own := n.contradictions()
+	for _, x := range others {
+		if x.Forked {
+			add("error", "ask them which account is true; both checkpoints are kept, signed by that node ('entente audit cosigned')", "node %s of %s signed two accounts of one length: its audit log was rewritten", x.Node, x.Org.Name)
+		} else {
+			add("error", "ask them what happened to it; both checkpoints are kept, signed by that node ('entente audit cosigned')", "node %s of %s shows an audit log that does not continue the one cosigned here", x.Node, x.Org.Name)
+		}
+	}
+	for _, id := range own {
+		add("error", "'entente audit verify' says more; find out whether this data was put back from before, or is used by two nodes", "node %s of %s cosigned another audit log of this node than there is", id, s.name(s.nodeOrg(id)))
 	}
 	if n.counters.failed.Load() > 0 {
 		add("error", "check the disk and the log", "storing failed %d times since the start", n.counters.failed.Load())

@@ -140,3 +140,76 @@ func TestCacheChangesNoDecision(t *testing.T) {
 		}
 	})
 }
+
+// TestCachedAudienceEqualsAudience: at any time, and after any number of questions, it is what
+// would be decided anew, but for the sentences.
+func TestCachedAudienceEqualsAudience(t *testing.T) {
+	var again int
+	rapid.Check(t, func(t *rapid.T) {
+		s, c := drawState(t), NewCache()
+		subjects := []*Subject{drawSubject(t), drawSubject(t)}
+		for range rapid.IntRange(1, 8).Draw(t, "questions") {
+			subj, at := subjects[rapid.IntRange(0, 1).Draw(t, "subject")], drawTime(t)
+			want := Audience(s, subj, at)
+			for i := range want {
+				want[i].Decision.Text = ""
+			}
+			k := CacheKey{Generation: s.Generation, Publisher: subj.Publisher, Originator: subj.Originator, Topic: subj.Topic, Kind: subj.Kind,
+				Handling: string(protocol.Encode(&subj.Handling)), Confidence: subj.Confidence}
+			before := c.Made()
+			got := c.Audience(s, k, subj, at)
+			if c.Made() == before && len(want) > 0 {
+				again++
+			}
+			for i := range max(len(got), len(want)) {
+				if len(got) != len(want) || got[i].Org != want[i].Org || !sameAt(got[i].Decision, want[i].Decision) {
+					t.Fatalf("cached: %+v, decided: %+v", got, want)
+				}
+			}
+		}
+	})
+	if again == 0 {
+		t.Error("nothing was ever found in the cache")
+	}
+}
+
+// sameAt compares decisions, but for how long they hold: one made earlier may have been made
+// before other ends that have passed.
+func sameAt(a, b Decision) bool {
+	a.ValidUntil, b.ValidUntil = 0, 0
+	return a == b
+}
+
+// TestCachedAudiencesAreBounded: a class is decided once, another generation empties the cache, one
+// that is over does not, and no more is kept than may be.
+func TestCachedAudiencesAreBounded(t *testing.T) {
+	s, ids := benchState()
+	subj := benchSubject()
+	c := NewCache()
+	ask := func(generation uint64, handling string) {
+		c.Audience(s, CacheKey{Generation: generation, Handling: handling}, subj, now)
+	}
+	want := func(what string, made int) {
+		t.Helper()
+		if got := c.Made(); got != uint64(made*len(ids)) {
+			t.Errorf("%s: %d decisions were made, want %d", what, got, made*len(ids))
+		}
+	}
+	ask(2, "a")
+	want("first", 1)
+	ask(2, "a")
+	want("again", 1)
+	ask(1, "a")
+	want("an earlier generation", 2)
+	ask(2, "a")
+	want("after an earlier one", 2)
+	ask(3, "a")
+	ask(3, "a")
+	want("the next generation", 3)
+	for i := range 2 * maxCachedAudience / len(ids) {
+		ask(3, fmt.Sprint(i))
+		if c.held > maxCachedAudience || c.held != len(c.audiences)*len(ids) {
+			t.Fatalf("%d decisions of %d audiences are held", c.held, len(c.audiences))
+		}
+	}
+}

@@ -84,12 +84,15 @@ func (s *State) decide(from, to protocol.OrgID, subj *Subject, at uint64) Decisi
 	best := Decision{Reason: ReasonNoAgreement, ValidUntil: math.MaxUint64,
 		Text: fmt.Sprintf("no agreement lets anything go from %s to %s", s.name(from), s.name(to))}
 	valid := uint64(math.MaxUint64)
-	for _, t := range s.terms[direction{from, to}] {
+	terms, counts := s.terms[direction{from, to}], -1
+	for i, t := range terms {
 		valid = min(valid, t.agreement.changes(from, to, at))
-		d := s.byTerm(t, subj, at)
-		if better(d, best) {
-			best = d
+		if d := s.byTerm(t, subj, at); better(d, best) {
+			best, counts = d, i
 		}
+	}
+	if counts >= 0 { // in words only what counts: of 1,000 terms that refuse, one is told
+		best = s.tellTerm(terms[counts], subj, at)
 	}
 	best.ValidUntil = valid
 	if best.Allow && best.Retention != 0 && subj.Handling.RetentionDays != 0 {
@@ -148,16 +151,28 @@ func (s *State) byOriginator(to protocol.OrgID, subj *Subject) (Decision, bool) 
 	return Decision{}, false
 }
 
-// byTerm applies one term.
+// byTerm applies one term, and says nothing about it in words.
 func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
+	return s.applyTerm(t, subj, at, false)
+}
+
+// tellTerm applies one term, and says why in a sentence.
+func (s *State) tellTerm(t termRef, subj *Subject, at uint64) Decision {
+	return s.applyTerm(t, subj, at, true)
+}
+
+func (s *State) applyTerm(t termRef, subj *Subject, at uint64, tell bool) Decision {
 	h, term := &subj.Handling, t.term
 	d := Decision{Agreement: t.agreement.ID, Term: t.number}
 	refuse := func(r Reason, format string, args ...any) Decision {
+		d.Reason = r
+		if !tell {
+			return d
+		}
 		partner := term.To
 		if partner == s.Self {
 			partner = term.From
 		}
-		d.Reason = r
 		d.Text = fmt.Sprintf("term %d of %q with %s: ", t.number, t.agreement.Doc.Title, s.name(partner)) + fmt.Sprintf(format, args...)
 		return d
 	}
@@ -188,8 +203,10 @@ func (s *State) byTerm(t termRef, subj *Subject, at uint64) Decision {
 		return refuse(ReasonHolders, "every member of the network stores sealed copies, and %s may not; publish in a network of those who may", t.holder)
 	}
 	d.Allow, d.Reason, d.Retention, d.PerDay = true, ReasonOK, term.RetentionDays, term.PerDay
-	d.Text = fmt.Sprintf("term %d of %q allows it: %s to %s, up to TLP:%s, %s", t.number, t.agreement.Doc.Title,
-		s.name(term.From), s.name(term.To), upper(term.TLP), countries(term.Countries))
+	if tell {
+		d.Text = fmt.Sprintf("term %d of %q allows it: %s to %s, up to TLP:%s, %s", t.number, t.agreement.Doc.Title,
+			s.name(term.From), s.name(term.To), upper(term.TLP), countries(term.Countries))
+	}
 	return d
 }
 

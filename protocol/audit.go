@@ -24,19 +24,24 @@ func (r *CosignRequest) Validate() error {
 }
 
 // CosignAnswer is the answer: a cosignature, or, where the request was for another state than the
-// cosigner's, how much the checkpoint covers that it holds.
+// cosigner's or does not continue it, the checkpoint that it holds and how much that covers.
 //
 // Growth: a new exchange is a new SyncKind.
 type CosignAnswer struct {
 	_         struct{} `cbor:",toarray"`
 	Held      uint64
 	Signature []byte // a signature line of the note, C2SP tlog-cosignature; empty: ask again as of Held
+	// Checkpoint is the one held, which the asking node signed itself; empty beside a signature.
+	Checkpoint []byte
 }
 
 // Validate checks what Decode cannot.
 func (a *CosignAnswer) Validate() error {
 	if len(a.Signature) > MaxCosignature {
 		return oversize("cosignature has %d bytes, at most %d", len(a.Signature), MaxCosignature)
+	}
+	if len(a.Checkpoint) > MaxCheckpoint {
+		return oversize("checkpoint has %d bytes, at most %d", len(a.Checkpoint), MaxCheckpoint)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +29,7 @@ func (a *app) auditCommand() *cobra.Command {
 			"log: it cannot be rewritten without contradicting a checkpoint that somebody keeps. Its leaves say\n" +
 			"nothing of whom or what they are about; the details beside them are encrypted, and can be erased.",
 	}
-	cmd.AddCommand(a.auditShow(), a.auditVerify(), a.auditExport(), a.auditCheckpoint(), a.auditProve(), a.auditErase(), a.auditReport(), a.auditRegister())
+	cmd.AddCommand(a.auditShow(), a.auditVerify(), a.auditExport(), a.auditCheckpoint(), a.auditCosigned(), a.auditProve(), a.auditErase(), a.auditReport(), a.auditRegister())
 	return cmd
 }
 
@@ -299,6 +300,89 @@ func (a *app) auditCheckpoint() *cobra.Command {
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write; - for standard output")
 	_ = cmd.MarkFlagRequired("output")
 	return cmd
+}
+
+func (a *app) auditCosigned() *cobra.Command {
+	var org, out, against string
+	cmd := &cobra.Command{
+		Use: "cosigned", Short: "Show the audit logs of other nodes that this node cosigned", Args: cobra.NoArgs,
+		Long: "Nodes of organisations that have agreements cosign each other's audit logs as they grow, and see no\n" +
+			"more of them than how long they are. With -o the checkpoint that was cosigned last is written: handed\n" +
+			"to who audits that organisation, or to another partner of it, it shows whether all were shown one\n" +
+			"account. --against holds one that another partner gave you against the one that is held here.",
+		Example: "  entente audit cosigned\n  entente audit cosigned --org \"Example Police\" -o checkpoint.txt\n  entente audit cosigned --against theirs.txt",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if against != "" {
+				return a.auditAgainst(cmd, against)
+			}
+			var list []node.CosignedLog
+			if err := a.ask(cmd.Context(), "GET", "audit/cosigned", nil, nil, &list); err != nil {
+				return err
+			}
+			if org != "" {
+				list = slices.DeleteFunc(list, func(c node.CosignedLog) bool { return c.Org.Name != org && c.Org.ID.String() != org })
+			}
+			if out != "" {
+				if len(list) != 1 {
+					return fmt.Errorf("%d logs were cosigned of whom you name; -o takes one, see 'entente audit cosigned'", len(list))
+				}
+				if out == "-" {
+					_, err := io.WriteString(a.out, list[0].Checkpoint)
+					return err
+				}
+				if err := replaceFile(out, []byte(list[0].Checkpoint)); err != nil {
+					return err
+				}
+			}
+			return a.print(list, func(w io.Writer) {
+				rows := [][]string{{"ORGANISATION", "NODE", "LOG", "ENTRIES", "COSIGNED", "STATE"}}
+				for _, c := range list {
+					state := "continued"
+					switch {
+					case c.Forked:
+						state = "FORKED: it signed two accounts of this length"
+					case c.Against != "":
+						state = "BROKEN: it showed another one later"
+					}
+					rows = append(rows, []string{printable(c.Org.Name), c.Node.String(), c.Log.String(), fmt.Sprint(c.Entries), c.At.Format("2006-01-02 15:04 MST"), state})
+				}
+				table(w, rows...)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&org, "org", "", "only logs of nodes of this organisation")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the checkpoint to this file; - for standard output")
+	cmd.Flags().StringVar(&against, "against", "", "file with a checkpoint of such a log, to be compared with the one held here")
+	return cmd
+}
+
+// auditAgainst compares a checkpoint that somebody else has with the one that was cosigned here.
+func (a *app) auditAgainst(cmd *cobra.Command, path string) error {
+	b, err := a.readFile(path, audit.MaxCheckpoint)
+	if err != nil {
+		return err
+	}
+	var c api.Compared
+	if err := a.ask(cmd.Context(), "POST", "audit/cosigned", nil, map[string]any{"checkpoint": string(b)}, &c); err != nil {
+		return err
+	}
+	if err := a.print(c, func(w io.Writer) {
+		switch {
+		case c.Differs:
+			fmt.Fprintf(w, "FORKED: node %s of %s signed two accounts of %d entries. Both checkpoints are kept.\n", c.Node, printable(c.Org.Name), c.Entries)
+		case c.OneLength:
+			fmt.Fprintf(w, "The same: both are of the first %d entries of log %s.\n", c.Entries, c.Log)
+		default:
+			fmt.Fprintf(w, "They are of two lengths, which alone tells nothing: %d entries were cosigned here. Ask %s for the log ('audit export'),\n"+
+				"and hold both against it: 'entente audit verify --file LOG --since ONE --since OTHER'.\n", c.Entries, printable(c.Org.Name))
+		}
+	}); err != nil {
+		return err
+	}
+	if c.Differs {
+		return errors.New("there are two accounts")
+	}
+	return nil
 }
 
 func (a *app) auditProve() *cobra.Command {

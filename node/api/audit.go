@@ -51,6 +51,8 @@ func (s *Server) auditRoutes() {
 		"GET /v1/audit":            s.auditShow,
 		"POST /v1/audit/verify":    s.auditVerify,
 		"GET /v1/audit/checkpoint": s.auditCheckpoint,
+		"GET /v1/audit/cosigned":   s.auditCosigned,
+		"POST /v1/audit/cosigned":  s.auditCompare,
 		"GET /v1/audit/proof/{n}":  s.auditProve,
 		"POST /v1/audit/erase":     s.auditErase,
 	} {
@@ -124,6 +126,30 @@ func (s *Server) auditVerify(r *http.Request) (any, error) {
 		list = append(list, []byte(c))
 	}
 	return s.node.VerifyAudit(list)
+}
+
+func (s *Server) auditCosigned(*http.Request) (any, error) { return s.node.Cosigned() }
+
+// Compared is what came of holding a checkpoint against the one that was cosigned here.
+type Compared struct {
+	*node.CosignedLog
+	OneLength bool `json:"one_length"` // only then the two can be compared by themselves
+	Differs   bool `json:"differs"`
+}
+
+// auditCompare takes {checkpoint} of another node's log, as another cosigner has it.
+func (s *Server) auditCompare(r *http.Request) (any, error) {
+	var q struct {
+		Checkpoint string `json:"checkpoint"`
+	}
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	log, told, forked, err := s.node.CompareCosigned([]byte(q.Checkpoint))
+	if err != nil {
+		return nil, err
+	}
+	return Compared{log, told, forked}, nil
 }
 
 // Checkpoint is a signed checkpoint.

@@ -58,6 +58,7 @@ var metrics = []metric{
 	{"gossip_dropped_total", true, "Messages lost in full queues, left to the sync.", func(m *node.Metrics) float64 { return float64(m.Dropped) }},
 	{"gossip_duplicates_total", true, "Gossiped entries that another peer had brought before.", func(m *node.Metrics) float64 { return float64(m.Duplicates) }},
 	{"store_failures_total", true, "Failures to store.", func(m *node.Metrics) float64 { return float64(m.Failed) }},
+	{"decisions_total", true, "Decisions made, about whom to send to and about what came: those of classes of handling that had not been decided.", func(m *node.Metrics) float64 { return float64(m.Decided) }},
 	{"records_published_total", true, "Own records published.", func(m *node.Metrics) float64 { return float64(m.Published) }},
 	{"entries_published_total", true, "Own entries appended with them.", func(m *node.Metrics) float64 { return float64(m.Appended) }},
 	{"erases_applied_total", true, "Erase statements applied, own and received.", func(m *node.Metrics) float64 { return float64(m.Erased) }},

@@ -76,6 +76,18 @@ func OriginOf(signed []byte) (ID, error) {
 	return parseOrigin(string(line))
 }
 
+// HeadOf reads where a log stood by a checkpoint that was verified before.
+func HeadOf(signed []byte) (Head, error) {
+	if len(signed) > MaxCheckpoint {
+		return Head{}, protocol.Errorf(protocol.ErrOversize, "checkpoint has %d bytes, at most %d", len(signed), MaxCheckpoint)
+	}
+	text, _, ok := bytes.Cut(signed, []byte("\n\n"))
+	if !ok {
+		return Head{}, protocol.Errorf(protocol.ErrMalformed, "checkpoint has no signature")
+	}
+	return parseHead(string(text) + "\n")
+}
+
 // State signs a checkpoint of the log as it stands, and keeps it. If there is one of that size
 // already, that is returned.
 func (l *Log) State(kv KV, signer note.Signer) (*Checkpoint, error) {

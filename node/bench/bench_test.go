@@ -87,3 +87,53 @@ func BenchmarkAudience(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRecord publishes one record at a time, of a class that is known: what it costs to decide
+// should not grow with the agreements. What an entry of the audit log and a publication's account
+// of its readers cost is in it.
+func BenchmarkRecord(b *testing.B) {
+	x := inMemory(b, "Vendor")
+	if _, err := x.node.CreateNetwork("bench"); err != nil {
+		b.Fatal(err)
+	}
+	if err := x.node.JoinTopic(topic); err != nil {
+		b.Fatal(err)
+	}
+	const most = 1000
+	_, _, agreements, err := x.partners(b.Context(), &Options{}, most)
+	if err != nil {
+		b.Fatal(err)
+	}
+	had, next := 0, 0
+	for n := 1; n <= most; n *= 10 {
+		if err := x.take(agreements[had:n]); err != nil {
+			b.Fatal(err)
+		}
+		had = n
+		b.Run(fmt.Sprintf("agreements=%d", n), func(b *testing.B) {
+			publish := func() {
+				items, err := read(bundle(next, next+1))
+				if err != nil {
+					b.Fatal(err)
+				}
+				next++
+				rec, err := x.node.Publish(b.Context(), node.PublishRequest{Topic: topic, Items: items, Flags: green})
+				if err != nil || len(rec.Plan.Orgs) != n {
+					b.Fatal(len(rec.Plan.Orgs), err)
+				}
+			}
+			publish() // makes and grants the keys, and decides
+			before, err := x.node.Metrics()
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				publish()
+			}
+			after, err := x.node.Metrics()
+			if err != nil || after.Decided != before.Decided {
+				b.Fatal(after.Decided-before.Decided, "decisions, ", err)
+			}
+		})
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 var decideScenario = Scenario{
 	Name: "decide", Unit: "agreements", Size: 1000,
-	About: "one decision: of a class that was decided before, and the first of a class",
+	About: "one decision: of a class that was decided before, and the first of a class; and whom a record is for, of all partners",
 	run:   decide,
 }
 
@@ -72,6 +72,41 @@ func decide(_ context.Context, o *Options, r *Result) error {
 	r.Rate, r.Base = perSecond(known, again), perSecond(rounds, first)
 	r.add("known class", float64(again.Nanoseconds())/known, "ns", "")
 	r.add("first of a class", float64(first.Nanoseconds())/rounds, "ns", fmt.Sprintf("%d agreements", size))
+	if err := decideAudience(r, s, sub, now, size); err != nil {
+		return err
+	}
 	r.Reached = again/known < 200*time.Nanosecond && first/rounds < time.Millisecond
+	return nil
+}
+
+// decideAudience measures what it takes to know for whom of so many partners a record is.
+func decideAudience(r *Result, s *policy.State, like *policy.Subject, now uint64, size int) error {
+	sub := *like
+	sub.Originator, sub.Publisher = s.Self, s.Self
+	cache := policy.NewCache()
+	key := policy.CacheKey{Generation: 1, Publisher: s.Self, Originator: s.Self, Topic: topic, Kind: sub.Kind, Handling: string(protocol.Encode(&sub.Handling))}
+	took := func(rounds int) (time.Duration, error) {
+		begun := time.Now()
+		for range rounds {
+			if got := len(cache.Audience(s, key, &sub, now)); got != size {
+				return 0, fmt.Errorf("it was decided about %d organisations, not about %d", got, size)
+			}
+		}
+		return time.Since(begun), nil
+	}
+	first, err := took(1)
+	if err != nil {
+		return err
+	}
+	const known = 1_000_000
+	again, err := took(known)
+	if err != nil {
+		return err
+	}
+	if cache.Made() != uint64(size) {
+		return fmt.Errorf("%d decisions were made where %d were needed", cache.Made(), size)
+	}
+	r.add("readers of a known class", float64(again.Nanoseconds())/known, "ns", fmt.Sprintf("%d agreements", size))
+	r.add("readers of a new class", float64(first.Microseconds()), "µs", "once")
 	return nil
 }

@@ -224,8 +224,8 @@ type reader struct {
 }
 
 // entry opens one entry: it takes the epoch keys of a grant, and returns the objects of records that
-// a key taken before opens, verified with the publisher's card.
-func (r *reader) entry(network protocol.NetworkID, env *crypto.VerifiedEnvelope, publisher *crypto.Card) ([][]byte, error) {
+// a key taken before opens, verified with the cards of who made them and who passed them on.
+func (r *reader) entry(network protocol.NetworkID, env *crypto.VerifiedEnvelope, cards ...*crypto.Card) ([][]byte, error) {
 	switch env.Header.Kind {
 	case protocol.EntryGrant:
 		keys, err := r.epochKeys(env)
@@ -250,8 +250,10 @@ func (r *reader) entry(network protocol.NetworkID, env *crypto.VerifiedEnvelope,
 		return nil, err
 	}
 	records, err := crypto.VerifyBody(network, &body, func(org protocol.OrgID) *crypto.Card {
-		if org == publisher.Org {
-			return publisher
+		for _, c := range cards {
+			if c.Org == org {
+				return c
+			}
 		}
 		return nil
 	})
