@@ -79,7 +79,7 @@ func (n *Node) Apply(ctx context.Context, r io.Reader) (*CarryApplied, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &applier{carriedFile: f, v: &view{n: n}, leftOut: map[protocol.TopicID]int{}}
+	a := &applier{carriedFile: f, v: &view{n: n, org: f.header.From}, leftOut: map[protocol.TopicID]int{}}
 	before, err := n.readable()
 	if err != nil {
 		return nil, err

@@ -45,6 +45,7 @@ const (
 	kindForward    = "n/forward/"    // withdrawals to be told to who had the records from here
 	kindCosigned   = "n/cosigned/"   // where partners' audit logs stood when this node last cosigned them
 	kindAudit      = "n/audit/"      // the audit log; package audit says how it is laid out
+	kindDirect     = "n/direct/"     // direct topics: who may hold what is not for every member
 	kindAgain      = "n/again/"      // feeds to be gone through again: something came that may open entries of them
 )
 

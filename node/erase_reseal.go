@@ -15,11 +15,12 @@ import (
 // the envelope goes.
 
 // resealAll is resealBody in as many entries as it takes: records that travel without the
-// rest of their batch have paths of their own, and take more room.
-func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []resealed) ([]protocol.EntryRef, error) {
-	err := a.resealBody(body, doc, records)
+// rest of their batch have paths of their own, and take more room. before is the direct topic in
+// whose feed they stood; nil: none.
+func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []resealed, before *directTopic) ([]protocol.EntryRef, error) {
+	refs, err := a.resealBody(body, doc, records, before)
 	if err == nil {
-		return []protocol.EntryRef{{Feed: a.feed.ID, Seq: a.nextSeq() - 1}}, nil
+		return refs, nil
 	}
 	if !errors.Is(err, protocol.ErrOversize) || len(records) < 2 {
 		return nil, err
@@ -27,7 +28,7 @@ func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []r
 	half := len(records) / 2
 	var out []protocol.EntryRef
 	for _, r := range [][2]int{{0, half}, {half, len(records)}} {
-		refs, err := a.resealAll(slice(body, r[0], r[1]), doc, records[r[0]:r[1]])
+		refs, err := a.resealAll(slice(body, r[0], r[1]), doc, records[r[0]:r[1]], before)
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +117,7 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason, by Caller) (do
 		return doc, 0, out, err
 	}
 	err = n.append(p.topic, func(a *appender) error {
-		refs, err := a.resealAll(rest, &doc, kinds)
+		refs, err := a.resealAll(rest, &doc, kinds, n.directOf(a.snap, p.feed))
 		if err != nil {
 			return err
 		}
@@ -251,14 +252,14 @@ func mayHaveAgain(state *policy.State, org protocol.OrgID, subject *policy.Subje
 
 // resealBody appends a body of records that were published before. It goes to those of its
 // readers that may have all of it today; one whose card is not fresh is given the key when a
-// fresh one has come, as it would be for what it had before.
-func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []resealed) error {
+// fresh one has come, as it would be for what it had before. It returns where it stands now.
+func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []resealed, before *directTopic) ([]protocol.EntryRef, error) {
 	now := uint64(nowMillis())
 	state := a.snap.policy.AsIfFresh()
-	var orgs []protocol.OrgID
 	var verdicts []policy.OrgDecision
 	for _, org := range doc.Orgs {
 		verdict := policy.Decision{Reason: policy.ReasonNotInForce}
+		var bounds []protocol.Bound
 		_, may := a.secretWith(org)
 		for i := 0; i < len(records) && may; i++ {
 			r := &records[i].record
@@ -267,12 +268,14 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 				kind, level = o.Type, state.Confidence(o.Confidence())
 			}
 			subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At}
+			if before != nil && len(r.Path) > 0 {
+				subject.Bounds = before.Bounds // those under which it came are among them
+			}
 			verdict = mayHaveAgain(state, org, subject, r.Path, now)
 			may = verdict.Allow
+			bounds = policy.AddBounds(bounds, verdict.Bounds...)
 		}
-		if may {
-			orgs = append(orgs, org)
-		}
+		verdict.Allow, verdict.Bounds = may, bounds
 		verdicts = append(verdicts, policy.OrgDecision{Org: org, Decision: verdict})
 	}
 	if err := a.n.st.View(func(tx *store.Tx) error {
@@ -282,32 +285,46 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 			if err != nil {
 				return err
 			}
-			orgs = slices.DeleteFunc(orgs, func(o protocol.OrgID) bool { return slices.Contains(not, o) })
+			for k := range verdicts {
+				if v := &verdicts[k]; v.Decision.Allow && slices.Contains(not, v.Org) {
+					v.Decision.Allow, v.Decision.Reason, v.Decision.Text = false, policy.ReasonExcluded, "the originator excluded it since"
+				}
+			}
 		}
 		return nil
 	}); err != nil {
-		return err
+		return nil, err
 	}
-	keys, err := a.keysFor(orgs)
-	if err != nil {
-		return err
-	}
-	body.SealedAt = a.sealedAt
 	if doc.RetentionDays > 0 { // what is left of it: a reader counts from when this was sealed
 		left := (max(doc.end(), now+1) - now + dayMillis - 1) / dayMillis
 		body.RetentionDays = min(body.RetentionDays, uint32(left))
 	}
-	h := a.header(protocol.EntryRecords)
-	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
+	routes, err := a.routes(verdicts, before)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	next := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: doc.At, RetentionDays: doc.RetentionDays}
-	place := entryKey(a.feed.ID, a.nextSeq())
-	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &next) })
-	if err := a.add(protocol.EntryRecords, sealed); err != nil {
-		return err
+	sealed := make([][]byte, len(routes)) // all of them, before any is added: it may be too large
+	for i, r := range routes {
+		keys, err := r.keysFor(r.orgs)
+		if err == nil {
+			sealed[i], err = r.sealBatch(body, r.nextSeq(), keys)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	a.auditReseal(verdicts, records)
-	return nil
+	var refs []protocol.EntryRef
+	for i, r := range routes {
+		next := publishedDoc{Orgs: r.orgs, Topic: a.topic, Generation: a.snap.generation, At: doc.At, RetentionDays: doc.RetentionDays}
+		ref := protocol.EntryRef{Feed: r.feed.ID, Seq: r.nextSeq()}
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, entryKey(ref.Feed, ref.Seq), &next) })
+		if err := r.add(protocol.EntryRecords, sealed[i]); err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+		r.auditReseal(slices.DeleteFunc(slices.Clone(verdicts), func(v policy.OrgDecision) bool {
+			return i > 0 && !v.Decision.Allow || v.Decision.Allow && !slices.Contains(r.orgs, v.Org)
+		}), records)
+	}
+	return refs, nil
 }

@@ -90,7 +90,7 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 		}
 	}
 	x.Path = append(x.Path, Hop{Org: s.ref(e.Publisher), Role: "publisher", Feed: e.Feed.String(), Seq: e.Seq})
-	subject := s.subjectOf(e)
+	subject := n.subjectOf(s, e)
 	if x.Own {
 		at := time.UnixMilli(int64(doc.At)).UTC()
 		x.SealedAt, x.Delivered = &at, delivered

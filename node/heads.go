@@ -47,11 +47,14 @@ func (t *headTable) get(feed protocol.FeedID) *knownHead {
 	return t.known[feed]
 }
 
-func (t *headTable) all() (out []protocol.Signed) {
+// all lists the heads of topics that may be told of.
+func (t *headTable) all(shares func(protocol.TopicID) bool) (out []protocol.Signed) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, h := range t.known {
-		out = append(out, h.signed)
+		if shares(h.Origin.Topic) {
+			out = append(out, h.signed)
+		}
 	}
 	return out
 }
@@ -274,7 +277,7 @@ func (net *network) keepHeads(ctx context.Context) {
 	}
 }
 
-// stateHeads gossips where the own feeds stand, or one of them.
+// stateHeads tells where the own feeds stand, or one of them: of direct ones, those on the roster.
 func (net *network) stateHeads(of ...protocol.FeedID) {
 	heads, err := net.n.signHeads(of...)
 	if err != nil {

@@ -212,8 +212,8 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 		if e.Publisher == n.org || e.Originator == n.org || e.Withdrawn {
 			continue
 		}
-		subject := s.subjectOf(e)
-		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000)
+		subject := n.subjectOf(s, e)
+		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000) + string(protocol.Encode(subject.Bounds))
 		ways, ok := classes[class]
 		if !ok {
 			c := &onwardClass{topic: e.Topic, class: audit.Class{Originator: e.Originator, Kind: e.Type, Handling: protocol.Encode(&e.Handling)}}
@@ -294,8 +294,11 @@ func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
 }
 
 // subjectOf is what is decided about of a record that came.
-func (s *snapshot) subjectOf(e *corpus.Entry) *policy.Subject {
+func (n *Node) subjectOf(s *snapshot, e *corpus.Entry) *policy.Subject {
 	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received}
+	if e.Publisher != n.org {
+		subj.Bounds = n.boundsOf(s, e.Feed)
+	}
 	if s.policy.WantsConfidence() {
 		if o, err := stix.Parse(e.Object); err == nil {
 			subj.Confidence = s.policy.Confidence(o.Confidence())
@@ -356,7 +359,7 @@ func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
 			if err := a.passOn(g, Caller{}); err != nil {
 				return err
 			}
-			if len(a.envs) > 0 {
+			if len(a.all()) > 0 {
 				a.onCommit = append(a.onCommit, g.volume.commit)
 			}
 		}
@@ -404,11 +407,9 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		if len(orgs) == 0 || slices.Contains(items[0].Path, a.n.org) || len(items[0].Path) >= protocol.MaxHops {
 			continue
 		}
-		days := g.days
-		if items[0].Originator != a.n.org {
-			if orgs, days = a.asOfSealed(g, &body, kept, orgs); len(orgs) == 0 {
-				continue
-			}
+		audience, days := a.asOfSealed(g, &body, kept, orgs)
+		if len(audience) == 0 {
+			continue
 		}
 		if err := a.n.st.View(func(tx *store.Tx) error {
 			for _, i := range keep {
@@ -434,15 +435,21 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 				return err
 			}
 		}
-		from := a.nextSeq()
-		if err := a.sealOnward(&protocol.Body{Version: 1, RetentionDays: days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, orgs); errors.Is(err, protocol.ErrOversize) {
-			a.n.log.Warn("a record fills its envelope, and cannot be passed on with a statement beside it", "feed", g.place.Feed, "seq", g.place.Seq)
-			continue
-		} else if err != nil {
+		routes, err := a.routes(audience, nil)
+		if err != nil {
 			return err
 		}
-		if err := a.auditPassOn(by, kept, orgs, from); err != nil {
-			return err
+		for _, r := range routes {
+			from := r.nextSeq()
+			if err := r.sealOnward(&protocol.Body{Version: 1, RetentionDays: days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, r.orgs); errors.Is(err, protocol.ErrOversize) {
+				a.n.log.Warn("a record fills its envelope, and cannot be passed on with a statement beside it", "feed", g.place.Feed, "seq", g.place.Seq)
+				continue
+			} else if err != nil {
+				return err
+			}
+			if err := r.auditPassOn(by, kept, r.orgs, from); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -450,16 +457,18 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 
 // asOfSealed decides anew, as of the time at which a body was sealed, for whom its records may be
 // sealed, and how many days they may be kept: no longer than who passed them on before lets them be.
-// Who may not have all of them gets none of them.
-func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []protocol.OrgID, days uint32) {
+// Who may not have all of them gets none of them. Who may hold the records together follows from all
+// of them. Of own records, which are published and not passed on, the rest was decided before.
+func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []policy.OrgDecision, days uint32) {
 	now := uint64(nowMillis())
+	own := records[0].Originator == a.n.org
 	least := func(d uint32) {
 		if d != 0 && (days == 0 || d < days) {
 			days = d
 		}
 	}
 	least(g.days)
-	if body.RetentionDays > 0 {
+	if body.RetentionDays > 0 && !own {
 		end := body.SealedAt + uint64(body.RetentionDays)*dayMillis
 		if end <= now {
 			return nil, 0
@@ -473,8 +482,10 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 		level    uint8
 	}
 	known := map[class]policy.Decision{}
+	came := a.n.boundsOf(a.snap, g.place.Feed)
 	for _, org := range orgs {
 		all := true
+		var bounds []protocol.Bound
 		for i := range records {
 			r := &records[i]
 			c := class{org: org, handling: string(r.HandlingBytes)}
@@ -483,17 +494,27 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 			}
 			d, ok := known[c]
 			if !ok {
-				d = policy.DecideOnward(a.snap.policy, org, &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
-					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt}, now)
+				subject := &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
+					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt}
+				if own {
+					subject.RecordedAt = now
+					d = policy.Decide(a.snap.policy, a.n.org, org, subject, now)
+				} else {
+					subject.Bounds = came
+					d = policy.DecideOnward(a.snap.policy, org, subject, now)
+				}
 				known[c] = d
 			}
 			if all = all && d.Allow; !all {
 				break
 			}
-			least(d.Retention)
+			bounds = policy.AddBounds(bounds, d.Bounds...)
+			if !own {
+				least(d.Retention)
+			}
 		}
 		if all {
-			may = append(may, org)
+			may = append(may, policy.OrgDecision{Org: org, Decision: policy.Decision{Allow: true, Bounds: bounds}})
 		}
 	}
 	return may, days
@@ -536,7 +557,7 @@ func (a *appender) sealOnward(body *protocol.Body, orgs []protocol.OrgID) error 
 	place := entryKey(a.feed.ID, a.nextSeq())
 	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
 		// What its originator said since goes with it, to whom it may go on from there.
-		for _, h := range a.excluding {
+		for _, h := range a.root.excluding {
 			if err := putDoc(tx, kindExcludeDue, h[:], &goneDoc{}); err != nil {
 				return err
 			}

@@ -25,6 +25,7 @@ const (
 	ContextHop          Context = "entente/hop/v1"
 	ContextExclusion    Context = "entente/exclusion/v1"
 	ContextSuspension   Context = "entente/suspension/v1"
+	ContextDirectTopic  Context = "entente/direct-topic/v1"
 )
 
 // NoNetwork is given for the statements that belong to an organisation and not to a

@@ -1,0 +1,330 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/reconcile"
+	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/protocol"
+)
+
+// countryNetwork is testNetwork with organisations of countries.
+func countryNetwork(t testing.TB, countries ...string) []*Node {
+	t.Helper()
+	var nodes []*Node
+	for i, c := range countries {
+		ident, err := NewIdentity(InitRequest{Name: fmt.Sprintf("Org %d of %s", i, c), Kind: "cert", Country: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := Open(Config{Keys: ident.Keys, Card: &ident.Card})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { n.Close() })
+		nodes = append(nodes, n)
+	}
+	intoOneNetwork(t, nodes)
+	return nodes
+}
+
+// agreeHolders is agree for what only the parties and organisations of countries may hold.
+func agreeHolders(t testing.TB, from, to *Node, onward protocol.Onward, countries ...string) protocol.AgreementID {
+	t.Helper()
+	trustEachOther(t, from, to)
+	doc := testAgreement(from, to, protocol.TLPAmber, "*")
+	doc.Terms[0].Holders.Countries, doc.Terms[0].Onward = countries, onward
+	return agreeOn(t, from, to, doc)
+}
+
+// directFeedsOf lists the feeds of direct topics that a node holds, with entries in them.
+func directFeedsOf(t testing.TB, n *Node) (out []*store.Feed) {
+	t.Helper()
+	if err := n.st.View(func(tx *store.Tx) error {
+		return tx.Feeds(func(f *store.Feed) error {
+			if f.Origin.Topic.Direct() && f.Seq > 0 {
+				out = append(out, f)
+			}
+			return nil
+		})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// syncAll compares every node with every other, as often as it takes.
+func syncAll(t testing.TB, nodes ...*Node) {
+	t.Helper()
+	for range 2 {
+		for _, n := range nodes {
+			for _, peer := range nodes {
+				if n != peer {
+					syncFrom(t, n, peer)
+				}
+			}
+		}
+	}
+}
+
+// askAs is what a node answers a node of an organisation.
+func askAs(t testing.TB, n *Node, org protocol.OrgID, m *protocol.SyncMessage) *protocol.SyncMessage {
+	t.Helper()
+	m.Version = 1
+	a, err := reconcile.Answer(&view{n: n, org: org, serving: true}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestDirectFeed: what not every member may hold reaches its reader in a feed that nobody else is
+// told of, given, or stores; what is for others as well goes to them with the same id.
+func TestDirectFeed(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR", "US", "FR")
+	author, reader, third, other := nodes[0], nodes[1], nodes[2], nodes[3]
+	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
+	agree(t, author, third, protocol.TLPAmber, "*")
+	syncAll(t, nodes...)
+
+	rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n", policy.Flags{TLP: protocol.TLPGreen})
+	if len(rec.Records) != 2 || len(rec.Parts) != 2 || rec.Parts[0].Roster != nil || len(rec.Parts[1].Roster) != 2 {
+		t.Fatalf("receipt: %+v", rec)
+	}
+	topic := author.directOf(author.snap.Load(), rec.Parts[1].Feed)
+	if topic == nil || !slices.Contains(topic.Roster, reader.Org()) || slices.Contains(topic.Roster, third.Org()) || slices.Contains(topic.Roster, other.Org()) {
+		t.Fatalf("roster %+v", topic)
+	}
+	syncAll(t, nodes...)
+	for _, n := range nodes {
+		if want := n == author || n == reader; (len(directFeedsOf(t, n)) > 0) != want || (len(n.snap.Load().directs) > 0) != want {
+			t.Errorf("%s holds the direct feed: %v, want %v", n.OwnCard().Inception.Name, !want, want)
+		}
+		if want := n != other; reads(t, n, "198.51.100.1") != want {
+			t.Errorf("%s reads the record: %v", n.OwnCard().Inception.Name, !want)
+		}
+	}
+	for _, n := range []*Node{reader, third} { // by its own way each
+		for i, id := range rec.Records {
+			if got := recordOf(t, n, fmt.Sprintf("198.51.100.%d", i+1)); got != id {
+				t.Errorf("record %d has the id %s here, and %s at its publisher", i, got, id)
+			}
+		}
+	}
+	next := publishList(t, author, "198.51.100.3\n", policy.Flags{TLP: protocol.TLPGreen})
+	if next.Parts[1].Feed != rec.Parts[1].Feed {
+		t.Error("another direct feed is used for the next record")
+	}
+}
+
+// TestDirectFeedHostile: a member that is not on the roster and knows the ids gets nothing by any
+// request, and stores nothing that it is given.
+func TestDirectFeedHostile(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR", "US")
+	author, reader, third := nodes[0], nodes[1], nodes[2]
+	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
+	rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n", policy.Flags{TLP: protocol.TLPGreen})
+	syncAll(t, nodes...)
+	eraseValue(t, author, "198.51.100.2")
+	syncAll(t, nodes...)
+	if !reads(t, reader, "198.51.100.1") || reads(t, reader, "198.51.100.2") {
+		t.Fatal("the reader does not read what is left, or still what was erased")
+	}
+	s := author.snap.Load()
+	feed := rec.Parts[0].Feed
+	topic := author.directOf(s, feed)
+	if topic == nil || !s.shares(topic.id, reader.Org()) || s.shares(topic.id, third.Org()) {
+		t.Fatal("it is not in a direct feed for the reader alone")
+	}
+	hidden := author.evidence.hashesOf(func(id protocol.TopicID) bool { return id == topic.id })
+	hidden = append(hidden, topic.hash)
+	var entries [][]byte
+	if err := author.st.View(func(tx *store.Tx) error {
+		return tx.Range(feed, 1, 100, 1<<20, func(raw []byte) error { entries = append(entries, slices.Clone(raw)); return nil })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := author.signHeads(); err != nil {
+		t.Fatal(err)
+	}
+	for _, asked := range []*Node{author, reader} {
+		for _, row := range []struct {
+			org  protocol.OrgID
+			told bool
+		}{{third.Org(), false}, {reader.Org(), true}, {protocol.OrgID{}, false}} {
+			name := asked.OwnCard().Inception.Name
+			saw := func(what string, told bool) {
+				t.Helper()
+				if told != row.told {
+					t.Errorf("%s, asked by %s for %s: told %v", name, s.name(row.org), what, told)
+				}
+			}
+			list := askAs(t, asked, row.org, &protocol.SyncMessage{Kind: protocol.SyncList})
+			for _, h := range hidden {
+				saw("the list", slices.Contains(list.Hashes, h))
+			}
+			items := askAs(t, asked, row.org, &protocol.SyncMessage{Kind: protocol.SyncFetch, Hashes: hidden})
+			saw("the topic", len(items.Directs) == 1)
+			saw("the erase", len(items.Erases) == len(hidden)-1)
+			front := askAs(t, asked, row.org, &protocol.SyncMessage{Kind: protocol.SyncFrontier})
+			saw("the frontier", slices.ContainsFunc(front.Frontier, func(f protocol.FrontierEntry) bool { return f.Origin.Topic.Direct() }))
+			pull := askAs(t, asked, row.org, &protocol.SyncMessage{Kind: protocol.SyncPull, Pull: []protocol.PullRange{{Feed: feed, From: 1, Count: 100}}})
+			saw("entries", len(pull.Envelopes) > 0)
+			receipts, err := asked.serveReceipts(row.org, &protocol.SyncMessage{Version: 1, Kind: protocol.SyncReceipts, Pull: []protocol.PullRange{{Feed: feed, From: 1, Count: 1}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			saw("receipts", len(receipts.Receipts) > 0)
+			heads := askAs(t, asked, row.org, &protocol.SyncMessage{Kind: protocol.SyncHeads})
+			if asked == author {
+				saw("heads", slices.ContainsFunc(heads.Heads, func(h protocol.Signed) bool {
+					x, err := crypto.VerifyHead(s.network, &h)
+					return err == nil && x.Origin.Topic.Direct()
+				}))
+			}
+			if row.org == third.Org() {
+				if got := askKeysOf(t, asked, third, feed); len(got) > 0 {
+					t.Errorf("asked for keys, %s says %+v", name, got)
+				}
+			}
+		}
+	}
+	// The digests of those who may not know are those of a network without any of it.
+	digest := func(n *Node, org protocol.OrgID) protocol.SyncMessage {
+		a := askAs(t, n, org, &protocol.SyncMessage{Kind: protocol.SyncDigest})
+		return protocol.SyncMessage{Sets: a.Sets, Feeds: a.Feeds}
+	}
+	if a, b := digest(author, third.Org()), digest(third, author.Org()); a.Sets != b.Sets || a.Feeds != b.Feeds {
+		t.Error("the digests differ by what may not be told of")
+	}
+
+	// What it is given all the same it refuses: entries, the topic, erases, heads, gossip.
+	before := fingerprint(t, third)
+	if _, err := (&view{n: third}).TakeEntries(entries); err != nil {
+		t.Fatal(err)
+	}
+	if len(directFeedsOf(t, third)) > 0 {
+		t.Error("an entry is stored by who is not on the roster")
+	}
+	env, err := crypto.VerifyEnvelope(s.network, entries[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := third.gate.admit([]*crypto.VerifiedEnvelope{env}); err != nil || !errors.Is(a.Refused, protocol.ErrNoAgreement) {
+		t.Errorf("admitting gives %v, %v", a.Refused, err)
+	}
+	items := askAs(t, author, reader.Org(), &protocol.SyncMessage{Kind: protocol.SyncFetch, Hashes: hidden})
+	if err := (&view{n: third}).TakeItems(items); err != nil {
+		t.Fatal(err)
+	}
+	heads, err := author.signHeads(feed)
+	if err != nil || len(heads) != 1 {
+		t.Fatal(heads, err)
+	}
+	if fresh, _, err := third.takeHeads(heads); err != nil || fresh > 0 {
+		t.Errorf("%d heads taken, %v", fresh, err)
+	}
+	if fingerprint(t, third) != before {
+		t.Error("something of it was stored")
+	}
+	for what, n := range map[string]*protocol.Notice{"head": {Version: 1, Heads: heads}, "erase": {Version: 1, Erases: items.Erases}} {
+		for _, by := range []*Node{third, reader} {
+			if _, err := by.readNotice(protocol.Encode(n)); err == nil || what == "head" && !errors.Is(err, protocol.ErrWrongContext) {
+				t.Errorf("a gossiped %s is passed on: %v", what, err)
+			}
+		}
+	}
+	if err := judge(reader, entries[len(entries)-1]); err == nil {
+		t.Error("a gossiped entry is passed on")
+	}
+	// A topic of which it is on the roster by somebody else's word.
+	forged := topic.DirectTopic
+	forged.Roster = []protocol.OrgID{author.Org(), third.Org()}
+	slices.SortFunc(forged.Roster, protocol.OrgID.Compare)
+	signed, err := crypto.SignDirectTopic(&forged, reader.keys.Signing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := third.takeDirects([]protocol.Signed{signed}); err != nil || got.kept > 0 {
+		t.Errorf("a topic that its author did not sign is kept: %+v, %v", got, err)
+	}
+}
+
+// TestDirectOnward: what came under a term that restricts holders is passed on to those only who may
+// hold it, in a direct feed that states it, and binds the hop after that, which knows none of the terms.
+func TestDirectOnward(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR", "DE", "US", "FR", "US")
+	vendor, police, cert, foreign, bank, far := nodes[0], nodes[1], nodes[2], nodes[3], nodes[4], nodes[5]
+	partners := protocol.Onward{Rule: protocol.OnwardPartners}
+	agreeHolders(t, vendor, police, partners, "DE", "FR")
+	for _, pair := range [][2]*Node{{police, cert}, {police, foreign}, {cert, bank}, {cert, far}} {
+		trustEachOther(t, pair[0], pair[1])
+		doc := testAgreement(pair[0], pair[1], protocol.TLPAmber, "*")
+		doc.Terms[0].Onward = partners
+		agreeOn(t, pair[0], pair[1], doc)
+	}
+	for _, n := range []*Node{police, cert} {
+		if err := n.SetRelease(context.Background(), ReleaseAuto, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	syncAll(t, nodes...)
+	rec := publishList(t, vendor, "198.51.100.1\n", policy.Flags{TLP: protocol.TLPGreen, Onward: partners})
+	for range 3 {
+		syncAll(t, nodes...)
+		for _, n := range []*Node{police, cert} {
+			if err := n.passDue(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, n := range nodes {
+		may := n != foreign && n != far
+		if reads(t, n, "198.51.100.1") != may {
+			t.Errorf("%s reads it: %v", n.OwnCard().Inception.Name, !may)
+		}
+		if got := len(directFeedsOf(t, n)) > 0; got != may {
+			t.Errorf("%s holds it sealed: %v", n.OwnCard().Inception.Name, got)
+		}
+	}
+	for _, row := range []struct {
+		by, to *Node
+	}{{police, foreign}, {cert, far}} {
+		org := row.to.Org()
+		x, err := row.by.Explain(rec.Records[0], &org)
+		if err != nil || len(x.DoNotPass) != 1 || x.DoNotPass[0].Reason != policy.ReasonHolders {
+			t.Errorf("explained: %+v, %v", x, err)
+		}
+	}
+	// Its withdrawal follows, in the same feeds, and is told to nobody else.
+	before := map[*Node]uint64{foreign: entriesHeld(foreign), far: entriesHeld(far)}
+	if err := vendor.Withdraw(context.Background(), rec.Records, "a mistake"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		syncAll(t, nodes...)
+		for _, n := range []*Node{police, cert} {
+			if err := n.passDue(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, n := range []*Node{police, cert, bank} {
+		if x, err := n.Explain(rec.Records[0], nil); err != nil || !x.Record.Withdrawn {
+			t.Errorf("%s: %+v, %v", n.OwnCard().Inception.Name, x, err)
+		}
+	}
+	for n, was := range before {
+		if entriesHeld(n) != was {
+			t.Errorf("%s was given entries by the withdrawal", n.OwnCard().Inception.Name)
+		}
+	}
+}
+
+func entriesHeld(n *Node) uint64 { return n.gate.held() }
