@@ -259,7 +259,9 @@ func (n *Node) learn(fn func(tx *store.Tx) error) error {
 }
 
 // changeState does it; removes says that a card removes nodes that stood on it before.
-func (n *Node) changeState(fn func(tx *store.Tx) error) (removes bool, err error) { return n.changeTo(fn, 1) }
+func (n *Node) changeState(fn func(tx *store.Tx) error) (removes bool, err error) {
+	return n.changeTo(fn, 1)
+}
 
 // changeTo counts the generation up by so many.
 func (n *Node) changeTo(fn func(tx *store.Tx) error, up uint64) (removes bool, err error) {

@@ -46,6 +46,7 @@ type Plan struct {
 	Orgs       []PlanOrg
 	Classes    []PlanClass
 	Warnings   []string
+	Holders    []PlanHolders  // who would store the records, apart from who reads them
 	Personal   map[string]int // records that seem to hold personal data, by the most that they hold
 
 	volume  *volume
@@ -190,6 +191,7 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 	}
 	slices.SortFunc(p.Orgs, func(a, b PlanOrg) int { return strings.Compare(a.Name+a.Org.String(), b.Name+b.Org.String()) })
 	slices.SortFunc(p.Classes, func(a, b PlanClass) int { return b.Records - a.Records })
+	p.Holders = s.planHolders(p.Classes)
 	return p, nil
 }
 

@@ -302,6 +302,25 @@ func (n *Node) deliveries(tx *store.Tx, feed protocol.FeedID, seq uint64) (out [
 	return out, err
 }
 
+// mergeDeliveries makes one line for each node of what several entries with a record were said to be.
+func mergeDeliveries(list []Delivery) (out []Delivery) {
+	slices.SortStableFunc(list, func(a, b Delivery) int {
+		return cmp.Or(cmp.Compare(a.Org.Name, b.Org.Name), slices.Compare(a.Node[:], b.Node[:]))
+	})
+	for _, d := range list {
+		if k := len(out); k > 0 && out[k-1].Node == d.Node {
+			last := &out[k-1]
+			last.Held, last.Opened = last.Held || d.Held, last.Opened || d.Opened
+			if d.At.After(last.At) {
+				last.At = d.At
+			}
+		} else {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // Deliveries lists the nodes that hold the entry at a place of an own feed, and those that
 // opened it.
 func (n *Node) Deliveries(feed protocol.FeedID, seq uint64) (out []Delivery, err error) {

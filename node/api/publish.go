@@ -28,6 +28,7 @@ type Plan struct {
 	Refused    []node.RefusedItem `json:"refused"`  // records that may not go out as they are
 	Problems   []string           `json:"problems"` // file:line: what could not be read
 	Notes      []string           `json:"notes"`
+	Holders    []node.PlanHolders `json:"holders"` // who would store the records, sealed, apart from who reads them
 }
 
 // PlanHandling counts the records of one handling.
@@ -56,6 +57,15 @@ type Receipt struct {
 	From      uint64              `json:"from"`
 	To        uint64              `json:"to"`
 	IDs       []protocol.RecordID `json:"ids,omitempty"`
+	Parts     []ReceiptPart       `json:"parts"` // all of it, by feed; the first is the one above
+}
+
+// ReceiptPart is what of a publication stands in one feed, and who may store it.
+type ReceiptPart struct {
+	Feed    protocol.FeedID `json:"feed"`
+	From    uint64          `json:"from"`
+	To      uint64          `json:"to"`
+	Holders []string        `json:"holders"` // of a direct feed; none: every member
 }
 
 // Waited says whether what was to be waited for came.
@@ -254,7 +264,14 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		_ = out.send(PublishEvent{Error: &e})
 		return
 	}
-	receipt := Receipt{Records: len(rec.Records), Envelopes: rec.Envelopes, Feed: rec.Feed, From: rec.From, To: rec.To}
+	receipt := Receipt{Records: len(rec.Records), Envelopes: rec.Envelopes, Feed: rec.Feed, From: rec.From, To: rec.To, Parts: []ReceiptPart{}}
+	for _, p := range rec.Parts {
+		part := ReceiptPart{Feed: p.Feed, From: p.From, To: p.To, Holders: []string{}}
+		for _, o := range p.Roster {
+			part.Holders = append(part.Holders, s.name(o))
+		}
+		receipt.Parts = append(receipt.Parts, part)
+	}
 	if q.Get("ids") != "" || len(rec.Records) <= 100 {
 		receipt.IDs = rec.Records
 	}
@@ -272,7 +289,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {
 	plan := Plan{Format: string(res.Format), Topic: p.Topic, Generation: p.Generation, Records: p.Records, Duplicates: res.Duplicates,
-		Orgs: p.Orgs, Refused: p.Refused, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
+		Orgs: p.Orgs, Refused: p.Refused, Holders: p.Holders, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
 	for _, what := range slices.Sorted(maps.Keys(p.Personal)) {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("%d records hold %s", p.Personal[what], what))
 	}
