@@ -346,7 +346,7 @@ func (a *applier) takeEntries(raws [][]byte) error {
 		if _, err := a.entry(env); err != nil {
 			return err
 		}
-		if _, ok := s.topics[env.Topic]; !ok && s.isMember(env.Signing) {
+		if _, ok := s.topics[env.Topic]; !ok && s.isMember(env.Signing) && !env.Topic.Direct() {
 			a.leaveOut(env.Topic)
 			continue
 		}

@@ -328,18 +328,29 @@ func split(m *protocol.Notice) (public *protocol.Notice, direct []directNotice) 
 	return public, direct
 }
 
-// tellTimeout bounds how long one peer is told of a direct feed.
-const tellTimeout = 10 * time.Second
+// tellTimeout bounds how long one peer is told of a direct feed, and tellAtOnce for how many topics
+// peers are told at a time: one that does not answer must not keep others from being told.
+const (
+	tellTimeout = 10 * time.Second
+	tellAtOnce  = 16
+)
 
 // tellLoop tells connected peers on the rosters of direct topics what happened in their feeds. Whoever
 // is not told finds it out by comparing.
 func (net *network) tellLoop(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	room := make(chan struct{}, tellAtOnce)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case d := <-net.tells:
-			net.tell(ctx, &d)
+			room <- struct{}{}
+			wg.Go(func() {
+				net.tell(ctx, &d)
+				<-room
+			})
 		}
 	}
 }
@@ -427,8 +438,11 @@ func (net *network) directPeer() (out []protocol.NodeID) {
 	return []protocol.NodeID{peers[net.directTurn.Add(1)%uint64(len(peers))].Node}
 }
 
-// errNotOnRoster is why an entry of a direct feed is not stored.
-func errNotOnRoster(topic protocol.TopicID) error {
+// notInDirect is why an entry of a direct topic is not stored.
+func (s *snapshot) notInDirect(topic protocol.TopicID) error {
+	if d := s.directs[topic]; d != nil {
+		return protocol.Errorf(protocol.ErrNoAgreement, "entry of a direct feed: this node is not in topic %q, or its organisation may not hold it any more", d.Name)
+	}
 	return protocol.Errorf(protocol.ErrNoAgreement, "entry of a direct feed: this organisation is not on the roster of its topic %s, or was not told of it", topic)
 }
 

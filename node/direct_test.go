@@ -19,19 +19,24 @@ func countryNetwork(t testing.TB, countries ...string) []*Node {
 	t.Helper()
 	var nodes []*Node
 	for i, c := range countries {
-		ident, err := NewIdentity(InitRequest{Name: fmt.Sprintf("Org %d of %s", i, c), Kind: "cert", Country: c})
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := Open(Config{Keys: ident.Keys, Card: &ident.Card})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { n.Close() })
-		nodes = append(nodes, n)
+		nodes = append(nodes, countryNode(t, fmt.Sprintf("Org %d of %s", i, c), c))
 	}
 	intoOneNetwork(t, nodes)
 	return nodes
+}
+
+func countryNode(t testing.TB, name, country string) *Node {
+	t.Helper()
+	ident, err := NewIdentity(InitRequest{Name: name, Kind: "cert", Country: country})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Open(Config{Keys: ident.Keys, Card: &ident.Card})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
 }
 
 // agreeHolders is agree for what only the parties and organisations of countries may hold.
@@ -328,3 +333,138 @@ func TestDirectOnward(t *testing.T) {
 }
 
 func entriesHeld(n *Node) uint64 { return n.gate.held() }
+
+// TestDirectRosterChanges: nothing more is appended for a roster on which somebody stands who may not
+// be given it any more; who left is told of nothing, and the others keep what they have.
+func TestDirectRosterChanges(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR", "FR")
+	author, stays, leaves := nodes[0], nodes[1], nodes[2]
+	for _, n := range []*Node{stays, leaves} {
+		agreeHolders(t, author, n, protocol.Onward{}, "DE", "FR")
+	}
+	first := publishList(t, author, "198.51.100.1\n", green)
+	syncAll(t, nodes...)
+	if !reads(t, stays, "198.51.100.1") || !reads(t, leaves, "198.51.100.1") || len(first.Parts[0].Roster) != 3 {
+		t.Fatalf("it went by %+v", first.Parts)
+	}
+	if err := author.RemoveMember(leaves.Org(), "left"); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, author, stays)
+	second := publishList(t, author, "198.51.100.2\n", green)
+	if second.Parts[0].Feed == first.Parts[0].Feed || slices.Contains(second.Parts[0].Roster, leaves.Org()) || len(second.Parts[0].Roster) != 2 {
+		t.Errorf("it went by %+v", second.Parts)
+	}
+	// What was in the old feed is withdrawn in one that who is left may hold.
+	if err := author.Withdraw(context.Background(), first.Records, "a mistake"); err != nil {
+		t.Fatal(err)
+	}
+	syncAll(t, author, stays)
+	if x, err := stays.Explain(first.Records[0], nil); err != nil || !x.Record.Withdrawn {
+		t.Errorf("who stayed was not told of the withdrawal: %v", err)
+	}
+	if !reads(t, stays, "198.51.100.2") {
+		t.Error("who stayed does not read the second")
+	}
+	for _, by := range []*Node{author, stays} {
+		front := askAs(t, by, leaves.Org(), &protocol.SyncMessage{Kind: protocol.SyncFrontier})
+		if slices.ContainsFunc(front.Frontier, func(f protocol.FrontierEntry) bool { return f.Origin.Topic.Direct() }) {
+			t.Errorf("%s tells who left of direct feeds", by.OwnCard().Inception.Name)
+		}
+	}
+}
+
+// TestDirectSiblings: the nodes of an organisation on the roster hold its direct feeds, those that
+// come later too, and open what is in them.
+func TestDirectSiblings(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR")
+	author, reader := nodes[0], nodes[1]
+	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
+	rec := publishList(t, author, "198.51.100.1\n", green)
+	second := secondNode(t, reader)
+	shareSets(t, reader, author)
+	for range 2 {
+		syncAll(t, author, reader, second)
+		if err := author.grantLate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !reads(t, reader, "198.51.100.1") || !reads(t, second, "198.51.100.1") {
+		t.Errorf("read by the first %v, by the second %v", reads(t, reader, "198.51.100.1"), reads(t, second, "198.51.100.1"))
+	}
+	if d := second.directOf(second.snap.Load(), rec.Parts[0].Feed); d == nil {
+		t.Error("the second does not know for whom it is")
+	}
+	beside := secondNode(t, author)
+	shareSets(t, author, reader, second)
+	syncAll(t, author, beside)
+	other := publishList(t, beside, "198.51.100.2\n", green) // in a direct feed of its own
+	if other.Parts[0].Roster == nil || other.Parts[0].Feed == rec.Parts[0].Feed {
+		t.Errorf("it went by %+v", other.Parts)
+	}
+	syncAll(t, author, beside, reader, second)
+	if !reads(t, reader, "198.51.100.2") || len(directFeedsOf(t, author)) != 2 {
+		t.Error("what the other node of its organisation published is not held")
+	}
+}
+
+// TestDirectRestart: after a restart the feed is gone on with, and served to its roster alone.
+func TestDirectRestart(t *testing.T) {
+	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: "cert", Country: "DE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Keys: ident.Keys, Card: &ident.Card, Dir: t.TempDir()}
+	author, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := countryNode(t, "Reader", "FR")
+	third := countryNode(t, "Third", "US")
+	intoOneNetwork(t, []*Node{author, other, third})
+	agreeHolders(t, author, other, protocol.Onward{}, "DE", "FR")
+	first := publishList(t, author, "198.51.100.1\n", green)
+	eraseValue(t, author, "198.51.100.1")
+	if err := author.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if author, err = Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer author.Close()
+	second := publishList(t, author, "198.51.100.2\n", green)
+	if second.Parts[0].Feed != first.Parts[0].Feed || second.Parts[0].From <= first.Parts[0].To {
+		t.Errorf("after the restart it goes by %+v, before by %+v", second.Parts, first.Parts)
+	}
+	syncAll(t, author, other, third)
+	if !reads(t, other, "198.51.100.2") || len(directFeedsOf(t, third)) > 0 {
+		t.Error("it does not reach its reader, or others too")
+	}
+	if all, seen := len(author.evidence.hashes()), len(askAs(t, author, third.Org(), &protocol.SyncMessage{Kind: protocol.SyncFetch, Hashes: author.evidence.hashes()}).Erases); all != 1 || seen != 0 {
+		t.Errorf("%d erases are held, and %d told to who is not on the roster", all, seen)
+	}
+}
+
+// TestDirectTopicsBounded: of one node's topics no more are kept than the protocol lets it have.
+func TestDirectTopicsBounded(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR")
+	author, reader := nodes[0], nodes[1]
+	var list []protocol.Signed
+	roster := []protocol.OrgID{author.Org(), reader.Org()}
+	slices.SortFunc(roster, protocol.OrgID.Compare)
+	for i := range protocol.MaxDirectTopics + 3 {
+		d := &protocol.DirectTopic{Version: 1, Network: author.snap.Load().network, Author: author.keys.Signing.Public(), Name: "c2", Roster: roster,
+			Bounds: []protocol.Bound{{Orgs: roster, Countries: []string{}}}, Nonce: [32]byte{byte(i), byte(i >> 8)}}
+		signed, err := crypto.SignDirectTopic(d, author.keys.Signing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, signed)
+	}
+	if got, err := reader.takeDirects(list); err != nil || got.kept != protocol.MaxDirectTopics {
+		t.Errorf("%d topics are kept, %v", got.kept, err)
+	}
+	if got, err := reader.takeDirects(list); err != nil || got.kept != 0 {
+		t.Errorf("%d more topics are kept, %v", got.kept, err)
+	}
+}

@@ -321,7 +321,7 @@ func (g *gate) mayEnter(s *snapshot, env *crypto.VerifiedEnvelope, bytes map[pro
 	}
 	if _, ok := s.topics[env.Topic]; !ok {
 		if env.Topic.Direct() {
-			return sg, errNotOnRoster(env.Topic)
+			return sg, s.notInDirect(env.Topic)
 		}
 		return sg, protocol.Errorf(protocol.ErrNoAgreement, "this node is not in the topic of the entry")
 	}

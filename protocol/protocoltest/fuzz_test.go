@@ -63,6 +63,9 @@ func FuzzNodeRequest(f *testing.F) {
 func FuzzSibling(f *testing.F) {
 	fuzz[protocol.SiblingItem](f, "sibling", protocol.MaxSiblingItem+1<<10)
 }
+func FuzzDirectTopic(f *testing.F) {
+	fuzz[protocol.Signed](f, "direct-topic", protocol.MaxStatementSize)
+}
 func FuzzHead(f *testing.F) { fuzz[protocol.Signed](f, "head", protocol.MaxStatementSize) }
 
 // statements are what stands inside of signed messages and sealed bodies.
@@ -76,6 +79,7 @@ var statements = []func() any{
 	func() any { return new(protocol.NodeRequest) }, func() any { return new(protocol.SiblingAgreement) }, func() any { return new(protocol.SiblingPin) },
 	func() any { return new(protocol.SiblingTopic) }, func() any { return new(protocol.SiblingTopicSecret) }, func() any { return new(protocol.SiblingKey) },
 	func() any { return new(protocol.SiblingErasure) }, func() any { return new(protocol.SiblingPublication) }, func() any { return new(protocol.SiblingAddrs) },
+	func() any { return new(protocol.DirectTopic) },
 }
 
 // FuzzStatements reads each of them.
