@@ -131,8 +131,8 @@ func TestDirectFeed(t *testing.T) {
 // TestDirectFeedHostile: a member that is not on the roster and knows the ids gets nothing by any
 // request, and stores nothing that it is given.
 func TestDirectFeedHostile(t *testing.T) {
-	nodes := countryNetwork(t, "DE", "FR", "US")
-	author, reader, third := nodes[0], nodes[1], nodes[2]
+	nodes := countryNetwork(t, "DE", "FR", "US", "FR")
+	author, reader, third, near := nodes[0], nodes[1], nodes[2], nodes[3] // near might hold it, and is not on the roster
 	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
 	rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n", policy.Flags{TLP: protocol.TLPGreen})
 	syncAll(t, nodes...)
@@ -162,7 +162,7 @@ func TestDirectFeedHostile(t *testing.T) {
 		for _, row := range []struct {
 			org  protocol.OrgID
 			told bool
-		}{{third.Org(), false}, {reader.Org(), true}, {protocol.OrgID{}, false}} {
+		}{{third.Org(), false}, {near.Org(), false}, {reader.Org(), true}, {protocol.OrgID{}, false}} {
 			name := asked.OwnCard().Inception.Name
 			saw := func(what string, told bool) {
 				t.Helper()
