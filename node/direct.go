@@ -358,7 +358,7 @@ func (net *network) tellLoop(ctx context.Context) {
 func (net *network) tell(ctx context.Context, d *directNotice) {
 	s := net.n.snap.Load()
 	topic := s.directs[d.topic]
-	if topic == nil || s.topics[d.topic] == "" {
+	if topic == nil {
 		return
 	}
 	var wg sync.WaitGroup

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/reconcile"
@@ -235,6 +236,15 @@ func TestDirectFeedHostile(t *testing.T) {
 	if fresh, _, err := third.takeHeads(heads); err != nil || fresh > 0 {
 		t.Errorf("%d heads taken, %v", fresh, err)
 	}
+	net := &network{n: third, tellers: map[protocol.NodeID]bool{}, stalled: map[protocol.NodeID]time.Time{}, dirty: make(chan struct{}, 1)}
+	told := &protocol.SyncMessage{Version: 1, Kind: protocol.SyncDirect, Directs: items.Directs, Heads: heads, Erases: items.Erases}
+	if _, err := net.serveDirect(author.ID(), told); err != nil || len(net.tellers) > 0 {
+		t.Errorf("told of a direct feed, it takes it: %v, %v", net.tellers, err)
+	}
+	told.Heads = slices.Repeat(heads, protocol.MaxNoticeItems+1)
+	if _, err := net.serveDirect(author.ID(), told); !errors.Is(err, protocol.ErrOversize) {
+		t.Errorf("told too much, it says %v", err)
+	}
 	if fingerprint(t, third) != before {
 		t.Error("something of it was stored")
 	}
@@ -371,6 +381,31 @@ func TestDirectRosterChanges(t *testing.T) {
 		if slices.ContainsFunc(front.Frontier, func(f protocol.FrontierEntry) bool { return f.Origin.Topic.Direct() }) {
 			t.Errorf("%s tells who left of direct feeds", by.OwnCard().Inception.Name)
 		}
+	}
+}
+
+// TestDirectEraseAfterLeaving: who left the topic still has what it stored destroyed.
+func TestDirectEraseAfterLeaving(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR")
+	author, reader := nodes[0], nodes[1]
+	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
+	rec := publishList(t, author, "198.51.100.1\n", green)
+	syncAll(t, author, reader)
+	if err := reader.LeaveTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	next := publishList(t, author, "198.51.100.2\n", green)
+	eraseValue(t, author, "198.51.100.1")
+	syncAll(t, author, reader)
+	if reads(t, reader, "198.51.100.1") {
+		t.Error("what was erased is shown by who left the topic")
+	}
+	has := true
+	if err := reader.st.View(func(tx *store.Tx) (err error) { has, err = tx.Has(rec.Parts[0].Feed, rec.Parts[0].To); return err }); err != nil || has {
+		t.Errorf("the erased body is held: %v, %v", has, err)
+	}
+	if reader.gate.head(next.Parts[0].Feed) >= next.Parts[0].To {
+		t.Error("who left the topic is given what comes after")
 	}
 }
 

@@ -26,7 +26,7 @@ func (n *Node) takeErases(list []protocol.SignedErase) (out taken, err error) {
 			out.left++
 			continue
 		}
-		if s := n.snap.Load(); e.Origin.Topic.Direct() && s.topics[e.Origin.Topic] == "" {
+		if s := n.snap.Load(); e.Origin.Topic.Direct() && s.directs[e.Origin.Topic] == nil {
 			out.left++ // what says who may be told of it may still come
 			continue
 		}

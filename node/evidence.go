@@ -150,7 +150,7 @@ func (n *Node) takeForks(proofs []protocol.ForkProof) (out taken, err error) {
 			continue
 		}
 		_, known := s.signers[f.Origin.Signing]
-		if !known || f.Origin.Topic.Direct() && s.topics[f.Origin.Topic] == "" {
+		if !known || f.Origin.Topic.Direct() && s.directs[f.Origin.Topic] == nil {
 			out.left++ // its author's card may still come, or what says who may be told of it
 			continue
 		}
