@@ -359,7 +359,7 @@ func (p *packer) writeFrontier() error {
 }
 
 func (p *packer) writeItems() error {
-	for page := range slices.Chunk(p.hashes, carryFetch) {
+	for page := range slices.Chunk(p.n.inOrder(p.hashes), carryFetch) {
 		a, err := p.ask(&protocol.SyncMessage{Kind: protocol.SyncFetch, Hashes: page})
 		if err != nil {
 			return err

@@ -328,6 +328,21 @@ func split(m *protocol.Notice) (public *protocol.Notice, direct []directNotice) 
 	return public, direct
 }
 
+// inOrder puts items of the sets in the order in which a file that cannot be asked again has to bring
+// them: direct topics after the cards of their authors, and what is about them after the topics.
+func (n *Node) inOrder(hashes []protocol.Hash) []protocol.Hash {
+	place := map[protocol.Hash]int{}
+	for _, d := range n.snap.Load().directs {
+		place[d.hash] = 1
+	}
+	for _, h := range n.evidence.hashesOf(protocol.TopicID.Direct) {
+		place[h] = 2
+	}
+	out := slices.Clone(hashes)
+	slices.SortStableFunc(out, func(a, b protocol.Hash) int { return place[a] - place[b] })
+	return out
+}
+
 // tellTimeout bounds how long one peer is told of a direct feed, and tellAtOnce for how many topics
 // peers are told at a time: one that does not answer must not keep others from being told.
 const (
@@ -399,7 +414,7 @@ func (net *network) serveDirect(remote protocol.NodeID, m *protocol.SyncMessage)
 	if err != nil {
 		return nil, err
 	}
-	if gap || got.kept > 0 {
+	if gap || got.kept+got.left > 0 { // what is left out may come with a card that the other has
 		net.told(remote)
 	}
 	return &protocol.SyncMessage{Version: 1, Kind: protocol.SyncDirect}, nil

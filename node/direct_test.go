@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -501,5 +502,33 @@ func TestDirectTopicsBounded(t *testing.T) {
 	}
 	if got, err := reader.takeDirects(list); err != nil || got.kept != 0 {
 		t.Errorf("%d more topics are kept, %v", got.kept, err)
+	}
+}
+
+// TestDirectCarried: a file for who is on the roster brings the topic ahead of what is about it, so
+// that one file is enough, and a file for another member brings none of it.
+func TestDirectCarried(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR", "US")
+	author, reader, third := nodes[0], nodes[1], nodes[2]
+	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
+	publishList(t, author, "198.51.100.1\n198.51.100.2\n198.51.100.3\n", green)
+	eraseValue(t, author, "198.51.100.1")
+	eraseValue(t, author, "198.51.100.2")
+	for _, to := range []*Node{reader, third} {
+		var file bytes.Buffer
+		info, err := author.Pack(context.Background(), &file, PackRequest{To: to.Org(), Topics: []string{"c2"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := to.Apply(context.Background(), &file); err != nil {
+			t.Fatal(err)
+		}
+		may := to == reader
+		if got := len(directFeedsOf(t, to)) > 0; got != may || reads(t, to, "198.51.100.3") != may || reads(t, to, "198.51.100.1") {
+			t.Errorf("the file for %s brings the direct feed: %v (%+v)", to.OwnCard().Inception.Name, got, info)
+		}
+		if got := len(to.evidence.hashes()); (got == len(author.evidence.hashes())) != may {
+			t.Errorf("%s knows of %d erases", to.OwnCard().Inception.Name, got)
+		}
 	}
 }

@@ -56,7 +56,7 @@ func (e *evidence) hashesOf(shares func(protocol.TopicID) bool) (out []protocol.
 		}
 	}
 	for h := range e.erases {
-		if topic, direct := e.direct[h]; !direct || shares(topic) {
+		if shares(e.direct[h]) { // zero for the others: no topic has that id, and it is none of direct ones
 			out = append(out, h)
 		}
 	}
@@ -67,9 +67,8 @@ func (e *evidence) hashesOf(shares func(protocol.TopicID) bool) (out []protocol.
 func (e *evidence) sharesErase(h protocol.Hash, shares func(protocol.TopicID) bool) bool {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	topic, direct := e.direct[h]
 	_, held := e.erases[h]
-	return held && (!direct || shares(topic))
+	return held && shares(e.direct[h])
 }
 
 // addErase notes an erase. The caller holds mu.
