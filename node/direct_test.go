@@ -532,3 +532,35 @@ func TestDirectCarried(t *testing.T) {
 		}
 	}
 }
+
+// TestDirectBackup: a restored node knows who may hold what is in direct feeds, tells nobody else, and
+// goes on in topics of its own.
+func TestDirectBackup(t *testing.T) {
+	nodes := countryNetwork(t, "DE", "FR", "US")
+	author, reader, third := nodes[0], nodes[1], nodes[2]
+	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
+	rec := publishList(t, author, "198.51.100.1\n", green)
+	key := newOffline(t)
+	data := backupOf(t, author, key)
+	dir := t.TempDir()
+	if _, err := Restore(context.Background(), bytes.NewReader(data), RestoreRequest{Dir: dir, Identities: key.ids}); err != nil {
+		t.Fatal(err)
+	}
+	back := openDir(t, dir, true)
+	if d := back.directOf(back.snap.Load(), rec.Parts[0].Feed); d == nil || !slices.Contains(d.Roster, reader.Org()) {
+		t.Fatalf("the restored node does not know for whom the feed is: %+v", d)
+	}
+	shareSets(t, back, reader, third)
+	syncAll(t, back, reader, third)
+	if !reads(t, back, "198.51.100.1") || len(directFeedsOf(t, reader)) == 0 || len(directFeedsOf(t, third)) > 0 {
+		t.Error("what was restored does not reach those on the roster alone")
+	}
+	next := publishList(t, back, "198.51.100.2\n", green)
+	if next.Parts[0].Roster == nil || next.Parts[0].Feed == rec.Parts[0].Feed {
+		t.Errorf("the restored node goes on in %+v", next.Parts)
+	}
+	syncAll(t, back, reader, third)
+	if !reads(t, reader, "198.51.100.2") || len(directFeedsOf(t, third)) > 0 {
+		t.Error("what the restored node publishes does not reach those on the roster alone")
+	}
+}
