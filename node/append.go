@@ -19,6 +19,9 @@ type appender struct {
 	n        *Node
 	snap     *snapshot
 	topic    string
+	id       protocol.TopicID // of topic, or of the direct topic
+	root     *appender        // of the publication: the append to the feed that every member holds; itself
+	subs     []*appender      // of the root: those to direct feeds
 	feed     *store.Feed
 	sealedAt uint64
 	epochs   *epochSet
@@ -40,23 +43,44 @@ type appender struct {
 	onCommit []func(tx *store.Tx) error
 }
 
-// append runs build on this node's feed in topic and commits what it added: all or nothing.
-// If the state that build decided from changed meanwhile, build runs again.
+// all lists the appends of the publication that added entries.
+func (a *appender) all() (out []*appender) {
+	for _, x := range append([]*appender{a.root}, a.root.subs...) {
+		if len(x.envs) > 0 {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// append runs build on this node's feed in topic and commits what it added, there and in direct
+// feeds: all or nothing. If the state that build decided from changed meanwhile, build runs again.
 func (n *Node) append(topic string, build func(*appender) error) error {
+	return n.appendIn(topic, protocol.TopicID{}, build)
+}
+
+// appendIn is append, for a feed of a direct topic of that name if id is not zero.
+func (n *Node) appendIn(topic string, id protocol.TopicID, build func(*appender) error) error {
 	if err := n.room.check(); err != nil {
 		return err
 	}
 	n.appendMu.Lock()
 	defer n.appendMu.Unlock()
 	for {
-		err := n.appendOnce(topic, build)
+		err := n.appendOnce(topic, id, build)
+		if need := needsDirect(err); need != nil {
+			if err := n.makeDirect(need); err != nil {
+				return fmt.Errorf("stating a direct topic: %w", err)
+			}
+			continue
+		}
 		if !errors.Is(err, errGeneration) {
 			return err
 		}
 	}
 }
 
-func (n *Node) appendOnce(topic string, build func(*appender) error) error {
+func (n *Node) appendOnce(topic string, id protocol.TopicID, build func(*appender) error) error {
 	s := n.snap.Load()
 	if s.network == protocol.NoNetwork {
 		return ErrNoNetwork
@@ -64,20 +88,24 @@ func (n *Node) appendOnce(topic string, build func(*appender) error) error {
 	if err := s.enrolled(n.org, n.ID()); err != nil {
 		return err
 	}
-	a, err := n.newAppender(s, topic)
+	if id == (protocol.TopicID{}) {
+		id = protocol.NewTopicID(s.network, topic)
+	}
+	a, err := n.newAppender(s, topic, id)
 	if err != nil {
 		return err
 	}
-	if err := build(a); err != nil || len(a.envs) == 0 {
+	if err := build(a); err != nil || len(a.all()) == 0 {
 		return err
 	}
 	return a.commit()
 }
 
-func (n *Node) newAppender(s *snapshot, topic string) (*appender, error) {
-	a := &appender{n: n, snap: s, topic: topic, target: rawTarget, sealed: map[uint64]*openedBody{}, sound: map[uint64]bool{}, granted: map[uint64]bool{}}
+func (n *Node) newAppender(s *snapshot, topic string, id protocol.TopicID) (*appender, error) {
+	a := &appender{n: n, snap: s, topic: topic, id: id, target: rawTarget, sealed: map[uint64]*openedBody{}, sound: map[uint64]bool{}, granted: map[uint64]bool{}}
+	a.root = a
 	err := n.st.Update(func(tx *store.Tx) (err error) {
-		if a.feed, err = n.ownFeed(tx, s.network, protocol.NewTopicID(s.network, topic)); err == nil {
+		if a.feed, err = n.ownFeed(tx, s.network, id); err == nil {
 			a.epochs, err = loadEpochs(tx, a.feed.ID)
 		}
 		return err
@@ -85,6 +113,7 @@ func (n *Node) newAppender(s *snapshot, topic string) (*appender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading own feed: %w", err)
 	}
+	n.noteDirect(a.feed)
 	if err := n.checkAnchor(a.feed); err != nil {
 		return nil, err
 	}
@@ -115,24 +144,47 @@ func (a *appender) add(kind protocol.EntryKind, body []byte) error {
 	return nil
 }
 
-// commit makes the publication durable, then visible, then announces it. It returns
-// errGeneration, and leaves nothing, if the state changed since it was decided.
+// commit makes the publication durable, in all of its feeds at once, then visible, then announces
+// it. It returns errGeneration, and leaves nothing, if the state changed since it was decided.
 func (a *appender) commit() error {
 	n := a.n
-	if err := n.st.Stage(a.feed.ID, a.envs); err != nil {
-		return errors.Join(fmt.Errorf("storing entries: %w", err), n.st.DropStaged())
+	parts := a.all()
+	for _, p := range parts {
+		if err := n.st.Stage(p.feed.ID, p.envs); err != nil {
+			return errors.Join(fmt.Errorf("storing entries: %w", err), n.st.DropStaged())
+		}
 	}
 	n.stateMu.RLock()
 	current := n.snap.Load().generation == a.snap.generation
 	var err error
 	if current {
-		last := a.envs[len(a.envs)-1]
-		f := *a.feed
-		f.Seq, f.Hash, f.SealedAt = last.Header.Seq, last.Hash, a.sealedAt
-		// First the anchor, then the store: if the process ends in between, the feed is closed
-		// at the next start, because nobody can know that nobody saw the entries.
-		if err = n.setAnchor(&f); err == nil {
-			err = n.st.Update(func(tx *store.Tx) error { return a.write(tx, &f) })
+		heads := make([]store.Feed, len(parts))
+		for i, p := range parts {
+			last := p.envs[len(p.envs)-1]
+			heads[i] = *p.feed
+			heads[i].Seq, heads[i].Hash, heads[i].SealedAt = last.Header.Seq, last.Hash, p.sealedAt
+			// First the anchor, then the store: if the process ends in between, the feed is closed
+			// at the next start, because nobody can know that nobody saw the entries.
+			if err == nil {
+				err = n.setAnchor(&heads[i])
+			}
+		}
+		if err == nil {
+			err = n.st.Update(func(tx *store.Tx) error {
+				for _, p := range append([]*appender{a}, a.subs...) {
+					for _, fn := range p.onCommit {
+						if err := fn(tx); err != nil {
+							return err
+						}
+					}
+				}
+				for i, p := range parts {
+					if err := p.write(tx, &heads[i]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		}
 	}
 	n.stateMu.RUnlock()
@@ -145,18 +197,24 @@ func (a *appender) commit() error {
 		}
 		return err
 	}
-	if net := n.net.Load(); net != nil {
-		net.announce(a.topic, a.feed.ID, a.envs)
-	}
-	// It is durable and acknowledged whatever happens now; an opening that fails stays due.
-	if err := n.gate.openSealed(a.feed.ID, a.nextSeq()-1, a.sealed); err != nil {
-		n.log.Error("indexing own records failed; it is tried again", "err", err)
-		n.counters.failed.Add(1)
+	for _, p := range parts {
+		if net := n.net.Load(); net != nil {
+			if p.id.Direct() {
+				net.stateHeads(p.feed.ID)
+			} else {
+				net.announce(p.topic, p.feed.ID, p.envs)
+			}
+		}
+		// It is durable and acknowledged whatever happens now; an opening that fails stays due.
+		if err := n.gate.openSealed(p.feed.ID, p.nextSeq()-1, p.sealed); err != nil {
+			n.log.Error("indexing own records failed; it is tried again", "err", err)
+			n.counters.failed.Add(1)
+		}
 	}
 	return nil
 }
 
-// write moves the head of the feed, with all that goes with it.
+// write moves the head of one feed, with the epochs that go with it.
 func (a *appender) write(tx *store.Tx, f *store.Feed) error {
 	var inc incarnationDoc
 	if _, err := getDoc(tx, kindFeedNumber, f.Origin.Topic[:], &inc); err != nil {
@@ -164,11 +222,6 @@ func (a *appender) write(tx *store.Tx, f *store.Feed) error {
 	}
 	if inc.Incarnation != f.Origin.Incarnation {
 		return errClosed
-	}
-	for _, fn := range a.onCommit {
-		if err := fn(tx); err != nil {
-			return err
-		}
 	}
 	if err := a.epochs.store(tx); err != nil {
 		return err

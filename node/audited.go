@@ -422,7 +422,10 @@ func (a *appender) auditPublish(ctx context.Context, p *Plan, rec *Receipt) erro
 	if len(p.Refused) > 0 {
 		d.Text += fmt.Sprintf("; %d more records were not published as they were", len(p.Refused))
 	}
-	d.Records = audit.RecordSet{Count: uint64(len(rec.Records)), Places: []audit.Place{{Feed: a.feed.ID, From: rec.From, To: a.nextSeq() - 1}}}
+	d.Records = audit.RecordSet{Count: uint64(len(rec.Records))}
+	for _, p := range rec.Parts {
+		d.Records.Places = append(d.Records.Places, audit.Place{Feed: p.Feed, From: p.From, To: p.To})
+	}
 	var parts []audit.Part
 	for i, list := range ids {
 		if len(list) == 0 {
@@ -528,7 +531,7 @@ func (a *appender) auditPassOn(by Caller, records []crypto.VerifiedRecord, orgs 
 			}
 			at := map[protocol.AgreementID]uint32{}
 			for _, org := range orgs {
-				v := policy.DecideOnward(a.snap.policy, org, a.snap.subjectOf(entry), uint64(nowMillis()))
+				v := policy.DecideOnward(a.snap.policy, org, a.n.subjectOf(a.snap, entry), uint64(nowMillis()))
 				addVerdict(c.d, at, org, &v)
 			}
 			byClass[key] = c
@@ -802,7 +805,7 @@ func (w *changeWriter) topics(was, now *snapshot) {
 		act       string
 		from, new map[protocol.TopicID]string
 	}{{"join topic", was.topics, now.topics}, {"leave topic", now.topics, was.topics}} {
-		for _, name := range slices.Sorted(maps.Values(d.new)) {
+		for _, name := range slices.Compact(slices.Sorted(maps.Values(d.new))) {
 			if _, ok := d.from[protocol.NewTopicID(now.network, name)]; !ok && name != protocol.ControlTopic {
 				w.put(audit.Network, &audit.Details{By: w.n.org, Act: d.act, Topic: name})
 			}

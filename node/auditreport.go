@@ -95,8 +95,9 @@ type ReportPart struct {
 type ReportRecord struct {
 	Record    protocol.RecordID `json:"record"`
 	StixID    string            `json:"stix_id,omitempty"`
-	State     string            `json:"state"` // held, withdrawn, or not held
-	Receipts  []Delivery        `json:"receipts"`
+	State     string            `json:"state"`    // held, withdrawn, or not held
+	Receipts  []Delivery        `json:"receipts"` // of the organisation's nodes
+	Holders   *Holders          `json:"holders,omitempty"`
 	delivered bool
 	opened    bool
 }
@@ -148,7 +149,7 @@ var reasonText = map[policy.Reason]string{
 	policy.ReasonCountry:      "the record concerns none of the countries of the term",
 	policy.ReasonPersonalData: "the record holds more personal data than the term lets through",
 	policy.ReasonConfidence:   "the confidence of the record is below what the term wants",
-	policy.ReasonHolders:      "a member of the network may not hold even sealed copies of it",
+	policy.ReasonHolders:      "a term that the record came under does not let it hold even sealed copies",
 	policy.ReasonProvenance:   "who passed it on did not say so, or was not allowed to have it",
 	policy.ReasonVolume:       "the term lets no more through in a day",
 	policy.ReasonLocalRule:    "a rule of this organisation's own forbids it",
@@ -191,7 +192,7 @@ func (n *Node) Report(ctx context.Context, q ReportQuery) (*DisclosureReport, er
 func (n *Node) reportOf(q ReportQuery) (*DisclosureReport, error) {
 	var w *reportWriter
 	err := n.viewIndex(func(tx *store.Tx) error {
-		w = &reportWriter{n: n, s: n.snap.Load(), tx: tx, q: q, delivered: map[protocol.EntryRef][]Delivery{}}
+		w = &reportWriter{n: n, s: n.snap.Load(), tx: tx, q: q, held: map[protocol.EntryRef]*held{}}
 		w.out = &DisclosureReport{By: w.s.ref(n.org), Org: w.s.ref(q.Org), From: q.From.UTC(), To: q.To.UTC(), Made: millis(uint64(nowMillis())),
 			Shared: []ReportPart{}, Withheld: []ReportPart{}, Retracted: []ReportAct{}, Asked: []ErasureAsk{}, Rules: []ReportNote{}, Refused: []ReportNote{}, Forgotten: []ReportGap{}, Log: n.account.Log}
 		w.out.Agreement, w.out.Title = w.agreement(q.Agreement)
@@ -224,7 +225,7 @@ type reportWriter struct {
 	out       *DisclosureReport
 	log       *audit.Log
 	decisions map[uint64]*audit.Details // nil: erased
-	delivered map[protocol.EntryRef][]Delivery
+	held      map[protocol.EntryRef]*held
 	named     int
 }
 
@@ -464,7 +465,7 @@ func (w *reportWriter) records(set *audit.RecordSet, by *audit.Details, places [
 				r.State = "withdrawn"
 			}
 			if receipts {
-				if err := w.receipts(&r, protocol.EntryRef{Feed: e.Feed, Seq: e.Seq}); err != nil {
+				if err := w.receipts(&r); err != nil {
 					return err
 				}
 			}
@@ -503,22 +504,52 @@ func (w *reportWriter) records(set *audit.RecordSet, by *audit.Details, places [
 	return out, nil
 }
 
-// receipts adds what nodes of the organisation signed about the envelope of a record.
-func (w *reportWriter) receipts(r *ReportRecord, at protocol.EntryRef) error {
-	list, ok := w.delivered[at]
-	if !ok {
-		all, err := w.n.deliveries(w.tx, at.Feed, at.Seq)
-		if err != nil {
-			return err
+// receipts adds who may store the envelopes of a record, and what nodes of the organisation signed
+// about them.
+func (w *reportWriter) receipts(r *ReportRecord) error {
+	copies, err := w.n.index.Copies(w.tx, r.Record)
+	if err != nil {
+		return err
+	}
+	r.Holders = &Holders{}
+	for _, c := range copies {
+		at := protocol.EntryRef{Feed: c.Feed, Seq: c.Seq}
+		h, ok := w.held[at]
+		if !ok {
+			if had, err := w.n.published(w.tx, at); err != nil {
+				return err
+			} else if had {
+				if h, err = w.n.heldAt(w.tx, w.s, at); err != nil {
+					return err
+				}
+			}
+			w.held[at] = h
 		}
-		list = slices.DeleteFunc(all, func(d Delivery) bool { return d.Org.ID != w.q.Org })
-		w.delivered[at] = list
+		if h == nil {
+			continue // of another publisher
+		}
+		r.Holders.add(h.Holders)
+		for _, d := range h.deliveries {
+			if d.Org.ID == w.q.Org {
+				r.Receipts = append(r.Receipts, d)
+				r.delivered, r.opened = r.delivered || d.Held, r.opened || d.Opened
+			}
+		}
 	}
-	r.Receipts = append(r.Receipts, list...)
-	for _, d := range list {
-		r.delivered, r.opened = r.delivered || d.Held, r.opened || d.Opened
-	}
+	r.Receipts = append([]Delivery{}, mergeDeliveries(r.Receipts)...)
 	return nil
+}
+
+// StoredBy says who may store a record, and how many of them signed to.
+func (r *ReportRecord) StoredBy() string {
+	if r.Holders == nil {
+		return ""
+	}
+	text := r.Holders.String()
+	if n := len(r.Holders.Signed); n > 0 {
+		text += fmt.Sprintf("; %d signed to", n)
+	}
+	return text
 }
 
 // Received says in a word what the organisation signed about a record.
@@ -567,7 +598,7 @@ var reportPage = pages.Must(pages.New("report").Funcs(pages.FuncMap{
 func (r *DisclosureReport) writeCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	_ = out.Write([]string{"decision", "at", "entry", "act", "person", "purpose", "topic", "type", "tlp", "pap", "countries", "personal_data",
-		"agreement", "agreement_title", "term", "reason", "text", "record", "stix_id", "state", "receipt", "count"})
+		"agreement", "agreement_title", "term", "reason", "text", "record", "stix_id", "state", "receipt", "count", "holders", "holders_signed"})
 	for _, part := range []struct {
 		decision string
 		list     []ReportPart
@@ -585,15 +616,19 @@ func (r *DisclosureReport) writeCSV(w io.Writer) error {
 				if part.decision == "shared" {
 					receipt = x.Received()
 				}
-				_ = out.Write(slices.Concat(row, []string{x.Record.String(), inert(x.StixID), x.State, receipt, "1"}))
+				holders, signed := "", ""
+				if x.Holders != nil {
+					holders, signed = inert(x.Holders.String()), inert(refNames(x.Holders.Signed))
+				}
+				_ = out.Write(slices.Concat(row, []string{x.Record.String(), inert(x.StixID), x.State, receipt, "1", holders, signed}))
 			}
 			if rest := p.Count - min(p.Count, uint64(len(p.Records))); rest > 0 {
-				_ = out.Write(slices.Concat(row, []string{"", "", stateGone, "", strconv.FormatUint(rest, 10)}))
+				_ = out.Write(slices.Concat(row, []string{"", "", stateGone, "", strconv.FormatUint(rest, 10), "", ""}))
 			}
 		}
 	}
 	for _, a := range r.Retracted {
-		row := make([]string, 22)
+		row := make([]string, 24)
 		row[0], row[1], row[2], row[3], row[15], row[17], row[21] = "retracted", a.At.Format(time.RFC3339), strconv.FormatUint(a.Entry, 10), a.Act, inert(a.Reason), strings.Join(a.Records, " "), strconv.FormatUint(a.Count, 10)
 		_ = out.Write(row)
 	}
@@ -618,7 +653,7 @@ func (r *DisclosureReport) writeCSV(w io.Writer) error {
 		}
 	}
 	for _, g := range r.Forgotten {
-		row := make([]string, 22)
+		row := make([]string, 24)
 		row[0], row[1], row[2], row[3], row[16] = "details erased", g.Day, strconv.FormatUint(g.Entry, 10), g.Kind, inert(g.Said)
 		_ = out.Write(row)
 	}

@@ -62,7 +62,7 @@ type BackupLeftOut struct {
 // which the others are verified. What is not named here is the node's own, and begins anew with
 // another node: where its feeds stood, what it was told about keys, whether it was restored.
 var (
-	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindOtherwise, kindDue, kindErase, kindErasure, kindFork, kindGone,
+	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindDirect, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindOtherwise, kindDue, kindErase, kindErasure, kindFork, kindGone,
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue}
 	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf}
 	backupSettings = []string{"network", settingRelease}

@@ -197,6 +197,16 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 			err = protocol.Errorf(protocol.ErrWrongContext, "a fork proof is of another feed than it is kept for")
 		}
 		return err
+	case kindDirect:
+		var signed protocol.Signed
+		if err := read(32, &signed); err != nil {
+			return err
+		}
+		d, err := crypto.VerifyDirectTopic(network, &signed)
+		if err == nil && d.ID() != protocol.TopicID(id) {
+			err = protocol.Errorf(protocol.ErrWrongContext, "a direct topic is another one than it is kept as")
+		}
+		return err
 	case kindHead:
 		var signed protocol.Signed
 		if err := read(32, &signed); err != nil {

@@ -79,7 +79,7 @@ func (n *Node) Apply(ctx context.Context, r io.Reader) (*CarryApplied, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &applier{carriedFile: f, v: &view{n: n}, leftOut: map[protocol.TopicID]int{}}
+	a := &applier{carriedFile: f, v: &view{n: n, org: f.header.From}, leftOut: map[protocol.TopicID]int{}}
 	before, err := n.readable()
 	if err != nil {
 		return nil, err
@@ -346,7 +346,7 @@ func (a *applier) takeEntries(raws [][]byte) error {
 		if _, err := a.entry(env); err != nil {
 			return err
 		}
-		if _, ok := s.topics[env.Topic]; !ok && s.isMember(env.Signing) {
+		if _, ok := s.topics[env.Topic]; !ok && s.isMember(env.Signing) && !env.Topic.Direct() {
 			a.leaveOut(env.Topic)
 			continue
 		}

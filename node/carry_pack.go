@@ -43,11 +43,19 @@ func (n *Node) Pack(ctx context.Context, w io.Writer, q PackRequest) (*Carried, 
 		return nil, ErrNoNetwork
 	}
 	header := protocol.CarryHeader{Version: 1, Kind: protocol.CarryPack, To: q.To}
+	var request *carriedFile
+	if q.Request != nil {
+		var err error
+		if request, err = p.answer(q.Request, &header); err != nil {
+			return nil, err
+		}
+	}
+	p.v = &view{n: n, org: header.To, serving: true}
 	if err := p.survey(); err != nil {
 		return nil, err
 	}
-	if q.Request != nil {
-		if err := p.subtract(q.Request, &header); err != nil {
+	if request != nil {
+		if err := p.subtract(request); err != nil {
 			return nil, err
 		}
 	}
@@ -81,13 +89,15 @@ func (n *Node) RequestPack(ctx context.Context, w io.Writer, to protocol.OrgID) 
 	if s.network == protocol.NoNetwork {
 		return nil, ErrNoNetwork
 	}
-	p := &packer{ctx: ctx, n: n, v: &view{n: n, serving: true}}
+	p := &packer{ctx: ctx, n: n, v: &view{n: n, org: to, serving: true}}
 	if err := p.survey(); err != nil {
 		return nil, err
 	}
 	header := protocol.CarryHeader{Version: 1, Kind: protocol.CarryRequest, To: to}
-	if len(s.topics) <= protocol.MaxCarryTopics {
+	if s.joined() < protocol.MaxCarryTopics {
+		// Direct topics go with the topics in which they count.
 		header.Topics = slices.SortedFunc(maps.Keys(s.topics), compareTopics)
+		header.Topics = slices.DeleteFunc(header.Topics, protocol.TopicID.Direct)
 	}
 	return p.write(w, &header, func() error {
 		for page := range slices.Chunk(p.hashes, protocol.MaxSetItems) {
@@ -201,21 +211,26 @@ func (p *packer) survey() error {
 	return nil
 }
 
-// subtract leaves out what a request says is held where it was made. A request that lies
-// makes the pack smaller for its own sender, and does nothing else.
-func (p *packer) subtract(r io.Reader, header *protocol.CarryHeader) error {
+// answer opens a request, and takes from it for whom the pack is.
+func (p *packer) answer(r io.Reader, header *protocol.CarryHeader) (*carriedFile, error) {
 	f, err := p.n.openCarried(p.ctx, r, protocol.CarryRequest)
 	if err != nil {
-		return fmt.Errorf("reading the request: %w", err)
+		return nil, fmt.Errorf("reading the request: %w", err)
 	}
 	if header.To != (protocol.OrgID{}) && header.To != f.header.From {
 		s := p.n.snap.Load()
-		return protocol.Errorf(protocol.ErrWrongContext, "the request is from %s, and the pack would be for %s; leave out '--to', or the request", s.name(f.header.From), s.name(header.To))
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "the request is from %s, and the pack would be for %s; leave out '--to', or the request", s.name(f.header.From), s.name(header.To))
 	}
 	header.To, header.Answers, header.Topics = f.header.From, f.header.Made, f.header.Topics
 	if header.To == p.n.org {
 		header.Topics = nil // a new node of this organisation does not know its topics yet
 	}
+	return f, nil
+}
+
+// subtract leaves out what a request says is held where it was made. A request that lies
+// makes the pack smaller for its own sender, and does nothing else.
+func (p *packer) subtract(f *carriedFile) error {
 	lacking := make(map[protocol.Hash]bool, len(p.hashes))
 	for _, h := range p.hashes {
 		lacking[h] = true
@@ -248,7 +263,14 @@ func (p *packer) subtract(r io.Reader, header *protocol.CarryHeader) error {
 
 func (p *packer) keepTopics(topics []protocol.TopicID) {
 	if len(topics) > 0 {
-		p.heads = slices.DeleteFunc(p.heads, func(h *packHead) bool { return !slices.Contains(topics, h.Origin.Topic) })
+		s := p.n.snap.Load()
+		p.heads = slices.DeleteFunc(p.heads, func(h *packHead) bool {
+			topic := h.Origin.Topic
+			if topic.Direct() {
+				topic = protocol.NewTopicID(s.network, s.topics[topic])
+			}
+			return !slices.Contains(topics, topic)
+		})
 	}
 }
 
@@ -337,7 +359,7 @@ func (p *packer) writeFrontier() error {
 }
 
 func (p *packer) writeItems() error {
-	for page := range slices.Chunk(p.hashes, carryFetch) {
+	for page := range slices.Chunk(p.n.inOrder(p.hashes), carryFetch) {
 		a, err := p.ask(&protocol.SyncMessage{Kind: protocol.SyncFetch, Hashes: page})
 		if err != nil {
 			return err

@@ -160,8 +160,8 @@ func contents(t testing.TB, n *Node) string {
 // syncFrom is a comparison of one node with another, without a network.
 func syncFrom(t testing.TB, n, peer *Node) {
 	t.Helper()
-	_, err := reconcile.Run(context.Background(), &view{n: n}, true, func(_ context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
-		return reconcile.Answer(&view{n: peer}, m)
+	_, err := reconcile.Run(context.Background(), &view{n: n, org: peer.Org()}, true, func(_ context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+		return reconcile.Answer(&view{n: peer, org: n.Org()}, m)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -20,9 +20,14 @@ func (n *Node) takeErases(list []protocol.SignedErase) (out taken, err error) {
 		if n.evidence.holds(list[i].Hash()) {
 			continue
 		}
-		if _, err := n.verifyErase(&list[i]); err != nil {
+		e, err := n.verifyErase(&list[i])
+		if err != nil {
 			n.log.Debug("leaving out an erase", "err", err)
 			out.left++
+			continue
+		}
+		if s := n.snap.Load(); e.Origin.Topic.Direct() && s.directs[e.Origin.Topic] == nil {
+			out.left++ // what says who may be told of it may still come
 			continue
 		}
 		if err := n.applyErase(&list[i]); err != nil {
@@ -76,8 +81,7 @@ func (n *Node) applyBy(signed *protocol.SignedErase, again bool, c Caller) error
 	_, held := n.evidence.erases[h]
 	full := !held && n.evidence.count[feed] >= protocol.MaxErasesPerFeed
 	if !held && !full {
-		n.evidence.erases[h] = feed
-		n.evidence.count[feed]++
+		n.evidence.addErase(h, &e.Origin, feed)
 	}
 	n.evidence.mu.Unlock()
 	if full {

@@ -274,7 +274,7 @@ func TestI1SurvivorsAreNotLeftToARemovedNode(t *testing.T) {
 	if err := second.append("c2", func(a *appender) error {
 		nobody := doc
 		nobody.Orgs = nil
-		_, err := a.resealAll(rest, &nobody, kinds)
+		_, err := a.resealAll(rest, &nobody, kinds, nil)
 		return err
 	}); err != nil {
 		t.Fatal(err)

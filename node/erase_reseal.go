@@ -21,9 +21,9 @@ const maxResealParts = protocol.MaxSurvivors / 8
 
 // resealAll seals a body of records that were published before anew, in as many entries as it
 // takes: what a reader may have today does not wait for what it may not have, by an amendment or an
-// exclusion that came since.
-func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []resealed) ([]protocol.EntryRef, error) {
-	parts, err := a.byReaders(doc, records)
+// exclusion that came since. before is the direct topic in whose feed they stood; nil: none.
+func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []resealed, before *directTopic) ([]protocol.EntryRef, error) {
+	parts, err := a.byReaders(doc, records, before)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []r
 		for i, n := range part {
 			some[i], in[n] = records[n], true
 		}
-		refs, err := a.resealPart(pick(body, func(i int) bool { return in[i] }), doc, some)
+		refs, err := a.resealPart(pick(body, func(i int) bool { return in[i] }), doc, some, before)
 		if err != nil {
 			return nil, err
 		}
@@ -45,14 +45,14 @@ func (a *appender) resealAll(body *protocol.Body, doc *publishedDoc, records []r
 
 // byReaders divides records by which of their readers may have them today, in the order of the first
 // of each.
-func (a *appender) byReaders(doc *publishedDoc, records []resealed) (parts [][]int, err error) {
+func (a *appender) byReaders(doc *publishedDoc, records []resealed, before *directTopic) (parts [][]int, err error) {
 	state, now := a.snap.policy.AsIfFresh(), uint64(nowMillis())
 	place := map[string]int{}
 	type class struct{ handling, kind, path string }
 	known := map[class][]protocol.OrgID{}
 	for i := range records {
 		r := &records[i].record
-		subject, path := a.resealSubject(state, doc, r)
+		subject, path := a.resealSubject(state, doc, r, before)
 		k := class{string(r.HandlingBytes) + string(r.Originator[:]) + string(subject.Principal[:]), fmt.Sprint(subject.Kind, subject.Confidence), pathKey(path)}
 		may, ok := known[k]
 		for _, org := range doc.Orgs {
@@ -80,12 +80,16 @@ func (a *appender) byReaders(doc *publishedDoc, records []resealed) (parts [][]i
 }
 
 // resealSubject is what is decided about of a record that is sealed anew, and who passed it on.
-func (a *appender) resealSubject(state *policy.State, doc *publishedDoc, r *crypto.VerifiedRecord) (*policy.Subject, []protocol.OrgID) {
+func (a *appender) resealSubject(state *policy.State, doc *publishedDoc, r *crypto.VerifiedRecord, before *directTopic) (*policy.Subject, []protocol.OrgID) {
 	kind, level := "", uint8(0)
 	if o, err := stix.Parse(r.Object); err == nil {
 		kind, level = o.Type, state.Confidence(o.Confidence())
 	}
-	return &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At, Principal: principalOf(r.Behalf)}, r.Path
+	subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At, Principal: principalOf(r.Behalf)}
+	if before != nil && len(r.Path) > 0 {
+		subject.Bounds = before.Bounds // those under which it came are among them
+	}
+	return subject, r.Path
 }
 
 // excluded lists who is to get a record no more.
@@ -99,10 +103,10 @@ func (a *appender) excluded(r *crypto.VerifiedRecord) (not []protocol.OrgID, err
 
 // resealPart is resealBody in as many entries as it takes: records that travel without the
 // rest of their batch have paths of their own, and take more room.
-func (a *appender) resealPart(body *protocol.Body, doc *publishedDoc, records []resealed) ([]protocol.EntryRef, error) {
-	err := a.resealBody(body, doc, records)
+func (a *appender) resealPart(body *protocol.Body, doc *publishedDoc, records []resealed, before *directTopic) ([]protocol.EntryRef, error) {
+	refs, err := a.resealBody(body, doc, records, before)
 	if err == nil {
-		return []protocol.EntryRef{{Feed: a.feed.ID, Seq: a.nextSeq() - 1}}, nil
+		return refs, nil
 	}
 	if !errors.Is(err, protocol.ErrOversize) || len(records) < 2 {
 		return nil, err
@@ -110,7 +114,7 @@ func (a *appender) resealPart(body *protocol.Body, doc *publishedDoc, records []
 	half := len(records) / 2
 	var out []protocol.EntryRef
 	for _, r := range [][2]int{{0, half}, {half, len(records)}} {
-		refs, err := a.resealPart(slice(body, r[0], r[1]), doc, records[r[0]:r[1]])
+		refs, err := a.resealPart(slice(body, r[0], r[1]), doc, records[r[0]:r[1]], before)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +208,7 @@ func (n *Node) reseal(p *erasePlace, reason protocol.EraseReason, by Caller) (do
 		return doc, 0, out, err
 	}
 	err = n.append(p.topic, func(a *appender) error {
-		refs, err := a.resealAll(rest, &doc, kinds)
+		refs, err := a.resealAll(rest, &doc, kinds, n.directOf(a.snap, p.feed))
 		if err != nil {
 			return err
 		}
@@ -339,52 +343,65 @@ func mayHaveAgain(state *policy.State, org protocol.OrgID, subject *policy.Subje
 
 // resealBody appends a body of records that were published before. It goes to those of its
 // readers that may have all of it today; one whose card is not fresh is given the key when a
-// fresh one has come, as it would be for what it had before.
-func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []resealed) error {
+// fresh one has come, as it would be for what it had before. It returns where it stands now.
+func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []resealed, before *directTopic) ([]protocol.EntryRef, error) {
 	now := uint64(nowMillis())
 	state := a.snap.policy.AsIfFresh()
-	var orgs []protocol.OrgID
 	var verdicts []policy.OrgDecision
 	for _, org := range doc.Orgs {
 		verdict := policy.Decision{Reason: policy.ReasonNotInForce}
+		var bounds []protocol.Bound
 		_, may := a.secretWith(org)
 		for i := 0; i < len(records) && may; i++ {
-			subject, path := a.resealSubject(state, doc, &records[i].record)
+			subject, path := a.resealSubject(state, doc, &records[i].record, before)
 			verdict = mayHaveAgain(state, org, subject, path, now)
 			may = verdict.Allow
+			bounds = policy.AddBounds(bounds, verdict.Bounds...)
 		}
-		if may {
-			orgs = append(orgs, org)
-		}
+		verdict.Allow, verdict.Bounds = may, bounds
 		verdicts = append(verdicts, policy.OrgDecision{Org: org, Decision: verdict})
 	}
 	for i := range records {
 		not, err := a.excluded(&records[i].record)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		orgs = slices.DeleteFunc(orgs, func(o protocol.OrgID) bool { return slices.Contains(not, o) })
+		for k := range verdicts {
+			if v := &verdicts[k]; v.Decision.Allow && slices.Contains(not, v.Org) {
+				v.Decision.Allow, v.Decision.Reason, v.Decision.Text = false, policy.ReasonExcluded, "the originator excluded it since"
+			}
+		}
 	}
-	keys, err := a.keysFor(orgs)
-	if err != nil {
-		return err
-	}
-	body.SealedAt = a.sealedAt
 	if doc.RetentionDays > 0 { // what is left of it: a reader counts from when this was sealed
 		left := (max(doc.end(), now+1) - now + dayMillis - 1) / dayMillis
 		body.RetentionDays = min(body.RetentionDays, uint32(left))
 	}
-	h := a.header(protocol.EntryRecords)
-	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
+	routes, err := a.routes(verdicts, before)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	next := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: doc.At, RetentionDays: doc.RetentionDays}
-	place := entryKey(a.feed.ID, a.nextSeq())
-	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &next) })
-	if err := a.add(protocol.EntryRecords, sealed); err != nil {
-		return err
+	sealed := make([][]byte, len(routes)) // all of them, before any is added: it may be too large
+	for i, r := range routes {
+		keys, err := r.keysFor(r.orgs)
+		if err == nil {
+			sealed[i], err = r.sealBatch(body, r.nextSeq(), keys)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	a.auditReseal(verdicts, records)
-	return nil
+	var refs []protocol.EntryRef
+	for i, r := range routes {
+		next := publishedDoc{Orgs: r.orgs, Topic: a.topic, Generation: a.snap.generation, At: doc.At, RetentionDays: doc.RetentionDays}
+		ref := protocol.EntryRef{Feed: r.feed.ID, Seq: r.nextSeq()}
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, entryKey(ref.Feed, ref.Seq), &next) })
+		if err := r.add(protocol.EntryRecords, sealed[i]); err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+		r.auditReseal(slices.DeleteFunc(slices.Clone(verdicts), func(v policy.OrgDecision) bool {
+			return i > 0 && !v.Decision.Allow || v.Decision.Allow && !slices.Contains(r.orgs, v.Org)
+		}), records)
+	}
+	return refs, nil
 }

@@ -21,11 +21,12 @@ type evidence struct {
 	mu     sync.RWMutex
 	forks  map[protocol.FeedID]*crypto.Fork
 	erases map[protocol.Hash]protocol.FeedID
-	count  map[protocol.FeedID]int // erases by feed
+	direct map[protocol.Hash]protocol.TopicID // of erases: the topic, if it is a direct one
+	count  map[protocol.FeedID]int            // erases by feed
 }
 
 func newEvidence() *evidence {
-	return &evidence{forks: map[protocol.FeedID]*crypto.Fork{}, erases: map[protocol.Hash]protocol.FeedID{}, count: map[protocol.FeedID]int{}}
+	return &evidence{forks: map[protocol.FeedID]*crypto.Fork{}, erases: map[protocol.Hash]protocol.FeedID{}, direct: map[protocol.Hash]protocol.TopicID{}, count: map[protocol.FeedID]int{}}
 }
 
 func (e *evidence) fork(feed protocol.FeedID) *crypto.Fork {
@@ -40,13 +41,43 @@ func (e *evidence) allForks() []*crypto.Fork {
 	return slices.SortedFunc(maps.Values(e.forks), func(a, b *crypto.Fork) int { return bytes.Compare(a.Feed[:], b.Feed[:]) })
 }
 
-func (e *evidence) hashes() (out []protocol.Hash) {
+// hashes lists all of it.
+func (e *evidence) hashes() []protocol.Hash {
+	return e.hashesOf(func(protocol.TopicID) bool { return true })
+}
+
+// hashesOf lists what is about topics that may be told of.
+func (e *evidence) hashesOf(shares func(protocol.TopicID) bool) (out []protocol.Hash) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	for _, f := range e.forks {
-		out = append(out, f.Hash())
+		if shares(f.Origin.Topic) {
+			out = append(out, f.Hash())
+		}
 	}
-	return append(out, slices.Collect(maps.Keys(e.erases))...)
+	for h := range e.erases {
+		if shares(e.direct[h]) { // zero for the others: no topic has that id, and it is none of direct ones
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// sharesErase reports whether an erase is held, of a topic that may be told of.
+func (e *evidence) sharesErase(h protocol.Hash, shares func(protocol.TopicID) bool) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	_, held := e.erases[h]
+	return held && shares(e.direct[h])
+}
+
+// addErase notes an erase. The caller holds mu.
+func (e *evidence) addErase(h protocol.Hash, o *protocol.Origin, feed protocol.FeedID) {
+	e.erases[h] = feed
+	e.count[feed]++
+	if o.Topic.Direct() {
+		e.direct[h] = o.Topic
+	}
 }
 
 func (e *evidence) holds(erase protocol.Hash) bool {
@@ -85,9 +116,7 @@ func (n *Node) loadEvidence() error {
 			if err := protocol.Decode(d.Signed.Statement, protocol.MaxStatementSize, &e); err != nil {
 				return err
 			}
-			feed := e.Origin.FeedID(network)
-			n.evidence.erases[protocol.Hash(h)] = feed
-			n.evidence.count[feed]++
+			n.evidence.addErase(protocol.Hash(h), &e.Origin, e.Origin.FeedID(network))
 			if !d.Applied {
 				due = append(due, d.Signed)
 			}
@@ -119,8 +148,9 @@ func (n *Node) takeForks(proofs []protocol.ForkProof) (out taken, err error) {
 			out.left++
 			continue
 		}
-		if _, ok := s.signers[f.Origin.Signing]; !ok {
-			out.left++ // its author's card may still come
+		_, known := s.signers[f.Origin.Signing]
+		if !known || f.Origin.Topic.Direct() && s.directs[f.Origin.Topic] == nil {
+			out.left++ // its author's card may still come, or what says who may be told of it
 			continue
 		}
 		kept, err := n.takeFork(f)

@@ -66,7 +66,7 @@ func (n *Node) Exclude(ctx context.Context, records []protocol.RecordID, orgs []
 					if err != nil {
 						return err
 					}
-					if err := a.tellExclusion(&x, orgs, pl.orgs); err != nil {
+					if err := a.tellExclusion(&x, orgs, pl.reach); err != nil {
 						return err
 					}
 				}
@@ -81,23 +81,25 @@ func (n *Node) Exclude(ctx context.Context, records []protocol.RecordID, orgs []
 }
 
 // tellExclusion seals an exclusion for readers, less those that it excludes, and keeps it.
-func (a *appender) tellExclusion(x *protocol.Exclusion, excluded, readers []protocol.OrgID) error {
-	var orgs []protocol.OrgID
-	later := false
-	for _, o := range readers {
-		if slices.Contains(excluded, o) || slices.Contains(orgs, o) {
-			continue
-		}
-		if _, ok := a.secretWith(o); ok {
-			orgs = append(orgs, o)
-		} else {
-			later = later || a.snap.toldLater(a.n.org, o)
-		}
+func (a *appender) tellExclusion(x *protocol.Exclusion, excluded []protocol.OrgID, readers []reach) error {
+	routes, later, err := a.tellRoutes(readers, excluded)
+	if err != nil {
+		return err
 	}
-	if later { // it is told when the agreement is resumed, or there is another
+	if len(later) > 0 { // it is told when the agreement is resumed, or there is another
 		h := x.Hash()
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindExcludeDue, h[:], &goneDoc{}) })
 	}
+	for _, r := range routes {
+		if err := r.sealExclusion(x, r.orgs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealExclusion seals an exclusion in one feed, and keeps it.
+func (a *appender) sealExclusion(x *protocol.Exclusion, orgs []protocol.OrgID) error {
 	keys, err := a.keysFor(orgs)
 	if err != nil {
 		return err
@@ -249,11 +251,13 @@ func exclusionOf(tx *store.Tx, h protocol.Hash) (*protocol.ExclusionStatement, *
 func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 	var st *protocol.ExclusionStatement
 	var x protocol.Exclusion
-	byTopic := map[string][]protocol.OrgID{}
+	byTopic := map[string][]reach{}
+	said := map[protocol.OrgID]bool{}
 	s, later := n.snap.Load(), false
 	partners := s.partners(n.org, uint64(nowMillis()))
 	err := n.viewIndex(func(tx *store.Tx) error {
 		clear(byTopic)
+		clear(said)
 		later = false
 		var doc *exclusionDoc
 		var err error
@@ -271,26 +275,29 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 			if e == nil || e.Originator != st.Originator && e.Form.Principal != st.Originator {
 				continue // not held here; others of the statement are
 			}
-			orgs, err := n.readersOf(tx, id)
+			reached, err := n.reachOf(tx, id)
 			if err != nil {
 				return err
 			}
-			for _, o := range orgs {
-				told := slices.ContainsFunc(doc.Sent, func(s sentTo) bool { return slices.Contains(s.Orgs, o) })
-				switch {
-				case told || slices.Contains(st.Excluded, o) || slices.Contains(byTopic[e.Topic], o):
-				case partners[o] != nil:
-					byTopic[e.Topic] = append(byTopic[e.Topic], o)
-				default:
-					later = later || s.toldLater(n.org, o)
+			for _, r := range reached {
+				for _, o := range r.orgs {
+					told := slices.ContainsFunc(doc.Sent, func(s sentTo) bool { return slices.Contains(s.Orgs, o) })
+					switch {
+					case told || slices.Contains(st.Excluded, o) || said[o]:
+					case partners[o] != nil:
+						said[o] = true
+						byTopic[e.Topic] = addReach(byTopic[e.Topic], r.before, []protocol.OrgID{o})
+					default:
+						later = later || s.toldLater(n.org, o)
+					}
 				}
 			}
 		}
 		return nil
 	})
-	for topic, orgs := range byTopic {
+	for topic, readers := range byTopic {
 		if err == nil {
-			err = n.append(topic, func(a *appender) error { return errors.Join(a.tellExclusion(&x, st.Excluded, orgs), ctx.Err()) })
+			err = n.append(topic, func(a *appender) error { return errors.Join(a.tellExclusion(&x, st.Excluded, readers), ctx.Err()) })
 		}
 	}
 	if err != nil || later {

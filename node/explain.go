@@ -26,6 +26,7 @@ type Explanation struct {
 	DoNotPass []Verdict  `json:"not_pass_on,omitempty"` // received records: to whom not, and why
 	PassedTo  []OrgRef   `json:"passed_to,omitempty"`   // received records: for whom it was sealed here
 	Path      []Hop      `json:"provenance"`
+	Holders   Holders    `json:"holders"`             // who may store it, sealed, whether they read it or not
 	Delivered []Delivery `json:"delivered,omitempty"` // own records: who has signed to hold it, and to have opened it
 }
 
@@ -71,8 +72,9 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 	var doc publishedDoc
 	var delivered []Delivery
 	var rec Record
+	var holders Holders
 	err := n.viewIndex(func(tx *store.Tx) (err error) {
-		delivered = nil
+		delivered, holders = nil, Holders{}
 		if e, err = n.getEntry(tx, id); err != nil {
 			return err
 		}
@@ -82,13 +84,37 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 		if _, err = getDoc(tx, kindPublished, entryKey(e.Feed, e.Seq), &doc); err != nil {
 			return err
 		}
-		delivered, err = n.deliveries(tx, e.Feed, e.Seq)
-		return err
+		copies, err := n.index.Copies(tx, id)
+		if err != nil {
+			return err
+		}
+		own := e.Publisher == n.org
+		for _, c := range copies {
+			var of publishedDoc
+			if ok, err := getDoc(tx, kindPublished, entryKey(c.Feed, c.Seq), &of); err != nil {
+				return err
+			} else if own && !ok {
+				continue // a sibling has not told yet for whom
+			}
+			h, err := n.heldAt(tx, s, protocol.EntryRef{Feed: c.Feed, Seq: c.Seq})
+			if err != nil {
+				return err
+			}
+			holders.add(h.Holders)
+			if own {
+				doc.Orgs = append(doc.Orgs, of.Orgs...)
+				delivered = append(delivered, h.deliveries...)
+			}
+		}
+		slices.SortFunc(doc.Orgs, protocol.OrgID.Compare)
+		doc.Orgs = slices.Compact(doc.Orgs)
+		delivered = mergeDeliveries(delivered)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	x := &Explanation{Record: rec, Own: e.Publisher == n.org}
+	x := &Explanation{Record: rec, Own: e.Publisher == n.org, Holders: holders}
 	x.Path = append(x.Path, Hop{Org: s.ref(e.Originator), Role: "originator"})
 	if path := n.pathOf(e); len(path) > 1 {
 		for _, org := range path[:len(path)-1] {
@@ -96,7 +122,7 @@ func (n *Node) Explain(id protocol.RecordID, only *protocol.OrgID) (*Explanation
 		}
 	}
 	x.Path = append(x.Path, Hop{Org: s.ref(e.Publisher), Role: "publisher", Feed: e.Feed.String(), Seq: e.Seq})
-	subject := s.subjectOf(e)
+	subject := n.subjectOf(s, e)
 	if x.Own {
 		at := time.UnixMilli(int64(doc.At)).UTC()
 		x.SealedAt, x.Delivered = &at, delivered

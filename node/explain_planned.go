@@ -46,6 +46,9 @@ func (n *Node) WhatIf(id protocol.RecordID, only *protocol.OrgID, at uint64, pla
 	}
 	out := &WhatIf{Record: n.record(s, e), Own: e.Publisher == n.org, At: millis(at)}
 	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, Confidence: confidenceOf(e.Object), Principal: e.Form.Principal}
+	if !out.Own {
+		subj.Bounds = n.boundsOf(s, e.Feed)
+	}
 	decide := func(state *policy.State, org protocol.OrgID) policy.Decision {
 		return policy.DecideOnward(state, org, subj, at)
 	}

@@ -258,6 +258,7 @@ func (g *gate) admitOne(tx *store.Tx, s *snapshot, env *crypto.VerifiedEnvelope,
 		if err := tx.PutFeed(feed); err != nil {
 			return err
 		}
+		g.n.noteDirect(feed)
 	}
 	if feed.Frozen != 0 && env.Header.Seq >= feed.Frozen {
 		return refuse(errFrozen)
@@ -319,7 +320,13 @@ func (g *gate) mayEnter(s *snapshot, env *crypto.VerifiedEnvelope, bytes map[pro
 		return sg, err
 	}
 	if _, ok := s.topics[env.Topic]; !ok {
+		if env.Topic.Direct() {
+			return sg, s.notInDirect(env.Topic)
+		}
 		return sg, protocol.Errorf(protocol.ErrNoAgreement, "this node is not in the topic of the entry")
+	}
+	if d := s.directs[env.Topic]; d != nil && d.Author != env.Signing {
+		return sg, protocol.Errorf(protocol.ErrUnknownAuthor, "entry of a direct topic is not by the node that states it")
 	}
 	if err := g.n.inQuota(s, sg.org, bytes[sg.org]+int64(len(env.Raw))); err != nil {
 		g.n.room.over.Add(1)
@@ -398,6 +405,7 @@ func (g *gate) openAll() error {
 	err := g.n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
 			g.setHead(f.ID, f.Good())
+			g.n.noteDirect(f)
 			if f.Opened < f.Good() {
 				g.enqueue(f.ID)
 			}

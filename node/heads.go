@@ -47,11 +47,14 @@ func (t *headTable) get(feed protocol.FeedID) *knownHead {
 	return t.known[feed]
 }
 
-func (t *headTable) all() (out []protocol.Signed) {
+// all lists the heads of topics that may be told of.
+func (t *headTable) all(shares func(protocol.TopicID) bool) (out []protocol.Signed) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, h := range t.known {
-		out = append(out, h.signed)
+		if shares(h.Origin.Topic) {
+			out = append(out, h.signed)
+		}
 	}
 	return out
 }
@@ -274,7 +277,7 @@ func (net *network) keepHeads(ctx context.Context) {
 	}
 }
 
-// stateHeads gossips where the own feeds stand, or one of them.
+// stateHeads tells where the own feeds stand, or one of them: of direct ones, those on the roster.
 func (net *network) stateHeads(of ...protocol.FeedID) {
 	heads, err := net.n.signHeads(of...)
 	if err != nil {
@@ -315,12 +318,13 @@ type FeedStatus struct {
 	Node      protocol.NodeID `json:"node"`
 	Topic     string          `json:"topic"`
 	Own       bool            `json:"own,omitempty"`
-	Held      uint64          `json:"held"`           // entries, one after the other
-	Head      uint64          `json:"head"`           // entries that there are, by its author's word or by an entry seen
-	Missing   uint64          `json:"missing"`        // entries and bodies that are not held and were not erased
-	Bodies    uint64          `json:"missing_bodies"` // of them: entries held without their bodies
-	Digest    protocol.Hash   `json:"digest"`         // hash of the last entry held: equal on two nodes that hold the same
-	Complete  bool            `json:"complete"`       // nothing is missing of what its author says that there is
+	Roster    []OrgRef        `json:"roster,omitempty"` // of a direct feed: who may hold it; none: every member
+	Held      uint64          `json:"held"`             // entries, one after the other
+	Head      uint64          `json:"head"`             // entries that there are, by its author's word or by an entry seen
+	Missing   uint64          `json:"missing"`          // entries and bodies that are not held and were not erased
+	Bodies    uint64          `json:"missing_bodies"`   // of them: entries held without their bodies
+	Digest    protocol.Hash   `json:"digest"`           // hash of the last entry held: equal on two nodes that hold the same
+	Complete  bool            `json:"complete"`         // nothing is missing of what its author says that there is
 	Since     *time.Time      `json:"missing_since,omitempty"`
 	HeldBy    []OrgRef        `json:"held_by,omitempty"` // connected peers that say that they have what is missing
 	Stated    *time.Time      `json:"stated,omitempty"`  // when its author's last signed head came
@@ -352,6 +356,9 @@ func (n *Node) Feeds() ([]FeedStatus, error) {
 		}
 		sg := s.signers[o.Signing]
 		f := &FeedStatus{Feed: id, Org: s.ref(sg.org), Node: sg.node, Topic: s.topics[o.Topic], Own: o.Signing == n.keys.Signing.Public(), publisher: sg.org}
+		if d := s.directs[o.Topic]; d != nil {
+			f.Roster = s.refs(d.Roster)
+		}
 		byID[id] = f
 		return f
 	}

@@ -132,7 +132,7 @@ func (n *Node) groupHistory(list []corpus.Entry, to map[protocol.OrgID]uint32, n
 		}); err != nil {
 			return nil, false, 0, err
 		}
-		subject := s.subjectOf(e)
+		subject := n.subjectOf(s, e)
 		var orgs []protocol.OrgID
 		for org := range to {
 			days := policy.History(s.policy, org, subject, now)

@@ -387,7 +387,7 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 	}
 	return n.append(topic, func(a *appender) error {
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return noteSealedAnew(tx, feed, seq) })
-		_, err := a.resealAll(rest, &doc, records)
+		_, err := a.resealAll(rest, &doc, records, n.directOf(a.snap, feed))
 		return err
 	})
 }

@@ -22,11 +22,11 @@ func (n *Node) grantLate() error {
 	if s.network == protocol.NoNetwork {
 		return nil
 	}
-	for _, topic := range s.topics {
-		if topic == protocol.ControlTopic || !n.hasFeed(s, topic) {
+	for id, topic := range s.topics {
+		if topic == protocol.ControlTopic || !n.hasFeed(id) {
 			continue
 		}
-		err := n.append(topic, func(a *appender) error {
+		err := n.appendIn(topic, id, func(a *appender) error {
 			for _, ep := range a.epochs.all {
 				before := len(ep.Granted)
 				if orgs := a.dueLate(ep); len(orgs) > 0 {
@@ -108,8 +108,7 @@ func (a *appender) dueAsked(ep *store.Epoch, node protocol.NodeID, org protocol.
 func roomToAsk(ep *store.Epoch) bool { return len(ep.Granted) < maxAskedGrants*len(ep.Audience) }
 
 // hasFeed reports whether this node appended anything in a topic.
-func (n *Node) hasFeed(s *snapshot, topic string) (has bool) {
-	id := protocol.NewTopicID(s.network, topic)
+func (n *Node) hasFeed(id protocol.TopicID) (has bool) {
 	err := n.st.View(func(tx *store.Tx) (err error) {
 		has, err = getDoc(tx, kindFeedNumber, id[:], &incarnationDoc{})
 		return err
@@ -154,7 +153,7 @@ func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed proto
 		if err != nil || f == nil {
 			return err
 		}
-		own, origin = f.Origin.Signing == n.keys.Signing.Public(), f.Origin
+		own, origin = f.Origin.Signing == n.keys.Signing.Public() && s.shares(f.Origin.Topic, org), f.Origin
 		if _, err := getDoc(tx, kindFeedNumber, origin.Topic[:], &inUse); err != nil {
 			return err
 		}

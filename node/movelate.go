@@ -19,7 +19,7 @@ func (n *Node) moveLate(ctx context.Context) error {
 	}
 	s := n.snap.Load()
 	for id, topic := range s.topics {
-		if topic == protocol.ControlTopic || !n.hasFeed(s, topic) {
+		if topic == protocol.ControlTopic || !n.hasFeed(id) {
 			continue
 		}
 		var inc incarnationDoc

@@ -27,12 +27,15 @@ type network struct {
 	inbox      chan *crypto.VerifiedEnvelope
 	outbox     chan announcement
 	notices    chan heard
+	tells      chan directNotice
 	suspects   chan *crypto.VerifiedEnvelope // stale entries that may contradict what is held
 	dirty      chan struct{}
 	subscriber chan struct{} // a peer joined a topic
 
 	joined sync.Map                        // string, wire name of every joined topic → protocol.TopicID; joinTopics alone changes it
 	teller atomic.Pointer[protocol.NodeID] // who told last of entries that are not held
+
+	directTurn atomic.Uint64 // counts comparisons with those with whom direct feeds are shared
 
 	mu        sync.Mutex
 	last      map[protocol.NodeID]time.Time
@@ -107,7 +110,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 	defer cancel()
 	net := &network{n: n, woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
-		notices: make(chan heard, noticeEntries), tellers: map[protocol.NodeID]bool{}, stalled: map[protocol.NodeID]time.Time{}, suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
+		notices: make(chan heard, noticeEntries), tells: make(chan directNotice, noticeEntries), tellers: map[protocol.NodeID]bool{}, stalled: map[protocol.NodeID]time.Time{}, suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
 		cosigned: map[protocol.NodeID]cosignMark{}, askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), last: map[protocol.NodeID]time.Time{},
 		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
@@ -139,7 +142,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		ready(m.Addrs())
 	}
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.keepRoom, net.publishLoop, net.keepPassing, n.warmIndex} {
+	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.tellLoop, net.keepRoom, net.publishLoop, net.keepPassing, n.warmIndex} {
 		wg.Go(func() { run(ctx) })
 	}
 	<-ctx.Done()
@@ -408,6 +411,9 @@ func (net *network) joinTopics() {
 	s := net.n.snap.Load()
 	want := map[string]protocol.TopicID{}
 	for id, topic := range s.topics {
+		if id.Direct() {
+			continue
+		}
 		for _, name := range s.wireNames(topic) {
 			want[name] = id
 		}
@@ -563,18 +569,30 @@ func (net *network) candidates() []candidate {
 		}
 	}
 	degree := len(connected) - 1
-	var list []candidate
+	direct := s.directOrgs(net.n.org)
+	for id := range connected {
+		delete(direct, s.nodes[id]) // the others of its nodes have what it has
+	}
+	var list, must []candidate
 	net.mu.Lock()
 	defer net.mu.Unlock()
 	for id, a := range addrs {
 		if !connected[id] && len(a) > 0 && time.Since(net.last[id]) >= redialAfter {
-			list = append(list, candidate{node: id, addrs: a})
+			if direct[s.nodes[id]] {
+				must = append(must, candidate{node: id, addrs: a})
+			} else {
+				list = append(list, candidate{node: id, addrs: a})
+			}
 		}
 	}
-	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	if room := maxDegree - degree; len(list) > room {
+	for _, l := range [][]candidate{list, must} {
+		rand.Shuffle(len(l), func(i, j int) { l[i], l[j] = l[j], l[i] })
+	}
+	must = must[:min(len(must), maxDirectPeers)]
+	if room := maxDegree - degree - len(must); len(list) > room {
 		list = list[:max(room, 0)]
 	}
+	list = append(list, must...)
 	for _, c := range list {
 		net.last[c.node] = time.Now()
 	}

@@ -135,6 +135,9 @@ type Node struct {
 
 	asked keyRequests
 
+	// directFeeds holds of which topic the feeds of direct topics are, by their ids.
+	directFeeds sync.Map
+
 	// gate is the gate in; run while the node is online, or called directly.
 	gate *gate
 
@@ -257,8 +260,19 @@ func (n *Node) change(fn func(tx *store.Tx) error) error {
 	return err
 }
 
+// learn stores what decisions are not made from, as direct topics: what was decided stays decided.
+func (n *Node) learn(fn func(tx *store.Tx) error) error {
+	_, err := n.changeTo(fn, 0)
+	return err
+}
+
 // changeState does it; removes says that a card removes nodes that stood on it before.
 func (n *Node) changeState(fn func(tx *store.Tx) error) (removes bool, err error) {
+	return n.changeTo(fn, 1)
+}
+
+// changeTo counts the generation up by so many.
+func (n *Node) changeTo(fn func(tx *store.Tx) error, up uint64) (removes bool, err error) {
 	n.stateMu.Lock()
 	defer n.stateMu.Unlock()
 	var next *snapshot
@@ -267,7 +281,7 @@ func (n *Node) changeState(fn func(tx *store.Tx) error) (removes bool, err error
 			return err
 		}
 		var err error
-		if next, err = n.loadSnapshot(tx, n.snap.Load().generation+1); err != nil {
+		if next, err = n.loadSnapshot(tx, n.snap.Load().generation+up); err != nil {
 			return err
 		}
 		return n.auditChange(tx, n.snap.Load(), next)

@@ -10,21 +10,35 @@ import (
 	"github.com/entente-mesh/entente/protocol"
 )
 
-// notice gossips statements. Whoever misses them gets them by comparing.
+// notice gossips statements; those about direct feeds are told to those on their rosters. Whoever
+// misses them gets them by comparing.
 func (n *Node) notice(m *protocol.Notice) {
 	net := n.net.Load()
 	if net == nil {
 		return
 	}
-	select {
-	case net.outbox <- announcement{topic: protocol.NoticeTopic, raw: [][]byte{protocol.Encode(m)}}:
-	default:
-		n.counters.dropped.Add(1)
+	public, direct := split(m)
+	if len(public.Heads)+len(public.Forks)+len(public.Erases) > 0 {
+		select {
+		case net.outbox <- announcement{topic: protocol.NoticeTopic, raw: [][]byte{protocol.Encode(public)}}:
+		default:
+			n.counters.dropped.Add(1)
+		}
+	}
+	for _, d := range direct {
+		select {
+		case net.tells <- d:
+		default:
+			n.counters.dropped.Add(1)
+		}
 	}
 }
 
 // errNothingNew says that a notice holds nothing that is not known.
 var errNothingNew = errors.New("nothing new")
+
+// errGossiped is why a notice of a direct feed is not passed on.
+var errGossiped = protocol.Errorf(protocol.ErrWrongContext, "a statement about a direct feed was gossiped; it is for those on its roster alone")
 
 // readNotice judges a notice for forwarding: nil if everything in it verifies and something
 // of it is new. It reads memory only.
@@ -40,6 +54,9 @@ func (n *Node) readNotice(data []byte) (*protocol.Notice, error) {
 		if err != nil {
 			return nil, err
 		}
+		if h.Origin.Topic.Direct() {
+			return nil, errGossiped
+		}
 		sg, ok := s.signers[h.Origin.Signing]
 		if !ok || sg.removed || !s.members[sg.org] {
 			return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "no card known here lists the node that signed this head")
@@ -52,6 +69,9 @@ func (n *Node) readNotice(data []byte) (*protocol.Notice, error) {
 		if err != nil {
 			return nil, err
 		}
+		if f.Origin.Topic.Direct() {
+			return nil, errGossiped
+		}
 		if _, ok := s.signers[f.Origin.Signing]; !ok {
 			return nil, protocol.Errorf(protocol.ErrUnknownAuthor, "no card known here lists the node that signed these entries")
 		}
@@ -62,8 +82,12 @@ func (n *Node) readNotice(data []byte) (*protocol.Notice, error) {
 		if n.evidence.holds(m.Erases[i].Hash()) {
 			continue
 		}
-		if _, err := n.verifyErase(&m.Erases[i]); err != nil {
+		e, err := n.verifyErase(&m.Erases[i])
+		if err != nil {
 			return nil, err
+		}
+		if e.Origin.Topic.Direct() {
+			return nil, errGossiped
 		}
 		fresh = true
 	}

@@ -303,8 +303,8 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 		if e.Publisher == n.org || e.Originator == n.org || e.Withdrawn {
 			continue
 		}
-		subject := s.subjectOf(e)
-		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + string(e.Form.Principal[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000)
+		subject := n.subjectOf(s, e)
+		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + string(e.Form.Principal[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000) + string(protocol.Encode(subject.Bounds))
 		ways, ok := classes[class]
 		if !ok {
 			c := &onwardClass{topic: e.Topic, class: audit.Class{Originator: e.Originator, Kind: e.Type, Handling: protocol.Encode(&e.Handling)}}
@@ -396,8 +396,11 @@ func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
 }
 
 // subjectOf is what is decided about of a record that came.
-func (s *snapshot) subjectOf(e *corpus.Entry) *policy.Subject {
+func (n *Node) subjectOf(s *snapshot, e *corpus.Entry) *policy.Subject {
 	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received, Principal: e.Form.Principal}
+	if e.Publisher != n.org {
+		subj.Bounds = n.boundsOf(s, e.Feed)
+	}
 	if s.policy.WantsConfidence() {
 		if o, err := stix.Parse(e.Object); err == nil {
 			subj.Confidence = s.policy.Confidence(o.Confidence())
@@ -458,7 +461,7 @@ func (n *Node) passGroups(topic string, groups []*onwardGroup) error {
 			if err := a.passOn(g, Caller{}); err != nil {
 				return err
 			}
-			if len(a.envs) > 0 {
+			if len(a.all()) > 0 {
 				a.onCommit = append(a.onCommit, g.volume.commit)
 			}
 		}
@@ -526,15 +529,12 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 		if len(orgs) == 0 || slices.Contains(items[0].Path, a.n.org) || len(items[0].Path) >= protocol.MaxHops {
 			continue
 		}
-		days := g.days
-		if items[0].Originator != a.n.org {
-			var err error
-			if orgs, days, err = a.asOfSealed(g, body, kept, orgs); err != nil {
-				return err
-			}
-			if len(orgs) == 0 {
-				continue
-			}
+		audience, days, err := a.asOfSealed(g, body, kept, orgs)
+		if err != nil {
+			return err
+		}
+		if len(audience) == 0 {
+			continue
 		}
 		if err := a.n.st.View(func(tx *store.Tx) error {
 			for _, i := range keep {
@@ -561,15 +561,21 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 				return err
 			}
 		}
-		from := a.nextSeq()
-		if err := a.sealOnward(&protocol.Body{Version: 1, RetentionDays: days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, orgs); errors.Is(err, protocol.ErrOversize) {
-			a.n.log.Warn("a record fills its envelope, and cannot be passed on with a statement beside it", "feed", g.place.Feed, "seq", g.place.Seq)
-			continue
-		} else if err != nil {
+		routes, err := a.routes(audience, nil)
+		if err != nil {
 			return err
 		}
-		if err := a.auditPassOn(by, kept, orgs, from); err != nil {
-			return err
+		for _, r := range routes {
+			from := r.nextSeq()
+			if err := r.sealOnward(&protocol.Body{Version: 1, RetentionDays: days, Handlings: body.Handlings, Batches: []protocol.BatchPart{part}}, r.orgs); errors.Is(err, protocol.ErrOversize) {
+				a.n.log.Warn("a record fills its envelope, and cannot be passed on with a statement beside it", "feed", g.place.Feed, "seq", g.place.Seq)
+				continue
+			} else if err != nil {
+				return err
+			}
+			if err := r.auditPassOn(by, kept, r.orgs, from); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -577,17 +583,19 @@ func (a *appender) passOn(g *onwardGroup, by Caller) error {
 
 // asOfSealed decides anew, as of the time at which a body was sealed, for whom its records may be
 // sealed, and how many days they may be kept: no longer than who passed them on before lets them be.
-// Who may not have all of them gets none of them. A rule that wants persons since a minute ago has
-// it decided anew.
-func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []protocol.OrgID, days uint32, err error) {
+// Who may not have all of them gets none of them. Who may hold the records together follows from all
+// of them. Of own records, which are published and not passed on, the rest was decided before. A rule
+// that wants persons since a minute ago has it decided anew.
+func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []crypto.VerifiedRecord, orgs []protocol.OrgID) (may []policy.OrgDecision, days uint32, err error) {
 	now := uint64(nowMillis())
+	own := records[0].Originator == a.n.org
 	least := func(d uint32) {
 		if d != 0 && (days == 0 || d < days) {
 			days = d
 		}
 	}
 	least(g.days)
-	if body.RetentionDays > 0 {
+	if body.RetentionDays > 0 && !own {
 		end := body.SealedAt + uint64(body.RetentionDays)*dayMillis
 		if end <= now {
 			return nil, 0, nil
@@ -603,8 +611,10 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 		level    uint8
 	}
 	known := map[class]policy.Decision{}
+	came := a.n.boundsOf(a.snap, g.place.Feed)
 	for _, org := range orgs {
 		all := true
+		var bounds []protocol.Bound
 		for i := range records {
 			r := &records[i]
 			c := class{org: org, behalf: principalOf(r.Behalf), path: pathKey(r.Path), handling: string(r.HandlingBytes)}
@@ -613,12 +623,19 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 			}
 			d, ok := known[c]
 			if !ok {
-				decide := policy.DecideOnward
-				if g.withhold {
-					decide = policy.DecideWithheld
+				subject := &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
+					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt, Principal: c.behalf}
+				switch {
+				case own:
+					subject.RecordedAt = now
+					d = policy.Decide(a.snap.policy, a.n.org, org, subject, now)
+				case g.withhold:
+					subject.Bounds, subject.Path = came, r.Path
+					d = policy.DecideWithheld(a.snap.policy, org, subject, now)
+				default:
+					subject.Bounds, subject.Path = came, r.Path
+					d = policy.DecideOnward(a.snap.policy, org, subject, now)
 				}
-				d = decide(a.snap.policy, org, &policy.Subject{Originator: r.Originator, Publisher: g.publisher, Handling: r.Handling, Topic: a.topic,
-					Kind: c.kind, Confidence: c.level, RecordedAt: body.SealedAt, Principal: c.behalf, Path: r.Path}, now)
 				known[c] = d
 			}
 			if all = all && d.Allow; !all {
@@ -627,10 +644,13 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 			if d.ApprovalRule != "" && int(d.Approval) > g.approved {
 				return nil, 0, errRegroup
 			}
-			least(d.Retention)
+			bounds = policy.AddBounds(bounds, d.Bounds...)
+			if !own {
+				least(d.Retention)
+			}
 		}
 		if all {
-			may = append(may, org)
+			may = append(may, policy.OrgDecision{Org: org, Decision: policy.Decision{Allow: true, Bounds: bounds}})
 		}
 	}
 	return may, days, nil
@@ -673,7 +693,7 @@ func (a *appender) sealOnward(body *protocol.Body, orgs []protocol.OrgID) error 
 	place := entryKey(a.feed.ID, a.nextSeq())
 	a.onCommit = append(a.onCommit, func(tx *store.Tx) error {
 		// What its originator said since goes with it, to whom it may go on from there.
-		for _, h := range a.excluding {
+		for _, h := range a.root.excluding {
 			if err := putDoc(tx, kindExcludeDue, h[:], &goneDoc{}); err != nil {
 				return err
 			}

@@ -25,7 +25,7 @@ func tellOf(t *testing.T, from *Node, records []protocol.RecordID, excluded []pr
 		if err != nil {
 			return err
 		}
-		return a.tellExclusion(&x, excluded, readers)
+		return a.tellExclusion(&x, excluded, []reach{{orgs: readers}})
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,7 @@ type Plan struct {
 	Orgs       []PlanOrg
 	Classes    []PlanClass
 	Warnings   []string
+	Holders    []PlanHolders  // who would store the records, apart from who reads them
 	Personal   map[string]int // records that seem to hold personal data, by the most that they hold
 
 	behalf  *mandate // under which it is published on behalf of another; nil: of nobody
@@ -81,14 +82,15 @@ type PlanClass struct {
 	Records  int
 	Readers  []policy.OrgDecision
 	Refused  []policy.OrgDecision
+	Ways     []policy.Way // how it reaches the readers, and who stores it
 }
 
 type plannedItem struct {
 	item     *intake.Item
 	handling []byte
-	orgs     []protocol.OrgID // sorted; empty: nobody but the publisher
-	audience int              // equal for items of equal orgs
-	class    int              // of Plan.decided
+	ways     []policy.Way // to its readers; one without any: to nobody but the publisher
+	audience int          // equal for items of equal ways
+	class    int          // of Plan.decided
 	days     uint32
 }
 
@@ -112,8 +114,12 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 	audiences := map[string]int{}
 	totals := map[protocol.OrgID]*PlanOrg{}
 	p.volume = n.newVolume(now)
-	audienceOf := func(orgs []protocol.OrgID) int {
-		ids := string(protocol.Encode(orgs))
+	audienceOf := func(ways []policy.Way) int {
+		ids := ""
+		for i := range ways {
+			w := &ways[i]
+			ids += string(protocol.Encode(w.Orgs)) + string(protocol.Encode(w.Roster)) + string(protocol.Encode(w.Bounds))
+		}
 		if _, ok := audiences[ids]; !ok {
 			audiences[ids] = len(audiences)
 		}
@@ -157,28 +163,28 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 			c = n.decideClass(s, p.principal(), r.Topic, it.Object.Type, h, enc, confidence, now)
 			classes[key] = c
 			// Audiences are compared once for a class, not for every record: they may be long.
-			c.audience = audienceOf(c.orgs)
+			c.audience = audienceOf(c.Ways)
 			c.index = len(p.decided)
 			p.decided = append(p.decided, c)
 		}
-		orgs, audience, class := c.orgs, c.audience, c.index
+		ways, audience, class := c.Ways, c.audience, c.index
 		over, err := p.volume.over(c.limited)
 		if err != nil {
 			return nil, err
 		}
 		if len(over) > 0 {
-			orgs = slices.DeleteFunc(slices.Clone(orgs), func(o protocol.OrgID) bool { return slices.Contains(over, o) })
-			audience = audienceOf(orgs)
 			for _, o := range over {
 				t := n.planOrg(s, totals, o)
 				t.Records--
 				t.Refused[policy.ReasonVolume]++
 			}
-			class = p.without(c, over)
+			class = p.without(s, c, over)
+			ways = p.decided[class].Ways
+			audience = audienceOf(ways)
 		}
 		c.Records++
 		p.Records++
-		p.items = append(p.items, plannedItem{item: it, handling: enc, orgs: orgs, audience: audience, class: class, days: h.RetentionDays})
+		p.items = append(p.items, plannedItem{item: it, handling: enc, ways: ways, audience: audience, class: class, days: h.RetentionDays})
 	}
 	for _, c := range classes {
 		for _, d := range c.Readers {
@@ -199,12 +205,12 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 	}
 	slices.SortFunc(p.Orgs, func(a, b PlanOrg) int { return strings.Compare(a.Name+a.Org.String(), b.Name+b.Org.String()) })
 	slices.SortFunc(p.Classes, func(a, b PlanClass) int { return b.Records - a.Records })
+	p.Holders = s.planHolders(p.Classes)
 	return p, nil
 }
 
 type planClassState struct {
 	PlanClass
-	orgs     []protocol.OrgID
 	limited  []policy.OrgDecision // of Readers: those whose terms limit how much goes in a day
 	audience int
 	index    int            // in Plan.decided
@@ -213,7 +219,7 @@ type planClassState struct {
 
 // without returns the place in p.decided of a class less organisations whose terms let no more
 // through today.
-func (p *Plan) without(c *planClassState, over []protocol.OrgID) int {
+func (p *Plan) without(s *snapshot, c *planClassState, over []protocol.OrgID) int {
 	key := string(protocol.Encode(over))
 	if i, ok := c.less[key]; ok {
 		return i
@@ -227,6 +233,7 @@ func (p *Plan) without(c *planClassState, over []protocol.OrgID) int {
 			x.Readers = append(x.Readers, d)
 		}
 	}
+	x.Ways = policy.Ways(s.policy, x.Readers)
 	if c.less == nil {
 		c.less = map[string]int{}
 	}
@@ -262,7 +269,6 @@ func (n *Node) decideClass(s *snapshot, principal protocol.OrgID, topic, kind st
 	for _, d := range n.cache.Audience(s.policy, class, subject, now) {
 		if d.Decision.Allow {
 			c.Readers = append(c.Readers, d)
-			c.orgs = append(c.orgs, d.Org)
 			if d.Decision.PerDay > 0 {
 				c.limited = append(c.limited, d)
 			}
@@ -270,7 +276,7 @@ func (n *Node) decideClass(s *snapshot, principal protocol.OrgID, topic, kind st
 			c.Refused = append(c.Refused, d)
 		}
 	}
-	slices.SortFunc(c.orgs, protocol.OrgID.Compare)
+	c.Ways = policy.Ways(s.policy, c.Readers)
 	return c
 }
 
@@ -291,8 +297,16 @@ type Receipt struct {
 	Grants    int
 	Records   []protocol.RecordID // in the order of the accepted objects
 	Feed      protocol.FeedID
-	From, To  uint64 // seq
-	Bytes     int    // of the envelopes, encoded
+	From, To  uint64        // seq
+	Bytes     int           // of the envelopes, encoded
+	Parts     []ReceiptPart // all of it, by feed; the first is the one above
+}
+
+// ReceiptPart is what of a publication stands in one feed, and who may hold it.
+type ReceiptPart struct {
+	Feed     protocol.FeedID
+	From, To uint64
+	Roster   []protocol.OrgID // of a direct feed; empty: every member
 }
 
 // Publish is the one gate out: it decides, packs, seals, signs and stores, and then lets
@@ -308,7 +322,7 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 		if err != nil {
 			return err
 		}
-		rec = &Receipt{Plan: p, Feed: a.feed.ID, From: a.nextSeq()}
+		rec = &Receipt{Plan: p}
 		if p.behalf != nil && !p.behalf.said.Lasts(a.sealedAt) {
 			return fmt.Errorf("%w: the mandate is not given for the time at which this is signed; check the clock", ErrRefused)
 		}
@@ -319,14 +333,21 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 			return err
 		}
 		a.onCommit = append(a.onCommit, p.volume.commit)
-		rec.To = a.nextSeq() - 1
-		rec.Envelopes = len(a.envs)
-		for _, e := range a.envs {
-			rec.Bytes += len(e.Raw)
-			if e.Header.Kind == protocol.EntryGrant {
-				rec.Grants++
+		for _, x := range a.all() {
+			part := ReceiptPart{Feed: x.feed.ID, From: x.feed.Seq + 1, To: x.nextSeq() - 1}
+			if d := a.snap.directs[x.id]; d != nil {
+				part.Roster = d.Roster
+			}
+			rec.Parts = append(rec.Parts, part)
+			rec.Envelopes += len(x.envs)
+			for _, e := range x.envs {
+				rec.Bytes += len(e.Raw)
+				if e.Header.Kind == protocol.EntryGrant {
+					rec.Grants++
+				}
 			}
 		}
+		rec.Feed, rec.From, rec.To = rec.Parts[0].Feed, rec.Parts[0].From, rec.Parts[0].To
 		return a.auditPublish(ctx, p, rec)
 	})
 	if err != nil {
@@ -337,10 +358,11 @@ func (n *Node) Publish(ctx context.Context, r PublishRequest) (*Receipt, error) 
 	return rec, nil
 }
 
-// pack seals the planned records: those of one audience and one retention share envelopes.
+// pack seals the planned records: those of one audience and one retention share envelopes. What goes
+// to its readers by several ways is sealed for each, with one id.
 func (a *appender) pack(ctx context.Context, p *Plan, rec *Receipt, progress func(done, total int)) error {
 	type group struct {
-		orgs  []protocol.OrgID
+		ways  []policy.Way
 		days  uint32
 		items []int
 	}
@@ -355,7 +377,7 @@ func (a *appender) pack(ctx context.Context, p *Plan, rec *Receipt, progress fun
 		key := groupKey{it.audience, it.days}
 		g := groups[key]
 		if g == nil {
-			g = &group{orgs: it.orgs, days: it.days}
+			g = &group{ways: it.ways, days: it.days}
 			groups[key] = g
 			order = append(order, key)
 		}
@@ -365,11 +387,25 @@ func (a *appender) pack(ctx context.Context, p *Plan, rec *Receipt, progress fun
 	done := 0
 	for _, key := range order {
 		g := groups[key]
+		routes := make([]route, len(g.ways))
+		for i := range g.ways {
+			sub, err := a.in(&g.ways[i])
+			if err != nil {
+				return err
+			}
+			routes[i] = route{sub, g.ways[i].Orgs}
+		}
 		for len(g.items) > 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			took, err := a.sealSome(p, rec, g.orgs, g.days, g.items)
+			var took int
+			var err error
+			if len(routes) == 1 {
+				took, err = routes[0].sealSome(p, rec, routes[0].orgs, g.days, g.items)
+			} else {
+				took, err = a.sealEach(p, rec, routes, g.days, g.items)
+			}
 			if err != nil {
 				return err
 			}
@@ -506,9 +542,67 @@ func (a *appender) epochsFor(orgs []protocol.OrgID) ([]*store.Epoch, error) {
 	return epochs, nil
 }
 
+// sealEach seals the first of items for each of several routes, one envelope in each, and returns how
+// many it took.
+func (a *appender) sealEach(p *Plan, rec *Receipt, routes []route, days uint32, items []int) (int, error) {
+	count, _ := p.fitting(items, a.target)
+	for {
+		sealed := make([]sealedBody, len(routes))
+		body, opened, err := a.batchBody(p, days, items[:count])
+		for i := range routes {
+			r := &routes[i]
+			var epochs []*store.Epoch
+			if err == nil {
+				epochs, err = r.epochsFor(r.orgs)
+			}
+			if err == nil {
+				one := *opened
+				sealed[i] = sealedBody{items: items[:count], opened: &one}
+				sealed[i].raw, err = r.sealBatch(body, r.nextSeq(), keysOf(epochs))
+				one.sealedAt = body.SealedAt
+			}
+		}
+		if errors.Is(err, protocol.ErrOversize) && count > 1 {
+			count /= 2
+			_, a.target = p.fitting(items[:count], a.target)
+			continue
+		}
+		if err != nil {
+			it := p.items[items[0]].item
+			return 0, fmt.Errorf("sealing %s (line %d): %w", it.Object.ID, it.Line, err)
+		}
+		for i := range routes {
+			if err := routes[i].addRecords(rec, routes[i].orgs, days, &sealed[i]); err != nil {
+				return 0, err
+			}
+		}
+		return count, nil
+	}
+}
+
 // sealBody seals records for an envelope of a seq. It changes nothing, and may be called for several
 // at once.
 func (a *appender) sealBody(p *Plan, days uint32, seq uint64, items []int, keys []crypto.EpochKey) ([]byte, *openedBody, error) {
+	body, opened, err := a.batchBody(p, days, items)
+	if err != nil {
+		return nil, nil, err
+	}
+	sealed, err := a.sealBatch(body, seq, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	return sealed, opened, nil
+}
+
+// sealBatch seals a body for an envelope of a seq.
+func (a *appender) sealBatch(body *protocol.Body, seq uint64, keys []crypto.EpochKey) ([]byte, error) {
+	body.SealedAt = a.sealedAt
+	h := protocol.Header{Version: 1, Suite: protocol.Suite1, Kind: protocol.EntryRecords, Feed: a.feed.ID, Seq: seq}
+	return crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
+}
+
+// batchBody signs records as one batch.
+func (a *appender) batchBody(p *Plan, days uint32, items []int) (*protocol.Body, *openedBody, error) {
 	body := &protocol.Body{Version: 1, SealedAt: a.sealedAt, RetentionDays: days}
 	at := map[string]uint16{}
 	batch := make([]protocol.Item, len(items))
@@ -536,11 +630,6 @@ func (a *appender) sealBody(p *Plan, days uint32, seq uint64, items []int, keys 
 	if err := body.Validate(); err != nil {
 		return nil, nil, err
 	}
-	h := protocol.Header{Version: 1, Suite: protocol.Suite1, Kind: protocol.EntryRecords, Feed: a.feed.ID, Seq: seq}
-	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(body))
-	if err != nil {
-		return nil, nil, err
-	}
 	opened := &openedBody{sealedAt: body.SealedAt, retentionDays: days, records: make([]crypto.VerifiedRecord, len(items)), objects: make([]*stix.Object, len(items)), observables: make([][]stix.Observable, len(items))}
 	handlings := make([]protocol.Handling, len(body.Handlings))
 	for k, b := range body.Handlings { // as a reader reads them
@@ -553,7 +642,7 @@ func (a *appender) sealBody(p *Plan, days uint32, seq uint64, items []int, keys 
 		opened.objects[j], opened.observables[j] = p.items[i].item.Object, p.items[i].item.Observables()
 		opened.records[j] = crypto.VerifiedRecord{ID: ids[j], Originator: a.n.org, Handling: handlings[k], HandlingBytes: body.Handlings[k], Object: batch[j].Object, Signed: a.sealedAt, Behalf: behalf}
 	}
-	return sealed, opened, nil
+	return body, opened, nil
 }
 
 // entryKey names an entry in the node's documents.
@@ -579,38 +668,20 @@ func (n *Node) withdrawPlaces(ctx context.Context, byFeed map[string][]*ownPlace
 	for topic, places := range byFeed {
 		err := n.append(topic, func(a *appender) error {
 			for _, pl := range places {
-				var orgs []protocol.OrgID
-				var later []protocol.OrgID
-				for _, o := range pl.orgs {
-					if _, ok := a.secretWith(o); ok {
-						orgs = append(orgs, o)
-					} else if a.snap.toldLater(n.org, o) {
-						later = append(later, o)
-					}
+				routes, later, err := a.tellRoutes(pl.reach, nil)
+				if err != nil {
+					return err
 				}
 				if len(later) > 0 {
 					a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return tellLater(tx, kindForward, pl.records, reason, later) })
 				}
-				keys, err := a.keysFor(orgs)
-				if err != nil {
-					return err
-				}
 				slices.SortFunc(pl.records, func(x, y protocol.RecordID) int { return slices.Compare(x[:], y[:]) })
-				w := &protocol.WithdrawBody{Version: 1, SealedAt: a.sealedAt, Reason: reason, Records: slices.Compact(pl.records)}
-				if err := w.Validate(); err != nil {
-					return err
+				records := slices.Compact(pl.records)
+				for _, r := range routes {
+					if err := r.withdraw(ctx, records, reason, r.orgs); err != nil {
+						return err
+					}
 				}
-				h := a.header(protocol.EntryWithdraw)
-				sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(w))
-				if err != nil {
-					return err
-				}
-				if err := a.add(protocol.EntryWithdraw, sealed); err != nil {
-					return err
-				}
-				d := n.details("withdraw", CallerOf(ctx))
-				d.Orgs, d.Reason, d.Records = orgs, audit.Clip(reason, audit.MaxText), audit.NewRecordSet(w.Records, true)
-				a.auditAppend(audit.Withdraw, d)
 			}
 			return ctx.Err()
 		})
@@ -621,9 +692,83 @@ func (n *Node) withdrawPlaces(ctx context.Context, byFeed map[string][]*ownPlace
 	return nil
 }
 
+// withdraw seals a withdrawal in one feed.
+func (a *appender) withdraw(ctx context.Context, records []protocol.RecordID, reason string, orgs []protocol.OrgID) error {
+	keys, err := a.keysFor(orgs)
+	if err != nil {
+		return err
+	}
+	w := &protocol.WithdrawBody{Version: 1, SealedAt: a.sealedAt, Reason: reason, Records: records}
+	if err := w.Validate(); err != nil {
+		return err
+	}
+	h := a.header(protocol.EntryWithdraw)
+	sealed, err := crypto.SealBody(h.SealContext(a.snap.network), h.Feed, h.Seq, keys, protocol.Encode(w))
+	if err != nil {
+		return err
+	}
+	if err := a.add(protocol.EntryWithdraw, sealed); err != nil {
+		return err
+	}
+	d := a.n.details("withdraw", CallerOf(ctx))
+	d.Orgs, d.Reason, d.Records = orgs, audit.Clip(reason, audit.MaxText), audit.NewRecordSet(w.Records, true)
+	a.auditAppend(audit.Withdraw, d)
+	return nil
+}
+
 type ownPlace struct {
-	orgs    []protocol.OrgID
+	reach   []reach
 	records []protocol.RecordID
+}
+
+// reach is for whom records were sealed, in feeds of a direct topic or, if that is nil, others.
+type reach struct {
+	before *directTopic
+	orgs   []protocol.OrgID // sorted
+}
+
+// addReach adds organisations to those that were reached by one way.
+func addReach(list []reach, before *directTopic, orgs []protocol.OrgID) []reach {
+	i := slices.IndexFunc(list, func(r reach) bool { return r.before == before })
+	if i < 0 {
+		i = len(list)
+		list = append(list, reach{before: before})
+	}
+	list[i].orgs = append(list[i].orgs, orgs...)
+	slices.SortFunc(list[i].orgs, protocol.OrgID.Compare)
+	list[i].orgs = slices.Compact(list[i].orgs)
+	return list
+}
+
+// tellRoutes divides those who had something from here by the feeds in which they are to be told of
+// it, less some; later are those with whom that has to wait.
+func (a *appender) tellRoutes(list []reach, less []protocol.OrgID) (out []route, later []protocol.OrgID, err error) {
+	for _, re := range list {
+		var orgs []protocol.OrgID
+		for _, o := range re.orgs {
+			switch _, ok := a.secretWith(o); {
+			case slices.Contains(less, o):
+			case ok:
+				orgs = append(orgs, o)
+			case a.snap.toldLater(a.n.org, o):
+				later = append(later, o)
+			}
+		}
+		routes, err := a.routesTo(orgs, re.before)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, r := range routes {
+			if i := slices.IndexFunc(out, func(o route) bool { return o.appender == r.appender }); i >= 0 {
+				out[i].orgs = append(slices.Clone(out[i].orgs), r.orgs...)
+				slices.SortFunc(out[i].orgs, protocol.OrgID.Compare)
+				out[i].orgs = slices.Compact(out[i].orgs)
+			} else {
+				out = append(out, r)
+			}
+		}
+	}
+	return out, later, nil
 }
 
 // ownPlaces groups own records, or with others those that were passed on, by topic and by the
@@ -642,7 +787,7 @@ func (n *Node) ownPlaces(records []protocol.RecordID, others bool) (map[string][
 			if !others && !asPrincipal && (e.Originator != n.org || e.Publisher != n.org) {
 				return fmt.Errorf("record %s was made by %s; only its originator, or on whose behalf it was published, can withdraw it", id.Short(), n.snap.Load().name(e.Originator))
 			}
-			orgs, err := n.readersOf(tx, id)
+			reached, err := n.reachOf(tx, id)
 			if err != nil {
 				return err
 			}
@@ -651,12 +796,18 @@ func (n *Node) ownPlaces(records []protocol.RecordID, others bool) (map[string][
 				if s.partners(n.org, uint64(nowMillis()))[e.Originator] == nil {
 					return fmt.Errorf("no agreement with %s, which published record %s on this organisation's behalf, is in force; ask it by other means to take the record back", s.name(e.Originator), id.Short())
 				}
-				orgs = []protocol.OrgID{e.Originator}
+				reached = []reach{{before: n.directOf(s, e.Feed), orgs: []protocol.OrgID{e.Originator}}}
 			}
-			key := string(entryKey(e.Feed, e.Seq)) + string(protocol.Encode(orgs))
+			key := string(entryKey(e.Feed, e.Seq))
+			for _, r := range reached {
+				if r.before != nil {
+					key += string(r.before.id[:])
+				}
+				key += string(protocol.Encode(r.orgs))
+			}
 			pl := at[key]
 			if pl == nil || len(pl.records) >= protocol.MaxWithdrawals {
-				pl = &ownPlace{orgs: orgs}
+				pl = &ownPlace{reach: reached}
 				at[key] = pl
 				out[e.Topic] = append(out[e.Topic], pl)
 			}
@@ -665,6 +816,48 @@ func (n *Node) ownPlaces(records []protocol.RecordID, others bool) (map[string][
 		return nil
 	})
 	return out, err
+}
+
+// reachOf lists for whom a record was sealed, by the ways that its copies went. Somebody who had it in
+// a direct feed is told in that.
+func (n *Node) reachOf(tx *store.Tx, id protocol.RecordID) (out []reach, err error) {
+	copies, err := n.index.Copies(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	s := n.snap.Load()
+	for _, c := range copies {
+		var doc publishedDoc
+		if ok, err := getDoc(tx, kindPublished, entryKey(c.Feed, c.Seq), &doc); err != nil {
+			return nil, err
+		} else if ok {
+			out = addReach(out, n.directOf(s, c.Feed), doc.Orgs)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b reach) int {
+		x, y := protocol.TopicID{}, protocol.TopicID{}
+		if a.before != nil {
+			x = a.before.id
+		}
+		if b.before != nil {
+			y = b.before.id
+		}
+		return slices.Compare(y[:], x[:])
+	})
+	seen := map[protocol.OrgID]bool{}
+	for i := range out {
+		out[i].orgs = slices.DeleteFunc(out[i].orgs, func(o protocol.OrgID) bool { had := seen[o]; seen[o] = true; return had })
+	}
+	if all := out; len(all) > 1 {
+		out = slices.DeleteFunc(slices.Clone(all), func(r reach) bool { return len(r.orgs) == 0 })
+		if len(out) == 0 {
+			out = all[:1]
+		}
+	}
+	if len(out) == 0 {
+		out = []reach{{}}
+	}
+	return out, nil
 }
 
 // readersOf lists for whom a record was sealed, in all entries of this organisation that hold it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -105,6 +106,7 @@ func (n *Node) serveReceipts(org protocol.OrgID, m *protocol.SyncMessage) (*prot
 			if err == nil && f != nil {
 				publisher = s.signers[f.Origin.Signing].org
 				_, in = s.topics[f.Origin.Topic]
+				in = in && s.shares(f.Origin.Topic, org)
 			}
 			return err
 		})
@@ -140,8 +142,9 @@ func (n *Node) ownFeeds() (out []*store.Feed, err error) {
 }
 
 // askReceipts asks a peer what it holds of this node's feeds, and keeps what it says.
-func (net *network) askReceipts(ctx context.Context, peer protocol.NodeID) error {
+func (net *network) askReceipts(ctx context.Context, peer protocol.NodeID, org protocol.OrgID) error {
 	n := net.n
+	s := n.snap.Load()
 	feeds, err := n.ownFeeds()
 	if err != nil {
 		return err
@@ -149,6 +152,9 @@ func (net *network) askReceipts(ctx context.Context, peer protocol.NodeID) error
 	req := &protocol.SyncMessage{Version: 1, Kind: protocol.SyncReceipts}
 	err = n.st.View(func(tx *store.Tx) error {
 		for _, f := range feeds {
+			if !s.shares(f.Origin.Topic, org) {
+				continue
+			}
 			var d receiptDoc
 			ok, err := getDoc(tx, kindReceipt, receiptKey(f.ID, peer), &d)
 			if err != nil {
@@ -296,6 +302,25 @@ func (n *Node) deliveries(tx *store.Tx, feed protocol.FeedID, seq uint64) (out [
 	return out, err
 }
 
+// mergeDeliveries makes one line for each node of what several entries with a record were said to be.
+func mergeDeliveries(list []Delivery) (out []Delivery) {
+	slices.SortStableFunc(list, func(a, b Delivery) int {
+		return cmp.Or(cmp.Compare(a.Org.Name, b.Org.Name), slices.Compare(a.Node[:], b.Node[:]))
+	})
+	for _, d := range list {
+		if k := len(out); k > 0 && out[k-1].Node == d.Node {
+			last := &out[k-1]
+			last.Held, last.Opened = last.Held || d.Held, last.Opened || d.Opened
+			if d.At.After(last.At) {
+				last.At = d.At
+			}
+		} else {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // Deliveries lists the nodes that hold the entry at a place of an own feed, and those that
 // opened it.
 func (n *Node) Deliveries(feed protocol.FeedID, seq uint64) (out []Delivery, err error) {
@@ -353,7 +378,7 @@ func (n *Node) WaitCopies(ctx context.Context, rec *Receipt, want Await) error {
 		}
 		if net := n.net.Load(); net != nil {
 			for _, p := range net.mesh.Peers() {
-				if err := net.askReceipts(ctx, p.Node); err != nil && ctx.Err() == nil {
+				if err := net.askReceipts(ctx, p.Node, p.Org); err != nil && ctx.Err() == nil {
 					n.log.Debug("asking for a receipt failed", "node", p.Node, "err", err)
 				}
 			}
@@ -367,6 +392,19 @@ func (n *Node) WaitCopies(ctx context.Context, rec *Receipt, want Await) error {
 	}
 }
 
+// entries goes through all entries of a publication.
+func (rec *Receipt) entries() iter.Seq2[protocol.FeedID, uint64] {
+	return func(yield func(protocol.FeedID, uint64) bool) {
+		for _, p := range rec.Parts {
+			for seq := p.From; seq <= p.To; seq++ {
+				if !yield(p.Feed, seq) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // awaited tells what is still missing; empty if nothing is.
 func (n *Node) awaited(rec *Receipt, want Await) (string, error) {
 	s := n.snap.Load()
@@ -376,8 +414,8 @@ func (n *Node) awaited(rec *Receipt, want Await) (string, error) {
 		received[o] = true
 	}
 	err := n.st.View(func(tx *store.Tx) error {
-		for seq := rec.From; seq <= rec.To; seq++ {
-			list, err := n.deliveries(tx, rec.Feed, seq)
+		for feed, seq := range rec.entries() {
+			list, err := n.deliveries(tx, feed, seq)
 			if err != nil {
 				return err
 			}
@@ -393,7 +431,7 @@ func (n *Node) awaited(rec *Receipt, want Await) (string, error) {
 				copies = held
 			}
 			var doc publishedDoc
-			if ok, err := getDoc(tx, kindPublished, entryKey(rec.Feed, seq), &doc); err != nil {
+			if ok, err := getDoc(tx, kindPublished, entryKey(feed, seq), &doc); err != nil {
 				return err
 			} else if !ok {
 				continue // a grant

@@ -47,7 +47,8 @@ type RegisterLine struct {
 	Purposes     []string         `json:"purposes"`       // none: not restricted
 	Retention    uint32           `json:"retention_days"` // 0: not restricted
 	Onward       string           `json:"onward"`
-	Holders      []string         `json:"holders,omitempty"` // who may hold sealed copies beside the parties; none: every member
+	Holders      []string         `json:"holders,omitempty"`   // who may hold sealed copies beside the parties; none: every member
+	StoredBy     *Holders         `json:"stored_by,omitempty"` // who may have stored what was shared, sealed; none: nothing was
 	Shared       []RegisterCount  `json:"shared"`
 	Withheld     uint64           `json:"withheld"` // records that the term came nearest to letting through
 }
@@ -133,6 +134,14 @@ func (l *RegisterLine) count(rep *DisclosureReport) {
 			c.PersonalData, c.TLP = p.Handling.PersonalData, p.Handling.TLP
 		}
 		counts[c] += p.Count
+		for k := range p.Records {
+			if h := p.Records[k].Holders; h != nil {
+				if l.StoredBy == nil {
+					l.StoredBy = &Holders{}
+				}
+				l.StoredBy.add(*h)
+			}
+		}
 	}
 	for c, n := range counts {
 		c.Records = n
@@ -169,7 +178,7 @@ func (r *Register) writeCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	_ = out.Write([]string{"recipient", "recipient_id", "recipient_kind", "recipient_country", "agreement", "agreement_title", "state", "legal_basis", "paper_sha256", "term",
 		"topics", "categories", "personal_data", "tlp_ceiling", "countries", "purposes", "retention_days", "onward", "holders",
-		"shared_category", "shared_personal_data", "shared_tlp", "shared_records", "withheld_records"})
+		"shared_category", "shared_personal_data", "shared_tlp", "shared_records", "withheld_records", "stored_by"})
 	for i := range r.Entries {
 		l := &r.Entries[i]
 		join := func(list []string) string { return inert(strings.Join(list, " ")) }
@@ -179,12 +188,16 @@ func (r *Register) writeCSV(w io.Writer) error {
 		if len(shared) == 0 {
 			shared = []RegisterCount{{}}
 		}
+		stored := ""
+		if l.StoredBy != nil {
+			stored = inert(l.StoredBy.String())
+		}
 		for k, c := range shared {
 			withheld := ""
 			if k == 0 {
 				withheld = strconv.FormatUint(l.Withheld, 10)
 			}
-			_ = out.Write(slices.Concat(row, []string{inert(c.Category), c.PersonalData, c.TLP, strconv.FormatUint(c.Records, 10), withheld}))
+			_ = out.Write(slices.Concat(row, []string{inert(c.Category), c.PersonalData, c.TLP, strconv.FormatUint(c.Records, 10), withheld, stored}))
 		}
 	}
 	out.Flush()

@@ -306,7 +306,7 @@ func (n *Node) needsNow(d *releaseDoc) error {
 				return nil
 			}
 			if err == nil {
-				subject = s.subjectOf(e)
+				subject = n.subjectOf(s, e)
 			}
 			return err
 		}); err != nil {
@@ -398,7 +398,7 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 				return err
 			}
 		}
-		if passed = len(a.envs) > 0; passed {
+		if passed = len(a.all()) > 0; passed {
 			d.State = uint8(releasePassed)
 			a.onCommit = append(a.onCommit, groups[0].volume.commit, func(tx *store.Tx) error { return n.putVote(tx, by, d.act(), number, d, "") })
 		}
@@ -435,7 +435,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 			if err != nil {
 				return err
 			}
-			e = s.subjectOf(entry)
+			e = n.subjectOf(s, entry)
 			came = entry
 			had, err = n.notFor(tx, entry)
 			return err
@@ -574,7 +574,9 @@ func (n *Node) forwardWithdrawals(ctx context.Context, due map[protocol.RecordID
 		}
 		for _, list := range places {
 			for _, pl := range list {
-				pl.orgs = slices.DeleteFunc(pl.orgs, func(o protocol.OrgID) bool { return !slices.Contains(g.orgs, o) })
+				for i := range pl.reach {
+					pl.reach[i].orgs = slices.DeleteFunc(pl.reach[i].orgs, func(o protocol.OrgID) bool { return !slices.Contains(g.orgs, o) })
+				}
 			}
 		}
 		if err := n.withdrawPlaces(ctx, places, g.reason); err != nil {

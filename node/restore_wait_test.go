@@ -161,7 +161,7 @@ func TestI5EraseAheadOfItsCard(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := n.compare(context.Background(), author.ID(), true, func(_ context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+	if _, err := n.compare(context.Background(), author.ID(), author.Org(), true, func(_ context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 		return reconcile.Answer(&view{n: author}, m)
 	}); err != nil {
 		t.Fatal(err)

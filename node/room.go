@@ -221,7 +221,7 @@ func (net *network) evict(ctx context.Context, want int64) (freed int64, err err
 			break
 		}
 		var held []*protocol.Receipt
-		if held, err = net.holders(ctx, c.feed.ID, c.org); err != nil || len(held) < witnesses {
+		if held, err = net.holders(ctx, c.feed, c.org); err != nil || len(held) < witnesses {
 			continue
 		}
 		var got int64
@@ -234,11 +234,11 @@ func (net *network) evict(ctx context.Context, want int64) (freed int64, err err
 
 // holders asks connected peers, one of each organisation other than the author's, what they
 // hold of a feed.
-func (net *network) holders(ctx context.Context, feed protocol.FeedID, author protocol.OrgID) (out []*protocol.Receipt, err error) {
-	s := net.n.snap.Load()
+func (net *network) holders(ctx context.Context, f *store.Feed, author protocol.OrgID) (out []*protocol.Receipt, err error) {
+	s, feed := net.n.snap.Load(), f.ID
 	seen := map[protocol.OrgID]bool{author: true, net.n.org: true}
 	for _, p := range net.mesh.Peers() {
-		if seen[p.Org] {
+		if seen[p.Org] || !s.shares(f.Origin.Topic, p.Org) {
 			continue
 		}
 		a, err := net.mesh.Ask(ctx, p.Node, &protocol.SyncMessage{Version: 1, Kind: protocol.SyncReceipts, Pull: []protocol.PullRange{{Feed: feed, From: 1, Count: 1}}})

@@ -86,7 +86,7 @@ func (w *scheduled) eraseFirst(m *member, f *fact) {
 		if err := m.n.signErase(e); err != nil || rest == nil {
 			return err
 		}
-		return m.n.append(p.topic, func(a *appender) error { return a.resealBody(rest, &doc, kinds) })
+		return m.n.append(p.topic, func(a *appender) error { _, err := a.resealBody(rest, &doc, kinds, nil); return err })
 	})
 }
 

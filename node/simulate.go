@@ -112,10 +112,12 @@ type simulatedClass struct {
 	principal             protocol.OrgID
 	topic, kind, handling string
 	confidence            uint8
+	direct                protocol.TopicID // in which it came
 }
 
 type simulatedGroup struct {
 	handling protocol.Handling
+	bounds   []protocol.Bound
 	records  int
 	examples []SimulatedRecord
 }
@@ -194,12 +196,16 @@ func (m *simulator) add(e *corpus.Entry) {
 	if m.confidence {
 		key.confidence = confidenceOf(e.Object)
 	}
+	var bounds []protocol.Bound
+	if d := m.n.directOf(m.s, e.Feed); d != nil && e.Publisher != m.n.org {
+		key.direct, bounds = d.id, d.Bounds
+	}
 	g := m.classes[key]
 	if g == nil {
 		if len(m.classes) >= simulateClasses {
 			m.decide()
 		}
-		g = &simulatedGroup{handling: e.Handling}
+		g = &simulatedGroup{handling: e.Handling, bounds: bounds}
 		m.classes[key] = g
 	}
 	g.records++
@@ -221,7 +227,7 @@ func confidenceOf(object []byte) uint8 {
 func (m *simulator) decide() {
 	m.out.Decided += len(m.classes)
 	for k, g := range m.classes {
-		subj := &policy.Subject{Originator: k.originator, Publisher: k.publisher, Handling: g.handling, Topic: k.topic, Kind: k.kind, Confidence: k.confidence, Principal: k.principal}
+		subj := &policy.Subject{Originator: k.originator, Publisher: k.publisher, Handling: g.handling, Topic: k.topic, Kind: k.kind, Confidence: k.confidence, Bounds: g.bounds, Principal: k.principal}
 		if k.publisher == m.n.org {
 			subj.RecordedAt = m.at
 			for _, o := range m.to {

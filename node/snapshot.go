@@ -30,8 +30,9 @@ type snapshot struct {
 	nodes      map[protocol.NodeID]protocol.OrgID
 	signers    map[protocol.SigningKey]signer
 	agreements map[protocol.AgreementID]*agreement
-	halted     []*agreement // of agreements: those that a party ended or suspended, at any time
-	topics     map[protocol.TopicID]string
+	halted     []*agreement                // of agreements: those that a party ended or suspended, at any time
+	topics     map[protocol.TopicID]string // those that this node is in, direct ones among them
+	directs    map[protocol.TopicID]*directTopic
 	secrets    map[uint32][][32]byte
 	heirs      map[protocol.AgreementID][]*agreement // those that amend one
 	lives      map[protocol.AgreementID]*policy.Life
@@ -76,6 +77,7 @@ func newSnapshot(generation uint64) *snapshot {
 		signers:    map[protocol.SigningKey]signer{},
 		agreements: map[protocol.AgreementID]*agreement{},
 		topics:     map[protocol.TopicID]string{},
+		directs:    map[protocol.TopicID]*directTopic{},
 		secrets:    map[uint32][][32]byte{},
 	}
 }
@@ -86,6 +88,7 @@ func (n *Node) loadSnapshot(tx *store.Tx, generation uint64) (*snapshot, error) 
 	s := newSnapshot(generation)
 	for _, load := range []func(*store.Tx, *snapshot) error{
 		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadAgreements, n.loadMandates, n.loadRules,
+		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadDirects, n.loadAgreements, n.loadRules,
 	} {
 		if err := load(tx, s); err != nil {
 			return nil, err

@@ -107,7 +107,7 @@ type Problem struct {
 func (n *Node) Status() (*Status, error) {
 	s := n.snap.Load()
 	st := &Status{Org: s.ref(n.org), Node: n.ID(), Network: s.network, Started: time.UnixMilli(n.started).UTC(), Generation: s.generation,
-		Addrs: []string{}, Problems: []Problem{}, Members: len(s.members), Topics: len(s.topics) - 1,
+		Addrs: []string{}, Problems: []Problem{}, Members: len(s.members), Topics: s.joined(),
 		Gossip: GossipStatus{n.counters.rejected.Load(), n.counters.ignored.Load(), n.counters.dropped.Load()}}
 	if s.genesis != nil {
 		st.NetworkName = s.genesis.Name

@@ -61,9 +61,9 @@ func (net *network) keepSynced(ctx context.Context) {
 		case <-tick.C:
 			timed, due = true, jittered()
 			peers = net.somePeers(2)
-			for _, sibling := range net.connectedSiblings() {
-				if !slices.Contains(peers, sibling) {
-					peers = append(peers, sibling)
+			for _, more := range append(net.connectedSiblings(), net.directPeer()...) {
+				if !slices.Contains(peers, more) {
+					peers = append(peers, more)
 				}
 			}
 		}
@@ -252,7 +252,7 @@ func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bo
 			net.noteStalled(peer)
 		}
 	}()
-	done, err := net.n.compare(ctx, peer, heads, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+	done, err := net.n.compare(ctx, peer, org, heads, func(ctx context.Context, m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
 		asked := time.Now()
 		a, err := net.mesh.Ask(ctx, peer, m)
 		waited.add(time.Since(asked), a)
@@ -273,7 +273,7 @@ func (net *network) syncWith(ctx context.Context, peer protocol.NodeID, heads bo
 			return err
 		}
 	}
-	return errors.Join(net.n.heardFrom(peer, org), net.askKeys(ctx, peer), net.askReceipts(ctx, peer), net.askCosign(ctx, peer, org))
+	return errors.Join(net.n.heardFrom(peer, org), net.askKeys(ctx, peer), net.askReceipts(ctx, peer, org), net.askCosign(ctx, peer, org))
 }
 
 // compareAgain is how often a node that waits to hear of erasures compares with a peer to take
@@ -283,9 +283,9 @@ const compareAgain = 3
 // compare compares with a peer. What is left out of the sets, as an erase that the key of a
 // card on its way signed, the next comparison brings; a node that waits to hear of erasures
 // counts none as heard before.
-func (n *Node) compare(ctx context.Context, peer protocol.NodeID, heads bool, ask reconcile.Asker) (done *reconcile.Done, err error) {
+func (n *Node) compare(ctx context.Context, peer protocol.NodeID, org protocol.OrgID, heads bool, ask reconcile.Asker) (done *reconcile.Done, err error) {
 	for range compareAgain {
-		v := &view{n: n, peer: peer}
+		v := &view{n: n, peer: peer, org: org}
 		done, err = reconcile.Run(ctx, v, heads, ask)
 		if err != nil || n.usable() == nil || v.got.kept == 0 || v.got.left == 0 {
 			break
@@ -322,19 +322,24 @@ func (net *network) serve(_ context.Context, remote protocol.NodeID, m *protocol
 		return net.n.serveReceipts(org, m)
 	case protocol.SyncCosign:
 		return net.n.serveCosign(remote, org, m)
+	case protocol.SyncDirect:
+		return net.serveDirect(remote, m)
 	}
-	return reconcile.Answer(&view{n: net.n, serving: true}, m)
+	return reconcile.Answer(&view{n: net.n, org: org, serving: true}, m)
 }
 
-// view is the node as package reconcile sees it.
+// view is the node as package reconcile sees it, for a peer: of direct feeds it shows what the
+// peer's organisation is on the roster of.
 type view struct {
 	n       *Node
 	peer    protocol.NodeID // that is compared with
+	org     protocol.OrgID  // of the peer; zero: nobody's, and no direct feed is shown
 	serving bool
 	got     taken // of the sets, in this comparison
 }
 
-// SetHashes lists the cards, roster statements, fork proofs and erases that are held.
+// SetHashes lists the cards, roster statements, fork proofs, erases and direct topics that are held
+// and that the peer may be told of.
 func (v *view) SetHashes() ([]protocol.Hash, error) {
 	s := v.n.snap.Load()
 	var out []protocol.Hash
@@ -346,7 +351,17 @@ func (v *view) SetHashes() ([]protocol.Hash, error) {
 	for h := range s.statements {
 		out = append(out, h)
 	}
-	return append(out, v.n.evidence.hashes()...), nil
+	for id, d := range s.directs {
+		if s.shares(id, v.org) {
+			out = append(out, d.hash)
+		}
+	}
+	return append(out, v.n.evidence.hashesOf(v.shares(s))...), nil
+}
+
+// shares tells of which topics the peer may be told.
+func (v *view) shares(s *snapshot) func(protocol.TopicID) bool {
+	return func(topic protocol.TopicID) bool { return s.shares(topic, v.org) }
 }
 
 // Items returns what is held of the sets by hash; unknown ones are left out.
@@ -355,7 +370,15 @@ func (v *view) Items(hashes []protocol.Hash) (*protocol.SyncMessage, error) {
 	m := &protocol.SyncMessage{}
 	forks := map[protocol.Hash]*crypto.Fork{}
 	for _, f := range v.n.evidence.allForks() {
-		forks[f.Hash()] = f
+		if s.shares(f.Origin.Topic, v.org) {
+			forks[f.Hash()] = f
+		}
+	}
+	directs := map[protocol.Hash]*directTopic{}
+	for id, d := range s.directs {
+		if s.shares(id, v.org) {
+			directs[d.hash] = d
+		}
 	}
 	byHash := map[protocol.Hash]*crypto.Card{}
 	for _, c := range s.cards {
@@ -368,7 +391,9 @@ func (v *view) Items(hashes []protocol.Hash) (*protocol.SyncMessage, error) {
 			m.Roster = append(m.Roster, *st)
 		} else if f := forks[h]; f != nil {
 			m.Forks = append(m.Forks, f.ForkProof)
-		} else if v.n.evidence.holds(h) {
+		} else if d := directs[h]; d != nil {
+			m.Directs = append(m.Directs, d.signed)
+		} else if v.n.evidence.sharesErase(h, v.shares(s)) {
 			var d eraseDoc
 			err := v.n.st.View(func(tx *store.Tx) error { _, err := getDoc(tx, kindErase, h[:], &d); return err })
 			if err != nil {
@@ -395,6 +420,7 @@ func (v *view) TakeItems(m *protocol.SyncMessage) error {
 		})
 	}
 	for _, take := range []func() (taken, error){
+		func() (taken, error) { return v.n.takeDirects(m.Directs) },
 		func() (taken, error) { return v.n.takeForks(m.Forks) },
 		func() (taken, error) { return v.n.takeErases(m.Erases) },
 	} {
@@ -421,7 +447,7 @@ func (v *view) Frontier() (out []protocol.FrontierEntry, err error) {
 	s := v.n.snap.Load()
 	err = v.n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
-			if _, ok := s.topics[f.Origin.Topic]; !ok || f.Good() == 0 {
+			if _, ok := s.topics[f.Origin.Topic]; !ok || f.Good() == 0 || !s.shares(f.Origin.Topic, v.org) {
 				return nil
 			}
 			e := protocol.FrontierEntry{Origin: f.Origin, Seq: f.Good(), Hash: f.Hash}
@@ -449,6 +475,9 @@ func (v *view) Wants(o *protocol.Origin) uint64 {
 	if _, in := s.topics[o.Topic]; !ok || !in || !s.members[sg.org] {
 		return 0
 	}
+	if v.org != (protocol.OrgID{}) && !s.shares(o.Topic, v.org) {
+		return 0 // who tells of it should not have it, and is not asked
+	}
 	feed := o.FeedID(s.network)
 	last := s.lastOf(o, feed)
 	if f := v.n.evidence.fork(feed); f != nil {
@@ -471,7 +500,7 @@ func (v *view) Bodies() (out []reconcile.Lack, err error) {
 	s := v.n.snap.Load()
 	err = v.n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
-			if _, ok := s.topics[f.Origin.Topic]; !ok || f.Lacking == 0 || len(out) >= maxBodies {
+			if _, ok := s.topics[f.Origin.Topic]; !ok || f.Lacking == 0 || len(out) >= maxBodies || !s.shares(f.Origin.Topic, v.org) {
 				return nil
 			}
 			seqs, err := tx.Lacking(f.ID, maxBodies)
@@ -488,8 +517,10 @@ func (v *view) Bodies() (out []reconcile.Lack, err error) {
 	return out, err
 }
 
-// Heads lists the newest signed heads of all feeds.
-func (v *view) Heads() ([]protocol.Signed, error) { return v.n.heads.all(), nil }
+// Heads lists the newest signed heads of all feeds that the peer may be told of.
+func (v *view) Heads() ([]protocol.Signed, error) {
+	return v.n.heads.all(v.shares(v.n.snap.Load())), nil
+}
 
 // TakeHeads keeps those that say more than what is held.
 func (v *view) TakeHeads(list []protocol.Signed) error {

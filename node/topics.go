@@ -59,7 +59,7 @@ func (n *Node) Topics() ([]TopicInfo, error) {
 	s := n.snap.Load()
 	byID := map[protocol.TopicID]*TopicInfo{}
 	for id, name := range s.topics {
-		if name != protocol.ControlTopic {
+		if name != protocol.ControlTopic && !id.Direct() {
 			byID[id] = &TopicInfo{Name: name}
 			if net := n.net.Load(); net != nil {
 				byID[id].Peers = net.mesh.TopicPeers(s.wireName(name))
@@ -68,7 +68,11 @@ func (n *Node) Topics() ([]TopicInfo, error) {
 	}
 	err := n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error {
-			if t := byID[f.Origin.Topic]; t != nil && f.Seq > 0 {
+			topic := f.Origin.Topic
+			if name := s.topics[topic]; topic.Direct() && name != "" {
+				topic = protocol.NewTopicID(s.network, name)
+			}
+			if t := byID[topic]; t != nil && f.Seq > 0 {
 				t.Feeds++
 				t.Envelopes += f.Seq
 			}
@@ -81,4 +85,14 @@ func (n *Node) Topics() ([]TopicInfo, error) {
 	}
 	slices.SortFunc(list, func(a, b TopicInfo) int { return strings.Compare(a.Name, b.Name) })
 	return list, err
+}
+
+// joined counts the topics that this node is in, the control topic left out.
+func (s *snapshot) joined() (count int) {
+	for id := range s.topics {
+		if !id.Direct() {
+			count++
+		}
+	}
+	return count - 1
 }

@@ -187,10 +187,10 @@ type withheldRecord struct {
 	removed  []string
 }
 
-// withholdGroup makes copies of the records of a group, to be sealed for orgs and kept for days: fewer
+// withholdGroup makes copies of the records of a group, to be sealed for an audience and kept for days: fewer
 // than the group if some of it was erased, or does not open any more. A record that would tell whose
 // it is fails all.
-func (a *appender) withholdGroup(g *onwardGroup) (copies []withheldRecord, orgs []protocol.OrgID, days uint32, originals []crypto.VerifiedRecord, err error) {
+func (a *appender) withholdGroup(g *onwardGroup) (copies []withheldRecord, audience []policy.OrgDecision, days uint32, originals []crypto.VerifiedRecord, err error) {
 	_, plain, _, err := a.n.ownPlain(g.place.Feed, g.place.Seq)
 	if err != nil {
 		a.n.log.Warn("leaving out what cannot be read to be passed on", "feed", g.place.Feed, "seq", g.place.Seq, "err", err)
@@ -218,8 +218,8 @@ func (a *appender) withholdGroup(g *onwardGroup) (copies []withheldRecord, orgs 
 	if len(originals) == 0 {
 		return nil, nil, 0, nil, nil
 	}
-	orgs, days, err = a.asOfSealed(g, &body, originals, g.orgs)
-	if err != nil || len(orgs) == 0 {
+	audience, days, err = a.asOfSealed(g, &body, originals, g.orgs)
+	if err != nil || len(audience) == 0 {
 		return nil, nil, 0, nil, err
 	}
 	for i := range originals {
@@ -232,7 +232,7 @@ func (a *appender) withholdGroup(g *onwardGroup) (copies []withheldRecord, orgs 
 		}
 		copies = append(copies, *c)
 	}
-	return copies, orgs, days, originals, nil
+	return copies, audience, days, originals, nil
 }
 
 // withhold makes a copy of a record without what tells whose it is. Its readers may pass it on to
@@ -344,20 +344,35 @@ func (a *appender) halveWithheld(copies []withheldRecord, orgs []protocol.OrgID,
 }
 
 // passWithheld seals copies of the records of a group, their origin withheld, for its organisations.
+// Those who may not hold them together get copies of their own.
 func (a *appender) passWithheld(g *onwardGroup, by Caller) error {
-	copies, orgs, days, originals, err := a.withholdGroup(g)
+	copies, audience, days, originals, err := a.withholdGroup(g)
 	if err != nil || len(copies) == 0 {
 		return err
 	}
-	from := a.nextSeq()
-	ids, err := a.sealWithheld(copies, orgs, days)
+	routes, err := a.routes(audience, nil)
 	if err != nil {
 		return err
 	}
-	d := a.n.details("withhold the origin", by)
-	d.Orgs, d.Records = orgs, audit.NewRecordSet(ids, true)
-	a.auditAppend(audit.Publish, d)
-	return a.auditPassOn(by, originals, orgs, from)
+	for i, r := range routes {
+		if i > 0 {
+			if copies, _, _, _, err = a.withholdGroup(g); err != nil {
+				return err
+			}
+		}
+		from := r.nextSeq()
+		ids, err := r.sealWithheld(copies, r.orgs, days)
+		if err != nil {
+			return err
+		}
+		d := a.n.details("withhold the origin", by)
+		d.Orgs, d.Records = r.orgs, audit.NewRecordSet(ids, true)
+		r.auditAppend(audit.Publish, d)
+		if err := r.auditPassOn(by, originals, r.orgs, from); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WithheldPlan says what publishing a release with its origin withheld would leave out, or why it is
@@ -436,7 +451,7 @@ func (n *Node) withheldSubject(s *snapshot, id protocol.RecordID) (*policy.Subje
 	if err != nil {
 		return nil, err
 	}
-	subject := s.subjectOf(e)
+	subject := n.subjectOf(s, e)
 	subject.Path = n.pathOf(e)
 	return subject, nil
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"sync"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestCacheHoldsFromDecisionToChange(t *testing.T) {
 			d.ValidUntil = row.until
 			c.Put(testKey(1), 100, d)
 			got, ok := c.Get(testKey(1), row.at)
-			if ok != row.want || ok && got != d || !ok && got != (Decision{}) {
+			if ok != row.want || ok && !reflect.DeepEqual(got, d) || !ok && !reflect.DeepEqual(got, Decision{}) {
 				t.Errorf("got %+v, %v, want %v", got, ok, row.want)
 			}
 		})
@@ -133,7 +134,7 @@ func TestCacheChangesNoDecision(t *testing.T) {
 			at := rapid.SampledFrom(moments).Draw(t, "sealed at")
 			k := CacheKey{s.Generation, subj.Publisher, subj.Originator, subj.Topic, subj.Kind, string(protocol.Encode(&subj.Handling)), subj.Confidence, "", subj.Principal}
 			want := Ingress(s, subj.Publisher, subj, at)
-			if got, ok := c.Get(k, at); ok && got != want {
+			if got, ok := c.Get(k, at); ok && !reflect.DeepEqual(got, want) {
 				t.Fatalf("cached %+v, decided %+v", got, want)
 			}
 			c.Put(k, at, want)
@@ -177,7 +178,7 @@ func TestCachedAudienceEqualsAudience(t *testing.T) {
 // before other ends that have passed.
 func sameAt(a, b Decision) bool {
 	a.ValidUntil, b.ValidUntil = 0, 0
-	return a == b
+	return reflect.DeepEqual(a, b)
 }
 
 // TestCachedAudiencesAreBounded: a class is decided once, another generation empties the cache, one

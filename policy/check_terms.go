@@ -151,8 +151,7 @@ func (f *finder) duties() {
 }
 
 // CheckHolders looks at what holders restrictions keep from happening among organisations that are
-// known: every member of a network stores sealed copies, so that nothing passes a term that leaves
-// one out; and whoever is named in the onward rule has to be a holder.
+// known: whoever is named in the onward rule has to be a holder.
 func CheckHolders(a *protocol.Agreement, orgs map[protocol.OrgID]Org) (out []Finding) {
 	called := func(id protocol.OrgID) string {
 		if o, ok := orgs[id]; ok && o.Name != "" {
@@ -171,26 +170,12 @@ func CheckHolders(a *protocol.Agreement, orgs map[protocol.OrgID]Org) (out []Fin
 		holds := func(id protocol.OrgID) bool {
 			return slices.Contains(a.Parties, id) || slices.Contains(t.Holders.Orgs, id) || slices.Contains(t.Holders.Countries, orgs[id].Country)
 		}
-		var strangers []string
-		for id, o := range orgs {
-			if o.Rostered && !holds(id) {
-				strangers = append(strangers, called(id))
-			}
-		}
-		if slices.Sort(strangers); len(strangers) > 0 {
-			more := ""
-			if len(strangers) > maxStrangers {
-				strangers, more = strangers[:maxStrangers], fmt.Sprintf(" and %d more", len(strangers)-maxStrangers)
-			}
-			add("no record passes it in this network: its members store sealed copies, and %s%s may not; add them to holders, or agree on it in a network of those who may",
-				strings.Join(strangers, ", "), more)
-		}
 		if t.Onward.Rule != protocol.OnwardNamed {
 			continue
 		}
 		for _, id := range t.Onward.Orgs {
-			switch o, known := orgs[id]; {
-			case holds(id) || o.Rostered: // said already
+			switch _, known := orgs[id]; {
+			case holds(id):
 			case !known && len(t.Holders.Countries) > 0:
 				add("it may be passed on to %s, which is no holder by name, and its country is not known here; add it to holders, or take it out of the onward rule", called(id))
 			default:
@@ -200,9 +185,6 @@ func CheckHolders(a *protocol.Agreement, orgs map[protocol.OrgID]Org) (out []Fin
 	}
 	return out
 }
-
-// maxStrangers bounds the organisations that a finding names.
-const maxStrangers = 5
 
 func isAll(list []string) bool { return len(list) == 1 && list[0] == protocol.Any }
 

@@ -33,7 +33,7 @@ const (
 	ReasonPersonalData Reason = "personal-data" // more personal data than the term lets through
 	ReasonPurpose      Reason = "purpose"       // for purposes that the term does not have
 	ReasonConfidence   Reason = "confidence"    // less confidence than the term wants
-	ReasonHolders      Reason = "holders"       // a member of the network may not hold even sealed copies
+	ReasonHolders      Reason = "holders"       // it may not hold even sealed copies
 	ReasonVolume       Reason = "volume"        // more than the term lets through in a day
 	ReasonOnward       Reason = "onward"        // the originator does not let it be passed on
 	ReasonProvenance   Reason = "provenance"    // who passed it on does not say so, or was not allowed to have it
@@ -59,6 +59,9 @@ type Decision struct {
 	ApprovalText string
 	PerDay       uint32 // records that the term lets through in a day, which the caller counts; 0: not limited
 	Rule         string // the local rule that refuses, by its name; "": none
+	// Bounds say who may hold even sealed copies of what is sent under the decision: whoever stores
+	// one satisfies each of them. None: every member.
+	Bounds []protocol.Bound
 	// ValidUntil is when the decision may change by time alone, Unix milliseconds: an
 	// agreement begins or ends. math.MaxUint64: never.
 	ValidUntil uint64
@@ -105,11 +108,13 @@ func (s *State) decide(from, to protocol.OrgID, subj *Subject, at uint64) Decisi
 
 // better prefers what allows, then what got furthest. Of two that allow, the longer retention
 // counts, so that a term that lets less through lengthens none; then the one that lets more through
-// in a day, then the earlier in the order of agreements.
+// in a day, then the one that restricts no holders, then the earlier in the order of agreements.
 func better(d, than Decision) bool {
 	switch {
 	case d.Allow != than.Allow:
 		return d.Allow
+	case d.Allow && d.Retention == than.Retention && d.PerDay == than.PerDay:
+		return len(d.Bounds) < len(than.Bounds)
 	case d.Allow && d.Retention == than.Retention:
 		return keeps(d.PerDay) > keeps(than.PerDay)
 	case d.Allow:
@@ -199,8 +204,16 @@ func (s *State) applyTerm(t termRef, subj *Subject, at uint64, tell bool) Decisi
 	case subj.Confidence < term.Confidence:
 		return refuse(ReasonConfidence, "it wants a confidence of %d, and the record %s", term.Confidence, confidence(subj.Confidence))
 	}
-	if term.From == s.Self && t.holder != "" {
-		return refuse(ReasonHolders, "every member of the network stores sealed copies, and %s may not; publish in a network of those who may", t.holder)
+	if term.From == s.Self {
+		for _, org := range []protocol.OrgID{term.To, s.Self} {
+			if !s.MayHold(subj.Bounds, org) {
+				return refuse(ReasonHolders, "a term that the record came under does not let %s hold even sealed copies", s.name(org))
+			}
+		}
+		d.Bounds = subj.Bounds
+		if t.bound != nil {
+			d.Bounds = AddBounds(d.Bounds, *t.bound)
+		}
 	}
 	d.Allow, d.Reason, d.Retention, d.PerDay = true, ReasonOK, term.RetentionDays, term.PerDay
 	if tell {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -59,7 +60,7 @@ func TestLocalRulesNarrow(t *testing.T) {
 				case is.ValidUntil > was.ValidUntil && was.Allow:
 					t.Fatalf("%s: holds longer with rules: %+v, %+v", name, is, was)
 				default:
-					if is.ValidUntil = was.ValidUntil; is != was {
+					if is.ValidUntil = was.ValidUntil; !reflect.DeepEqual(is, was) {
 						t.Fatalf("%s: rules that forbid nothing changed %+v to %+v", name, was, is)
 					}
 				}

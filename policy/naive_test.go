@@ -58,35 +58,12 @@ func naive(s *State, from, to protocol.OrgID, r *Subject, at uint64) bool {
 			continue
 		}
 		for _, t := range a.Doc.Terms {
-			if t.From == from && t.To == to && naiveTerm(&t, r) && (from != s.Self || naiveHolders(s, a.Doc, &t)) {
+			if t.From == from && t.To == to && naiveTerm(&t, r) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// naiveHolders says whether every member of the network may store what a term lets pass.
-func naiveHolders(s *State, a *protocol.Agreement, t *protocol.Term) bool {
-	if len(t.Holders.Orgs) == 0 && len(t.Holders.Countries) == 0 {
-		return true
-	}
-	for id, o := range s.Orgs {
-		may := !o.Rostered
-		for _, p := range a.Parties {
-			may = may || p == id
-		}
-		for _, h := range t.Holders.Orgs {
-			may = may || h == id
-		}
-		for _, c := range t.Holders.Countries {
-			may = may || c == o.Country
-		}
-		if !may {
-			return false
-		}
-	}
-	return true
 }
 
 // naiveTerm says whether a record is within every limit of a term.

@@ -53,7 +53,9 @@ func DecideOnward(s *State, to protocol.OrgID, subj *Subject, at uint64) Decisio
 	}
 	// What is passed on is shared, too: rules about either bind. Of the persons that the term and
 	// a rule want, the larger number counts.
-	own := Decide(s, s.Self, to, subj, at)
+	on := *subj
+	on.Bounds = received.Bounds
+	own := Decide(s, s.Self, to, &on, at)
 	own.Approval, own.ApprovalText = received.Approval, received.ApprovalText
 	d := s.askLocal(own, ActPassOn, to, subj, at)
 	d.ValidUntil = min(d.ValidUntil, received.ValidUntil)
@@ -172,20 +174,26 @@ func (s *State) byTermsReceived(to protocol.OrgID, subj *Subject, came uint64) (
 		return d, false
 	}
 	if d.Term == 0 {
+		d.Bounds = subj.Bounds
 		return d, true // of one's own
 	}
-	text, admitted := "", false
+	text, reason, admitted := "", ReasonOnward, false
+	d.Bounds = subj.Bounds
 	for _, t := range s.terms[direction{subj.Publisher, s.Self}] {
 		if !s.byTerm(t, subj, came).Allow {
 			continue
 		}
 		refusal := s.onwardRefusal(&t.term.Onward, to, subj.Handling.TLP)
-		if refusal == "" && t.holder != "" {
-			refusal = fmt.Sprintf("does not let %s hold even sealed copies, which every member of the network does", t.holder)
+		why, bounds := ReasonOnward, subj.Bounds
+		if t.bound != nil {
+			bounds = AddBounds(bounds, *t.bound)
+		}
+		if refusal == "" && !s.MayHold(bounds, to) {
+			why, refusal = ReasonHolders, fmt.Sprintf("does not let %s hold even sealed copies", s.name(to))
 		}
 		if refusal == "" {
-			if !admitted || t.term.Approval < d.Approval {
-				d.Approval, d.ApprovalText = t.term.Approval, ""
+			if !admitted || t.term.Approval < d.Approval || t.term.Approval == d.Approval && len(bounds) < len(d.Bounds) {
+				d.Approval, d.ApprovalText, d.Bounds = t.term.Approval, "", bounds
 				if d.Approval > 0 {
 					d.ApprovalText = fmt.Sprintf("term %d of %q wants the approval of %s", t.number, t.agreement.Doc.Title, persons(d.Approval))
 				}
@@ -193,15 +201,15 @@ func (s *State) byTermsReceived(to protocol.OrgID, subj *Subject, came uint64) (
 			admitted = true
 			continue
 		}
-		if text == "" {
-			text = fmt.Sprintf("term %d of %q %s", t.number, t.agreement.Doc.Title, refusal)
+		if text == "" || why == ReasonHolders && reason != why {
+			text, reason = fmt.Sprintf("term %d of %q %s", t.number, t.agreement.Doc.Title, refusal), why
 			d.Agreement, d.Term = t.agreement.ID, t.number
 		}
 	}
 	if admitted {
 		return d, true
 	}
-	d.Allow, d.Reason, d.Text, d.Retention = false, ReasonOnward, text, 0
+	d.Allow, d.Reason, d.Text, d.Retention, d.Bounds = false, reason, text, 0, nil
 	return d, false
 }
 

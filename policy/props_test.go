@@ -91,7 +91,7 @@ func TestOrderOfAgreementsDoesNotMatter(t *testing.T) {
 			t.Fatalf("audience is %+v in one order and %+v in another", x, y)
 		}
 		for _, o := range cast {
-			if x, y := DecideOnward(a, o, subj, at), DecideOnward(b, o, subj, at); x != y {
+			if x, y := DecideOnward(a, o, subj, at), DecideOnward(b, o, subj, at); !reflect.DeepEqual(x, y) {
 				t.Fatalf("passing on is %+v in one order and %+v in another", x, y)
 			}
 			if x, y := Group(a, o), Group(b, o); x != y {
@@ -114,7 +114,7 @@ func TestDecisionHoldsUntilItSays(t *testing.T) {
 			if later < at || later >= d.ValidUntil {
 				continue
 			}
-			if e := Decide(s, alice, o, subj, later); e != d {
+			if e := Decide(s, alice, o, subj, later); !reflect.DeepEqual(e, d) {
 				t.Fatalf("at %d %+v, at %d %+v", at, d, later, e)
 			}
 		}

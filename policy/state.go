@@ -29,6 +29,7 @@ type State struct {
 	terms map[direction][]termRef
 	// confident are the confidences that terms want, rising, each once.
 	confident []uint8
+	rosters   *rosters
 }
 
 // WantsConfidence reports whether any term wants a confidence.
@@ -66,36 +67,24 @@ type termRef struct {
 	agreement *Agreement
 	number    int // from 1
 	term      *protocol.Term
-	holder    string // a member that the term lets hold nothing; "": there is none
-}
-
-// stranger names a member of the network that a term does not let hold even sealed copies, "" if
-// there is none.
-func (s *State) stranger(a *protocol.Agreement, h *protocol.Holders) (name string) {
-	if !h.Restricted() {
-		return ""
-	}
-	for id, o := range s.Orgs {
-		if !o.Rostered || slices.Contains(a.Parties, id) || slices.Contains(h.Orgs, id) || slices.Contains(h.Countries, o.Country) {
-			continue
-		}
-		if n := s.name(id); name == "" || n < name {
-			name = n
-		}
-	}
-	return name
+	bound     *protocol.Bound // who may hold what comes under the term; nil: every member
 }
 
 // NewState indexes agreements. It keeps orgs and agreements; the caller must not change them.
 func NewState(self protocol.OrgID, generation uint64, orgs map[protocol.OrgID]Org, agreements []Agreement) *State {
 	slices.SortFunc(agreements, func(a, b Agreement) int { return slices.Compare(a.ID[:], b.ID[:]) })
-	s := &State{Self: self, Generation: generation, Orgs: orgs, Agreements: agreements, terms: map[direction][]termRef{}}
+	s := &State{Self: self, Generation: generation, Orgs: orgs, Agreements: agreements, terms: map[direction][]termRef{}, rosters: &rosters{}}
 	for i := range s.Agreements {
 		a := &s.Agreements[i]
 		for j := range a.Doc.Terms {
 			t := &a.Doc.Terms[j]
 			d := direction{t.From, t.To}
-			s.terms[d] = append(s.terms[d], termRef{a, j + 1, t, s.stranger(a.Doc, &t.Holders)})
+			ref := termRef{agreement: a, number: j + 1, term: t}
+			if t.Holders.Restricted() {
+				b := protocol.BoundOf(a.Doc.Parties, &t.Holders)
+				ref.bound = &b
+			}
+			s.terms[d] = append(s.terms[d], ref)
 			if i, held := slices.BinarySearch(s.confident, t.Confidence); t.Confidence > 0 && !held {
 				s.confident = slices.Insert(s.confident, i, t.Confidence)
 			}
@@ -138,4 +127,6 @@ type Subject struct {
 	// Principal is on whose behalf the originator published it, zero: on its own. It adds no right:
 	// rules that speak of the originator are asked about either.
 	Principal protocol.OrgID
+	// Bounds are those of the direct topic in which the record came: they bind every hop after it.
+	Bounds []protocol.Bound
 }

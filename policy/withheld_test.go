@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"reflect"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -70,7 +71,7 @@ func TestI2WithheldNeverWidens(t *testing.T) {
 		for _, to := range cast {
 			open, withheld := DecideOnward(s, to, subj, at), DecideWithheld(s, to, subj, at)
 			switch {
-			case withheld.Allow && withheld != open:
+			case withheld.Allow && !reflect.DeepEqual(withheld, open):
 				t.Fatalf("openly %+v, withheld %+v", open, withheld)
 			case withheld.Allow && (subj.Handling.Origin != protocol.OriginWithheld || to == subj.Originator || to == subj.Publisher || subj.Originator == s.Self):
 				t.Fatalf("withheld from %s: %+v", orgName(to), withheld)
@@ -114,9 +115,9 @@ func TestPrincipalOnlyNarrows(t *testing.T) {
 				switch {
 				case is.Allow && (!was.Allow || is.Approval < was.Approval):
 					t.Fatalf("%s: a principal widens %+v to %+v", name, was, is)
-				case was != is && behalf.Principal != no:
+				case !reflect.DeepEqual(was, is) && behalf.Principal != no:
 					t.Fatalf("%s: %+v, on behalf of another %+v", name, was, is)
-				case was != is:
+				case !reflect.DeepEqual(was, is):
 					narrowed++
 				}
 			}

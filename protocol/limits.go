@@ -156,6 +156,13 @@ const (
 	// closed ones included. Each restore of a node from a backup makes one.
 	MaxFeedsPerNode = 256
 
+	// MaxDirectRoster, MaxDirectBounds and MaxDirectSize bound a direct topic and its statement,
+	// MaxDirectTopics those of one node that are held: one is made whenever rosters change.
+	MaxDirectRoster = 256
+	MaxDirectBounds = 32
+	MaxDirectSize   = 32 << 10
+	MaxDirectTopics = 512
+
 	// MaxSetItems bounds the hashes or statements in one message of the set exchange.
 	MaxSetItems = 4096
 

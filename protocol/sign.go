@@ -28,6 +28,7 @@ const (
 	ContextSuspension   Context = "entente/suspension/v1"
 	ContextMandate      Context = "entente/mandate/v1"
 	ContextMandateEnd   Context = "entente/mandate-revocation/v1"
+	ContextDirectTopic  Context = "entente/direct-topic/v1"
 )
 
 // NoNetwork is given for the statements that belong to an organisation and not to a

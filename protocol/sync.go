@@ -26,6 +26,8 @@ const (
 	SyncSiblingItems SyncKind = 15 // answer: Envelopes
 	// Between partners:
 	SyncCosign SyncKind = 16 // request: Envelopes with one encoded CosignRequest; answer: SyncCosign with one encoded CosignAnswer
+	// Between those on the roster of a direct topic:
+	SyncDirect SyncKind = 17 // request: Directs, Heads, Forks, Erases of direct topics; answer: SyncDirect without anything
 )
 
 // SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
@@ -51,6 +53,7 @@ type SyncMessage struct {
 	Withheld  []Withheld    // SyncWithheld
 	Receipts  []Signed      // SyncReceipts, over Receipt
 	Error     string
+	Directs   []Signed // SyncItems, SyncDirect, over DirectTopic
 }
 
 // Withheld says why a publisher does not hand out keys that an organisation lacks.
@@ -97,13 +100,13 @@ func (m *SyncMessage) Validate() error {
 	switch {
 	case m.Version != 1:
 		return malformed("sync version %d is not known", m.Version)
-	case m.Kind < SyncDigest || m.Kind > SyncCosign:
+	case m.Kind < SyncDigest || m.Kind > SyncDirect:
 		return malformed("sync message of unknown kind %d", m.Kind)
 	case len(m.Frontier) > MaxFrontier || len(m.Pull) > MaxFrontier ||
 		len(m.Envelopes) > MaxPullEntries || len(m.Hashes) > MaxSetItems ||
 		len(m.Cards) > MaxSetItems || len(m.Roster) > MaxSetItems ||
 		len(m.Forks) > MaxSetItems || len(m.Erases) > MaxSetItems || len(m.Heads) > MaxSetItems ||
-		len(m.Withheld) > MaxSetItems || len(m.Receipts) > MaxSetItems:
+		len(m.Withheld) > MaxSetItems || len(m.Receipts) > MaxSetItems || len(m.Directs) > MaxSetItems:
 		return oversize("sync message holds too many entries")
 	}
 	for _, f := range m.Frontier {

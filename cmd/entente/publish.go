@@ -305,6 +305,15 @@ func showPlan(w io.Writer, p *api.Plan) {
 	for _, a := range p.Assessments {
 		fmt.Fprintf(w, "  %d: %s\n", a.Records, printable(a.Text))
 	}
+	if len(p.Holders) > 1 || len(p.Holders) == 1 && !p.Holders[0].EveryMember {
+		fmt.Fprintln(w)
+		rows := [][]string{{"STORED SEALED BY", "RECORDS", "READ BY"}}
+		for i := range p.Holders {
+			h := &p.Holders[i]
+			rows = append(rows, []string{h.String(), strconv.Itoa(h.Records), orgNames(h.Readers)})
+		}
+		table(w, rows...)
+	}
 	lines := []string{}
 	for _, r := range p.Refused {
 		lines = append(lines, fmt.Sprintf("line %d: %s: %s", r.Line, r.StixID, r.Reason))

@@ -266,6 +266,10 @@ func showExplanation(w io.Writer, x *node.Explanation) {
 		part("We may pass it on to", x.PassOn)
 		part("We may not pass it on to", x.DoNotPass)
 	}
+	fmt.Fprintf(w, "\nHolders\n  may store it sealed: %s\n", printable(x.Holders.String()))
+	if len(x.Holders.Signed) > 0 {
+		fmt.Fprintf(w, "  signed that they do: %s\n", printable(orgNames(x.Holders.Signed)))
+	}
 	fmt.Fprintln(w, "\nProvenance")
 	for _, h := range x.Path {
 		fmt.Fprintf(w, "  %s: %s", h.Role, printable(h.Org.Name))

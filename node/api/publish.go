@@ -30,8 +30,9 @@ type Plan struct {
 	Problems   []string           `json:"problems"` // file:line: what could not be read
 	Notes      []string           `json:"notes"`
 	// Assessments count the records by what they say of how far they can be relied on.
-	Assessments []PlanAssessment `json:"assessments"`
-	OnBehalf    *PlanBehalf      `json:"on_behalf_of,omitempty"`
+	Assessments []PlanAssessment   `json:"assessments"`
+	OnBehalf    *PlanBehalf        `json:"on_behalf_of,omitempty"`
+	Holders     []node.PlanHolders `json:"holders"` // who would store the records, sealed, apart from who reads them
 }
 
 // PlanBehalf is on whose behalf it would be published, and under which mandate.
@@ -76,6 +77,15 @@ type Receipt struct {
 	From      uint64              `json:"from"`
 	To        uint64              `json:"to"`
 	IDs       []protocol.RecordID `json:"ids,omitempty"`
+	Parts     []ReceiptPart       `json:"parts"` // all of it, by feed; the first is the one above
+}
+
+// ReceiptPart is what of a publication stands in one feed, and who may store it.
+type ReceiptPart struct {
+	Feed    protocol.FeedID `json:"feed"`
+	From    uint64          `json:"from"`
+	To      uint64          `json:"to"`
+	Holders []string        `json:"holders"` // of a direct feed; none: every member
 }
 
 // Waited says whether what was to be waited for came.
@@ -337,7 +347,14 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		_ = out.send(PublishEvent{Error: &e})
 		return
 	}
-	receipt := Receipt{Records: len(rec.Records), Envelopes: rec.Envelopes, Feed: rec.Feed, From: rec.From, To: rec.To}
+	receipt := Receipt{Records: len(rec.Records), Envelopes: rec.Envelopes, Feed: rec.Feed, From: rec.From, To: rec.To, Parts: []ReceiptPart{}}
+	for _, p := range rec.Parts {
+		part := ReceiptPart{Feed: p.Feed, From: p.From, To: p.To, Holders: []string{}}
+		for _, o := range p.Roster {
+			part.Holders = append(part.Holders, s.name(o))
+		}
+		receipt.Parts = append(receipt.Parts, part)
+	}
 	if q.Get("ids") != "" || len(rec.Records) <= 100 {
 		receipt.IDs = rec.Records
 	}
@@ -355,7 +372,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {
 	plan := Plan{Format: string(res.Format), Topic: p.Topic, Generation: p.Generation, Records: p.Records, Duplicates: res.Duplicates,
-		Orgs: p.Orgs, Refused: p.Refused, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
+		Orgs: p.Orgs, Refused: p.Refused, Holders: p.Holders, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
 	if principal, id, ok := p.OnBehalf(); ok {
 		plan.OnBehalf = &PlanBehalf{Principal: s.name(principal), Mandate: id}
 	}

@@ -65,7 +65,7 @@ type Taken struct {
 type Effect struct {
 	Ask         *protocol.SyncMessage
 	List        []protocol.Hash          // which of these are not held?
-	TakeItems   *protocol.SyncMessage    // keep its cards, roster statements, fork proofs and erases
+	TakeItems   *protocol.SyncMessage    // keep its cards, roster statements, fork proofs, erases and direct topics
 	Compare     []protocol.FrontierEntry // what of this is lacking?
 	TakeEntries [][]byte                 // verify and admit
 	Probe       [][]byte                 // verify, and compare with what is held
@@ -149,7 +149,7 @@ func (m *Machine) Step(e Event) Effect {
 		}
 		return m.fetch()
 	case fetching:
-		if a := e.Answer; a == nil || a.Kind != protocol.SyncItems || len(a.Cards)+len(a.Roster)+len(a.Forks)+len(a.Erases) > len(m.fetched) {
+		if a := e.Answer; a == nil || a.Kind != protocol.SyncItems || len(a.Cards)+len(a.Roster)+len(a.Forks)+len(a.Erases)+len(a.Directs) > len(m.fetched) {
 			return m.unexpected(e)
 		}
 		m.phase = takingItems

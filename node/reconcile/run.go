@@ -12,15 +12,15 @@ import (
 
 // View is the node as a comparison sees it.
 type View interface {
-	// SetHashes lists the hashes of all cards, roster statements, fork proofs and erases
-	// that are held.
+	// SetHashes lists the hashes of all cards, roster statements, fork proofs, erases and direct
+	// topics that are held and that the peer may be told of.
 	SetHashes() ([]protocol.Hash, error)
 	// Items returns those that are held of them, in a message of kind SyncItems.
 	Items(hashes []protocol.Hash) (*protocol.SyncMessage, error)
 	// TakeItems keeps what verifies of what a peer sent.
 	TakeItems(*protocol.SyncMessage) error
-	// Frontier lists the heads of the feeds that are held and may be served: the last entry
-	// that counts of each.
+	// Frontier lists the heads of the feeds that are held and that the peer may be told of: the
+	// last entry that counts of each.
 	Frontier() ([]protocol.FrontierEntry, error)
 	// FeedOf names the feed of an origin in this network.
 	FeedOf(*protocol.Origin) protocol.FeedID

@@ -74,6 +74,9 @@ func FuzzErasureRequest(f *testing.F) {
 func FuzzErasureAnswer(f *testing.F) {
 	fuzz[protocol.OrgSigned](f, "erasure-answer", protocol.MaxLetterSize)
 }
+func FuzzDirectTopic(f *testing.F) {
+	fuzz[protocol.Signed](f, "direct-topic", protocol.MaxStatementSize)
+}
 func FuzzHead(f *testing.F) { fuzz[protocol.Signed](f, "head", protocol.MaxStatementSize) }
 
 // statements are what stands inside of signed messages and sealed bodies.
@@ -91,6 +94,7 @@ var statements = []func() any{
 	func() any { return new(protocol.SiblingHold) }, func() any { return new(protocol.SiblingErasureAsk) },
 	func() any { return new(protocol.Mandate) }, func() any { return new(protocol.MandateRevocation) }, func() any { return new(protocol.MandateFile) },
 	func() any { return new(protocol.SiblingMandate) }, func() any { return new(protocol.SiblingOrigin) },
+	func() any { return new(protocol.DirectTopic) },
 }
 
 // FuzzStatements reads each of them.

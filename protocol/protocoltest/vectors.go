@@ -176,6 +176,16 @@ func Read(message string, data []byte) (map[string]any, error) {
 			return nil, err
 		}
 		return map[string]any{"entries": float64(len(e.Entries)), "records": float64(len(e.Records)), "hash": s.Hash().String()}, nil
+	case "direct-topic":
+		var s protocol.Signed
+		if err := protocol.Decode(data, protocol.MaxStatementSize, &s); err != nil {
+			return nil, err
+		}
+		d, err := crypto.VerifyDirectTopic(network, &s)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"topic": d.ID().String(), "hash": s.Hash().String()}, nil
 	case "receipt":
 		var s protocol.Signed
 		if err := protocol.Decode(data, protocol.MaxStatementSize, &s); err != nil {
@@ -288,10 +298,12 @@ func Samples() map[string][]byte {
 	handling.Normalise()
 	receipt := must(crypto.SignReceipt(&protocol.Receipt{Version: 1, Network: network, Origin: entry.Origin, Holder: bob.Signing.Public(), Seq: 9, Hash: entry.Hash,
 		Lacking: []uint64{3, 5}, Opened: []protocol.SeqRange{{From: 1, To: 2}, {From: 7, To: 9}}, At: Now}, bob.Signing))
+	direct := must(crypto.SignDirectTopic(DirectTopic(alice, bob), alice.Signing))
 	ask := must(crypto.SignErasureRequest(ErasureRequest(), alice.Op))
 	answer := must(crypto.SignErasureAnswer(ErasureAnswer(), bob.Op))
 	ack := must(crypto.SignExclusionAck(&protocol.ExclusionAckStatement{Version: 1, Network: network, Exclusion: protocol.Hash{1}, Org: bob.Org, Told: []protocol.OrgID{Carol().Org}, At: Now}, bob.Signing))
 	out := map[string][]byte{
+		"direct-topic":    protocol.Encode(&direct),
 		"erasure-request": protocol.Encode(&ask),
 		"erasure-answer":  protocol.Encode(&answer),
 		"request": protocol.Encode(&protocol.InfoRequest{Version: 1, Network: network, ID: protocol.RequestID{1}, From: bob.Org, To: alice.Org, Agreement: signed.ID(),
@@ -392,7 +404,7 @@ func addErasures(out map[string][]Vector) {
 	answer("another network", "Lifted from there.", "bad-signature", func(a *protocol.ErasureAnswer) { a.Network[0] ^= 1 })
 }
 
-var specOf = map[string]string{"mandate": "On behalf of another", "mandate-revocation": "On behalf of another", "origin": "Origin withheld", "exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "erasure-request": "Asking to erase", "erasure-answer": "Asking to erase", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
+var specOf = map[string]string{"direct-topic": "Direct feeds", "mandate": "On behalf of another", "mandate-revocation": "On behalf of another", "origin": "Origin withheld", "exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "erasure-request": "Asking to erase", "erasure-answer": "Asking to erase", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
 
@@ -416,7 +428,56 @@ func Vectors() map[string][]Vector {
 	}
 	addSigned(out)
 	addErasures(out)
+	addDirect(out)
 	return out
+}
+
+// DirectTopic is a direct topic of the first, for the organisations of both and of one country.
+func DirectTopic(by, to *Person) *protocol.DirectTopic {
+	orgs := []protocol.OrgID{by.Org, to.Org}
+	slices.SortFunc(orgs, protocol.OrgID.Compare)
+	return &protocol.DirectTopic{Version: 1, Network: Network().ID(), Author: by.Signing.Public(), Name: "c2", Roster: orgs,
+		Bounds: []protocol.Bound{protocol.BoundOf(orgs, &protocol.Holders{Countries: []string{"TH"}})}, Nonce: [32]byte{1}}
+}
+
+// addDirect adds direct topics that are refused.
+func addDirect(out map[string][]Vector) {
+	alice, bob := Alice(), Bob()
+	network := Network().ID()
+	direct := func(name, comment, class string, by *Person, change func(*protocol.DirectTopic)) {
+		d := DirectTopic(alice, bob)
+		change(d)
+		s := protocol.Signed{Statement: protocol.Encode(d)}
+		key := by.Signing.UnsafeSeed()
+		sig := protocol.KeySignature{Key: by.Signing.Public()}
+		copy(sig.Sig[:], ed25519.Sign(ed25519.NewKeyFromSeed(key[:]), protocol.SigningBytes(protocol.ContextDirectTopic, network, s.Statement)))
+		s.Sigs = []protocol.KeySignature{sig}
+		expect(out, "direct-topic", name, comment, class, protocol.Encode(&s))
+	}
+	same := func(*protocol.DirectTopic) {}
+	direct("signed by another", "Bob signs Alice's topic.", "bad-signature", bob, same)
+	direct("of another network", "One bit of the network's id.", "wrong-context", alice, func(d *protocol.DirectTopic) { d.Network[0] ^= 1 })
+	direct("unknown version", "Version 2.", "malformed", alice, func(d *protocol.DirectTopic) { d.Version = 2 })
+	direct("nobody on its roster", "A roster has one organisation at least.", "oversize", alice, func(d *protocol.DirectTopic) { d.Roster = []protocol.OrgID{} })
+	direct("roster out of order", "The roster is a set.", "malformed", alice, func(d *protocol.DirectTopic) { slices.Reverse(d.Roster) })
+	direct("organisation twice", "The roster is a set.", "malformed", alice, func(d *protocol.DirectTopic) { d.Roster = append(d.Roster, d.Roster[1]) })
+	direct("too many on its roster", "More than MaxDirectRoster.", "oversize", alice, func(d *protocol.DirectTopic) {
+		d.Roster = nil
+		for i := range protocol.MaxDirectRoster + 1 {
+			d.Roster = append(d.Roster, protocol.OrgID{byte(i >> 8), byte(i), 1})
+		}
+	})
+	direct("no bounds", "What every member may hold has no direct topic.", "oversize", alice, func(d *protocol.DirectTopic) { d.Bounds = []protocol.Bound{} })
+	direct("too many bounds", "More than MaxDirectBounds.", "oversize", alice, func(d *protocol.DirectTopic) {
+		d.Bounds = nil
+		for i := range protocol.MaxDirectBounds + 1 {
+			d.Bounds = append(d.Bounds, protocol.Bound{Orgs: []protocol.OrgID{{byte(i)}}, Countries: []string{}})
+		}
+	})
+	direct("bound of every country", "It would be none.", "malformed", alice, func(d *protocol.DirectTopic) { d.Bounds[0].Countries = []string{"*"} })
+	direct("no country", "Not ISO 3166-1 alpha-2.", "malformed", alice, func(d *protocol.DirectTopic) { d.Bounds[0].Countries = []string{"th"} })
+	direct("organisations of a bound out of order", "They are a set.", "malformed", alice, func(d *protocol.DirectTopic) { slices.Reverse(d.Bounds[0].Orgs) })
+	direct("name of the control topic", "A direct topic carries records of a topic that people name.", "malformed", alice, func(d *protocol.DirectTopic) { d.Name = protocol.ControlTopic })
 }
 
 func vector(message, name, comment string, data []byte) Vector {
