@@ -38,10 +38,10 @@ func TestI8RefusalsAreNoted(t *testing.T) {
 		t.Fatalf("%+v", list)
 	}
 	for range audit.MaxForeign + 300 {
-		author.NoteRefused(Caller{Person: "ann"}, "POST /v1/publish", verdictError(rules.Verdict{Text: "no rule permits it"}))
+		author.NoteRefused(Caller{Person: "b.17x"}, "POST /v1/publish", verdictError(rules.Verdict{Text: "no rule permits it"}))
 	}
 	list = acts(account(t, author), audit.Refuse)
-	if n := len(list); n < audit.MaxForeign || n > audit.MaxForeign+2 || list[0].Person != "ann" || !strings.Contains(list[0].Reason, "no rule permits it") {
+	if n := len(list); n < audit.MaxForeign || n > audit.MaxForeign+2 || list[0].Person != "b.17x" || !strings.Contains(list[0].Reason, "no rule permits it") {
 		t.Errorf("%d entries", n)
 	}
 
@@ -59,7 +59,7 @@ func TestI8RefusalsAreNoted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, secret := range []string{"ann", "alice", "own.cedar", "no rule permits"} {
+	for _, secret := range []string{"b.17x", "alice", "own.cedar", "no rule permits"} {
 		if strings.Contains(page.String(), secret) {
 			t.Errorf("%q stands in the report", secret)
 		}

@@ -18,6 +18,7 @@ import (
 var (
 	update       = flag.Bool("update", false, "write the vectors anew")
 	updateSealed = flag.Bool("update-sealed", false, "seal the sealed vectors anew")
+	everyByte    = flag.Bool("every-byte", false, "cut and alter messages at every byte, not at every seventh")
 )
 
 const dir = "../testdata/vectors"
@@ -98,8 +99,11 @@ func TestVectors(t *testing.T) {
 
 // TestEveryByteCounts: a valid message cut anywhere is malformed, and never panics.
 func TestEveryByteCounts(t *testing.T) {
-	stride := 1
-	if testing.Short() {
+	stride := 7
+	switch {
+	case *everyByte:
+		stride = 1
+	case testing.Short():
 		stride = 29
 	}
 	for message, data := range Samples() {
