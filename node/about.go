@@ -46,6 +46,7 @@ type About struct {
 	Quarantine []AboutQuarantined `json:"quarantine"`
 	Holds      []HoldInfo         `json:"holds"`
 	Asks       []ErasureAsk       `json:"erasure_requests"` // of both directions
+	Requests   []RequestInfo      `json:"requests"`         // of partners, and to them, that say the value, or whose replies do
 	Handouts   []BeyondRow        `json:"handouts"`         // that may hold one of the records
 	Audit      []AboutAudit       `json:"audit"`            // entries that name a record, its envelope, or the value
 	AuditMore  int                `json:"audit_more"`       // entries beyond those that are listed
@@ -140,8 +141,8 @@ func (r *Reader) about(ctx context.Context, q AboutQuery) (*About, error) {
 	q.Limit = min(q.Limit, MaxLimit)
 	a := &aboutFinder{r: r, n: n, s: n.snap.Load(), q: q, see: r.sees(rules.Read), m: corpus.NewMatcher(q.Value), seen: map[protocol.RecordID]bool{},
 		out: &About{Value: q.Value, At: millis(uint64(nowMillis())), Records: []AboutRecord{}, Releases: []ReleaseItem{}, Quarantine: []AboutQuarantined{},
-			Holds: []HoldInfo{}, Asks: []ErasureAsk{}, Handouts: []BeyondRow{}, Audit: []AboutAudit{}}}
-	for _, step := range []func(context.Context) error{a.index, a.texts, a.details, a.kept, a.releases, a.quarantined, a.asks, a.holds, a.handouts, a.audit, a.closed} {
+			Holds: []HoldInfo{}, Asks: []ErasureAsk{}, Requests: []RequestInfo{}, Handouts: []BeyondRow{}, Audit: []AboutAudit{}}}
+	for _, step := range []func(context.Context) error{a.index, a.texts, a.details, a.kept, a.releases, a.quarantined, a.asks, a.requests, a.holds, a.handouts, a.audit, a.closed} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -478,6 +479,19 @@ func (a *aboutFinder) asks(context.Context) error {
 	return err
 }
 
+// requests finds the requests for information that say the value.
+func (a *aboutFinder) requests(context.Context) error {
+	return a.n.st.View(func(tx *store.Tx) error {
+		a.out.Requests = []RequestInfo{}
+		return eachRequest(tx, func(_ []byte, r *request) error {
+			if !r.erased() && r.mentions(a.m, a.q.Value) {
+				a.out.Requests = append(a.out.Requests, a.s.requestInfo(r))
+			}
+			return nil
+		})
+	})
+}
+
 // holds finds the legal holds that keep one of the records.
 func (a *aboutFinder) holds(context.Context) error {
 	keeps := map[string]bool{}
@@ -627,6 +641,7 @@ type ErasedAbout struct {
 	Here     int           `json:"here"`       // records of others, that go here only
 	Held     int           `json:"held"`       // records of which a copy is kept under a legal hold
 	Set      int           `json:"set_aside"`  // records set aside that mention it: the envelopes of others that hold them go here
+	Requests int           `json:"requests"`   // for information that say it: their words and values go here
 	WouldAsk []AskTo       `json:"would_ask,omitempty"`
 	Asked    []ErasureAsk  `json:"asked,omitempty"`
 	Report   *EraseReport  `json:"report,omitempty"`
@@ -646,7 +661,7 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 	if err != nil {
 		return nil, err
 	}
-	out := &ErasedAbout{Value: q.Value, DryRun: q.DryRun, Records: about.Records, More: about.More, Set: len(about.Quarantine)}
+	out := &ErasedAbout{Value: q.Value, DryRun: q.DryRun, Records: about.Records, More: about.More, Set: len(about.Quarantine), Requests: len(about.Requests)}
 	var ids []protocol.RecordID
 	for i := range about.Records {
 		rec := &about.Records[i]
@@ -655,7 +670,7 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 			out.Held++
 		}
 	}
-	if len(ids)+out.Set == 0 {
+	if len(ids)+out.Set+out.Requests == 0 {
 		return out, nil
 	}
 	own, local, err := n.erasePlaces(ids)
@@ -689,6 +704,11 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 	}
 	if err := n.eraseAside(about.Quarantine, q.Reason, CallerOf(ctx)); err != nil {
 		return nil, err
+	}
+	if out.Requests > 0 {
+		if out.Requests, err = n.eraseRequests(ctx, q.Value); err != nil {
+			return nil, err
+		}
 	}
 	for part := range slices.Chunk(ids, eraseAboutChunk) {
 		rep, err := n.Erase(ctx, EraseRequest{Records: part, Reason: q.Reason})

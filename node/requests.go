@@ -8,13 +8,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/entente-mesh/entente/node/audit"
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // A party asks another one what it knows, and terms say within which time it is answered. What answers
@@ -284,7 +287,61 @@ func (n *Node) receiveReply(s *snapshot, l *protocol.Letter) error {
 	})
 }
 
-// joinRequest takes a request that another node of this organisation holds.
+// erasedText is what stands in the place of the words and values of a request that was erased here.
+const erasedText = "erased"
+
+// erased reports whether the words and values of a request were erased.
+func (r *request) erased() bool { return r.asked.Text == erasedText && len(r.asked.Values) == 0 }
+
+// erase takes the words and values out, and out of the reply. That there was one, between whom and when,
+// stays.
+func (r *request) erase() {
+	r.asked.Text, r.asked.Values = erasedText, []string{}
+	r.doc.Request = protocol.Encode(&r.asked)
+	if r.reply != nil {
+		r.reply.Text = erasedText
+		r.doc.Reply = protocol.Encode(r.reply)
+	}
+}
+
+// mentions reports whether a request or its reply says a value.
+func (r *request) mentions(m *corpus.Matcher, value string) bool {
+	of, ok := stix.Canonical(value)
+	return m.Says(r.asked.Text) || r.reply != nil && m.Says(r.reply.Text) || slices.ContainsFunc(r.asked.Values, func(v string) bool {
+		o, is := stix.Canonical(v)
+		return v == value || m.Says(v) || ok && is && o == of
+	})
+}
+
+// eraseRequests erases the words and values of requests that say a value.
+func (n *Node) eraseRequests(ctx context.Context, value string) (count int, err error) {
+	m := corpus.NewMatcher(value)
+	err = n.st.Update(func(tx *store.Tx) error {
+		count = 0
+		found := map[string]*request{}
+		if err := eachRequest(tx, func(id []byte, r *request) error {
+			if !r.erased() && r.mentions(m, value) {
+				found[string(id)] = r
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		for _, id := range slices.Sorted(maps.Keys(found)) {
+			r := found[id]
+			r.erase()
+			count++
+			if err := errors.Join(putDoc(tx, kindRequest, []byte(id), &r.doc), n.auditRequest(tx, CallerOf(ctx), "erase a request", &r.asked, n.org, "")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return count, err
+}
+
+// joinRequest takes a request that another node of this organisation holds. What one of them erased is
+// erased.
 func joinRequest(tx *store.Tx, d *protocol.SiblingRequest) error {
 	r, err := readRequest(d)
 	if err != nil || r.past(uint64(nowMillis())) {
@@ -296,24 +353,30 @@ func joinRequest(tx *store.Tx, d *protocol.SiblingRequest) error {
 	if err != nil {
 		return err
 	}
-	if ok {
-		have, err := readRequest(&held)
-		if err != nil {
-			return err
-		}
-		d.Seen = min(d.Seen, held.Seen)
-		later := have.reply != nil && (r.reply == nil || cmp.Or(cmp.Compare(have.reply.At, r.reply.At), bytes.Compare(held.Reply, d.Reply)) < 0)
-		if later {
-			d.Reply, d.Person = held.Reply, held.Person
-		}
-		if d.Person == "" {
-			d.Person = held.Person
-		}
-		if !bytes.Equal(held.Request, d.Request) {
-			return nil // nobody gives two requests one id
-		}
+	if !ok {
+		return putDoc(tx, kindRequest, key, d)
 	}
-	return putDoc(tx, kindRequest, key, d)
+	have, err := readRequest(&held)
+	if err != nil {
+		return err
+	}
+	if have.erased() && !r.erased() {
+		r.erase()
+	} else if r.erased() && !have.erased() {
+		have.erase()
+	}
+	if !bytes.Equal(have.doc.Request, r.doc.Request) {
+		return nil // nobody gives two requests one id
+	}
+	out := r.doc
+	out.Seen = min(r.doc.Seen, have.doc.Seen)
+	if have.reply != nil && (r.reply == nil || cmp.Or(cmp.Compare(have.reply.At, r.reply.At), bytes.Compare(have.doc.Reply, r.doc.Reply)) < 0) {
+		out.Reply, out.Person = have.doc.Reply, have.doc.Person
+	}
+	if out.Person == "" {
+		out.Person = have.doc.Person
+	}
+	return putDoc(tx, kindRequest, key, &out)
 }
 
 // findRequest finds one by its name, or the beginning of that.

@@ -234,3 +234,46 @@ func TestSiblingsShareRequests(t *testing.T) {
 		t.Error("it still waits at the first")
 	}
 }
+
+// TestRequestsAreFoundAndErased: a value that stands in a request or its reply is found, and erased with
+// what else is held about it; another node of the organisation does not bring it back.
+func TestRequestsAreFoundAndErased(t *testing.T) {
+	ctx := context.Background()
+	first, second, partner := siblingWorld(t)
+	made, err := partner.Ask(ctx, Request{To: first.Org(), Text: "Who is Jane Example?", Values: []string{"JANE@example.org"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	carryNew(t, partner, first)
+	compareWith(t, second, first)
+	if _, err := second.Reply(ctx, made.ID, true, "We do not know John Placeholder.", nil); err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, first, second)
+	for value, want := range map[string]int{"jane example": 1, "jane@example.org": 1, "John Placeholder": 1, "Jane": 1, "somebody else": 0} {
+		x, err := first.Reader(nil).About(ctx, AboutQuery{Value: value})
+		if err != nil || len(x.Requests) != want {
+			t.Errorf("%s: %d requests, %v; want %d", value, len(x.Requests), err, want)
+		}
+	}
+	r, err := first.Reader(nil).EraseAbout(ctx, EraseAbout{Value: "jane@example.org", Reason: protocol.EraseRequest, DryRun: true})
+	if err != nil || r.Requests != 1 || onlyRequest(t, first, true).Text == erasedText {
+		t.Fatalf("a dry run: %+v, %v", r, err)
+	}
+	if r, err = first.Reader(nil).EraseAbout(ctx, EraseAbout{Value: "jane@example.org", Reason: protocol.EraseRequest}); err != nil || r.Requests != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for range 2 {
+		compareWith(t, first, second)
+		compareWith(t, second, first)
+	}
+	for _, n := range []*Node{first, second} {
+		got := onlyRequest(t, n, true)
+		if got.Text != erasedText || len(got.Values) != 0 || got.Reply != erasedText || got.State != "declined" {
+			t.Errorf("left is %+v", got)
+		}
+	}
+	if !wholeSiblings(t, first, second) {
+		t.Error("the two do not hold the same")
+	}
+}

@@ -105,6 +105,10 @@ func showAbout(w io.Writer, x *node.About) {
 	for i := range x.Asks {
 		showAsk(w, &x.Asks[i])
 	}
+	for i := range x.Requests {
+		q := &x.Requests[i]
+		fmt.Fprintf(w, "Said in request %s of %s to %s, %s\n", q.ID, printable(q.From.Name), printable(q.To.Name), requestState(q))
+	}
 	for _, b := range x.Handouts {
 		fmt.Fprintf(w, "May be in %s\n", printable(b.What))
 	}
@@ -180,6 +184,9 @@ func showErasedAbout(w io.Writer, x *node.ErasedAbout) {
 	if x.Set > 0 {
 		fmt.Fprintf(w, "Set aside: %d records; what holds them is destroyed, too\n", x.Set)
 	}
+	if x.Requests > 0 {
+		fmt.Fprintf(w, "Requests for information: the words and values of %d go, here and at this organisation's other nodes\n", x.Requests)
+	}
 	if x.DryRun {
 		for _, o := range x.WouldAsk {
 			fmt.Fprintf(w, "Would ask %s about %d records\n", printable(o.Org.Name), o.Records)
@@ -190,7 +197,9 @@ func showErasedAbout(w io.Writer, x *node.ErasedAbout) {
 		fmt.Fprintf(w, "Asked %s about %d records: %s\n", printable(x.Asked[i].To.Name), len(x.Asked[i].Records), x.Asked[i].ID)
 	}
 	if x.Report == nil {
-		fmt.Fprintln(w, "Nothing found")
+		if x.Requests == 0 {
+			fmt.Fprintln(w, "Nothing found")
+		}
 		return
 	}
 	showErasure(w, x.Report)
