@@ -383,9 +383,12 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 			}
 			return nil
 		})
-		groups, err := n.groupReleased(a.snap, d)
+		groups, stale, err := n.groupReleased(a.snap, d)
 		if err != nil {
 			return err
+		}
+		if len(groups) == 0 && len(stale) > 0 {
+			return fmt.Errorf("the card of %s is not fresh, so that nothing can be sealed for it; approve release %d again when its node is up", a.snap.name(stale[0]), number)
 		}
 		for _, g := range groups {
 			pass := a.passOn
@@ -401,6 +404,9 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 		if passed = len(a.all()) > 0; passed {
 			d.State = uint8(releasePassed)
 			a.onCommit = append(a.onCommit, groups[0].volume.commit, func(tx *store.Tx) error { return n.putVote(tx, by, d.act(), number, d, "") })
+			if len(stale) > 0 { // it waits on for them, and for persons again
+				a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putRelease(tx, d.group(stale)) })
+			}
 		}
 		return ctx.Err()
 	})
@@ -411,16 +417,25 @@ func (n *Node) passReleased(ctx context.Context, number uint64, d *releaseDoc) e
 	return n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, by, d.act(), number, d, "") })
 }
 
+// group is a release as a group, for some of its organisations.
+func (d *releaseDoc) group(orgs []protocol.OrgID) *onwardGroup {
+	g := &onwardGroup{place: protocol.EntryRef{Feed: d.Feed, Seq: d.Seq}, topic: d.Topic, originator: d.Originator, publisher: d.Publisher, tlp: protocol.TLP(d.TLP),
+		kinds: map[string]int{}, orgs: orgs, days: d.Days, needs: d.Needs, why: d.Why, records: d.Records}
+	for _, k := range d.Kinds {
+		g.kinds[k.Kind] = int(k.Count)
+	}
+	return g
+}
+
 // votes is the caller whose vote it is.
 func votes(ctx context.Context, by string) Caller {
 	return Caller{Person: by, Purpose: CallerOf(ctx).Purpose}
 }
 
 // groupReleased decides anew about each record of a release: who of those for whom it was approved
-// may have it today.
-func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error) {
+// may have it today. stale are those whose cards alone keep it from them.
+func (n *Node) groupReleased(s *snapshot, d *releaseDoc) (out []*onwardGroup, stale []protocol.OrgID, err error) {
 	byKey := map[string]*onwardGroup{}
-	var out []*onwardGroup
 	counted := n.newVolume(uint64(nowMillis()))
 	for _, id := range d.Records {
 		var had []protocol.OrgID
@@ -441,7 +456,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if gone {
 			continue
@@ -454,15 +469,18 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 		byDays := map[uint32][]protocol.OrgID{}
 		for _, org := range d.Orgs {
 			v := decide(s.policy, org, e, now)
+			if v.Reason == policy.ReasonStaleCard && !slices.Contains(had, org) && !slices.Contains(stale, org) {
+				stale = append(stale, org)
+			}
 			if !v.Allow || int(v.Approval) > len(d.Approvals) || slices.Contains(had, org) {
 				continue
 			}
 			ok, err := counted.take(&v)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if !ok {
-				return nil, fmt.Errorf("the term under which it would go to %s lets no more than %d records through a day; approve it on another day", s.name(org), v.PerDay)
+				return nil, nil, fmt.Errorf("the term under which it would go to %s lets no more than %d records through a day; approve it on another day", s.name(org), v.PerDay)
 			}
 			byDays[v.Retention] = append(byDays[v.Retention], org)
 		}
@@ -477,7 +495,7 @@ func (n *Node) groupReleased(s *snapshot, d *releaseDoc) ([]*onwardGroup, error)
 			g.records = append(g.records, id)
 		}
 	}
-	return out, nil
+	return out, stale, nil
 }
 
 // noteForward notes that a withdrawal is to be told to those who had the record from here.
