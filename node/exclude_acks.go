@@ -130,8 +130,14 @@ func acksOf(tx *store.Tx, h protocol.Hash) (keys [][]byte, docs []ackDoc, err er
 // sendAcks signs what is due, and puts it into letters to who told.
 func (n *Node) sendAcks() error {
 	s := n.snap.Load()
-	sent := false
-	err := n.st.Update(func(tx *store.Tx) error {
+	waiting, sent := false, false
+	err := n.st.View(func(tx *store.Tx) error {
+		return tx.Scan([]byte(kindAckDue), nil, false, func(_, _ []byte) (bool, error) { waiting = true; return false, nil })
+	})
+	if err != nil || !waiting {
+		return err
+	}
+	err = n.st.Update(func(tx *store.Tx) error {
 		sent = false
 		var due []protocol.Hash
 		if err := scanDocs(tx, kindAckDue, func(id []byte, _ *goneDoc) error {
