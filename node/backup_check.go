@@ -127,7 +127,7 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 	case kindVolume:
 		return read(42, new(volumeDoc))
 	case kindHistory:
-		return read(32, new(historyDoc))
+		return read(64, new(historyDoc))
 	case kindExclusion:
 		return checkKeptExclusion(id, value)
 	case kindExcluded:

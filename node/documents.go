@@ -42,7 +42,7 @@ const (
 	kindRequest      = "n/request/"      // what partners asked, or were asked, with the replies
 	kindRefusal      = "n/refusal/"      // what partners set aside of what this organisation published
 	kindRules        = "n/rules/"        // the local rules in force
-	kindHistory      = "n/history/"      // agreements whose partners were given what was before
+	kindHistory      = "n/history/"      // agreements and partners that were given what was before
 	kindVolume       = "n/volume/"       // how much went under terms that limit it, by day
 	kindRelease      = "n/release/"      // what may be passed on when persons approve
 	kindDenied       = "n/denied/"       // records that a person did not release, and for whom

@@ -53,7 +53,7 @@ func (a *appender) byReaders(doc *publishedDoc, records []resealed, before *dire
 	for i := range records {
 		r := &records[i].record
 		subject, path := a.resealSubject(state, doc, r, before)
-		k := class{string(r.HandlingBytes) + string(r.Originator[:]) + string(subject.Principal[:]), fmt.Sprint(subject.Kind, subject.Confidence), pathKey(path)}
+		k := class{string(r.HandlingBytes) + string(r.Originator[:]) + string(subject.Principal[:]), fmt.Sprint(subject.Kind, subject.Confidence, subject.RecordedAt), pathKey(path)}
 		may, ok := known[k]
 		for _, org := range doc.Orgs {
 			if !ok && mayHaveAgain(state, org, subject, path, now).Allow {
@@ -86,8 +86,21 @@ func (a *appender) resealSubject(state *policy.State, doc *publishedDoc, r *cryp
 		kind, level = o.Type, state.Confidence(o.Confidence())
 	}
 	subject := &policy.Subject{Originator: r.Originator, Publisher: a.n.org, Handling: r.Handling, Topic: a.topic, Kind: kind, Confidence: level, RecordedAt: doc.At, Principal: principalOf(r.Behalf)}
-	if before != nil && len(r.Path) > 0 {
+	if len(r.Path) == 0 {
+		return subject, nil
+	}
+	if before != nil {
 		subject.Bounds = before.Bounds // those under which it came are among them
+	}
+	// The end of the agreement under which it came frees nothing, and takes nothing back.
+	if err := a.n.viewIndex(func(tx *store.Tx) error {
+		e, err := a.n.index.Get(tx, r.ID)
+		if err == nil && e != nil && e.Publisher != a.n.org && e.SealedAt != 0 {
+			subject.RecordedAt = e.SealedAt
+		}
+		return err
+	}); err != nil {
+		a.n.log.Warn("reading when a record came failed", "err", err)
 	}
 	return subject, r.Path
 }

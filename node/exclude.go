@@ -53,6 +53,20 @@ func (n *Node) Exclude(ctx context.Context, records []protocol.RecordID, orgs []
 		return errors.New("this organisation cannot be excluded from its own records; erase them instead")
 	}
 	byTopic, err := n.ownPlaces(records, false)
+	if err == nil {
+		err = n.st.View(func(tx *store.Tx) error {
+			for _, id := range records {
+				var of excludedDoc
+				if _, err := getDoc(tx, kindExcluded, excludedKey(id, n.org), &of); err != nil {
+					return err
+				}
+				if len(of.Hashes) >= maxExclusionsOf {
+					return protocol.Errorf(protocol.ErrOversize, "organisations were excluded from record %s %d times; exclude several at once, or withdraw it", id.Short(), len(of.Hashes))
+				}
+			}
+			return nil
+		})
+	}
 	if err != nil {
 		return err
 	}
@@ -134,14 +148,13 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, from protocol.
 	if told {
 		doc.From = append(doc.From, from)
 	}
-	if told || sent != nil && len(doc.From) > 0 {
-		if err := ackDue(tx, h); err != nil {
-			return err
-		}
-	}
 	if held && sent == nil {
 		if !told {
 			return nil
+		}
+		// Who told of it now is told all that others acknowledged, too.
+		if err := errors.Join(ackDue(tx, h), acksAgain(tx, h)); err != nil {
+			return err
 		}
 		return putDoc(tx, kindExclusion, h[:], &doc)
 	}
@@ -157,16 +170,21 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, from protocol.
 	if err := copiesFollow(tx, st.Records); err != nil {
 		return err
 	}
-	due := false
+	due, counts := false, false
 	for _, id := range st.Records {
 		var of excludedDoc
 		key := excludedKey(id, st.Originator)
 		if _, err := getDoc(tx, kindExcluded, key, &of); err != nil {
 			return err
 		}
-		if slices.Contains(of.Hashes, h) || len(of.Hashes) >= maxExclusionsOf {
+		if slices.Contains(of.Hashes, h) {
+			counts = true
 			continue
 		}
+		if len(of.Hashes) >= maxExclusionsOf {
+			continue
+		}
+		counts = true
 		of.Hashes = append(of.Hashes, h)
 		if err := putDoc(tx, kindExcluded, key, &of); err != nil {
 			return err
@@ -177,6 +195,11 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, from protocol.
 				return err
 			}
 			due = len(orgs) > 0
+		}
+	}
+	if counts && (told || sent != nil && len(doc.From) > 0) { // what does not count here is not acknowledged
+		if err := ackDue(tx, h); err != nil {
+			return err
 		}
 	}
 	if due {
@@ -278,6 +301,9 @@ func (n *Node) forwardExclusion(ctx context.Context, h protocol.Hash) error {
 			reached, err := n.reachOf(tx, id)
 			if err != nil {
 				return err
+			}
+			if st.Originator == n.org && e.Originator != n.org { // a principal's word goes to its agent, who tells the others
+				reached = []reach{{before: n.directOf(s, e.Feed), orgs: []protocol.OrgID{e.Originator}}}
 			}
 			for _, r := range reached {
 				for _, o := range r.orgs {

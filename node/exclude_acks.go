@@ -35,6 +35,17 @@ func ackKey(h protocol.Hash, org protocol.OrgID, key protocol.SigningKey) []byte
 // ackDue has the acknowledgement of an exclusion, and of those who were told of it, sent.
 func ackDue(tx *store.Tx, h protocol.Hash) error { return putDoc(tx, kindAckDue, h[:], &goneDoc{}) }
 
+// acksAgain has the acknowledgements of an exclusion told again.
+func acksAgain(tx *store.Tx, h protocol.Hash) error {
+	keys, docs, err := acksOf(tx, h)
+	for i := range docs {
+		if docs[i].Sent = false; err == nil {
+			err = putDoc(tx, kindExclusionAck, keys[i], &docs[i])
+		}
+	}
+	return err
+}
+
 // receiveAcks takes what an organisation that was told of exclusions acknowledges.
 func (n *Node) receiveAcks(s *snapshot, l *protocol.Letter) error {
 	var list protocol.ExclusionAcks

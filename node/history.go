@@ -32,21 +32,23 @@ func (n *Node) sendHistory(ctx context.Context) error {
 		if len(to) == 0 || len(a.Missing) > 0 || !s.lives[id].InForce(now) {
 			continue
 		}
-		if err := n.sendHistoryOf(ctx, id, to); err != nil {
-			return fmt.Errorf("sealing history for agreement %s: %w", id.Short(), err)
+		for _, org := range sortedOrgs(to) { // nobody waits for another, who may have left, or be away
+			if err := n.sendHistoryOf(ctx, id, org, to[org]); err != nil {
+				return fmt.Errorf("sealing history for agreement %s: %w", id.Short(), err)
+			}
 		}
 	}
 	return nil
 }
 
-func (n *Node) sendHistoryOf(ctx context.Context, id protocol.AgreementID, to map[protocol.OrgID]uint32) error {
+func (n *Node) sendHistoryOf(ctx context.Context, id protocol.AgreementID, org protocol.OrgID, days uint32) error {
+	to := map[protocol.OrgID]uint32{org: days}
+	key := slices.Concat(id[:], org[:])
 again:
 	for {
 		s, at := n.snap.Load(), uint64(nowMillis())
-		for org := range to {
-			if o := s.policy.Orgs[org]; !o.CardFresh || !o.Rostered || !s.lives[id].Between(n.org, org, at) {
-				return nil // who is not to be given anything now gets it when it is
-			}
+		if o := s.policy.Orgs[org]; !o.CardFresh || !o.Rostered || !s.lives[id].Between(n.org, org, at) {
+			return nil // who is not to be given anything now gets it when it is
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -56,15 +58,11 @@ again:
 		words := n.words.Load() // before anything is read
 		now := uint64(nowMillis())
 		if err := n.viewIndex(func(tx *store.Tx) (err error) {
-			held, err := getDoc(tx, kindHistory, id[:], &doc)
+			held, err := getDoc(tx, kindHistory, key, &doc)
 			if err != nil || doc.Done {
 				return err
 			}
 			if !held {
-				days := uint32(0)
-				for _, d := range to {
-					days = max(days, d)
-				}
 				first, err := corpus.FirstSince(tx, now-min(now, uint64(days)*dayMillis))
 				if err != nil || first == 0 {
 					return err
@@ -91,7 +89,7 @@ again:
 		if last != 0 {
 			doc.Cursor = last
 		}
-		if err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindHistory, id[:], &doc) }); err != nil || doc.Done || !counted {
+		if err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindHistory, key, &doc) }); err != nil || doc.Done || !counted {
 			return err // what is more than a term lets through today goes on tomorrow
 		}
 	}

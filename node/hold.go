@@ -56,18 +56,20 @@ type keptRecord struct {
 	Agreement  protocol.AgreementID
 	Term       uint32
 	Text       string // why it was read
+	SealedAt   uint64 // Unix milliseconds
+	Form       corpus.Form
 }
 
 func (k *keptRecord) entry() *corpus.Entry {
 	return &corpus.Entry{Record: k.Record, Feed: k.Feed, Seq: k.Seq, Topic: k.Topic, Originator: k.Originator, Publisher: k.Publisher, Handling: k.Handling,
 		Object: k.Object, StixID: k.StixID, Type: k.Type, Modified: k.Modified, Received: k.Received, Cursor: k.Cursor,
-		Withdrawn: k.Withdrawn, WithdrawReason: k.Withdrew, Agreement: k.Agreement, Term: int(k.Term), Text: k.Text}
+		Withdrawn: k.Withdrawn, WithdrawReason: k.Withdrew, Agreement: k.Agreement, Term: int(k.Term), Text: k.Text, SealedAt: k.SealedAt, Form: k.Form}
 }
 
 func keptOf(e *corpus.Entry, path []protocol.OrgID) *keptRecord {
 	return &keptRecord{Record: e.Record, Feed: e.Feed, Seq: e.Seq, Topic: e.Topic, Originator: e.Originator, Publisher: e.Publisher, Path: path, Handling: e.Handling,
 		Object: e.Object, StixID: e.StixID, Type: e.Type, Modified: e.Modified, Received: e.Received, Cursor: e.Cursor,
-		Withdrawn: e.Withdrawn, Withdrew: e.WithdrawReason, Agreement: e.Agreement, Term: uint32(e.Term), Text: e.Text}
+		Withdrawn: e.Withdrawn, Withdrew: e.WithdrawReason, Agreement: e.Agreement, Term: uint32(e.Term), Text: e.Text, SealedAt: e.SealedAt, Form: e.Form}
 }
 
 func keptKey(id protocol.RecordID) []byte { return append([]byte(kindKept), id[:]...) }
@@ -114,7 +116,7 @@ func (h *holds) of(e *corpus.Entry) (out []*protocol.SiblingHold, err error) {
 			}
 			keeps = how != corpus.NotMentioned
 		case !d.From.IsZero():
-			keeps = d.From == e.Originator || d.From == e.Publisher
+			keeps = d.From == e.Originator || d.From == e.Publisher || d.From == e.Form.Principal
 		default:
 			keeps = d.Record == e.Record
 		}

@@ -184,8 +184,11 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 		return false, err // otherwise its key was lost with the tail of a store that was restored
 	}
 	var left, forward []protocol.RecordID // others were erased since
+	waits := false                        // for an agreement with who published it on this organisation's behalf
+	s := n.snap.Load()
+	partners := s.partners(n.org, uint64(nowMillis()))
 	err = n.viewIndex(func(tx *store.Tx) error {
-		left = nil
+		left, forward, waits = nil, nil, false
 		for _, id := range body.Records {
 			e, err := n.index.Get(tx, id)
 			if err != nil {
@@ -195,6 +198,12 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 			case e == nil:
 			case e.Originator == n.org && e.Publisher == n.org:
 				left = append(left, id)
+			case e.Form.Principal == n.org && e.Originator != n.org: // its agent is told, and tells the others
+				if partners[e.Originator] != nil {
+					left = append(left, id)
+				} else {
+					waits = waits || s.members[e.Originator]
+				}
 			case e.Withdrawn: // by its originator; it was passed on, and so is that
 				forward = append(forward, id)
 			}
@@ -214,7 +223,7 @@ func (n *Node) withdrawAgain(ctx context.Context, feed protocol.FeedID, seq uint
 	if err == nil && len(left) > 0 {
 		err = n.Withdraw(ctx, left, body.Reason)
 	}
-	if err != nil {
+	if err != nil || waits {
 		return false, err
 	}
 	// A crash in between withdraws twice, which changes nothing.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -304,7 +305,7 @@ func (n *Node) groupOnward(list []corpus.Entry, mode ReleaseMode, words uint64) 
 			continue
 		}
 		subject := n.subjectOf(s, e)
-		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + string(e.Form.Principal[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, e.Received/3600_000) + string(protocol.Encode(subject.Bounds))
+		class := string(protocol.Encode(&e.Handling)) + string(e.Originator[:]) + string(e.Publisher[:]) + string(e.Form.Principal[:]) + e.Topic + "\x00" + e.Type + fmt.Sprint(subject.Confidence, subject.RecordedAt) + string(protocol.Encode(subject.Bounds))
 		ways, ok := classes[class]
 		if !ok {
 			c := &onwardClass{topic: e.Topic, class: audit.Class{Originator: e.Originator, Kind: e.Type, Handling: protocol.Encode(&e.Handling)}}
@@ -397,7 +398,7 @@ func (n *Node) notFor(tx *store.Tx, e *corpus.Entry) ([]protocol.OrgID, error) {
 
 // subjectOf is what is decided about of a record that came.
 func (n *Node) subjectOf(s *snapshot, e *corpus.Entry) *policy.Subject {
-	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: e.Received, Principal: e.Form.Principal}
+	subj := &policy.Subject{Originator: e.Originator, Publisher: e.Publisher, Handling: e.Handling, Topic: e.Topic, Kind: e.Type, RecordedAt: cmp.Or(e.SealedAt, e.Received), Principal: e.Form.Principal}
 	if e.Publisher != n.org {
 		subj.Bounds = n.boundsOf(s, e.Feed)
 	}
@@ -641,7 +642,7 @@ func (a *appender) asOfSealed(g *onwardGroup, body *protocol.Body, records []cry
 			if all = all && d.Allow; !all {
 				break
 			}
-			if d.ApprovalRule != "" && int(d.Approval) > g.approved {
+			if !own && int(d.Approval) > g.approved {
 				return nil, 0, errRegroup
 			}
 			bounds = policy.AddBounds(bounds, d.Bounds...)

@@ -424,7 +424,7 @@ func (r *reader) openRecords(env *crypto.VerifiedEnvelope, b *openedBody, o *out
 	b.parse()
 	topic := r.s.topics[r.feed.Origin.Topic]
 	o.state = store.Applied
-	block := corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis()),
+	block := corpus.Block{Feed: r.feed.ID, Seq: env.Header.Seq, Topic: topic, Publisher: r.publisher, Received: uint64(nowMillis()), SealedAt: b.sealedAt,
 		Records: make([]corpus.NewRecord, 0, len(b.records))}
 	for i := range b.records {
 		rec, obj := &b.records[i], b.objects[i]

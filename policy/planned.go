@@ -26,7 +26,7 @@ func (s *State) Planned(doc *protocol.Agreement, at uint64) *State {
 		}
 		agreements = append(agreements, a)
 	}
-	return NewState(s.Self, s.Generation, s.Orgs, append(agreements, planned))
+	return NewState(s.Self, s.Generation, s.Orgs, append(agreements, planned)).WithLocal(s.Local)
 }
 
 // Concerned lists, sorted, the organisations to which an agreement lets one send, or from which it

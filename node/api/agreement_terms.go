@@ -2,9 +2,12 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -106,7 +109,30 @@ func (s *Server) agreementSimulate(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.node.Simulate(r.Context(), *doc, from)
+	sim, err := s.node.Simulate(r.Context(), *doc, from)
+	if err != nil {
+		return nil, err
+	}
+	return sim, s.examples(r, sim)
+}
+
+// examples notes which records a simulation shows. Where rules say who may read, it shows none.
+func (s *Server) examples(r *http.Request, sim *node.Simulation) error {
+	d := node.Disclosure{Act: "simulate", Query: sim.Title}
+	for _, list := range [][]node.SimulatedOrg{sim.Sends, sim.Comes, sim.PassOn} {
+		for i := range list {
+			if s.node.RulesAbout(rules.Read) {
+				list[i].Gains, list[i].Losses = nil, nil
+			}
+			for _, rec := range slices.Concat(list[i].Gains, list[i].Losses) {
+				d.Records = append(d.Records, rec.Record)
+			}
+		}
+	}
+	if len(d.Records) == 0 {
+		return nil
+	}
+	return s.node.Disclose(r.Context(), d)
 }
 
 // RenewRequest asks for an agreement to be proposed again until a later end.
@@ -186,7 +212,10 @@ func (s *Server) whatIf(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
-	found, err := s.node.Find(r.PathValue("id"))
+	found, err := s.reader(r).Find(r.PathValue("id"))
+	if err == nil {
+		err = s.disclose(r, "what if", r.PathValue("id"), found[:1])
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -119,7 +119,7 @@ func (p *Prepared) sortRecords() {
 // gather fills a block with those of its records that are to be in it.
 func (p *Prepared) gather(x *Index, b *preparedBlock, in func(i int) bool) {
 	from := &p.block
-	b.stored = storedBlock{Feed: from.Feed, Seq: from.Seq, Topic: from.Topic, Publisher: from.Publisher, Received: from.Received}
+	b.stored = storedBlock{Feed: from.Feed, Seq: from.Seq, Topic: from.Topic, Publisher: from.Publisher, Received: from.Received, SealedAt: from.SealedAt}
 	b.entries, b.packed = make([]entry, 0, 4*(b.to-b.from)), nil
 	b.stored.Records = make([]storedRecord, 0, b.to-b.from)
 	classes := map[string]uint16{}

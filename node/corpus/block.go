@@ -22,7 +22,7 @@ const (
 	maxBlockRecords = 256
 	// maxBlockSize bounds what a block unpacks to: a block of one large object.
 	maxBlockSize = 1 << 20
-	blockVersion = 2
+	blockVersion = 3
 )
 
 // storedBlock is a block as stored, before compression.
@@ -33,6 +33,7 @@ type storedBlock struct {
 	Topic     string
 	Publisher protocol.OrgID
 	Received  uint64
+	SealedAt  uint64
 	Classes   []class // what many records have in common
 	Records   []storedRecord
 }
@@ -203,7 +204,7 @@ func (r *reader) entry(p place) (*Entry, error) {
 	}
 	e := &Entry{Record: rec.Record, Feed: b.Feed, Seq: b.Seq, Index: int(rec.Index), Topic: b.Topic,
 		Originator: c.Originator, Publisher: b.Publisher, Handling: cloneHandling(&c.Handling), Object: append([]byte(nil), rec.Object...),
-		StixID: rec.StixID, Type: rec.Type, Modified: rec.Modified / 1e6, Received: b.Received,
+		StixID: rec.StixID, Type: rec.Type, Modified: rec.Modified / 1e6, Received: b.Received, SealedAt: b.SealedAt,
 		Cursor: p.cursor, Revoked: rec.Revoked, Agreement: c.Agreement, Term: int(c.Term), Text: c.Text, Form: c.Form, modified: rec.Modified, inBlock: p.index}
 	return e, r.withdrawal(e)
 }

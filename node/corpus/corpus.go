@@ -36,6 +36,7 @@ type Block struct {
 	Topic     string
 	Publisher protocol.OrgID
 	Received  uint64 // Unix milliseconds
+	SealedAt  uint64 // by its publisher, Unix milliseconds: what it is judged by
 	Records   []NewRecord
 }
 
@@ -78,6 +79,7 @@ type Entry struct {
 	Type       string
 	Modified   uint64 // Unix milliseconds, rounded down; 0: the object states none
 	Received   uint64 // Unix milliseconds
+	SealedAt   uint64 // by the publisher of the entry, Unix milliseconds; 0: not known
 	Cursor     uint64 // place in the order of arrival, from 1; never given twice
 	Revoked    bool   // by the object itself (STIX 3.6)
 
