@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/entente-mesh/entente/node/store"
@@ -120,4 +121,46 @@ func TestHistoryWithinADaysVolume(t *testing.T) {
 	if n := got(); n != 3 {
 		t.Errorf("%d records on the next day", n)
 	}
+}
+
+// TestHistoryWaitsForNobodyElse: of three parties one leaves before the others were given what was before.
+func TestHistoryWaitsForNobodyElse(t *testing.T) {
+	vendor, police, cert := testNode(t, "Vendor"), testNode(t, "Police"), testNode(t, "Cert")
+	nodes := []*Node{vendor, police, cert}
+	intoOneNetwork(t, nodes)
+	for _, to := range nodes[1:] {
+		trustEachOther(t, vendor, to)
+	}
+	trustEachOther(t, police, cert)
+	publishList(t, vendor, "198.51.100.1\n", amber())
+	doc := testAgreement(vendor, police, protocol.TLPAmber, "*")
+	doc.Parties = append(doc.Parties, cert.Org())
+	slices.SortFunc(doc.Parties, protocol.OrgID.Compare)
+	doc.Terms[0].HistoryDays = 30
+	doc.Terms = append(doc.Terms, doc.Terms[0])
+	doc.Terms[1].To = cert.Org()
+	id, err := vendor.Propose(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carry(t, vendor, police, cert)
+	for _, to := range nodes[1:] {
+		if err := to.Countersign(id); err != nil {
+			t.Fatal(err)
+		}
+		carry(t, to, vendor)
+	}
+	if err := cert.Terminate(id, "", 0); err != nil {
+		t.Fatal(err)
+	}
+	carry(t, cert, vendor)
+	if err := vendor.passDue(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range nodes[1:] {
+		carry(t, police, cert)
+		carryNew(t, vendor, to)
+	}
+	wantReads(t, police, "198.51.100.1", true)
+	wantReads(t, cert, "198.51.100.1", false)
 }

@@ -403,3 +403,70 @@ func TestSaidBetweenTwoAgreements(t *testing.T) {
 		}
 	}
 }
+
+// TestI2LateRecordAsksWhatItsTermWanted: a record that comes after an amendment is passed on as the term wants
+// that was in force when it was sealed: with the approval of two persons.
+func TestI2LateRecordAsksWhatItsTermWanted(t *testing.T) {
+	ctx := context.Background()
+	vendor, hub, police := testNode(t, "Vendor"), testNode(t, "Hub"), testNode(t, "Police")
+	nodes := []*Node{vendor, hub, police}
+	intoOneNetwork(t, nodes)
+	trustEachOther(t, vendor, hub)
+	trustEachOther(t, hub, police)
+	first := testAgreement(vendor, hub, protocol.TLPAmber, "*")
+	first.Terms[0].Onward.Rule, first.Terms[0].Approval = protocol.OnwardPartners, 2
+	id := agreeOn(t, vendor, hub, first)
+	agreeOn(t, hub, police, testAgreement(hub, police, protocol.TLPAmber, "*"))
+	automatic(t, hub)
+	time.Sleep(3 * time.Millisecond)
+	publishOnward(t, vendor, "198.51.100.1\n", partners)
+	time.Sleep(3 * time.Millisecond)
+	draft := testAgreement(vendor, hub, protocol.TLPAmber, "*")
+	draft.Previous, draft.NotBefore, draft.Terms[0].Onward.Rule = id, uint64(nowMillis()), protocol.OnwardPartners
+	next, err := vendor.Propose(draft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	carryControl(t, vendor, hub)
+	if err := hub.Countersign(next); err != nil {
+		t.Fatal(err)
+	}
+	carryControl(t, hub, vendor)
+	time.Sleep(3 * time.Millisecond)
+	publishOnward(t, vendor, "198.51.100.2\n", partners)
+	along(t, nodes)
+	wantReads(t, hub, "198.51.100.1", true)
+	wantReads(t, police, "198.51.100.1", false)
+	wantReads(t, police, "198.51.100.2", true)
+	list, err := hub.Releases(false)
+	if err != nil || len(list) != 1 || list[0].Needs != 2 {
+		t.Fatalf("waiting: %+v, %v", list, err)
+	}
+	for _, who := range []string{"A", "B"} {
+		if _, err := hub.ApproveRelease(ctx, list[0].Number, who, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	along(t, nodes)
+	wantReads(t, police, "198.51.100.1", true)
+}
+
+// TestI1LateRecordUnderAnEndedAgreementIsPassedOn: what was sealed under an agreement is passed on though
+// it comes when that has ended.
+func TestI1LateRecordUnderAnEndedAgreementIsPassedOn(t *testing.T) {
+	nodes := chain(t, nil, "Vendor", "Hub", "Police")
+	vendor, hub, police := nodes[0], nodes[1], nodes[2]
+	automatic(t, hub)
+	time.Sleep(3 * time.Millisecond)
+	publishOnward(t, vendor, "198.51.100.1\n", partners)
+	time.Sleep(3 * time.Millisecond)
+	for _, a := range vendor.Agreements() {
+		if err := vendor.Terminate(a.ID, "", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	carryControl(t, vendor, hub)
+	along(t, nodes)
+	wantReads(t, hub, "198.51.100.1", true)
+	wantReads(t, police, "198.51.100.1", true)
+}

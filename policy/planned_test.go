@@ -32,6 +32,11 @@ func TestPlanned(t *testing.T) {
 	if got := audience(testState(held).Planned(doc, now), subj, now); len(got) != 0 {
 		t.Errorf("in the place of what is suspended: %v", got)
 	}
+	// Own rules are asked as always.
+	forbids := noActs(map[LocalAct]bool{ActShare: true}, map[protocol.OrgID]bool{carol: true}, 0)
+	if got := audience(testState().WithLocal(forbids).Planned(testAgreement(9, wideTerm(alice, carol)).Doc, now), subj, now); len(got) != 0 {
+		t.Errorf("past a local rule: %v", got)
+	}
 	// One that is held already does not stand there twice.
 	same := testState(Agreement{ID: NewID(held.Doc), Doc: held.Doc}).Planned(held.Doc, now)
 	if len(same.Agreements) != 1 {
