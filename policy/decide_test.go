@@ -23,6 +23,11 @@ type decideRow struct {
 }
 
 func (r *decideRow) decide() Decision {
+	s, to, subj, at := r.inputs()
+	return Decide(s, alice, to, subj, at)
+}
+
+func (r *decideRow) inputs() (*State, protocol.OrgID, *Subject, uint64) {
 	term, subj, orgs, to, at := wideTerm(alice, bob), openSubject(), testOrgs(), bob, now
 	if r.term != nil {
 		r.term(&term)
@@ -47,7 +52,7 @@ func (r *decideRow) decide() Decision {
 	if r.none {
 		agreements = nil
 	}
-	return Decide(NewState(alice, 1, orgs, agreements).WithLocal(r.local), alice, to, subj, at)
+	return NewState(alice, 1, orgs, agreements).WithLocal(r.local), to, subj, at
 }
 
 func orgChange(o protocol.OrgID, change func(*Org)) func(map[protocol.OrgID]Org) {

@@ -21,6 +21,11 @@ type onwardRow struct {
 }
 
 func (r *onwardRow) decide() Decision {
+	s, to, subj, at := r.inputs()
+	return DecideOnward(s, to, subj, at)
+}
+
+func (r *onwardRow) inputs() (*State, protocol.OrgID, *Subject, uint64) {
 	subj, came, goes, to, at := openSubject(), wideTerm(alice, bob), wideTerm(bob, carol), carol, now
 	subj.Handling.Onward.Rule = protocol.OnwardPartners
 	came.Onward.Rule = protocol.OnwardPartners
@@ -43,7 +48,7 @@ func (r *onwardRow) decide() Decision {
 	if r.at != 0 {
 		at = r.at
 	}
-	return DecideOnward(NewState(bob, 1, testOrgs(), []Agreement{a, testAgreement(2, goes)}), to, subj, at)
+	return NewState(bob, 1, testOrgs(), []Agreement{a, testAgreement(2, goes)}), to, subj, at
 }
 
 func onwardRule(o protocol.Onward) func(*Subject) {
