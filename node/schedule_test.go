@@ -269,6 +269,9 @@ func TestSchedules(t *testing.T) {
 
 // TestSchedulesFindDefects: for each defect some schedule goes wrong, soon.
 func TestSchedulesFindDefects(t *testing.T) {
+	if testing.Short() {
+		t.Skip("under the race detector it takes minutes, and finds nothing more")
+	}
 	for bug, name := range map[defect]string{noAnchor: "no anchor", unsynced: "commits are not synced", torn: "marks are durable before what they mark",
 		forgetsTombs: "tombs are forgotten", eraseFirst: "erased before the survivors are sealed anew", forgetsLacks: "missing bodies are not noted", ignoresForks: "fork proofs are thrown away",
 		keepsEpochs: "an epoch goes on after a node was removed that has its key", keepsErasures: "siblings do not tell what they erased"} {

@@ -60,7 +60,8 @@ func joinAll(t *testing.T, w *World, topic string) {
 	time.Sleep(5 * time.Second)
 }
 
-// TestI1I2FiftyNodes, with thirty unless the environment asks for large meshes: a record reaches all who are authorised for it, and opens for none else.
+// TestI1I2FiftyNodes, with thirty unless the environment asks for large meshes (two hundred run then
+// anyway, in another test): a record reaches all who are authorised for it, and opens for none else.
 func TestI1I2FiftyNodes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("so many nodes under the race detector take minutes; the other scenarios run")
