@@ -519,7 +519,7 @@ func (a *agreement) endings() bool {
 // anything is wrong here.
 func (n *Node) receiveLetter(l *protocol.Letter) error {
 	s := n.snap.Load()
-	card := func(o protocol.OrgID) *crypto.Card { return s.cards[o] }
+	card := s.card
 	switch l.Kind {
 	case protocol.LetterProposal, protocol.LetterCountersign:
 		var signed protocol.SignedAgreement

@@ -127,7 +127,7 @@ func (n *Node) judgeImport(s *snapshot, list []*protocol.SignedAgreement) ([]*cr
 // judgeFile verifies one agreement that came as a file. Of a letter it is known who sent it; a
 // file must at least be signed by a party, or it could be anybody's.
 func (n *Node) judgeFile(s *snapshot, signed *protocol.SignedAgreement) (*crypto.Agreement, error) {
-	a, err := crypto.VerifyAgreement(signed, s.network, func(o protocol.OrgID) *crypto.Card { return s.cards[o] })
+	a, err := crypto.VerifyAgreement(signed, s.network, s.card)
 	switch {
 	case errors.Is(err, protocol.ErrUnknownAuthor):
 		return nil, fmt.Errorf("%w; run 'entente trust' with its card file first", err)

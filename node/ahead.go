@@ -58,7 +58,7 @@ func (r *reader) ahead(raws [][]byte) []readEntry {
 // verifyBody verifies the records of a body, unless that was done.
 func (r *reader) verifyBody(b *openedBody) (err error) {
 	if b.records == nil {
-		b.records, err = crypto.VerifyBody(r.s.network, b.sealed, func(o protocol.OrgID) *crypto.Card { return r.s.cards[o] })
+		b.records, err = crypto.VerifyBody(r.s.network, b.sealed, r.s.card)
 	}
 	return err
 }

@@ -301,7 +301,7 @@ type resealed struct {
 // without takes records out of a body. It returns nil if none is left.
 func (n *Node) without(body *protocol.Body, gone func(protocol.RecordID) bool) (*protocol.Body, []resealed, error) {
 	s := n.snap.Load()
-	records, err := crypto.VerifyBody(s.network, body, func(o protocol.OrgID) *crypto.Card { return s.cards[o] })
+	records, err := crypto.VerifyBody(s.network, body, s.card)
 	if err != nil {
 		return nil, nil, err
 	}

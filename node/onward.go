@@ -491,7 +491,7 @@ func (a *appender) openOnward(place protocol.EntryRef) (*protocol.Body, []crypto
 	}
 	var records []crypto.VerifiedRecord
 	if err == nil {
-		records, err = crypto.VerifyBody(a.snap.network, &body, func(o protocol.OrgID) *crypto.Card { return a.snap.cards[o] })
+		records, err = crypto.VerifyBody(a.snap.network, &body, a.snap.card)
 	}
 	if err != nil { // erased since, or a key left the card of who made it, or passed it on
 		a.n.log.Warn("leaving out what does not open or verify any more to be passed on", "feed", place.Feed, "seq", place.Seq, "err", err)
@@ -716,7 +716,7 @@ func (n *Node) pathOf(e *corpus.Entry) []protocol.OrgID {
 	if protocol.Decode(plain, protocol.MaxPlainSize, &body) != nil {
 		return nil
 	}
-	records, err := crypto.VerifyBody(s.network, &body, func(o protocol.OrgID) *crypto.Card { return s.cards[o] })
+	records, err := crypto.VerifyBody(s.network, &body, s.card)
 	if err != nil {
 		return nil
 	}

@@ -510,7 +510,7 @@ func (r *reader) openWithdraw(env *crypto.VerifiedEnvelope, o *outcome) error {
 		return err
 	}
 	for i := range body.Exclusions {
-		if _, err := crypto.VerifyExclusion(r.s.network, &body.Exclusions[i], func(o protocol.OrgID) *crypto.Card { return r.s.cards[o] }); err != nil {
+		if _, err := crypto.VerifyExclusion(r.s.network, &body.Exclusions[i], r.s.card); err != nil {
 			return err
 		}
 	}

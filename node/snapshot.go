@@ -338,7 +338,7 @@ func readAgreement(s *snapshot, d *agreementDoc) (*agreement, error) {
 	if err := protocol.Decode(d.Signed, maxDocument, &signed); err != nil {
 		return nil, err
 	}
-	card := func(o protocol.OrgID) *crypto.Card { return s.cards[o] }
+	card := s.card
 	v, err := crypto.VerifyAgreement(&signed, s.network, card)
 	if err != nil {
 		return nil, err

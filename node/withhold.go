@@ -191,18 +191,8 @@ type withheldRecord struct {
 // than the group if some of it was erased, or does not open any more. A record that would tell whose
 // it is fails all.
 func (a *appender) withholdGroup(g *onwardGroup) (copies []withheldRecord, audience []policy.OrgDecision, days uint32, originals []crypto.VerifiedRecord, err error) {
-	_, plain, _, err := a.n.ownPlain(g.place.Feed, g.place.Seq)
-	if err != nil {
-		a.n.log.Warn("leaving out what cannot be read to be passed on", "feed", g.place.Feed, "seq", g.place.Seq, "err", err)
-		return nil, nil, 0, nil, nil
-	}
-	var body protocol.Body
-	if err := protocol.Decode(plain, protocol.MaxPlainSize, &body); err != nil {
-		return nil, nil, 0, nil, err
-	}
-	records, err := crypto.VerifyBody(a.snap.network, &body, a.snap.card)
-	if err != nil {
-		a.n.log.Warn("leaving out what does not verify any more to be passed on", "feed", g.place.Feed, "seq", g.place.Seq, "err", err)
+	body, records := a.openOnward(g.place)
+	if body == nil {
 		return nil, nil, 0, nil, nil
 	}
 	var places [][2]int
@@ -218,7 +208,7 @@ func (a *appender) withholdGroup(g *onwardGroup) (copies []withheldRecord, audie
 	if len(originals) == 0 {
 		return nil, nil, 0, nil, nil
 	}
-	audience, days, err = a.asOfSealed(g, &body, originals, g.orgs)
+	audience, days, err = a.asOfSealed(g, body, originals, g.orgs)
 	if err != nil || len(audience) == 0 {
 		return nil, nil, 0, nil, err
 	}
@@ -227,7 +217,7 @@ func (a *appender) withholdGroup(g *onwardGroup) (copies []withheldRecord, audie
 		if err != nil {
 			return nil, nil, 0, nil, fmt.Errorf("record %s: %w", originals[i].ID.Short(), err)
 		}
-		if c.origin.Origin, err = crypto.ProveRecord(&body, places[i][0], places[i][1]); err != nil {
+		if c.origin.Origin, err = crypto.ProveRecord(body, places[i][0], places[i][1]); err != nil {
 			return nil, nil, 0, nil, err
 		}
 		copies = append(copies, *c)

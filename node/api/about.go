@@ -90,13 +90,9 @@ func (s *Server) erasureAsk(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var orgs []protocol.OrgID
-	for _, v := range q.Orgs {
-		org, err := s.node.FindOrg(v)
-		if err != nil {
-			return nil, err
-		}
-		orgs = append(orgs, org)
+	orgs, err := s.findOrgs(q.Orgs)
+	if err != nil {
+		return nil, err
 	}
 	var ids []protocol.RecordID
 	for _, text := range q.IDs {

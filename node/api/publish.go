@@ -111,12 +111,8 @@ func (s *Server) await(r *http.Request) (*node.Await, time.Duration, error) {
 		}
 	}
 	w := &node.Await{Copies: int(min(copies, 1<<20))}
-	for _, v := range list(r, "received") {
-		org, err := s.node.FindOrg(v)
-		if err != nil {
-			return nil, 0, err
-		}
-		w.Received = append(w.Received, org)
+	if w.Received, err = s.findOrgs(list(r, "received")); err != nil {
+		return nil, 0, err
 	}
 	if w.Copies == 0 && len(w.Received) == 0 {
 		return nil, 0, nil
@@ -152,19 +148,11 @@ func (s *Server) flags(r *http.Request) (policy.Flags, error) {
 		f.Countries = append(f.Countries, c)
 	}
 	f.Purposes = list(r, "purpose")
-	for _, v := range list(r, "to") {
-		org, err := s.node.FindOrg(v)
-		if err != nil {
-			return f, err
-		}
-		f.To = append(f.To, org)
+	if f.To, err = s.findOrgs(list(r, "to")); err != nil {
+		return f, err
 	}
-	for _, v := range list(r, "exclude") {
-		org, err := s.node.FindOrg(v)
-		if err != nil {
-			return f, err
-		}
-		f.Exclude = append(f.Exclude, org)
+	if f.Exclude, err = s.findOrgs(list(r, "exclude")); err != nil {
+		return f, err
 	}
 	if v := q.Get("origin"); v != "" {
 		if f.Origin, err = protocol.ParseOriginRule(v); err != nil {
@@ -411,4 +399,16 @@ func sortedHandling(m map[string]*PlanHandling) []PlanHandling {
 		out = append(out, *m[key])
 	}
 	return out
+}
+
+// findOrgs finds organisations by their names or ids; none are nil.
+func (s *Server) findOrgs(names []string) (orgs []protocol.OrgID, err error) {
+	for _, v := range names {
+		org, err := s.node.FindOrg(v)
+		if err != nil {
+			return nil, err
+		}
+		orgs = append(orgs, org)
+	}
+	return orgs, nil
 }

@@ -111,13 +111,9 @@ func (s *Server) exclude(r *http.Request) (any, error) {
 		return nil, err
 	}
 	records := idsOf(found)
-	var orgs []protocol.OrgID
-	for _, v := range q.Orgs {
-		org, err := s.node.FindOrg(v)
-		if err != nil {
-			return nil, err
-		}
-		orgs = append(orgs, org)
+	orgs, err := s.findOrgs(q.Orgs)
+	if err != nil {
+		return nil, err
 	}
 	if len(records) == 0 || len(orgs) == 0 {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "name the records, and the organisations that are to get them no more")

@@ -1,9 +1,5 @@
 package pattern
 
-import (
-	"fmt"
-)
-
 // Parse reads a pattern. An error is a *SyntaxError.
 func Parse(src string) (*Pattern, error) {
 	p := &parser{lexer: lexer{src: src}}
@@ -384,5 +380,3 @@ func (p *parser) index(out *Path) error {
 	}
 	return p.expect("]")
 }
-
-var _ fmt.Stringer = (*Pattern)(nil)
