@@ -47,7 +47,7 @@ func (n *Node) Exclude(ctx context.Context, records []protocol.RecordID, orgs []
 	records, orgs = slices.Clone(records), slices.Clone(orgs)
 	slices.SortFunc(orgs, protocol.OrgID.Compare)
 	orgs = slices.Compact(orgs)
-	slices.SortFunc(records, func(a, b protocol.RecordID) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(records, compareRecords)
 	records = slices.Compact(records)
 	if slices.Contains(orgs, n.org) {
 		return errors.New("this organisation cannot be excluded from its own records; erase them instead")
@@ -152,11 +152,11 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, from protocol.
 		if !told {
 			return nil
 		}
-		// Who told of it now is told all that others acknowledged, too.
-		if err := errors.Join(ackDue(tx, h), acksAgain(tx, h)); err != nil {
-			return err
+		counts, err := excludes(tx, x)
+		if err == nil && counts { // who told of it now is told all that others acknowledged, too
+			err = errors.Join(ackDue(tx, h), acksAgain(tx, h))
 		}
-		return putDoc(tx, kindExclusion, h[:], &doc)
+		return errors.Join(err, putDoc(tx, kindExclusion, h[:], &doc))
 	}
 	var st protocol.ExclusionStatement
 	if err := protocol.Decode(x.Statement, protocol.MaxPlainSize, &st); err != nil {
@@ -208,6 +208,23 @@ func (n *Node) keepExclusion(tx *store.Tx, x *protocol.Exclusion, from protocol.
 		}
 	}
 	return putDoc(tx, kindExclusion, h[:], &doc)
+}
+
+// excludes reports whether an exclusion that is held counts for any of its records: of very many only the
+// first do.
+func excludes(tx *store.Tx, x *protocol.Exclusion) (counts bool, err error) {
+	var st protocol.ExclusionStatement
+	if err := protocol.Decode(x.Statement, protocol.MaxPlainSize, &st); err != nil {
+		return false, err
+	}
+	for _, id := range st.Records {
+		var of excludedDoc
+		if _, err := getDoc(tx, kindExcluded, excludedKey(id, st.Originator), &of); err != nil {
+			return false, err
+		}
+		counts = counts || slices.Contains(of.Hashes, x.Hash())
+	}
+	return counts, nil
 }
 
 // excludedKey names a record and whose word about it is meant: another's fills no place of the

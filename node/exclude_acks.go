@@ -54,7 +54,7 @@ func (n *Node) receiveAcks(s *snapshot, l *protocol.Letter) error {
 	}
 	var statements []*protocol.ExclusionAckStatement
 	for i := range list.Acks {
-		st, err := crypto.VerifyExclusionAck(s.network, &list.Acks[i], func(o protocol.OrgID) *crypto.Card { return s.cards[o] })
+		st, err := crypto.VerifyExclusionAck(s.network, &list.Acks[i], s.card)
 		if err != nil {
 			return err
 		}

@@ -89,18 +89,32 @@ func requestKey(from protocol.OrgID, id protocol.RequestID) []byte {
 }
 
 func eachRequest(tx *store.Tx, fn func(id []byte, r *request) error) error {
-	return scanDocs(tx, kindRequest, func(id []byte, d *protocol.SiblingRequest) error {
+	return scanRequests(tx, nil, fn)
+}
+
+// eachRequestOf is eachRequest of those that one organisation made.
+func eachRequestOf(tx *store.Tx, from protocol.OrgID, fn func(id []byte, r *request) error) error {
+	return scanRequests(tx, from[:], fn)
+}
+
+func scanRequests(tx *store.Tx, prefix []byte, fn func(id []byte, r *request) error) error {
+	return scanDocs(tx, kindRequest+string(prefix), func(id []byte, d *protocol.SiblingRequest) error {
 		r, err := readRequest(d)
 		if err != nil {
 			return err
 		}
-		return fn(bytes.Clone(id), r)
+		return fn(slices.Concat(prefix, id), r)
 	})
 }
 
 // due returns when a request is to be answered: the shortest time that a term of its agreement
-// promises; zero if none does.
-func (s *snapshot) due(r *protocol.InfoRequest) (at time.Time) {
+// promises; zero if none does. At who is asked it counts from when it came, if that is later than it
+// says that it was made: nobody makes a partner late by an early date.
+func (s *snapshot) due(q *request) (at time.Time) {
+	r, made := &q.asked, q.asked.At
+	if r.To == s.policy.Self {
+		made = max(made, q.doc.Seen)
+	}
 	a := s.agreements[r.Agreement]
 	if a == nil {
 		return at
@@ -112,7 +126,7 @@ func (s *snapshot) due(r *protocol.InfoRequest) (at time.Time) {
 		}
 	}
 	if hours > 0 {
-		at = millis(r.At).Add(time.Duration(hours) * time.Hour)
+		at = millis(made).Add(time.Duration(hours) * time.Hour)
 	}
 	return at
 }
@@ -208,11 +222,11 @@ func (n *Node) putRequest(tx *store.Tx, r *protocol.InfoRequest, d *protocol.Sib
 	var past [][]byte
 	open, now := 0, uint64(nowMillis())
 	key := requestKey(r.From, r.ID)
-	if err := eachRequest(tx, func(id []byte, have *request) error {
+	if err := eachRequestOf(tx, r.From, func(id []byte, have *request) error {
 		switch {
 		case have.past(now):
 			past = append(past, id)
-		case have.asked.From == r.From && have.asked.To == r.To && have.reply == nil && !bytes.Equal(id, key):
+		case have.asked.To == r.To && have.reply == nil && !bytes.Equal(id, key):
 			open++
 		}
 		return nil
@@ -408,7 +422,7 @@ func (n *Node) Reply(ctx context.Context, name string, decline bool, text string
 		return nil, err
 	}
 	records = slices.Clone(records)
-	slices.SortFunc(records, compareRecordIDs)
+	slices.SortFunc(records, compareRecords)
 	records = slices.Compact(records)
 	var asked protocol.InfoRequest
 	err := n.viewIndex(func(tx *store.Tx) error {
@@ -462,8 +476,6 @@ func (n *Node) Reply(ctx context.Context, name string, decline bool, text string
 	n.sendDecided()
 	return n.RequestOf(name)
 }
-
-func compareRecordIDs(a, b protocol.RecordID) int { return bytes.Compare(a[:], b[:]) }
 
 // Requests lists those that wait for a reply, and with all the others too, in the order in which they
 // came.
@@ -534,7 +546,7 @@ func (s *snapshot) requestInfo(r *request) RequestInfo {
 	q := &r.asked
 	info := RequestInfo{ID: requestName(q.ID), From: s.ref(q.From), To: s.ref(q.To), Agreement: q.Agreement, Purpose: q.Purpose, Text: q.Text, Values: q.Values, At: millis(q.At),
 		State: requestStates[0], Person: r.doc.Person}
-	if due := s.due(q); !due.IsZero() {
+	if due := s.due(r); !due.IsZero() {
 		info.Due = &due
 		info.Overdue = r.reply == nil && time.Now().After(due)
 	}

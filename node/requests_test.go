@@ -164,6 +164,15 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			t.Fatalf("request %d: %v", i, err)
 		}
 	}
+	late, err := vendor.Requests(false) // they say that they were made in 1970
+	if err != nil || len(late) != maxOpenRequests {
+		t.Fatalf("%d requests wait, %v", len(late), err)
+	}
+	for i := range late {
+		if late[i].Overdue || late[i].Due == nil || late[i].Due.Before(time.Now().Add(23*time.Hour)) {
+			t.Fatalf("an early date makes it late: %+v", late[i])
+		}
+	}
 	made, err := police.Ask(ctx, Request{To: vendor.Org(), Text: "x"})
 	if err != nil {
 		t.Fatal(err)

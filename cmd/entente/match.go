@@ -26,6 +26,9 @@ import (
 // maxObservations bounds the observations that are matched at once: they are kept in memory.
 const maxObservations = 2_000_000
 
+// maxComparisons bounds the comparisons that one pattern makes with all observations: some minutes.
+const maxComparisons = 1_000_000_000
+
 // matched is a pattern and what it matches.
 type matched struct {
 	Indicator string      `json:"indicator,omitempty"` // STIX id
@@ -188,6 +191,11 @@ func (m *matcher) run(x *matched) error {
 	p, err := pattern.Parse(x.Pattern)
 	if err != nil {
 		return err
+	}
+	comparisons := 0
+	p.Comparisons(func(int, *pattern.Compare) bool { comparisons++; return true })
+	if comparisons*len(m.list) > maxComparisons { // others wrote the pattern
+		return pattern.ErrTooMuch
 	}
 	if single := singles(p.Root); single != nil {
 		for i := range m.list {

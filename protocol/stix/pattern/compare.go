@@ -18,7 +18,8 @@ import (
 // cannot be compared: then neither the comparison nor its negation holds, but for = and !=.
 type matcher func(value any) (holds, known bool)
 
-// maxRegexp bounds a regular expression, in bytes; what it compiles to is bounded by the package regexp.
+// maxRegexp bounds a regular expression, and what LIKE compares with, in bytes; what it compiles to is
+// bounded by the package regexp, and LIKE may look at each of its characters for each of a value.
 const maxRegexp = 4096
 
 func (c *Compare) prepare() error {
@@ -72,6 +73,9 @@ func (c *Compare) prepare() error {
 			return false, true
 		}
 	case Like:
+		if len(c.Values[0].Text) > maxRegexp {
+			return fmt.Errorf("LIKE compares with %d bytes, at most %d are read", len(c.Values[0].Text), maxRegexp)
+		}
 		pattern := []rune(norm.NFC.String(c.Values[0].Text))
 		c.match = func(v any) (bool, bool) {
 			s, ok := textOf(v)
