@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,14 +31,15 @@ const (
 
 // Server answers for one node.
 type Server struct {
-	node  *node.Node
-	mux   *http.ServeMux
-	users sync.Map // names of the users that called, by uid
+	node     *node.Node
+	mux      *routeMux
+	declared map[string]*route // by pattern
+	users    sync.Map          // names of the users that called, by uid
 }
 
 // New makes a server; it is an http.Handler, and may be used without a socket.
 func New(n *node.Node) *Server {
-	s := &Server{node: n, mux: http.NewServeMux()}
+	s := &Server{node: n, mux: &routeMux{ServeMux: http.NewServeMux()}, declared: map[string]*route{}}
 	s.routes()
 	return s
 }
@@ -146,6 +146,9 @@ func decode(r *http.Request, v any) error {
 	if err := dec.Decode(v); err != nil {
 		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %v", err)
 	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: something follows it")
+	}
 	return nil
 }
 
@@ -178,15 +181,4 @@ func (s *stream) send(v any) error {
 		f.Flush()
 	}
 	return nil
-}
-
-func list(r *http.Request, name string) (out []string) {
-	for _, v := range r.URL.Query()[name] {
-		for s := range strings.SplitSeq(v, ",") {
-			if s = strings.TrimSpace(s); s != "" {
-				out = append(out, s)
-			}
-		}
-	}
-	return out
 }
