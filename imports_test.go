@@ -58,6 +58,7 @@ var onlyUser = map[string][]string{
 	"github.com/spf13/cobra":      {"cmd/entente"},
 	"github.com/schollz/":         {"cmd/entente"},
 	"github.com/cedar-policy/":    {"policy/rules"},
+	"github.com/danielgtaylor/":   {"node/api"},
 	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 }
 

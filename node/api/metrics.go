@@ -157,8 +157,8 @@ func (s *Server) monitoringRoutes() {
 	serve := func(w http.ResponseWriter, r *http.Request, _ *none) { monitoring.ServeHTTP(w, r) }
 	s.declare("monitoring",
 		serves("GET /metrics", "Metrics", rules.Administer, "Tells what is measured, as Prometheus reads it.", serve).sends("", "Metrics.", "text/plain"),
-		serves("GET /healthz", "Healthz", anyone, "Says whether the store can be read; if not, with status 503.", serve).replies(reflect.TypeFor[Health]()),
-		serves("GET /readyz", "Readyz", anyone, "Says whether anything keeps the node from serving; if so, with status 503.", serve).replies(reflect.TypeFor[Readiness]()),
+		serves("GET /healthz", "Healthz", anyone, "Says whether the store can be read.", serve).replies(reflect.TypeFor[Health]()).unavailable("The store cannot be read."),
+		serves("GET /readyz", "Readyz", anyone, "Says whether anything keeps the node from serving.", serve).replies(reflect.TypeFor[Readiness]()).unavailable("Something keeps the node from serving."),
 	)
 }
 

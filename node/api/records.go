@@ -23,13 +23,13 @@ func (s *Server) recordRoutes() {
 		takes("POST /v1/records/{id}/what-if", "WhatIf", rules.Administer, "Explains who might have a record at another time, or under a planned agreement.", s.whatIf).path("id", id).acting(),
 		takes("POST /v1/withdraw", "Withdraw", perRecord, "Withdraws records that this organisation published.", s.withdraw),
 		takes("POST /v1/erase", "Erase", rules.Administer, "Erases records in the whole mesh, and says what was reached and what was not.", s.erase),
-		serves("GET /v1/watch", "Watch", perRecord, "Streams records as they arrive, from a cursor on.", s.watch).streams(reflect.TypeFor[WatchEvent]()).
-			note("A line with the member error ends the stream. What is sent is an entry of the audit log."),
+		serves("GET /v1/watch", "Watch", perRecord, "Streams records as they arrive, from a cursor on.", s.watch).streams(reflect.TypeFor[node.Record]()).
+			note("A line that is an Error ends the stream. What is sent is an entry of the audit log."),
 		serves("GET /v1/export", "Export", perRecord, "Writes the records after a cursor in a form that other systems read.", s.export).
 			sends(CursorTrailer, "The records. The trailer holds the cursor from which the next export goes on.", exportMedia()...),
 		serves("POST /v1/publish", "Publish", perRecord, "Publishes a file in a topic; with dry_run it shows only what would be done.", s.publish).
 			reads(mediaBytes, "A STIX bundle, a MISP event or feed, or a list; at most 256 MiB.").streams(reflect.TypeFor[PublishEvent]()).
-			note("The plan comes first, then how far it is, then the receipt: what it counts is durable here. A line with the member failed ends the stream."),
+			note("The plan comes first, then how far it is, then the receipt: what it counts is durable here. A line with failed ends the stream."),
 	)
 }
 
@@ -160,12 +160,6 @@ func (s *Server) explain(r *http.Request, q *ExplainQuery) (*node.Explanation, e
 type WatchQuery struct {
 	From   uint64 `query:"from" doc:"the cursor of the last record that was seen"`
 	Follow bool   `query:"follow" default:"true" doc:"go on with what comes later; false: end where there are no more"`
-}
-
-// WatchEvent is one line of a stream of records: a record, or at last why there are no more.
-type WatchEvent struct {
-	*node.Record
-	Error
 }
 
 // watch streams records from a cursor on, and goes on with those that arrive, until the

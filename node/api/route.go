@@ -38,6 +38,7 @@ type route struct {
 	answer content           // of status 200
 	paths  map[string]string // what the parameters of the path are
 	acts   bool              // see acting
+	not200 string            // when it answers with status 503, with the same type
 	value  func(*http.Request) (any, error)
 	raw    http.HandlerFunc // instead of value: who writes the answer itself
 }
@@ -46,7 +47,7 @@ type route struct {
 type content struct {
 	of      reflect.Type // nil: bytes
 	media   []string
-	lines   bool   // values of type of, one a line
+	lines   bool   // values of type of, one a line; at last an Error, if it fails
 	text    string // what the bytes are
 	trailer string // the HTTP trailer without which it is not whole
 }
@@ -142,7 +143,11 @@ func (rt *route) replies(of reflect.Type) *route {
 	return rt
 }
 
-// streams says that the answer is values of a type, one a line.
+// unavailable says when the route answers with status 503.
+func (rt *route) unavailable(when string) *route { rt.not200 = when; return rt }
+
+// streams says that the answer is values of a type, one a line; what fails after the first is said
+// in a line of its own, which is an Error.
 func (rt *route) streams(of reflect.Type) *route {
 	rt.answer = content{of: of, media: []string{mediaLines}, lines: true}
 	return rt
@@ -239,13 +244,14 @@ func decodeQuery(r *http.Request, q any) error {
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if len(known) == 0 {
-			return protocol.Errorf(protocol.ErrMalformed, "%q is no parameter of this request; it has none", name)
-		}
-		return protocol.Errorf(protocol.ErrMalformed, "%q is no parameter of this request; it has %s", name, strings.Join(known, ", "))
+	if len(given) == 0 {
+		return nil
 	}
-	return nil
+	name := slices.Min(slices.Collect(maps.Keys(given)))
+	if len(known) == 0 {
+		return protocol.Errorf(protocol.ErrMalformed, "%q is no parameter of this request; it has none", name)
+	}
+	return protocol.Errorf(protocol.ErrMalformed, "%q is no parameter of this request; it has %s", name, strings.Join(known, ", "))
 }
 
 func decodeParameter(field reflect.Value, enum, name string, values []string) error {

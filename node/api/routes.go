@@ -26,6 +26,7 @@ func (s *Server) routes() {
 	s.auditRoutes()
 	s.rulesRoutes()
 	s.mandateRoutes()
+	s.openAPIRoutes()
 }
 
 func (s *Server) identityRoutes() {
