@@ -142,6 +142,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c := newContract(t)
 	alice, bob := serverOf(t, "Example Vendor", "vendor"), serverOf(t, "Example Police", "police")
 
+	people := `[{"uid":{"type":"Machine","id":"siem"},"attrs":{"name":"SIEM"},"parents":[{"type":"Role","id":"sink"}]}]`
+
 	// They meet.
 	var aliceID, bobID ID
 	c.do(alice, "GET /v1/id", nil, nil, &aliceID)
@@ -220,6 +222,16 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}
 	c.do(alice, "POST /v1/records/"+rec+"/what-if", nil, m{"with": m{"yaml": draft.YAML}}, nil)
 	c.do(alice, "POST /v1/agreements/simulate", nil, m{"agreement": m{"yaml": draft.YAML}, "since": "7d"}, nil)
+
+	// What consumers come for.
+	c.do(bob, "PUT /v1/views/firewall", nil, m{"title": "For the firewall", "topics": []string{"c2"}, "max_tlp": "amber", "originators": []string{"Example Vendor"}}, nil)
+	c.do(bob, "GET /v1/views", nil, nil, nil)
+	c.do(bob, "GET /v1/changes", url.Values{"view": {"firewall"}, "limit": {"10"}}, nil, nil)
+	c.do(bob, "POST /v1/rules", nil, RulesRequest{File: "x", Text: "@id(\"red\") forbid (principal, action == Action::\"export\", resource) when { resource.tlp == \"red\" };", PeopleFile: "people.json", People: &people}, nil)
+	c.do(bob, "POST /v1/consumers", nil, ConsumerRequest{Name: "siem", Scopes: []node.Scope{node.ScopeRead}, Expires: time.Now().AddDate(0, 1, 0)}, nil)
+	c.do(bob, "GET /v1/consumers", nil, nil, nil)
+	c.do(bob, "DELETE /v1/consumers/siem", nil, nil, nil)
+	c.do(bob, "DELETE /v1/views/firewall", nil, nil, nil)
 
 	// They ask one another, and erase.
 	c.do(bob, "POST /v1/requests", nil, Ask{Org: "Example Vendor", Text: "what of this?", Values: []string{"198.51.100.1"}}, nil)

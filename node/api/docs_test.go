@@ -126,4 +126,3 @@ func said(groups ...*ast.CommentGroup) string {
 	}
 	return strings.Join(parts, " ")
 }
-

@@ -60,6 +60,7 @@ var groups = []*huma.Tag{
 	{Name: "nodes", Description: "Several nodes of one organisation."},
 	{Name: "audit", Description: "The audit log, reports, the register of processing."},
 	{Name: "rules", Description: "Local rules: who of the organisation may do what."},
+	{Name: "access", Description: "Views, and who may come over the network."},
 	{Name: "monitoring", Description: "For monitoring."},
 }
 

@@ -278,14 +278,30 @@ func decodeParameter(field reflect.Value, enum, name string, values []string) er
 			return protocol.Errorf(protocol.ErrMalformed, "%s is true or false, not %q", name, text)
 		}
 	case reflect.Uint64:
-		n, err := strconv.ParseUint(text, 10, 63)
+		n, err := number(text)
 		if err != nil {
-			return protocol.Errorf(protocol.ErrMalformed, "%s: %q is not a number", name, text)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		field.SetUint(n)
 	}
 	return nil
 }
+
+func number(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	v, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return 0, protocol.Errorf(protocol.ErrMalformed, "%q is not a number", text)
+	}
+	return v, nil
+}
+
+// list reads a list of the query.
+//
+//lint:ignore U1000 routes that are not declared yet use it
+func list(r *http.Request, name string) []string { return split(r.URL.Query()[name]) }
 
 // split reads a list.
 func split(values []string) (out []string) {

@@ -21,6 +21,7 @@ func (s *Server) routes() {
 	s.requestRoutes()
 	s.matchRoutes()
 	s.aboutRoutes()
+	s.accessRoutes()
 	s.backupRoutes()
 	s.nodeRoutes()
 	s.auditRoutes()
