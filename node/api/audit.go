@@ -265,7 +265,7 @@ func (s *Server) auditRegister(w http.ResponseWriter, r *http.Request, q *Regist
 type ReportQuery struct {
 	Org       string `query:"org" required:"true" doc:"the organisation, by name or id"`
 	Agreement string `query:"agreement" doc:"only what was decided under this agreement"`
-	From      string `query:"from" required:"true" doc:"first day: 2026-01-31, or 90d ago"`
+	From      string `query:"from" doc:"first day: 2026-01-31, or 90d ago"`
 	To        string `query:"to" doc:"day after the last; without it, now"`
 	Format    string `query:"format" default:"json" enum:"json,csv,html"`
 }

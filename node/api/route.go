@@ -227,12 +227,15 @@ func decodeQuery(r *http.Request, q any) error {
 		return protocol.Errorf(protocol.ErrMalformed, "the query cannot be read: %v", err)
 	}
 	v := reflect.ValueOf(q).Elem()
-	var known []string
+	var known, lacking []string
 	for f := range parameters(v.Type()) {
 		name := f.Tag.Get("query")
 		known = append(known, name)
 		values, ok := given[name]
 		delete(given, name)
+		if !ok && f.Tag.Get("required") == "true" {
+			lacking = append(lacking, name)
+		}
 		if !ok || len(values) == 1 && values[0] == "" {
 			if text := f.Tag.Get("default"); text != "" {
 				values = []string{text}
@@ -244,7 +247,10 @@ func decodeQuery(r *http.Request, q any) error {
 			return err
 		}
 	}
-	if len(given) == 0 {
+	switch {
+	case len(given) == 0 && len(lacking) > 0:
+		return protocol.Errorf(protocol.ErrMalformed, "the request lacks the parameter %q", lacking[0])
+	case len(given) == 0:
 		return nil
 	}
 	name := slices.Min(slices.Collect(maps.Keys(given)))

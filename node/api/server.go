@@ -13,8 +13,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/protocol"
@@ -139,15 +143,24 @@ func call(fn func(r *http.Request) (any, error)) http.HandlerFunc {
 	}
 }
 
-// decode reads a JSON request, strictly.
+// decode reads a JSON request, strictly: members that are unknown, that come twice, or that are
+// spelt otherwise are refused, and so is what lacks a member that is tagged as required.
 func decode(r *http.Request, v any) error {
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
+	b, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = jsonv2.Unmarshal(b, v, jsonv2.RejectUnknownMembers(true))
+	}
+	if err != nil {
 		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %v", err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: something follows it")
+	var given map[string]jsontext.Value
+	if err := jsonv2.Unmarshal(b, &given); err != nil {
+		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %v", err)
+	}
+	for f := range members(reflect.TypeOf(v).Elem()) {
+		if name, _ := member(f); f.Tag.Get("required") == "true" && given[name] == nil {
+			return protocol.Errorf(protocol.ErrMalformed, "the request lacks %q", name)
+		}
 	}
 	return nil
 }
