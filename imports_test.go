@@ -40,6 +40,7 @@ node/serve                < protocol policy/rules node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
+client                    <
 cmd/entente               < *
 examples/embed            < *
 `

@@ -3,15 +3,18 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/entente-mesh/entente/client"
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/protocol"
@@ -70,6 +73,7 @@ func (c *contract) ask(s *Server, method, path, body string) (int, []byte) {
 					break
 				}
 				c.valid(schema, pattern, raw)
+				c.comesBack(rt, raw)
 			}
 		}
 	}
@@ -80,6 +84,38 @@ func (c *contract) ask(s *Server, method, path, body string) (int, []byte) {
 		c.t.Errorf("%s answers without trailer %s", pattern, rt.answer.trailer)
 	}
 	return w.Code, w.Body.Bytes()
+}
+
+// comesBack holds an answer against what the method of package client returns: read into that and
+// written again it is the same.
+func (c *contract) comesBack(rt *route, raw []byte) {
+	c.t.Helper()
+	method, ok := reflect.TypeFor[*client.Client]().MethodByName(rt.name)
+	if !ok {
+		c.t.Fatalf("package client has no method %s", rt.name)
+	}
+	of := method.Type.Out(0)
+	if rt.answer.lines { // an iterator over them
+		of = of.In(0).In(0)
+	}
+	if rt.answer.of == reflect.TypeFor[none]() {
+		return // it returns an error, or none
+	}
+	v := reflect.New(of)
+	if err := json.Unmarshal(raw, v.Interface()); err != nil {
+		c.t.Fatalf("%s: client.%s: %v", rt.name, of, err)
+	}
+	again, err := json.Marshal(v.Interface())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var want, got any
+	if err := errors.Join(json.Unmarshal(raw, &want), json.Unmarshal(again, &got)); err != nil {
+		c.t.Fatal(err)
+	}
+	if !reflect.DeepEqual(want, got) {
+		c.t.Errorf("%s: client.%s has %s of %s", rt.name, of, again, raw)
+	}
 }
 
 func (c *contract) valid(schema *jsonschema.Schema, what string, b []byte) {
