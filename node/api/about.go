@@ -23,7 +23,7 @@ func (s *Server) aboutRoutes() {
 		takes("POST /v1/erasures/ask", "ErasureAsk", rules.Administer, "Asks organisations to erase records.", s.erasureAsk),
 		takes("POST /v1/erasures/{id}/answer", "ErasureAnswer", rules.Administer, "Answers a request to erase.", s.erasureAnswer).path("id", "The id of a request to erase."),
 		answers("GET /v1/holds", "Holds", rules.Administer, "Lists legal holds.", s.holds),
-		takes("POST /v1/holds", "HoldAdd", rules.Administer, "Sets a legal hold of a record, a value or an organisation.", s.holdAdd),
+		takes("POST /v1/holds", "HoldAdd", rules.Administer, "Sets a legal hold of a record, a value or an organisation.", s.holdAdd).as(HoldAdd{Value: "c2.example.net", Authority: "District court", Reason: "case 17"}),
 		takes("POST /v1/holds/{id}/release", "HoldRelease", rules.Administer, "Releases a legal hold.", s.holdRelease).path("id", "The id of a legal hold."),
 		answers("GET /v1/holds/kept", "HoldKept", rules.Administer, "Shows what would have been erased, and is under a legal hold.", s.holdKept),
 	)

@@ -13,7 +13,7 @@ import (
 func (s *Server) accessRoutes() {
 	s.declare("access",
 		answers("GET /v1/views", "Views", rules.Administer, "Lists the views: searches that are kept by name.", s.views),
-		takes("PUT /v1/views/{name}", "ViewSet", rules.Administer, "Keeps a view, in the place of one of the same name.", s.viewSet).path("name", viewName).acting(),
+		takes("PUT /v1/views/{name}", "ViewSet", rules.Administer, "Keeps a view, in the place of one of the same name.", s.viewSet).as(ViewRequest{Topics: []string{"c2"}, Kinds: []stix.Kind{"ipv4", "domain"}, MaxTLP: "amber"}).path("name", viewName).acting(),
 		answers("DELETE /v1/views/{name}", "ViewRemove", rules.Administer, "Removes a view.", s.viewRemove).path("name", viewName).acting(),
 		answers("GET /v1/consumers", "Consumers", rules.Administer, "Lists who may come over the network.", s.consumers),
 		takes("POST /v1/consumers", "ConsumerAdd", rules.Administer, "Lets a person or a machine come over the network, and makes its token.", s.consumerAdd).acting(),

@@ -20,7 +20,7 @@ func (s *Server) agreementRoutes() {
 		answers("GET /v1/agreements/template", "AgreementTemplate", anyone, "Writes a draft to begin with.", s.agreementTemplate),
 		takes("POST /v1/agreements/import", "AgreementImport", rules.Sign, "Takes agreements that were carried here by hand.", s.agreementImport).acting(),
 		takes("POST /v1/agreements/diff", "AgreementDiff", rules.Sign, "Says what an agreement changes of another.", s.agreementDiff).acting(),
-		takes("POST /v1/agreements/simulate", "AgreementSimulate", rules.Sign, "Says what would have been shared under an agreement.", s.agreementSimulate).acting(),
+		takes("POST /v1/agreements/simulate", "AgreementSimulate", rules.Sign, "Says what would have been shared under an agreement.", s.agreementSimulate).as(SimulateRequest{Agreement: AgreementRef{ID: "agr:abcdefghij"}, Since: "30d"}).acting(),
 		answers("POST /v1/agreements/iep", "AgreementFromIEP", rules.Sign, "Makes a draft of policies of IEP 2.0.", s.agreementFromIEP).reads(mediaJSON, "Policies of FIRST's Information Exchange Policy 2.0.").acting(),
 		answers("GET /v1/agreements/{id}", "Agreement", anyone, "Shows an agreement with its text; never its secret.", s.agreementShow).path("id", id),
 		answers("GET /v1/agreements/{id}/iep", "AgreementIEP", rules.Sign, "Writes an agreement as policies of IEP 2.0.", s.agreementIEP).path("id", id),
@@ -29,7 +29,7 @@ func (s *Server) agreementRoutes() {
 		answers("GET /v1/agreements/{id}/document", "AgreementDocument", rules.Sign, "Hands out an agreement as its parties signed it, its secret in it.", s.agreementDocument).path("id", id),
 		answers("POST /v1/agreements/{id}/countersign", "AgreementCountersign", rules.Sign, "Signs an agreement that another party proposed.", s.agreementCountersign).path("id", id).acting(),
 		takes("POST /v1/agreements/{id}/reject", "AgreementReject", rules.Sign, "Rejects an agreement that another party proposed.", s.agreementReject).path("id", id).acting(),
-		takes("POST /v1/agreements/{id}/terminate", "AgreementTerminate", rules.Sign, "Terminates an agreement, at once or with notice.", s.agreementTerminate).path("id", id).acting(),
+		takes("POST /v1/agreements/{id}/terminate", "AgreementTerminate", rules.Sign, "Terminates an agreement, at once or with notice.", s.agreementTerminate).as(Termination{Reason: "the project ended"}).path("id", id).acting(),
 		takes("POST /v1/agreements/{id}/suspend", "AgreementSuspend", rules.Sign, "Suspends an agreement.", s.agreementSuspend).path("id", id).acting(),
 		takes("POST /v1/agreements/{id}/resume", "AgreementResume", rules.Sign, "Resumes an agreement that this organisation suspended.", s.agreementResume).path("id", id).acting(),
 	)

@@ -12,7 +12,7 @@ type Match struct {
 
 func (s *Server) matchRoutes() {
 	s.declare("records",
-		takes("POST /v1/match", "Match", perRecord, "Finds the indicators whose patterns compare something with one of the values.", s.match).
+		takes("POST /v1/match", "Match", perRecord, "Finds the indicators whose patterns compare something with one of the values.", s.match).as(Match{Values: []string{"198.51.100.7", "c2.example.net"}}).
 			note("At most 1,000 values. Whether a pattern matches is for the caller to find out."),
 		answers("GET /v1/match/open", "MatchOpen", perRecord, "Lists the indicators whose patterns compare otherwise than with a value.", s.matchOpen),
 	)

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -30,6 +31,13 @@ func OpenAPI() ([]byte, error) {
 	return out.Bytes(), err
 }
 
+// description is OpenAPI, made once: it is the same as long as the program runs.
+var description struct {
+	once sync.Once
+	doc  []byte
+	err  error
+}
+
 func (s *Server) openAPIRoutes() {
 	s.declare("node",
 		serves("GET /v1/openapi.json", "OpenAPI", anyone, "Describes this API as OpenAPI 3.1.", s.openAPI).replies(reflect.TypeFor[map[string]any]()),
@@ -37,13 +45,14 @@ func (s *Server) openAPIRoutes() {
 }
 
 func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request, _ *none) {
-	doc, err := OpenAPI()
-	if err != nil {
-		fail(w, err)
+	d := &description
+	d.once.Do(func() { d.doc, d.err = OpenAPI() })
+	if d.err != nil {
+		fail(w, d.err)
 		return
 	}
 	w.Header().Set("Content-Type", mediaJSON)
-	_, _ = w.Write(doc)
+	_, _ = w.Write(d.doc)
 }
 
 // groups are the tags of the routes.
@@ -86,7 +95,7 @@ func (s *Server) describe(closed bool) *huma.OpenAPI {
 			},
 			Responses: map[string]*huma.Response{"Error": {
 				Description: "400: the request cannot be done as it is; 403: it is not permitted; 404: what is not held, and what the caller may not read; " +
-					"409: the state changed since the plan; 413: too large; 503: not now.",
+					"409: the state changed since the plan; 413: too large.",
 				Content: map[string]*huma.MediaType{mediaJSON: {Schema: t.answer(reflect.TypeFor[Error]()), Example: Error{Message: `"yesterday" is not a time; use 2026-01-31, 2026-01-31T09:30:00Z, 36h or 7d`, Class: "malformed"}}},
 			}},
 		},
@@ -143,7 +152,7 @@ func (t *typeTable) operation(rt *route) *huma.Operation {
 	if rt.body != nil {
 		op.RequestBody = &huma.RequestBody{Description: rt.body.text, Required: rt.body.of != nil, Content: map[string]*huma.MediaType{}}
 		for _, m := range rt.body.media {
-			op.RequestBody.Content[m] = &huma.MediaType{Schema: t.request(rt.body.of)}
+			op.RequestBody.Content[m] = &huma.MediaType{Schema: t.request(rt.body.of), Example: rt.example}
 		}
 	}
 	text := rt.answer.text
@@ -400,7 +409,11 @@ func mendRequest(t reflect.Type, schema *huma.Schema) {
 			schema.Required = append(schema.Required, name)
 		}
 		p := schema.Properties[name]
-		p.Nullable = false
+		p.Nullable = p.Ref == "" && mayBeNull(f.Type)
+		if f.Type.Kind() == reflect.Uint8 {
+			most := 255.0
+			p.Maximum = &most
+		}
 		p.Description = describeField(t, f)
 	}
 }

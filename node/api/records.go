@@ -21,14 +21,14 @@ func (s *Server) recordRoutes() {
 		answers("GET /v1/records/{id}", "Show", perRecord, "Shows a record, or the versions of an object.", s.show).path("id", id),
 		answers("GET /v1/records/{id}/explain", "Explain", perRecord, "Explains who may have a record and why, and where it came from.", s.explain).path("id", id),
 		takes("POST /v1/records/{id}/what-if", "WhatIf", rules.Administer, "Explains who might have a record at another time, or under a planned agreement.", s.whatIf).path("id", id).acting(),
-		takes("POST /v1/withdraw", "Withdraw", perRecord, "Withdraws records that this organisation published.", s.withdraw),
-		takes("POST /v1/erase", "Erase", rules.Administer, "Erases records in the whole mesh, and says what was reached and what was not.", s.erase),
+		takes("POST /v1/withdraw", "Withdraw", perRecord, "Withdraws records that this organisation published.", s.withdraw).as(Withdraw{IDs: []string{"rec:abcdefghij"}, Reason: "a false positive"}),
+		takes("POST /v1/erase", "Erase", rules.Administer, "Erases records in the whole mesh, and says what was reached and what was not.", s.erase).as(Erase{IDs: []string{"rec:abcdefghij"}, Reason: "request"}),
 		serves("GET /v1/watch", "Watch", perRecord, "Streams records as they arrive, from a cursor on.", s.watch).streams(reflect.TypeFor[node.Record]()).
 			note("A line that is an Error ends the stream. What is sent is an entry of the audit log."),
 		serves("GET /v1/export", "Export", perRecord, "Writes the records after a cursor in a form that other systems read.", s.export).
 			sends(CursorTrailer, "The records. The trailer holds the cursor from which the next export goes on.", exportMedia()...),
 		serves("POST /v1/publish", "Publish", perRecord, "Publishes a file in a topic; with dry_run it shows only what would be done.", s.publish).
-			reads(mediaBytes, "A STIX bundle, a MISP event or feed, or a list; at most 256 MiB.").streams(reflect.TypeFor[PublishEvent]()).
+			reads(mediaBytes, "A STIX bundle, a MISP event or feed, or a list; at most 256 MiB.").as("198.51.100.7:443\nc2.example.net\n").streams(reflect.TypeFor[PublishEvent]()).
 			note("The plan comes first, then how far it is, then the receipt: what it counts is durable here. A line with failed ends the stream."),
 	)
 }

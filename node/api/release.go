@@ -18,7 +18,7 @@ func (s *Server) releaseRoutes() {
 		takes("POST /v1/releases/{number}/approve", "ReleaseApprove", rules.Release, "Approves a release.", s.releaseApprove).path("number", number),
 		takes("POST /v1/releases/{number}/deny", "ReleaseDeny", rules.Release, "Denies a release.", s.releaseDeny).path("number", number),
 		answers("GET /v1/exclusions", "Exclusions", rules.Administer, "Lists exclusions of organisations from own records, with who acknowledged them.", s.exclusions),
-		takes("POST /v1/exclusions", "Exclude", rules.Administer, "Takes own records back from organisations.", s.exclude).acting(),
+		takes("POST /v1/exclusions", "Exclude", rules.Administer, "Takes own records back from organisations.", s.exclude).as(Exclude{Records: []string{"rec:abcdefghij"}, Orgs: []string{"Example Police"}}).acting(),
 		answers("GET /v1/release-mode", "ReleaseMode", rules.Administer, "Says what is done with records that may be passed on.", s.releaseMode),
 		takes("POST /v1/release-mode", "SetReleaseMode", rules.Administer, "Sets what is done with records that may be passed on.", s.setReleaseMode),
 	)

@@ -12,9 +12,9 @@ func (s *Server) requestRoutes() {
 	const name = "The id of a request, or its beginning."
 	s.declare("requests",
 		answers("GET /v1/requests", "Requests", rules.Release, "Lists requests for information that wait for a reply, own ones and those of others.", s.requests),
-		takes("POST /v1/requests", "Ask", rules.Release, "Asks an organisation for information.", s.ask).acting(),
+		takes("POST /v1/requests", "Ask", rules.Release, "Asks an organisation for information.", s.ask).as(Ask{Org: "Example Vendor", Text: "What is known of this address?", Values: []string{"198.51.100.7"}}).acting(),
 		answers("GET /v1/requests/{name}", "Request", rules.Release, "Shows a request with its replies, and how many records are held about it.", s.request).path("name", name),
-		takes("POST /v1/requests/{name}/reply", "Reply", rules.Release, "Replies to a request, or declines it.", s.reply).path("name", name).acting(),
+		takes("POST /v1/requests/{name}/reply", "Reply", rules.Release, "Replies to a request, or declines it.", s.reply).as(Reply{Text: "Seen in May.", Records: []string{"rec:abcdefghij"}}).path("name", name).acting(),
 	)
 }
 

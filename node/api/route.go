@@ -33,14 +33,15 @@ type route struct {
 	more    string       // what else there is to say
 	group   string
 
-	query  reflect.Type      // a struct, whose fields have query tags
-	body   *content          // nil: none
-	answer content           // of status 200
-	paths  map[string]string // what the parameters of the path are
-	acts   bool              // see acting
-	not200 string            // when it answers with status 503, with the same type
-	value  func(*http.Request) (any, error)
-	raw    http.HandlerFunc // instead of value: who writes the answer itself
+	query   reflect.Type      // a struct, whose fields have query tags
+	body    *content          // nil: none
+	answer  content           // of status 200
+	paths   map[string]string // what the parameters of the path are
+	acts    bool              // see acting
+	example any               // of what it takes
+	not200  string            // when it answers with status 503, with the same type
+	value   func(*http.Request) (any, error)
+	raw     http.HandlerFunc // instead of value: who writes the answer itself
 }
 
 // content is what a request or an answer carries.
@@ -115,6 +116,9 @@ func (rt *route) acting() *route { rt.acts = true; return rt }
 
 // note says more than the sentence.
 func (rt *route) note(more string) *route { rt.more = more; return rt }
+
+// as shows what the route takes, by an example.
+func (rt *route) as(example any) *route { rt.example = example; return rt }
 
 // path says what a parameter of the path is.
 func (rt *route) path(name, text string) *route {

@@ -46,7 +46,7 @@ func (s *Server) identityRoutes() {
 
 func (s *Server) networkRoutes() {
 	s.declare("network",
-		takes("POST /v1/network", "NetworkCreate", rules.Administer, "Makes a network, of which this organisation is the first steward.", s.networkCreate).acting(),
+		takes("POST /v1/network", "NetworkCreate", rules.Administer, "Makes a network, of which this organisation is the first steward.", s.networkCreate).as(NetworkCreate{Name: "example"}).acting(),
 		takes("POST /v1/network/invite", "NetworkInvite", rules.Administer, "Sponsors an organisation, and makes its invitation file.", s.networkInvite).acting(),
 		takes("POST /v1/network/join", "NetworkJoin", rules.Administer, "Joins the network that an invitation is for.", s.networkJoin).acting(),
 		takes("POST /v1/network/remove", "NetworkRemove", rules.Administer, "Removes a member from the network.", s.networkRemove).acting(),

@@ -4,6 +4,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,11 +15,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/protocol"
@@ -153,17 +155,57 @@ func decode(r *http.Request, v any) error {
 	if err != nil {
 		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %v", err)
 	}
-	var given map[string]jsontext.Value
+	var given any
 	if err := jsonv2.Unmarshal(b, &given); err != nil {
 		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %v", err)
 	}
-	for f := range members(reflect.TypeOf(v).Elem()) {
-		if name, _ := member(f); f.Tag.Get("required") == "true" && given[name] == nil {
+	t := reflect.TypeOf(v).Elem()
+	if null := findNull(given, t, false); null != "" {
+		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %s is null", cmp.Or(strings.Trim(null, "/"), "it"))
+	}
+	for f := range members(t) {
+		name, _ := member(f)
+		if _, ok := given.(map[string]any)[name]; !ok && f.Tag.Get("required") == "true" {
 			return protocol.Errorf(protocol.ErrMalformed, "the request lacks %q", name)
 		}
 	}
 	return nil
 }
+
+// findNull returns where a value of type t holds a null that is not allowed; "": nowhere. Only a
+// list that is a member may be null: Go writes one so that holds nothing.
+func findNull(v any, t reflect.Type, allowed bool) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch x := v.(type) {
+	case nil:
+		if !allowed {
+			return "/"
+		}
+	case []any:
+		for i := range x {
+			if null := findNull(x[i], t.Elem(), false); null != "" {
+				return "/" + strconv.Itoa(i) + null
+			}
+		}
+	case map[string]any:
+		if t.Kind() != reflect.Struct {
+			return ""
+		}
+		for f := range members(t) {
+			name, _ := member(f)
+			if value, ok := x[name]; ok {
+				if null := findNull(value, f.Type, mayBeNull(f.Type)); null != "" {
+					return "/" + name + null
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func mayBeNull(t reflect.Type) bool { return t.Kind() == reflect.Slice || t.Kind() == reflect.Map }
 
 func body(r *http.Request) ([]byte, error) {
 	b, err := io.ReadAll(r.Body)

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"pgregory.net/rapid"
 )
 
@@ -56,9 +59,13 @@ func TestRequestsAreStrict(t *testing.T) {
 		refused(path, `{"no such member":1}`, "not the JSON")
 		refused(path, `{}{}`, "not the JSON")
 		refused(path, `[]`, "not the JSON")
+		refused(path, `null`, "it is null")
 		refused(path, ``, "not the JSON")
 		for f := range members(rt.body.of) {
 			name, _ := member(f)
+			if !mayBeNull(f.Type) {
+				refused(path, `{"`+name+`":null}`, "is null")
+			}
 			refused(path, `{"`+strings.ToUpper(name)+`":null}`, "not the JSON")
 			refused(path, `{"`+name+`":null,"`+name+`":null}`, "not the JSON")
 		}
@@ -66,6 +73,96 @@ func TestRequestsAreStrict(t *testing.T) {
 	if queries < 50 || bodies < 40 {
 		t.Errorf("tried %d parameters and %d bodies", queries, bodies)
 	}
+}
+
+// TestBodiesAreAsDescribed: what the schema of a body holds valid is decoded, and nothing else is. (Of
+// values that the schema counts up, the handlers refuse the others; their texts say more.)
+func TestBodiesAreAsDescribed(t *testing.T) {
+	s := New(nil)
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	c.AssertContent()
+	if err := c.AddResource("https://entente.example/openapi.json", document(t, false)); err != nil {
+		t.Fatal(err)
+	}
+	var routes []*route
+	bodies := map[*route]*jsonschema.Schema{}
+	for _, pattern := range s.mux.patterns {
+		if rt := s.declared[pattern]; rt.body != nil && rt.body.of != nil {
+			schema, err := c.Compile("https://entente.example/openapi.json#/components/schemas/" + requestName(rt.body.of.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			bodies[rt] = schema
+			routes = append(routes, rt)
+			if rt.example != nil {
+				b, err := json.Marshal(rt.example)
+				if v, uerr := jsonschema.UnmarshalJSON(bytes.NewReader(b)); err != nil || uerr != nil || schema.Validate(v) != nil {
+					t.Errorf("%s: the example %s is not valid", rt.pattern, b)
+				}
+			}
+		}
+	}
+	values := []string{`"x"`, `"eHg="`, `"eHg"`, `"2099-01-31T09:30:00Z"`, `"2099-01-31"`, `true`, `1`, `-1`, `300`, `1.5`, `null`, `[]`, `["x"]`, `["eHg="]`, `[1]`, `[null]`, `{}`, `{"id":"x"}`, `{"x":1}`}
+	valid, invalid := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		rt := rapid.SampledFrom(routes).Draw(t, "route")
+		var parts []string
+		for f := range members(rt.body.of) {
+			name, _ := member(f)
+			if rapid.IntRange(0, 9).Draw(t, "absent "+name) == 0 {
+				continue
+			}
+			value := rapid.SampledFrom(values).Draw(t, name)
+			if enum := f.Tag.Get("enum"); enum != "" && value[0] == '"' {
+				value = strconv.Quote(strings.Split(enum, ",")[0])
+			} else if b, err := json.Marshal(sample(f)); err == nil && rapid.IntRange(0, 3).Draw(t, "right "+name) > 0 {
+				value = string(b)
+			}
+			parts = append(parts, strconv.Quote(name)+":"+value)
+		}
+		text := "{" + strings.Join(parts, ",") + "}"
+		r, err := http.NewRequest("POST", "/", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		described, decoded := bodies[rt].Validate(v), decode(r, reflect.New(rt.body.of).Interface())
+		if (described == nil) != (decoded == nil) {
+			t.Fatalf("%s: %s: as described: %v; decoded: %v", rt.pattern, text, described, decoded)
+		}
+		if decoded == nil {
+			valid++
+		} else {
+			invalid++
+		}
+	})
+	if valid < 5 || invalid < 5 {
+		t.Errorf("%d bodies were valid, %d not", valid, invalid)
+	}
+}
+
+// FuzzDecode: whatever comes, decoding a request does not panic, and what it takes it takes again as it
+// was written.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"file":"x","text":"forbid","people":"[]","all_nodes":true}`), "topic=c2&tlp=red&to=a,b&dry_run=1")
+	f.Add([]byte(`{"file":"x","file":"y"}`), "topic=%zz")
+	f.Fuzz(func(t *testing.T, b []byte, query string) {
+		var q, again RulesRequest
+		if decode(&http.Request{Body: io.NopCloser(bytes.NewReader(b))}, &q) == nil {
+			out, err := json.Marshal(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := decode(&http.Request{Body: io.NopCloser(bytes.NewReader(out))}, &again); err != nil || !reflect.DeepEqual(q, again) {
+				t.Fatalf("%+v, then %+v, %v", q, again, err)
+			}
+		}
+		_ = decodeQuery(&http.Request{URL: &url.URL{RawQuery: query}}, new(PublishQuery))
+	})
 }
 
 // TestRequiredIsRequired: a request without a member or parameter that the description requires is
