@@ -13,6 +13,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/entente-mesh/entente/policy/rules"
 )
 
 // TestEveryRouteIsDescribed: who adds a route declares it; see CONTRIBUTING.md.
@@ -41,6 +43,39 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 		}
 		if !slices.ContainsFunc(groups, func(g *huma.Tag) bool { return g.Name == rt.group }) {
 			t.Errorf("%s is in group %q, which is not described", pattern, rt.group)
+		}
+	}
+}
+
+// TestWhatIsForgotten: a route that was only registered is found, and needs the right to administer;
+// one that is declared in part is not taken.
+func TestWhatIsForgotten(t *testing.T) {
+	s := testServer(t)
+	s.mux.HandleFunc("POST /v1/forgotten", call(func(*http.Request) (any, error) { return "done", nil }))
+	if i := slices.IndexFunc(s.mux.patterns, func(p string) bool { return s.declared[p] == nil }); i < 0 || s.mux.patterns[i] != "POST /v1/forgotten" {
+		t.Error("a route that is not declared is not found")
+	}
+	if w := ask(s, "", "POST", "/v1/forgotten", ""); w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	loadRules(t, s, analystReads)
+	if w := ask(s, "ann", "POST", "/v1/forgotten", ""); w.Code != http.StatusForbidden {
+		t.Errorf("who may not administer gets %d %s", w.Code, w.Body)
+	}
+	fn := func(*http.Request, *none) (none, error) { return none{}, nil }
+	type number struct {
+		N float64 `query:"n"`
+	}
+	for name, rt := range map[string]*route{
+		"no right":            answers("GET /v1/x", "X", "", "Does.", fn),
+		"a right of records":  answers("GET /v1/x", "X", rules.Read, "Does.", fn),
+		"no name":             answers("GET /v1/x", "", anyone, "Does.", fn),
+		"no sentence":         answers("GET /v1/x", "X", anyone, "", fn),
+		"no answer":           serves("GET /v1/x", "X", anyone, "Does.", func(http.ResponseWriter, *http.Request, *none) {}),
+		"a parameter of none": answers("GET /v1/x", "X", anyone, "Does.", func(*http.Request, *number) (none, error) { return none{}, nil }),
+	} {
+		if rt.check() == nil {
+			t.Errorf("%s: it is taken", name)
 		}
 	}
 }
