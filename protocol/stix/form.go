@@ -33,6 +33,7 @@ var forms = map[string]*form{
 	"country":  {fits: protocol.IsCountry, want: `a country of ISO 3166-1, as "TH"`, should: true},
 	"cpe":      {fits: isCPE, want: `a CPE 2.3 name, as "cpe:2.3:a:example:word:1.0:*:*:*:*:*:*:*"`},
 	"token":    {fits: matches(`^[a-z0-9-]+$`), want: "a-z, 0-9 and '-' only"},
+	"words":    {fits: matches(`^[^A-Z_ ]*$`), want: "lower case, with hyphens between words", should: true},
 	"selector": {fits: isSelector, want: `a selector, as "description" or "labels.[0]"`},
 }
 

@@ -242,9 +242,16 @@ func (c *checker) missing(t *typeModel, p *propertyModel, at *path) {
 	c.report(l, at, p.section, "%s lacks %s; add it", t.name, p.name)
 }
 
+// reserved are names that no property may have (STIX 3.8).
+var reserved = []string{"severity", "username", "phone_number", "action"}
+
 // unknown judges a property that the standard does not give a type.
 func (c *checker) unknown(t *typeModel, name string, ext map[string]bool, at *path) {
 	where := &path{up: at, name: name}
+	if slices.Contains(reserved, name) {
+		c.report(must, where, "3.8", "the name is reserved; rename the property")
+		return
+	}
 	if !isProperty(name) {
 		c.report(must, where, "11.1", "the name of a property is 3 to 250 of a-z, 0-9 and _; rename it")
 		return
@@ -383,16 +390,16 @@ func (c *checker) text(p *propertyModel, s []byte, at *path, wrong level) {
 	case kTimestamp, kMilliseconds:
 		if _, ok := readTime(s); !ok {
 			c.report(wrong, at, "2.16", "%q is not a time in UTC; write one as 2026-01-31T12:00:00.000Z", clip(string(s)))
-		} else if p.kind == kMilliseconds && len(s) != len("2026-01-31T12:00:00.000Z") {
-			c.report(must, at, "3.2", "%q must have three digits behind the second", s)
+		} else if p.kind == kMilliseconds && len(s) < len("2026-01-31T12:00:00.000Z") {
+			c.report(must, at, "3.2", "%q must have at least three digits behind the second", s)
 		}
 	case kBinary:
 		if _, err := base64.StdEncoding.Strict().DecodeString(string(s)); err != nil {
 			c.report(wrong, at, "2.1", "it is not base64 (RFC 4648) with its padding")
 		}
 	case kHex:
-		if _, err := hex.DecodeString(string(s)); err != nil {
-			c.report(wrong, at, "2.8", "%q are not pairs of hexadecimal digits", clip(string(s)))
+		if _, err := hex.DecodeString(string(s)); err != nil || strings.ContainsAny(string(s), "ABCDEF") {
+			c.report(wrong, at, "2.8", "%q are not pairs of hexadecimal digits in lower case", clip(string(s)))
 		}
 	case kRef:
 		c.reference(p, s, at, wrong)

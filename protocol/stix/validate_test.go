@@ -119,6 +119,9 @@ func TestViolations(t *testing.T) {
 		{sco(t, "file", `,"hashes":{"x":"00"}`), "$.hashes.x", "2.7 MUST", "3 to 250", false},
 		{sco(t, "file", `,"hashes":{"FOO1":"00"}`), "$.hashes.FOO1", "10.7 SHOULD", "hash-algorithm-ov", false},
 		{sco(t, "file", `,"name":"x","magic_number_hex":"abc"`), "$.magic_number_hex", "2.8 MUST", "pairs", false},
+		{sco(t, "file", `,"name":"x","magic_number_hex":"FF"`), "$.magic_number_hex", "2.8 MUST", "lower case", false},
+		{sdo("tool", `,"name":"x","severity":1`), "$.severity", "3.8 MUST", "reserved", false},
+		{sdo("tool", `,"name":"x","kill_chain_phases":[{"kill_chain_name":"x","phase_name":"Two Words"}]`), "$.kill_chain_phases[0].phase_name", "2.11 SHOULD", "hyphens", false},
 		{sdo("note", `,"content":"x","object_refs":["report"]`), "$.object_refs[0]", "2.9 MUST", "type--UUID", true},
 		{sdo("note", `,"content":"x","object_refs":["bundle--`+idB+`"]`), "$.object_refs[0]", "4.13 MUST", "an object", false},
 		{sdo("tool", `,"name":"x","created_by_ref":"`+ref("tool")+`"`), "$.created_by_ref", "3.2 MUST", "identity, and not to tool", false},
@@ -133,7 +136,7 @@ func TestViolations(t *testing.T) {
 		{sdo("campaign", `,"name":"x","first_seen":"yesterday"`), "$.first_seen", "2.16 MUST", "a time in UTC", false},
 		{sdo("report", `,"name":"x","published":"2026-01-02T03:04:05+01:00","object_refs":["`+ref("tool")+`"]`), "$.published", "2.16 MUST", "a time in UTC", true},
 		// 3: common properties
-		{strings.Replace(sdo("tool", `,"name":"x"`), "05.000Z", "05Z", 1), "$.created", "3.2 MUST", "three digits", false},
+		{strings.Replace(sdo("tool", `,"name":"x"`), "05.000Z", "05Z", 1), "$.created", "3.2 MUST", "at least three digits", false},
 		{sdo("tool", `,"name":"x","lang":"e"`), "$.lang", "3.2 MUST", "language tag", false},
 		{sdo("tool", `,"name":"x","object_marking_refs":["`+ref("marking-definition")+`"],"granular_markings":[{"marking_ref":"`+ref("marking-definition")+`","selectors":["labels.[0]"]}]`),
 			"$.granular_markings[0].selectors[0]", "7.2.3.2 MUST", "selects nothing", false},
@@ -172,7 +175,7 @@ func TestViolations(t *testing.T) {
 		{sco(t, "artifact", `,"payload_bin":"dGVzdA==","mime_type":"pdf"`), "$.mime_type", "6.1 MUST", "a media type", false},
 		{sco(t, "artifact", `,"payload_bin":"dGVzdA==","encryption_algorithm":"rot13"`), "$.encryption_algorithm", "10.4 MUST", "encryption-algorithm-enum", false},
 		{sco(t, "domain-name", `,"value":"a b"`), "$.value", "6.4 MUST", "a domain name", false},
-		{sco(t, "domain-name", `,"value":"a.example","resolves_to_refs":["`+ref("ipv4-addr")+`"]`), "$.resolves_to_refs", "6.4 SHOULD", "deprecated", false},
+		{sco(t, "domain-name", `,"value":"a.example","resolves_to_refs":["`+ref("url")+`"]`), "$.resolves_to_refs[0]", "6.4 MUST", "ipv4-addr or ipv6-addr or domain-name", false},
 		{sco(t, "directory", `,"path":"/a","contains_refs":["`+ref("url")+`"]`), "$.contains_refs[0]", "6.3 MUST", "file or directory, and not to url", false},
 		{sco(t, "email-addr", `,"value":"Jane <jane@example.com>"`), "$.value", "6.5 MUST", "an address", false},
 		{sco(t, "email-message", `,"is_multipart":true,"body":"x"`), "$.body", "6.6 MUST", "where is_multipart is true, body is left out", false},
@@ -185,10 +188,11 @@ func TestViolations(t *testing.T) {
 		{sco(t, "ipv6-addr", `,"value":"198.51.100.7"`), "$.value", "6.9 MUST", "an IPv6 address", false},
 		{sco(t, "ipv4-addr", `,"value":1`), "$.value", "6.8 MUST", "a string", true},
 		{sco(t, "mac-addr", `,"value":"D2-FB-49-24-37-18"`), "$.value", "6.10 MUST", "lower-case", false},
-		{sco(t, "network-traffic", `,"protocols":["tcp"]`), "$", "6.12 MUST", "at least one of src_ref, dst_ref", true},
-		{sco(t, "network-traffic", `,"protocols":["tcp"],"src_ref":"`+ref("url")+`"`), "$.src_ref", "6.12 MUST", "and not to url", false},
-		{sco(t, "network-traffic", `,"protocols":["tcp"],"src_ref":"`+ref("mac-addr")+`","src_port":70000`), "$.src_port", "6.12 MUST", "to 65535", false},
-		{sco(t, "network-traffic", `,"protocols":["tcp"],"src_ref":"`+ref("mac-addr")+`","is_active":true,"end":"2026-01-02T00:00:00Z"`), "$.end", "6.12 MUST", "left out", false},
+		{sco(t, "network-traffic", `,"protocols":["tcp"],"src_port":1,"dst_port":1`), "$", "6.12 MUST", "at least one of src_ref, dst_ref", true},
+		{sco(t, "network-traffic", `,"protocols":["tcp"],"dst_port":1,"src_port":1,"src_ref":"`+ref("url")+`"`), "$.src_ref", "6.12 MUST", "and not to url", false},
+		{sco(t, "network-traffic", `,"protocols":["tcp"],"dst_port":1,"src_ref":"`+ref("mac-addr")+`","src_port":70000`), "$.src_port", "6.12 MUST", "to 65535", false},
+		{sco(t, "network-traffic", `,"protocols":["tcp"],"dst_port":1,"src_port":1,"src_ref":"`+ref("mac-addr")+`","is_active":true,"end":"2026-01-02T00:00:00Z"`), "$.end", "6.12 MUST", "left out", false},
+		{sco(t, "network-traffic", `,"protocols":["tcp"],"src_ref":"` + ref("mac-addr") + `","src_port":1`), "$", "6.12 SHOULD", "dst_port", false},
 		{sco(t, "process", ``), "$", "6.13 MUST", "at least one of is_hidden", true},
 		{`{"type":"process","id":"process--` + uuid.NewSHA1(scoNamespace, nil).String() + `","pid":1}`, "$.id", "2.9 MUST", "a random one", false},
 		{sco(t, "software", `,"name":"x","cpe":"cpe:/a:x"`), "$.cpe", "6.14 MUST", "CPE 2.3", false},
@@ -244,8 +248,8 @@ func TestContained(t *testing.T) {
 	}
 	const old = "$.objects: objects is deprecated; leave it out (STIX 4.14 SHOULD)"
 	for objects, want := range map[string]string{
-		`{"0":{"type":"url","value":"https://a.example"},"1":{"type":"network-traffic","src_ref":"2","protocols":["tcp"]},"2":{"type":"ipv4-addr","value":"198.51.100.7"}}`: "",
-		`{"0":{"type":"network-traffic","src_ref":"9","protocols":["tcp"]}}`:                                                                                                `$.objects.0.src_ref: "9" is not a key of objects`,
+		`{"0":{"type":"url","value":"https://a.example"},"1":{"type":"network-traffic","src_ref":"2","src_port":1,"dst_port":1,"protocols":["tcp"]},"2":{"type":"ipv4-addr","value":"198.51.100.7"}}`: "",
+		`{"0":{"type":"network-traffic","src_ref":"9","src_port":1,"dst_port":1,"protocols":["tcp"]}}`:                                                                                                `$.objects.0.src_ref: "9" is not a key of objects`,
 		`{"0":{"type":"ipv4-addr","value":"x"}}`: `$.objects.0.value: "x" is not an IPv4 address`,
 		`{"0":{"type":"tool","name":"x"}}`:       `$.objects.0: it must be an observable, and not a tool`,
 		`{"0":{"value":"x"}}`:                    `$.objects.0: it lacks type`,
@@ -427,7 +431,7 @@ func drawValue(rt *rapid.T, p *propertyModel) any {
 	case kBinary:
 		return "dGVzdA=="
 	case kHex:
-		return "00fF"
+		return "00ff"
 	case kHashes:
 		return map[string]any{"SHA-1": strings.Repeat("ab", 20), "MD5": strings.Repeat("0c", 16)}
 	case kDictionary:
@@ -447,7 +451,7 @@ func drawValue(rt *rapid.T, p *propertyModel) any {
 		return drawProperties(rt, p.part)
 	case kForm:
 		for form, value := range map[string]string{"lang": "pt-BR", "mime": "application/pdf", "ipv4": "198.51.100.0/24", "ipv6": "2001:db8::1", "mac": "d2:fb:49:24:37:18", "domain": "a.example",
-			"url": "https://a.example/x", "email": "jane@example.com", "country": "TH", "cpe": `cpe:2.3:a:ex\:a:word:1.0:*:*:*:*:*:*:*`, "token": "a-b", "selector": "name"} {
+			"url": "https://a.example/x", "email": "jane@example.com", "country": "TH", "cpe": `cpe:2.3:a:ex\:a:word:1.0:*:*:*:*:*:*:*`, "token": "a-b", "words": "a-b", "selector": "name"} {
 			if forms[form] == p.form {
 				return value
 			}
