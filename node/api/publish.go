@@ -288,7 +288,12 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said})
+	mode, err := stix.ParseMode(q.Get("validation"))
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said, Validation: mode})
 	if err != nil {
 		fail(w, err)
 		return
@@ -361,6 +366,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {
 	plan := Plan{Format: string(res.Format), Topic: p.Topic, Generation: p.Generation, Records: p.Records, Duplicates: res.Duplicates,
 		Orgs: p.Orgs, Refused: p.Refused, Holders: p.Holders, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
+	plan.Notes = append(plan.Notes, p.Warnings...)
 	if principal, id, ok := p.OnBehalf(); ok {
 		plan.OnBehalf = &PlanBehalf{Principal: s.name(principal), Mandate: id}
 	}

@@ -54,6 +54,9 @@ func IsTLPMarking(id string) bool {
 	return strings.HasPrefix(id, markingPrefix) && tlpOf(id) != protocol.TLPUnset
 }
 
+// MarkingTLP returns the label that a marking definition of TLP stands for; TLPUnset for others.
+func MarkingTLP(id string) protocol.TLP { return tlpOf(id) }
+
 // tlpOf returns the label that a marking stands for by its id alone. A UUID may be written in
 // either case; most are written in lower case.
 func tlpOf(id string) protocol.TLP {

@@ -31,6 +31,17 @@ const (
 	Strict
 )
 
+// ParseMode reads "lenient", "strict", or "", which is lenient.
+func ParseMode(s string) (Mode, error) {
+	switch s {
+	case "", "lenient":
+		return Lenient, nil
+	case "strict":
+		return Strict, nil
+	}
+	return 0, malformed("%q is no way to validate; use lenient or strict", clip(s))
+}
+
 // Violation is a sentence of the standard that an object breaks.
 type Violation struct {
 	ID   string `json:"id,omitempty"`   // of the object; "" if it has none that can be read

@@ -192,7 +192,7 @@ func TestViolations(t *testing.T) {
 		{sco(t, "network-traffic", `,"protocols":["tcp"],"dst_port":1,"src_port":1,"src_ref":"`+ref("url")+`"`), "$.src_ref", "6.12 MUST", "and not to url", false},
 		{sco(t, "network-traffic", `,"protocols":["tcp"],"dst_port":1,"src_ref":"`+ref("mac-addr")+`","src_port":70000`), "$.src_port", "6.12 MUST", "to 65535", false},
 		{sco(t, "network-traffic", `,"protocols":["tcp"],"dst_port":1,"src_port":1,"src_ref":"`+ref("mac-addr")+`","is_active":true,"end":"2026-01-02T00:00:00Z"`), "$.end", "6.12 MUST", "left out", false},
-		{sco(t, "network-traffic", `,"protocols":["tcp"],"src_ref":"` + ref("mac-addr") + `","src_port":1`), "$", "6.12 SHOULD", "dst_port", false},
+		{sco(t, "network-traffic", `,"protocols":["tcp"],"src_ref":"`+ref("mac-addr")+`","src_port":1`), "$", "6.12 SHOULD", "dst_port", false},
 		{sco(t, "process", ``), "$", "6.13 MUST", "at least one of is_hidden", true},
 		{`{"type":"process","id":"process--` + uuid.NewSHA1(scoNamespace, nil).String() + `","pid":1}`, "$.id", "2.9 MUST", "a random one", false},
 		{sco(t, "software", `,"name":"x","cpe":"cpe:/a:x"`), "$.cpe", "6.14 MUST", "CPE 2.3", false},

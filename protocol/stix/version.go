@@ -13,7 +13,7 @@ func NewVersion(old, next *Object) error {
 	if old.ID != next.ID {
 		return malformed("%s is not a version of %s; versions have one id", next.ID, old.ID)
 	}
-	if observableTypes[old.Type] || same(old, next) {
+	if !HasVersions(old.Type) || same(old, next) {
 		return nil
 	}
 	if old.Type == "marking-definition" {
@@ -38,6 +38,9 @@ func NewVersion(old, next *Object) error {
 	}
 	return nil
 }
+
+// HasVersions reports whether objects of a type have versions: all but observables (STIX 3.6).
+func HasVersions(typ string) bool { return !observableTypes[typ] }
 
 // same reports whether two objects say the same, however they are written.
 func same(a, b *Object) bool {
