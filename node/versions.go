@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol/stix"
@@ -15,12 +16,13 @@ import (
 func (n *Node) versionFaults(items []intake.Item) (refused map[int]error, stale int, err error) {
 	err = n.viewIndex(func(tx *store.Tx) error {
 		refused, stale = map[int]error{}, 0
+		find := n.index.ByStixIDs(tx)
 		for i := range items {
 			o := items[i].Object
 			if !stix.HasVersions(o.Type) {
 				continue
 			}
-			last, err := n.lastVersion(tx, o.ID)
+			last, err := n.lastVersion(find, o.ID)
 			if err != nil {
 				return err
 			}
@@ -42,8 +44,8 @@ func (n *Node) versionFaults(items []intake.Item) (refused map[int]error, stale 
 
 // lastVersion returns the latest version of an object that this organisation published and did not
 // withdraw; nil if there is none.
-func (n *Node) lastVersion(tx *store.Tx, id string) (last *stix.Object, err error) {
-	entries, err := n.index.ByStixID(tx, id)
+func (n *Node) lastVersion(find func(id string) ([]corpus.Entry, error), id string) (last *stix.Object, err error) {
+	entries, err := find(id)
 	if err != nil {
 		return nil, err
 	}
