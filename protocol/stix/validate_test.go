@@ -580,3 +580,14 @@ func FuzzValidate(f *testing.F) {
 		}
 	})
 }
+
+func TestParseMode(t *testing.T) {
+	for s, want := range map[string]Mode{"": Lenient, "lenient": Lenient, "strict": Strict} {
+		if got, err := ParseMode(s); got != want || err != nil {
+			t.Errorf("%q is %v, %v", s, got, err)
+		}
+	}
+	if _, err := ParseMode("odd"); err == nil || !strings.Contains(err.Error(), "use lenient or strict") {
+		t.Errorf("%v", err)
+	}
+}
