@@ -993,6 +993,7 @@ type PartiesQuery struct {
 type PublishQuery struct {
 	Topic           string   `query:"topic" required:"true"`
 	Format          string   `query:"format"`             // auto, stix, misp or list; without it, auto
+	Validation      string   `query:"validation"`         // of STIX: lenient or strict; without it, lenient
 	File            string   `query:"file"`               // its name, for messages
 	TLP             string   `query:"tlp"`                // clear, green, amber, amber+strict or red
 	PAP             string   `query:"pap"`                // permissible actions: clear, green, amber or red

@@ -2,7 +2,6 @@ package node
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -263,35 +262,8 @@ func (e *stixExporter) close() error {
 
 func marked(raw []byte, t protocol.TLP) []byte {
 	o, err := stix.Parse(raw)
-	if err != nil || o.Type == "marking-definition" {
+	if err != nil || o.Type == "marking-definition" || slices.ContainsFunc(o.Texts("object_marking_refs"), stix.IsTLPMarking) {
 		return raw
 	}
-	var doc map[string]json.RawMessage
-	if json.Unmarshal(raw, &doc) != nil {
-		return raw
-	}
-	id := stix.TLPMarkingID(t)
-	refs, has := doc["object_marking_refs"]
-	if !has {
-		end := bytes.LastIndexByte(raw, '}')
-		return append(slices.Clone(raw[:end]), []byte(`,"object_marking_refs":["`+id+`"]}`)...)
-	}
-	var list []string
-	if json.Unmarshal(refs, &list) != nil {
-		return raw
-	}
-	for _, ref := range list {
-		if stix.IsTLPMarking(ref) {
-			return raw
-		}
-	}
-	b, err := json.Marshal(append(list, id))
-	if err != nil {
-		return raw
-	}
-	doc["object_marking_refs"] = b
-	if out, err := json.Marshal(doc); err == nil {
-		return out
-	}
-	return raw
+	return stix.WithMarking(o, stix.TLPMarkingID(t))
 }

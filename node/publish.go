@@ -48,7 +48,7 @@ type Plan struct {
 	Refused    []RefusedItem // records that may not be published at all
 	Orgs       []PlanOrg
 	Classes    []PlanClass
-	Warnings   []string
+	Warnings   []string       // what somebody should know who publishes it all the same
 	Holders    []PlanHolders  // who would store the records, apart from who reads them
 	Personal   map[string]int // records that seem to hold personal data, by the most that they hold
 
@@ -125,6 +125,13 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 		}
 		return audiences[ids]
 	}
+	faults, stale, err := n.versionFaults(r.Items)
+	if err != nil {
+		return nil, err
+	}
+	if stale > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d objects stand already, published by you, in a later version or in another one of the same time; give modified the time of the change", stale))
+	}
 	for i := range r.Items {
 		it := &r.Items[i]
 		h, err := policy.Narrow(it.Handling, r.Flags)
@@ -141,6 +148,9 @@ func (n *Node) plan(s *snapshot, r PublishRequest) (*Plan, error) {
 				p.Personal = map[string]int{}
 			}
 			p.Personal[what]++
+		}
+		if err == nil {
+			err = faults[i]
 		}
 		if err == nil && h.TLP == protocol.TLPUnset {
 			err = errors.New("nothing says its TLP; give one with --tlp")

@@ -26,32 +26,24 @@ import (
 // maxObservations bounds the observations that are matched at once: they are kept in memory.
 const maxObservations = 2_000_000
 
-// maxComparisons bounds the comparisons that one pattern makes with all observations: some minutes.
-const maxComparisons = 1_000_000_000
-
 // matched is a pattern and what it matches.
 type matched struct {
-	Indicator string      `json:"indicator,omitempty"` // STIX id
-	Record    string      `json:"record,omitempty"`
-	Name      string      `json:"name,omitempty"`
-	From      string      `json:"originator,omitempty"`
-	TLP       string      `json:"tlp,omitempty"`
-	Pattern   string      `json:"pattern"`
-	Count     uint64      `json:"count"` // how often it was seen
-	First     *time.Time  `json:"first_seen,omitempty"`
-	Last      *time.Time  `json:"last_seen,omitempty"`
-	Where     []string    `json:"where"` // the first places
-	seen      []matchedAt // all of them
-}
-
-type matchedAt struct {
-	at    int
-	times uint64
+	Indicator string         `json:"indicator,omitempty"` // STIX id
+	Record    string         `json:"record,omitempty"`
+	Name      string         `json:"name,omitempty"`
+	From      string         `json:"originator,omitempty"`
+	TLP       string         `json:"tlp,omitempty"`
+	Pattern   string         `json:"pattern"`
+	Count     uint64         `json:"count"` // how often it was seen
+	First     *time.Time     `json:"first_seen,omitempty"`
+	Last      *time.Time     `json:"last_seen,omitempty"`
+	Where     []string       `json:"where"` // the first places
+	seen      []pattern.Seen // all of them
 }
 
 type matcher struct {
-	list []observe.Observation
-	out  []*matched
+	observe.Index
+	out []*matched
 	// given up, and why
 	failed []string
 }
@@ -116,10 +108,10 @@ func (m *matcher) read(name string, format observe.Format, stdin io.Reader) erro
 		in = f
 	}
 	return observe.Read(name, in, format, func(o *observe.Observation) error {
-		if len(m.list) >= maxObservations {
+		if m.Len() >= maxObservations {
 			return fmt.Errorf("more than %d observations; match the files in parts", maxObservations)
 		}
-		m.list = append(m.list, *o)
+		m.Add(o)
 		return nil
 	})
 }
@@ -128,8 +120,8 @@ func (m *matcher) read(name string, format observe.Format, stdin io.Reader) erro
 func (a *app) matchCorpus(ctx context.Context, m *matcher, valuesOnly bool) error {
 	seen := map[stix.Observable]bool{}
 	var values []string
-	for i := range m.list {
-		for _, v := range m.list[i].Values {
+	for i := range m.Len() {
+		for _, v := range m.At(i).Values {
 			if !seen[v] {
 				seen[v] = true
 				values = append(values, v.Value)
@@ -186,46 +178,25 @@ func (a *app) matchCorpus(ctx context.Context, m *matcher, valuesOnly bool) erro
 	return nil
 }
 
-// run matches a pattern. One that a single observation matches is looked for in all of them.
+// run matches a pattern.
 func (m *matcher) run(x *matched) error {
 	p, err := pattern.Parse(x.Pattern)
 	if err != nil {
 		return err
 	}
-	comparisons := 0
-	p.Comparisons(func(int, *pattern.Compare) bool { comparisons++; return true })
-	if comparisons*len(m.list) > maxComparisons { // others wrote the pattern
-		return pattern.ErrTooMuch
-	}
-	if single := singles(p.Root); single != nil {
-		for i := range m.list {
-			if slices.ContainsFunc(single, func(o *pattern.Observation) bool { return o.One(&m.list[i].Observed) }) {
-				x.seen = append(x.seen, matchedAt{i, max(m.list[i].Count, 1)})
-			}
-		}
-	} else {
-		list := make([]pattern.Observed, len(m.list))
-		for i := range m.list {
-			list[i] = m.list[i].Observed
-		}
-		found, err := p.Match(list)
-		if err != nil {
-			return err
-		}
-		for _, s := range found {
-			x.seen = append(x.seen, matchedAt{s.Index, s.Times})
-		}
+	if x.seen, err = m.Match(p); err != nil {
+		return err
 	}
 	if len(x.seen) == 0 {
 		return nil
 	}
 	for _, s := range x.seen {
-		o := &m.list[s.at]
-		x.Count += s.times
+		o := m.At(s.Index)
+		x.Count += s.Times
 		if len(x.Where) < 20 {
 			x.Where = append(x.Where, o.Where)
 		}
-		if first, last := o.First, o.Last; !first.IsZero() {
+		if first, last := o.Times(); !first.IsZero() {
 			if x.First == nil || first.Before(*x.First) {
 				x.First = &first
 			}
@@ -238,29 +209,6 @@ func (m *matcher) run(x *matched) error {
 	return nil
 }
 
-// singles returns the observation expressions of a pattern of which each alone is a match; nil if it
-// wants more.
-func singles(e pattern.Expr) []*pattern.Observation {
-	switch e := e.(type) {
-	case *pattern.Observation:
-		return []*pattern.Observation{e}
-	case *pattern.Combined:
-		if e.Op != pattern.Or {
-			return nil
-		}
-		var list []*pattern.Observation
-		for _, part := range e.Parts {
-			s := singles(part)
-			if s == nil {
-				return nil
-			}
-			list = append(list, s...)
-		}
-		return list
-	}
-	return nil
-}
-
 type matchResult struct {
 	Observations int        `json:"observations"`
 	Matches      []*matched `json:"matches"`
@@ -268,7 +216,7 @@ type matchResult struct {
 }
 
 func (m *matcher) result() matchResult {
-	return matchResult{len(m.list), append([]*matched{}, m.out...), m.failed}
+	return matchResult{m.Len(), append([]*matched{}, m.out...), m.failed}
 }
 
 func (m *matcher) print(w io.Writer) {
@@ -284,7 +232,7 @@ func (m *matcher) print(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "%d of the patterns match, in %d observations.\n", len(m.out), len(m.list))
+	fmt.Fprintf(w, "%d of the patterns match, in %d observations.\n", len(m.out), m.Len())
 }
 
 func seenIn(x *matched) string {

@@ -39,6 +39,7 @@ type publishFlags struct {
 	personalChecked                   bool
 	wait                              time.Duration
 	yes, dryRun, ids                  bool
+	strict, lenient                   bool
 }
 
 func (a *app) publishCommand() *cobra.Command {
@@ -82,8 +83,11 @@ func (a *app) publishCommand() *cobra.Command {
 	fs.BoolVarP(&f.yes, "yes", "y", false, "publish without asking")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "show who would receive how much, and stop")
 	fs.BoolVar(&f.ids, "ids", false, "list the ids of all records in the receipt")
+	fs.BoolVar(&f.strict, "strict", false, "of a STIX file: set objects aside that break any MUST or SHOULD of the standard")
+	fs.BoolVar(&f.lenient, "lenient", false, "of a STIX file: set only those aside that are of no use to anybody (default)")
 	_ = cmd.MarkFlagRequired("topic")
 	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
+	cmd.MarkFlagsMutuallyExclusive("strict", "lenient")
 	return cmd
 }
 
@@ -107,6 +111,9 @@ func (f *publishFlags) query(file string) url.Values {
 	set("credibility", f.credibility)
 	set("europol_evaluation", f.evaluation)
 	set("europol_text", f.europolText)
+	if f.strict {
+		set("validation", "strict")
+	}
 	q["europol_handling"] = f.europolHandling
 	if f.personalChecked {
 		q.Set("personal_checked", "1")

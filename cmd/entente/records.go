@@ -18,6 +18,8 @@ import (
 	"github.com/entente-mesh/entente/client"
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
+	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 func (a *app) searchCommand() *cobra.Command {
@@ -159,11 +161,31 @@ func showRecord(w io.Writer, r *node.Record) {
 	if r.Assessment != nil {
 		fmt.Fprintf(w, "  assessment  %s\n", printable(r.Assessment.String()))
 	}
+	showGranular(w, r.Object)
 	fmt.Fprintf(w, "  received    %s, cursor %d\n", r.Received.Format("2006-01-02 15:04:05 MST"), r.Cursor)
 	if r.Withdrawn {
 		fmt.Fprintf(w, "  WITHDRAWN   %s\n", printable(r.WithdrawReason))
 	}
 	fmt.Fprintf(w, "%s\n", printLines(indentJSON(r.Object)))
+}
+
+// showGranular says which parts of an object carry which marking. They restrict the whole of it, as its
+// handling says.
+func showGranular(w io.Writer, object []byte) {
+	o, err := stix.Parse(object)
+	if err != nil {
+		return
+	}
+	for _, g := range o.Granular() {
+		what := g.Marking
+		if tlp := stix.MarkingTLP(g.Marking); tlp != protocol.TLPUnset {
+			what = "TLP:" + strings.ToUpper(tlp.String())
+		}
+		if g.Lang != "" {
+			what = "language " + g.Lang
+		}
+		fmt.Fprintf(w, "  marked      %s: %s\n", printable(strings.Join(g.Selectors, ", ")), printable(what))
+	}
 }
 
 func indentJSON(raw json.RawMessage) string {

@@ -101,6 +101,7 @@ const maxWait = time.Hour
 type PublishQuery struct {
 	Topic           string   `query:"topic" required:"true"`
 	Format          string   `query:"format" doc:"auto, stix, misp or list; without it, auto"`
+	Validation      string   `query:"validation" doc:"of STIX: lenient or strict; without it, lenient"`
 	File            string   `query:"file" doc:"its name, for messages"`
 	TLP             string   `query:"tlp" doc:"clear, green, amber, amber+strict or red"`
 	PAP             string   `query:"pap" doc:"permissible actions: clear, green, amber or red"`
@@ -306,7 +307,12 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, q *PublishQuery
 		fail(w, err)
 		return
 	}
-	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said})
+	mode, err := stix.ParseMode(q.Validation)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said, Validation: mode})
 	if err != nil {
 		fail(w, err)
 		return
@@ -379,6 +385,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, q *PublishQuery
 func (s *Server) planOf(p *node.Plan, res *intake.Result) Plan {
 	plan := Plan{Format: string(res.Format), Topic: p.Topic, Generation: p.Generation, Records: p.Records, Duplicates: res.Duplicates,
 		Orgs: p.Orgs, Refused: p.Refused, Holders: p.Holders, Problems: []string{}, Notes: append([]string{}, res.Notes...)}
+	plan.Notes = append(plan.Notes, p.Warnings...)
 	if principal, id, ok := p.OnBehalf(); ok {
 		plan.OnBehalf = &PlanBehalf{Principal: s.name(principal), Mandate: id}
 	}

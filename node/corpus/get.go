@@ -51,8 +51,13 @@ func (r *reader) placeOf(list []found, record protocol.RecordID) (*place, error)
 
 // ByStixID returns all versions of an object, from all originators, withdrawn ones
 // included: the latest modified first, and of one time the one that came first.
-func (x *Index) ByStixID(kv KV, id string) ([]Entry, error) {
-	r := x.reader(kv)
+func (x *Index) ByStixID(kv KV, id string) ([]Entry, error) { return x.reader(kv).byStixID(id) }
+
+// ByStixIDs is ByStixID for many objects, one after the other: what stands beside each other is read
+// once. All are looked up in the index as it stands now.
+func (x *Index) ByStixIDs(kv KV) func(id string) ([]Entry, error) { return x.reader(kv).byStixID }
+
+func (r *reader) byStixID(id string) ([]Entry, error) {
 	vs, err := r.versions(id)
 	if err != nil {
 		return nil, err

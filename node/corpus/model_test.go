@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -392,6 +393,16 @@ func (w *world) versions(tx *store.Tx, m *model, first int) error {
 	got, err := w.x.ByStixID(tx, stixIDOf(first))
 	if err != nil || len(got) != len(want) {
 		return fmt.Errorf("%d versions of %d, want %v: %w", len(got), first, want, err)
+	}
+	find := w.x.ByStixIDs(tx)
+	for _, i := range []int{first, first + 3, first} {
+		one, err := w.x.ByStixID(tx, stixIDOf(i))
+		if err != nil {
+			return err
+		}
+		if many, err := find(stixIDOf(i)); err != nil || !reflect.DeepEqual(many, one) {
+			return fmt.Errorf("among others %d versions of %d, and alone %d: %w", len(many), i, len(one), err)
+		}
 	}
 	for i := range got {
 		if got[i].Cursor != want[i].cursor {

@@ -14,6 +14,7 @@ type builder struct {
 	Result
 	file       string
 	assessment *stix.Assessment
+	validation stix.Mode
 	seed       maphash.Seed
 	seen       map[uint64][]int32 // items by a hash of their bytes
 	one        []int32            // memory for what seen holds, which is mostly one item each

@@ -57,6 +57,8 @@ type Options struct {
 	// Assessment is what indicators made from a list say of how far they can be relied on; nil:
 	// nothing. In other formats the objects say it themselves, and it is an error.
 	Assessment *stix.Assessment
+	// Validation says how much of the standard is asked of the objects of a STIX file; zero: Lenient.
+	Validation stix.Mode
 }
 
 // Item is one object to publish.
@@ -123,6 +125,7 @@ func Read(name string, r io.Reader, opts Options) (*Result, error) {
 		opts.At = epoch
 	}
 	b := newBuilder(name, format)
+	b.validation = opts.Validation
 	if opts.Assessment != nil && format != List {
 		return nil, fmt.Errorf("reading %s: %w", name, protocol.Errorf(protocol.ErrMalformed, "codes of reliability, credibility and handling can be given for lists only; objects of other formats state their own, and are not changed"))
 	}

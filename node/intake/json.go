@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
@@ -67,6 +68,10 @@ func readSTIX(b *builder, data []byte) error {
 	notes := map[string]int{}
 	b.expect(len(objects))
 	for _, o := range objects {
+		if found := stix.Validate(o, b.validation); len(found) > 0 {
+			b.problem(found[0].Line, "%s: %s", o.ID, violations(found))
+			continue
+		}
 		h, said, err := markings.Handling(o)
 		if err != nil {
 			b.problem(o.Line, "%s: %v", o.ID, err)
@@ -82,6 +87,20 @@ func readSTIX(b *builder, data []byte) error {
 		b.note("%d objects are %s", notes[n], n)
 	}
 	return nil
+}
+
+// violations says what of the standard an object breaks: the first few sentences.
+func violations(list []stix.Violation) string {
+	const most = 3
+	var out []string
+	for i, v := range list {
+		if i == most {
+			out = append(out, fmt.Sprintf("and %d more; 'entente validate' lists them", len(list)-most))
+			break
+		}
+		out = append(out, v.Error())
+	}
+	return strings.Join(out, "; ")
 }
 
 // errStop ends a walk early; it does not leave this package.

@@ -34,9 +34,22 @@ const (
 
 // Observation is something that was seen, and where it stands.
 type Observation struct {
-	pattern.Observed
+	seen   pattern.Observed
+	own    int               // of a line: how many of Values stand in it; the others are their hosts
 	Where  string            // file:line, or the id of an observed-data object
 	Values []stix.Observable // in it, as the corpus is searched for them
+}
+
+// Times returns the first and the last time at which it was seen; zero where there is none.
+func (o *Observation) Times() (first, last time.Time) { return o.seen.First, o.seen.Last }
+
+// Observe returns what patterns are matched with. Of a line the objects are made when they are first
+// asked for: most lines hold nothing that anybody looks for.
+func (o *Observation) Observe() *pattern.Observed {
+	if o.seen.Objects == nil {
+		o.seen.Objects = objectsOf(o.Values[:o.own])
+	}
+	return &o.seen
 }
 
 // Format is how a file is written.
@@ -94,7 +107,7 @@ func readLines(name string, in *bufio.Reader, fn func(*Observation) error) error
 		if o := fromText(line); o != nil {
 			o.Where = name + ":" + strconv.Itoa(number)
 			if t, ok := timeIn(line); ok {
-				o.First, o.Last = t, t
+				o.seen.First, o.seen.Last = t, t
 			}
 			if err := fn(o); err != nil {
 				return err
@@ -244,11 +257,11 @@ func readCSV(name string, in io.Reader, fn func(*Observation) error) error {
 		o.Where = name + ":" + strconv.Itoa(line)
 		if when >= 0 && when < len(row) {
 			if t, ok := timeIn(row[when]); ok {
-				o.First, o.Last = t, t
+				o.seen.First, o.seen.Last = t, t
 			}
 		} else if len(row) > 0 {
 			if t, ok := timeIn(row[0]); ok {
-				o.First, o.Last = t, t
+				o.seen.First, o.seen.Last = t, t
 			}
 		}
 		if err := fn(o); err != nil {
@@ -260,16 +273,27 @@ func readCSV(name string, in io.Reader, fn func(*Observation) error) error {
 // hashNames are the names of hashes in a file object (STIX 10.7, hash-algorithm-ov).
 var hashNames = map[stix.Kind]string{stix.MD5: "MD5", stix.SHA1: "SHA-1", stix.SHA256: "SHA-256", stix.SHA512: "SHA-512"}
 
-// fromValues makes the objects that values of one line are. Hashes and a name are one file, if there is
-// one of each; an address with a port is traffic to it.
+// fromValues makes an observation of the values of one line; nil of none.
 func fromValues(values []stix.Observable) *Observation {
 	if len(values) == 0 {
 		return nil
 	}
-	o := &Observation{Values: values, Observed: pattern.Observed{Objects: map[string]map[string]any{}}}
+	o := &Observation{own: len(values), Values: values}
+	for _, v := range values {
+		if host, ok := v.Host(); ok && !slices.Contains(o.Values, host) {
+			o.Values = append(o.Values, host)
+		}
+	}
+	return o
+}
+
+// objectsOf makes the objects that values of one line are. Hashes and a name are one file, if there is
+// one of each; an address with a port is traffic to it.
+func objectsOf(values []stix.Observable) map[string]map[string]any {
+	objects := map[string]map[string]any{}
 	add := func(object map[string]any) string {
-		id := strconv.Itoa(len(o.Objects))
-		o.Objects[id] = object
+		id := strconv.Itoa(len(objects))
+		objects[id] = object
 		return id
 	}
 	seen := map[stix.Observable]string{}
@@ -331,12 +355,7 @@ func fromValues(values []stix.Observable) *Observation {
 			}
 		}
 	}
-	for _, v := range slices.Clone(values) {
-		if host, ok := v.Host(); ok && !slices.Contains(o.Values, host) {
-			o.Values = append(o.Values, host)
-		}
-	}
-	return o
+	return objects
 }
 
 // readBundle reads the observed-data of a bundle, with what it refers to, and the observables that none
@@ -372,33 +391,33 @@ func readBundle(name string, in io.Reader, fn func(*Observation) error) error {
 		if o["type"] != "observed-data" {
 			continue
 		}
-		obs := &Observation{Observed: pattern.Observed{Objects: map[string]map[string]any{}}}
+		obs := &Observation{seen: pattern.Observed{Objects: map[string]map[string]any{}}}
 		if obs.Where, _ = o["id"].(string); obs.Where == "" {
 			obs.Where = name
 		}
 		for _, t := range []struct {
 			key string
 			to  *time.Time
-		}{{"first_observed", &obs.First}, {"last_observed", &obs.Last}} {
+		}{{"first_observed", &obs.seen.First}, {"last_observed", &obs.seen.Last}} {
 			s, _ := o[t.key].(string)
 			if *t.to, err = time.Parse(time.RFC3339Nano, s); err != nil {
 				return fmt.Errorf("%s: %s has no %s; STIX 4.14 requires it", name, obs.Where, t.key)
 			}
 		}
 		if n, ok := o["number_observed"].(json.Number); ok {
-			if obs.Count, err = strconv.ParseUint(string(n), 10, 32); err != nil || obs.Count == 0 {
+			if obs.seen.Count, err = strconv.ParseUint(string(n), 10, 32); err != nil || obs.seen.Count == 0 {
 				return fmt.Errorf("%s: number_observed of %s is no count", name, obs.Where)
 			}
 		}
 		if dict, ok := o["objects"].(map[string]any); ok {
 			for key, v := range dict {
 				if object, ok := v.(map[string]any); ok {
-					obs.Objects[key] = object
+					obs.seen.Objects[key] = object
 				}
 			}
 		}
 		if refs, ok := o["object_refs"].([]any); ok {
-			collect(refs, byID, obs.Objects, used, 0)
+			collect(refs, byID, obs.seen.Objects, used, 0)
 		}
 		if err := given(obs, fn); err != nil {
 			return err
@@ -410,8 +429,8 @@ func readBundle(name string, in io.Reader, fn func(*Observation) error) error {
 		if used[id] || !sco[typ] {
 			continue
 		}
-		obs := &Observation{Where: id, Observed: pattern.Observed{Objects: map[string]map[string]any{}}}
-		collect([]any{id}, byID, obs.Objects, map[string]bool{}, 0)
+		obs := &Observation{Where: id, seen: pattern.Observed{Objects: map[string]map[string]any{}}}
+		collect([]any{id}, byID, obs.seen.Objects, map[string]bool{}, 0)
 		if err := given(obs, fn); err != nil {
 			return err
 		}
@@ -451,7 +470,7 @@ func collect(refs []any, byID, into map[string]map[string]any, used map[string]b
 
 // given notes which observables an observation holds, and gives it to fn.
 func given(o *Observation, fn func(*Observation) error) error {
-	for _, object := range o.Objects {
+	for _, object := range o.seen.Objects {
 		for _, key := range []string{"value", "name", "url"} {
 			if s, ok := object[key].(string); ok {
 				o.note(s, key == "name")
@@ -466,14 +485,14 @@ func given(o *Observation, fn func(*Observation) error) error {
 		}
 		if port, ok := object["dst_port"].(json.Number); ok {
 			if ref, ok := object["dst_ref"].(string); ok {
-				if host, ok := o.Objects[ref]["value"].(string); ok {
+				if host, ok := o.seen.Objects[ref]["value"].(string); ok {
 					o.note(host+":"+string(port), false)
 				}
 			}
 		}
 	}
 	slices.SortFunc(o.Values, func(a, b stix.Observable) int { return strings.Compare(string(a.Kind)+a.Value, string(b.Kind)+b.Value) })
-	if len(o.Objects) == 0 {
+	if len(o.seen.Objects) == 0 {
 		return nil
 	}
 	return fn(o)

@@ -27,7 +27,7 @@ func matches(t testing.TB, src string, list []Observation) string {
 	}
 	var where []string
 	for i := range list {
-		if got, err := p.Match([]pattern.Observed{list[i].Observed}); err != nil {
+		if got, err := p.Match([]pattern.Observed{*list[i].Observe()}); err != nil {
 			t.Fatal(err)
 		} else if got != nil {
 			where = append(where, list[i].Where)
@@ -126,7 +126,7 @@ func TestBundle(t *testing.T) {
 		if list[i].Where != "observed-data--1" {
 			continue
 		}
-		if len(list[i].Values) != len(want) || list[i].Last.Sub(list[i].First) != time.Minute {
+		if len(list[i].Values) != len(want) || list[i].seen.Last.Sub(list[i].seen.First) != time.Minute {
 			t.Errorf("it is %+v", list[i])
 		}
 		for _, v := range list[i].Values {
@@ -164,7 +164,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, format, text string) {
 		_ = Read("x", strings.NewReader(text), Format(format), func(o *Observation) error {
-			if len(o.Objects) == 0 || o.Where == "" && Format(format) != Bundle {
+			if len(o.Observe().Objects) == 0 || o.Where == "" && Format(format) != Bundle {
 				t.Fatalf("%+v", o)
 			}
 			return nil

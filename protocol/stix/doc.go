@@ -5,6 +5,9 @@
 // the mesh must know is looked at, and that strictly: its id, its type, its times, who may
 // see it. Custom types, extensions and properties unknown here are accepted and never altered.
 //
+// What the standard says of objects stands in model.txt, as a table; [Validate] judges by it, and
+// names the sentence that an object breaks.
+//
 // Whether bytes are JSON is judged by jsontext of github.com/go-json-experiment/json, which
 // is Go 1.27's encoding/json/jsontext for older releases: with the options in json.go it
 // accepts exactly what encoding/json does, in a third of the time (370 ns for an indicator of

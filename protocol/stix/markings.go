@@ -54,6 +54,34 @@ func IsTLPMarking(id string) bool {
 	return strings.HasPrefix(id, markingPrefix) && tlpOf(id) != protocol.TLPUnset
 }
 
+// MarkingTLP returns the label that a marking definition of TLP stands for; TLPUnset for others.
+func MarkingTLP(id string) protocol.TLP { return tlpOf(id) }
+
+// WithMarking returns the bytes of an object with one marking more behind those that it has; nothing
+// else of them is changed.
+func WithMarking(o *Object, id string) []byte {
+	added := appendString(nil, id)
+	v := o.property("object_marking_refs")
+	if v == nil {
+		end := bytes.LastIndexByte(o.source, '}')
+		out := append(slices.Clone(o.source[:end]), `,"object_marking_refs":[`...)
+		return append(append(out, added...), "]}"...)
+	}
+	for _, s := range o.spans {
+		if string(s.nameIn(o.source)) != "object_marking_refs" {
+			continue
+		}
+		end := int(s.end) - 1 // of the list
+		out := slices.Clone(o.source[:end])
+		if len(bytes.TrimSpace(v[1:len(v)-1])) > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, added...)
+		return append(out, o.source[end:]...)
+	}
+	return o.source
+}
+
 // tlpOf returns the label that a marking stands for by its id alone. A UUID may be written in
 // either case; most are written in lower case.
 func tlpOf(id string) protocol.TLP {

@@ -226,3 +226,27 @@ func TestExtensionRoundTrip(t *testing.T) {
 		}
 	})
 }
+
+// TestWithMarking: one marking more, and not a byte else.
+func TestWithMarking(t *testing.T) {
+	const id = "marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb"
+	for before, after := range map[string]string{
+		`{"type":"url" , "id":"url--` + uuidA + `","value":"a<b" }`:                                       `{"type":"url" , "id":"url--` + uuidA + `","value":"a<b" ,"object_marking_refs":["` + id + `"]}`,
+		`{"object_marking_refs" : [ ], "type":"url","id":"url--` + uuidA + `","value":"a"}`:               `{"object_marking_refs" : [ "` + id + `"], "type":"url","id":"url--` + uuidA + `","value":"a"}`,
+		`{"type":"url","id":"url--` + uuidA + `","value":"a","object_marking_refs":["` + idC + `" ]}`:     `{"type":"url","id":"url--` + uuidA + `","value":"a","object_marking_refs":["` + idC + `" ,"` + id + `"]}`,
+		`{"type":"url","id":"url--` + uuidA + `","value":"a","object_marking_\u0072efs":["` + idC + `"]}`: `{"type":"url","id":"url--` + uuidA + `","value":"a","object_marking_\u0072efs":["` + idC + `","` + id + `"]}`,
+	} {
+		o, err := Parse([]byte(before))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(WithMarking(o, id)); got != after {
+			t.Errorf("%s\nbecomes\n%s\nwant\n%s", before, got, after)
+		}
+		if string(o.Raw) != before {
+			t.Errorf("the object was changed: %s", o.Raw)
+		}
+	}
+}
+
+const idC = "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da"

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/netip"
@@ -21,6 +22,9 @@ type matcher func(value any) (holds, known bool)
 // maxRegexp bounds a regular expression, and what LIKE compares with, in bytes; what it compiles to is
 // bounded by the package regexp, and LIKE may look at each of its characters for each of a value.
 const maxRegexp = 4096
+
+// errLimit is of constants that may be right, and are not read here.
+var errLimit = errors.New("it is not read here")
 
 func (c *Compare) prepare() error {
 	switch c.Op {
@@ -74,7 +78,7 @@ func (c *Compare) prepare() error {
 		}
 	case Like:
 		if len(c.Values[0].Text) > maxRegexp {
-			return fmt.Errorf("LIKE compares with %d bytes, at most %d are read", len(c.Values[0].Text), maxRegexp)
+			return fmt.Errorf("LIKE compares with %d bytes, at most %d are read: %w", len(c.Values[0].Text), maxRegexp, errLimit)
 		}
 		pattern := []rune(norm.NFC.String(c.Values[0].Text))
 		c.match = func(v any) (bool, bool) {
@@ -84,11 +88,11 @@ func (c *Compare) prepare() error {
 	case Matches:
 		src := norm.NFC.String(c.Values[0].Text)
 		if len(src) > maxRegexp {
-			return fmt.Errorf("the regular expression has %d bytes, at most %d are read", len(src), maxRegexp)
+			return fmt.Errorf("the regular expression has %d bytes, at most %d are read: %w", len(src), maxRegexp, errLimit)
 		}
 		re, err := regexp.Compile("(?s:" + src + ")")
 		if err != nil {
-			return fmt.Errorf("the regular expression cannot be read: %w; back references and look-around are not supported", err)
+			return fmt.Errorf("the regular expression cannot be read: %w; back references and look-around are not supported: %w", err, errLimit)
 		}
 		c.match = func(v any) (bool, bool) {
 			s, ok := textOf(v)

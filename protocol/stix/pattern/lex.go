@@ -14,6 +14,9 @@ import (
 type SyntaxError struct {
 	Line, Column int // from 1; columns count characters
 	Text         string
+	// Limit is true where the pattern may be right, and is more than this package reads: by its
+	// size, or by a regular expression that Go's do not have.
+	Limit bool
 }
 
 func (e *SyntaxError) Error() string {
@@ -49,6 +52,13 @@ func (l *lexer) fail(at int, format string, args ...any) error {
 	before := l.src[:min(at, len(l.src))]
 	line := strings.Count(before, "\n") + 1
 	return &SyntaxError{Line: line, Column: utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1, Text: fmt.Sprintf(format, args...)}
+}
+
+// limit is fail for what this package does not read.
+func (l *lexer) limit(at int, format string, args ...any) error {
+	err := l.fail(at, format, args...).(*SyntaxError)
+	err.Limit = true
+	return err
 }
 
 const spaces = " \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -154,7 +164,7 @@ func (l *lexer) number() (token, error) {
 		text := l.src[start:l.at]
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return token{}, l.fail(start, "%s is not a number that can be compared with", text)
+			return token{}, l.limit(start, "%s is not a number that can be compared with", text)
 		}
 		return token{kind: tLiteral, at: start, text: text, lit: Literal{Kind: Float, Float: f}}, nil
 	}
@@ -164,7 +174,7 @@ func (l *lexer) number() (token, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return token{}, l.fail(start, "%s is not an integer of 64 bits", text)
+		return token{}, l.limit(start, "%s is not an integer of 64 bits", text)
 	}
 	return token{kind: tLiteral, at: start, text: text, lit: Literal{Kind: Integer, Int: n}}, nil
 }

@@ -1,10 +1,15 @@
 package pattern
 
+import (
+	"errors"
+	"strings"
+)
+
 // Parse reads a pattern. An error is a *SyntaxError.
 func Parse(src string) (*Pattern, error) {
 	p := &parser{lexer: lexer{src: src}}
 	if len(src) > MaxSize {
-		return nil, p.fail(0, "it has %d bytes, at most %d are read", len(src), MaxSize)
+		return nil, p.limit(0, "it has %d bytes, at most %d are read", len(src), MaxSize)
 	}
 	if err := p.advance(); err != nil {
 		return nil, err
@@ -17,6 +22,58 @@ func Parse(src string) (*Pattern, error) {
 		return nil, p.unexpected("AND, OR, FOLLOWEDBY, a qualifier (WITHIN, REPEATS, START), or the end")
 	}
 	return &Pattern{Root: e}, nil
+}
+
+// Check returns what is wrong with a pattern. It returns nil for one that may be right and that Parse
+// does not read (SyntaxError.Limit): somebody else may.
+func Check(src string) error {
+	if simple(src) {
+		return nil
+	}
+	_, err := Parse(src)
+	if syntax := new(SyntaxError); errors.As(err, &syntax) && syntax.Limit {
+		return nil
+	}
+	return err
+}
+
+// simple reports whether a pattern is [type:property = 'text'] as most are, which is right. It may be
+// so where this is false.
+func simple(src string) bool {
+	i := 0
+	word := func(more string) bool {
+		from := i
+		for i < len(src) && (isLetter(src[i]) || i > from && (isDigit(src[i]) || strings.IndexByte(more, src[i]) >= 0)) {
+			i++
+		}
+		return i > from && !keywords[src[from:i]]
+	}
+	sign := func(s string) bool {
+		if strings.HasPrefix(src[i:], s) {
+			i += len(s)
+			return true
+		}
+		return false
+	}
+	if !sign("[") || !word("-") || !sign(":") || !word("") {
+		return false
+	}
+	for sign(".") {
+		if sign("'") {
+			n := strings.IndexAny(src[i:], `'\`)
+			if n <= 0 || src[i+n] != '\'' {
+				return false
+			}
+			i += n + 1
+		} else if !word("") {
+			return false
+		}
+	}
+	if !sign(" = '") {
+		return false
+	}
+	n := strings.IndexAny(src[i:], `'\`)
+	return n >= 0 && src[i+n:] == "']" && len(src) <= MaxSize
 }
 
 type parser struct {
@@ -48,7 +105,7 @@ func (p *parser) expect(text string) error {
 
 func (p *parser) deeper() error {
 	if p.depth++; p.depth > MaxDepth {
-		return p.fail(p.tok.at, "more than %d parentheses within each other", MaxDepth)
+		return p.limit(p.tok.at, "more than %d parentheses within each other", MaxDepth)
 	}
 	return nil
 }
@@ -214,7 +271,7 @@ func (p *parser) compare() (Test, error) {
 		return t, p.expect(")")
 	}
 	if p.tests++; p.tests > MaxTests {
-		return nil, p.fail(p.tok.at, "more than %d comparisons", MaxTests)
+		return nil, p.limit(p.tok.at, "more than %d comparisons", MaxTests)
 	}
 	c := &Compare{}
 	begin := p.tok.at
@@ -265,7 +322,11 @@ func (p *parser) compare() (Test, error) {
 
 // prepared makes what a comparison is matched with, and so finds constants that are nothing.
 func (p *parser) prepared(c *Compare, at int) error {
-	if err := c.prepare(); err != nil {
+	err := c.prepare()
+	switch {
+	case errors.Is(err, errLimit):
+		return p.limit(at, "%s", err)
+	case err != nil:
 		return p.fail(at, "%s", err)
 	}
 	return nil
@@ -301,7 +362,7 @@ func (p *parser) values(c *Compare) error {
 			return p.unexpected("a constant")
 		}
 		if p.tests++; p.tests > MaxTests {
-			return p.fail(p.tok.at, "more than %d constants", MaxTests)
+			return p.limit(p.tok.at, "more than %d constants", MaxTests)
 		}
 		c.Values = append(c.Values, p.tok.lit)
 		if err := p.advance(); err != nil {
@@ -340,7 +401,7 @@ func (p *parser) path(out *Path) error {
 			return nil
 		}
 		if len(out.Steps) > MaxDepth {
-			return p.fail(p.tok.at, "a path of more than %d steps", MaxDepth)
+			return p.limit(p.tok.at, "a path of more than %d steps", MaxDepth)
 		}
 	}
 }
