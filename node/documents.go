@@ -61,6 +61,7 @@ const (
 	kindRulesOf      = "n/rulesof/"      // which rules each node of this organisation says that it has in force
 	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
+	kindSink         = "n/sink/"         // where changes are delivered, and how far that has come
 )
 
 const maxDocument = 8 << 20

@@ -45,6 +45,7 @@ const (
 	handoutWatch  = "watch"
 	handoutCarry  = "carried file"
 	handoutBackup = "backup"
+	handoutSink   = "sink"
 )
 
 // maxHandouts bounds the handouts that are remembered; the oldest go first.
@@ -203,6 +204,8 @@ func (d *handoutDoc) row(local bool) BeyondRow {
 		return BeyondRow{fmt.Sprintf("the export as %s of %s, %d records", d.Detail, when, d.Records), "erase it where it was taken to, and in the systems that read it"}
 	case handoutWatch:
 		return BeyondRow{fmt.Sprintf("the stream that was read since %s, %d records", when, d.Records), "erase it in the system that read it; it is told of withdrawals only"}
+	case handoutSink:
+		return BeyondRow{fmt.Sprintf("what was delivered to %s since %s, %d records", d.Detail, when, d.Records), "erase it in the system that took it; it is told of the erasure by itself while the sink stands"}
 	case handoutCarry:
 		return BeyondRow{fmt.Sprintf("sealed copies in the file that was packed for %s at %s", d.Detail, when), "who applies it applies this erasure too, once it has compared with anybody; destroy the file"}
 	}
