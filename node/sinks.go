@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -251,9 +250,6 @@ func (n *Node) SetSink(ctx context.Context, s Sink, from uint64, replace bool) (
 		} else if held {
 			act, d.Created, d.Run = "change sink", was.Created, max(was.Run+1, now)
 			d.Progress = sinkProgressDoc{Cursor: was.Progress.Cursor, Delivered: was.Progress.Delivered, Last: was.Progress.Last, Behind: was.Progress.Behind}
-			if d.Secret == nil && d.Kind == was.Kind && sameHost(d.URL, was.URL) {
-				d.Secret = was.Secret
-			}
 		} else if count >= MaxSinks {
 			return protocol.Errorf(protocol.ErrOversize, "there are %d sinks, as many as there may be; remove one", count)
 		}
@@ -264,13 +260,6 @@ func (n *Node) SetSink(ctx context.Context, s Sink, from uint64, replace bool) (
 	}
 	n.changes.notify()
 	return d.info(s.Name), nil
-}
-
-// sameHost reports whether two addresses are of one receiver: a secret is not sent to another.
-func sameHost(a, b string) bool {
-	u, err := url.Parse(a)
-	v, verr := url.Parse(b)
-	return err == nil && verr == nil && u.Scheme == v.Scheme && u.Host == v.Host
 }
 
 // checkCursor refuses a cursor that this node has not given.
@@ -376,6 +365,22 @@ func (n *Node) sinkReader(id string) (*rules.Principal, error) {
 		return nil, fmt.Errorf("the people file names no person or machine %q, as whom this sink reads: %w", id, ErrForbidden)
 	}
 	return &rules.Principal{ID: id, Name: id, Roles: []string{}}, nil
+}
+
+// CheckSinkReader refuses a sink whose reader or view there is not.
+func (n *Node) CheckSinkReader(s *Sink) error {
+	if s.Reader == "" {
+		return protocol.Errorf(protocol.ErrMalformed, "say as whom the sink reads: what it delivers is what they may read and export")
+	}
+	if _, err := n.sinkReader(s.Reader); err != nil {
+		return err
+	}
+	if s.View != "" {
+		if _, err := n.View(s.View); err != nil {
+			return fmt.Errorf("view %q: %w", s.View, err)
+		}
+	}
+	return nil
 }
 
 // SinkRun is a sink that is delivered to. It is for one goroutine.
@@ -498,4 +503,14 @@ func (n *Node) sinkProblems(st *Status) error {
 		}
 	}
 	return err
+}
+
+// Marked returns the record's object with the marking of its TLP, if it states none itself: what leaves
+// without a label is taken for free. All else stays as it is, byte for byte.
+func (r *Record) Marked() ([]byte, error) {
+	t, err := protocol.ParseTLP(r.Handling.TLP)
+	if err != nil {
+		return nil, err
+	}
+	return marked(r.Object, t), nil
 }

@@ -76,6 +76,7 @@ func (s *Server) routes() {
 	s.auditRoutes()
 	s.rulesRoutes()
 	s.mandateRoutes()
+	s.sinkRoutes()
 }
 
 // ID is an organisation as it presents itself.
