@@ -44,7 +44,9 @@ type natsSender struct {
 type natsDialer struct{ d *net.Dialer }
 
 // Dial implements nats.CustomDialer.
-func (d natsDialer) Dial(network, address string) (net.Conn, error) { return d.d.Dial(network, address) }
+func (d natsDialer) Dial(network, address string) (net.Conn, error) {
+	return d.d.Dial(network, address)
+}
 
 func newNATS(s *node.Sink) (*natsSender, error) {
 	u, err := url.Parse(s.URL)

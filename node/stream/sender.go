@@ -183,4 +183,6 @@ func formats(k node.SinkKind) []string {
 	return []string{string(node.SinkJSON), string(node.SinkSTIX)}
 }
 
-func hasFormat(k node.SinkKind, f node.SinkFormat) bool { return slices.Contains(formats(k), string(f)) }
+func hasFormat(k node.SinkKind, f node.SinkFormat) bool {
+	return slices.Contains(formats(k), string(f))
+}

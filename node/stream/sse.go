@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/serve"
 )
 
 // Server-sent events are the text/event-stream of the HTML standard, section 9.2. The id of an event is the
@@ -28,11 +29,17 @@ const (
 	retryHint = 3000
 )
 
+// Mount serves streams at /stream, and at /stream/VIEW those of what a view holds.
+func Mount(s *serve.Server, n *node.Node) error {
+	h := s.RequireScope(node.ScopeRead, &events{n: n, open: map[string]int{}})
+	s.Handle("GET /stream", h)
+	s.Handle("GET /stream/{view}", h)
+	return nil
+}
+
 // events serves streams.
 type events struct {
-	n      *node.Node
-	reader func(*http.Request) *node.Reader
-	who    func(*http.Request) string // names the consumer
+	n *node.Node
 
 	mu   sync.Mutex
 	open map[string]int
@@ -88,13 +95,13 @@ func (h *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), status)
 		return
 	}
-	who := h.who(r)
-	if !h.enter(who) {
+	c := serve.Consumer(r)
+	if !h.enter(c.Name) {
 		w.Header().Set("Retry-After", "60")
 		http.Error(w, fmt.Sprintf("there are as many streams as there may be, %d of one consumer and %d of all; end another", maxStreamsEach, maxStreams), http.StatusTooManyRequests)
 		return
 	}
-	defer h.leave(who)
+	defer h.leave(c.Name)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
@@ -111,7 +118,24 @@ func (h *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if view != nil {
 		detail = "stream of view " + view.Name
 	}
-	_ = h.reader(r).Follow(ctx, view, after, detail, out.send, func() {})
+	_ = serve.Reader(r).Follow(ctx, view, after, detail, func(ch *node.Change) error {
+		if !h.stands(c) {
+			return errOthers
+		}
+		return out.send(ch)
+	}, func() {})
+}
+
+// errOthers ends a stream under other rules than those that it began under: its reader comes back, and is
+// judged by the new ones.
+var errOthers = errors.New("the people file changed")
+
+// stands reports whether a consumer is still who it was to local rules.
+func (h *events) stands(c *node.Consumer) bool {
+	if p := h.n.PersonOf(c.As); p != nil {
+		return p == c.Principal
+	}
+	return !h.n.HasPeople()
 }
 
 // after returns from where on a reader wants changes: after the last event that it got, or, if it got
