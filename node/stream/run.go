@@ -143,8 +143,12 @@ type driver struct {
 
 func (d *driver) drive(ctx context.Context) {
 	var changed <-chan struct{}
-	for ctx.Err() == nil {
-		switch e := d.m.Next().(type) {
+	for {
+		e := d.m.Next()
+		if _, last := e.(Store); ctx.Err() != nil && !last { // what was acknowledged is stored yet
+			return
+		}
+		switch e := e.(type) {
 		case Read:
 			changed = d.n.Changed() // before it reads: what comes after that wakes it
 			list, next, err := d.r.Changes(e.After, e.UpTo, e.Limit)
@@ -156,7 +160,7 @@ func (d *driver) drive(ctx context.Context) {
 			d.m.Read(time.Now(), cursors, next, err)
 		case Send:
 			acked, err := d.send(ctx)
-			if ctx.Err() != nil {
+			if err != nil && ctx.Err() != nil {
 				return // not the receiver's fault
 			}
 			if err != nil {

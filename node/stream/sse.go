@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -133,7 +134,7 @@ var errOthers = errors.New("the people file changed")
 // stands reports whether a consumer is still who it was to local rules.
 func (h *events) stands(c *node.Consumer) bool {
 	if p := h.n.PersonOf(c.As); p != nil {
-		return p == c.Principal
+		return reflect.DeepEqual(p, c.Principal)
 	}
 	return !h.n.HasPeople()
 }
