@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
@@ -229,7 +231,7 @@ func (n *Node) SetSink(ctx context.Context, s Sink, from uint64, replace bool) (
 	}
 	d := s.doc()
 	now := uint64(nowMillis())
-	d.Created, d.Run, d.Progress.Cursor = now, now, from
+	d.Created, d.Run, d.Progress.Cursor = now, newSinkRun(), from
 	if err := checkSinkDoc(s.Name, d); err != nil {
 		return nil, err
 	}
@@ -248,7 +250,7 @@ func (n *Node) SetSink(ctx context.Context, s Sink, from uint64, replace bool) (
 		} else if held && !replace {
 			return protocol.Errorf(protocol.ErrMalformed, "there is a sink %q; remove it first, or replace it, which keeps its place", s.Name)
 		} else if held {
-			act, d.Created, d.Run = "change sink", was.Created, max(was.Run+1, now)
+			act, d.Created = "change sink", was.Created
 			d.Progress = sinkProgressDoc{Cursor: was.Progress.Cursor, Delivered: was.Progress.Delivered, Last: was.Progress.Last, Behind: was.Progress.Behind}
 		} else if count >= MaxSinks {
 			return protocol.Errorf(protocol.ErrOversize, "there are %d sinks, as many as there may be; remove one", count)
@@ -260,6 +262,13 @@ func (n *Node) SetSink(ctx context.Context, s Sink, from uint64, replace bool) (
 	}
 	n.changes.notify()
 	return d.info(s.Name), nil
+}
+
+// newSinkRun is at random: a sink that is removed and set again at once is another one.
+func newSinkRun() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // checkCursor refuses a cursor that this node has not given.
@@ -280,7 +289,7 @@ func (n *Node) changeSink(ctx context.Context, name, act string, fn func(tx *sto
 		} else if !ok {
 			return fmt.Errorf("sink %q: %w", name, ErrNotFound)
 		}
-		d.Run = max(d.Run+1, uint64(nowMillis()))
+		d.Run = newSinkRun()
 		return errors.Join(fn(tx, &d), n.auditSink(tx, CallerOf(ctx), act, name, &d))
 	})
 	if err == nil {
