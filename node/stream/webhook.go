@@ -33,6 +33,7 @@ const (
 	maxSecrets     = 2
 	secretPrefix   = "whsec_"
 	webhookTimeout = 30 * time.Second // the standard recommends 15 to 30
+	maxPost        = 1 << 20          // of the changes in one request, unless one alone is larger
 	maxAnswer      = 4 << 10          // of an answer that is read, so that the connection can be used again
 )
 
@@ -123,23 +124,32 @@ func batchID(list []message) string {
 	return "msg_" + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// send implements sender: all of them at once.
-func (w *webhook) send(ctx context.Context, list []message) (int, error) {
+// send implements sender: all of them at once, or, where they are more than maxPost bytes, in parts.
+func (w *webhook) send(ctx context.Context, list []message) (acked int, err error) {
+	for acked < len(list) && err == nil {
+		end, size := acked+1, len(list[acked].body)
+		for end < len(list) && size+len(list[end].body) <= maxPost {
+			size += len(list[end].body)
+			end++
+		}
+		if err = w.sendPart(ctx, list[acked:end]); err == nil {
+			acked = end
+		}
+	}
+	return acked, err
+}
+
+func (w *webhook) sendPart(ctx context.Context, list []message) error {
 	p := payload{Type: eventType, Timestamp: list[len(list)-1].at}
 	p.Data.Sink = w.sink
 	for i := range list {
 		p.Data.Changes = append(p.Data.Changes, list[i].body)
 	}
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(&p); err != nil {
-		return 0, err
+	body, err := compact(&p)
+	if err != nil {
+		return err
 	}
-	if err := w.post(ctx, batchID(list), bytes.TrimSuffix(body.Bytes(), []byte("\n"))); err != nil {
-		return 0, err
-	}
-	return len(list), nil
+	return w.post(ctx, batchID(list), body)
 }
 
 func (w *webhook) post(ctx context.Context, id string, body []byte) error {

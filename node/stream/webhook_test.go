@@ -288,6 +288,36 @@ func TestWebhookAnswers(t *testing.T) {
 	}
 }
 
+// TestWebhookParts: what is too much for one request comes in several, and what was acknowledged of them
+// counts.
+func TestWebhookParts(t *testing.T) {
+	secret := NewSecret()
+	h := newHook(t, secret)
+	s := h.sink("siem", secret)
+	w, err := newWebhook(&s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	list := make([]message, 5)
+	for i := range list {
+		list[i] = message{id: strconv.Itoa(i), body: []byte(`{"cursor":` + strconv.Itoa(i+1) + strings.Repeat(" ", maxPost*2/5) + `}`)}
+	}
+	h.answer <- func(http.ResponseWriter, *http.Request) bool { return true }
+	h.answer <- refuse(500)
+	if acked, err := w.send(t.Context(), list); acked != 2 || err == nil {
+		t.Errorf("%d acknowledged, %v", acked, err)
+	}
+	if acked, err := w.send(t.Context(), list[2:]); acked != 3 || err != nil {
+		t.Errorf("%d acknowledged, %v", acked, err)
+	}
+	for _, want := range []string{"1 , 2 ", "3 , 4 ", "5 "} {
+		if got := say(receive(t, h.got, "a part")); got != want {
+			t.Errorf("got %q, not %q", got, want)
+		}
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "-7": 0, "x": 0, "99999999999": 0, "Thu, 01 Jan 2026 00:01:00 GMT": time.Minute} {
