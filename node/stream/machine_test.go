@@ -135,10 +135,7 @@ func (w *delivery) step(faults bool) bool {
 		w.m.Stored(w.now, nil)
 	case Wait:
 		if e.Until.IsZero() && w.stored.Cursor >= w.head {
-			if !faults {
-				return false
-			}
-			return true
+			return faults
 		}
 		if e.Until.After(w.now) {
 			if e.Until.Sub(w.now) > maxBackoff {
