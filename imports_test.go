@@ -35,8 +35,9 @@ node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
-node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node
 node/serve                < protocol policy/rules node
+node/stream               < protocol protocol/stix policy/rules node node/serve
+node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/stream
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
@@ -62,6 +63,7 @@ var onlyUser = map[string][]string{
 	"github.com/cedar-policy/":    {"policy/rules"},
 	"github.com/danielgtaylor/":   {"node/api"},
 	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
+	"github.com/nats-io/":         {"node/stream"},
 }
 
 // testers are the packages that may import testing outside of tests: they run nodes for tests.
@@ -108,6 +110,9 @@ func TestImportsRunDownwards(t *testing.T) {
 			}
 			if name == "testing" && !slices.Contains(testers, pkg) && !strings.HasSuffix(path, "_test.go") {
 				t.Errorf("%s imports testing; outside of tests only %v may", path, testers)
+			}
+			if strings.HasPrefix(name, "github.com/nats-io/nats-server") && !strings.HasSuffix(path, "_test.go") {
+				t.Errorf("%s imports %s; it is for tests only", path, name)
 			}
 			inner, ok := strings.CutPrefix(name, module+"/")
 			// An external test of a package (package x_test) may import its own package.

@@ -911,6 +911,37 @@ func (c *Client) OriginProve(ctx context.Context, id string) (*FileBody, error) 
 	return v, nil
 }
 
+// Sinks is GET /v1/sinks. Lists where changes are delivered, and how far each came.
+func (c *Client) Sinks(ctx context.Context) (v []SinkInfo, err error) {
+	err = c.Call(ctx, "GET", "/v1/sinks", nil, nil, &v)
+	return v, err
+}
+
+// SinkAdd is POST /v1/sinks. Has changes delivered to a receiver.
+func (c *Client) SinkAdd(ctx context.Context, body *AddSinkRequest) (*AddedSink, error) {
+	v := new(AddedSink)
+	if err := c.Call(ctx, "POST", "/v1/sinks", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// SinkRemove is DELETE /v1/sinks/{name}. Ends the delivery to a receiver.
+func (c *Client) SinkRemove(ctx context.Context, name string) error {
+	return c.Call(ctx, "DELETE", "/v1/sinks/"+url.PathEscape(name), nil, nil, nil)
+}
+
+// SinkTest is POST /v1/sinks/{name}/test. Sends a receiver a message that says nothing, and tells what
+// came of it.
+func (c *Client) SinkTest(ctx context.Context, name string) error {
+	return c.Call(ctx, "POST", "/v1/sinks/"+url.PathEscape(name)+"/test", nil, nil, nil)
+}
+
+// SinkReplay is POST /v1/sinks/{name}/replay. Delivers again what came after a cursor.
+func (c *Client) SinkReplay(ctx context.Context, name string, body *ReplaySinkRequest) error {
+	return c.Call(ctx, "POST", "/v1/sinks/"+url.PathEscape(name)+"/replay", nil, body, nil)
+}
+
 // OpenAPI is GET /v1/openapi.json. Describes this API as OpenAPI 3.1.
 func (c *Client) OpenAPI(ctx context.Context) (v map[string]any, err error) {
 	err = c.Call(ctx, "GET", "/v1/openapi.json", nil, nil, &v)
@@ -1080,6 +1111,28 @@ type AboutEraseRequest struct {
 	Due    string `json:"due,omitempty"`
 	Onward bool   `json:"onward,omitempty"`
 	Text   string `json:"text,omitempty"`
+}
+
+// AddSinkRequest says what is to be delivered where. Empty: kind's own format, batch and subject; the
+// caller as reader; for a webhook a secret that is made here.
+type AddSinkRequest struct {
+	Name    string `json:"name"`
+	Kind    string `json:"kind"`
+	URL     string `json:"url"`
+	View    string `json:"view,omitempty"`
+	Reader  string `json:"reader,omitempty"`
+	Format  string `json:"format,omitempty"`
+	Batch   int    `json:"batch,omitempty"`
+	Private bool   `json:"allow_private,omitempty"`
+	Plain   bool   `json:"allow_plain,omitempty"`
+	Roots   []byte `json:"roots,omitempty"`
+	Stream  string `json:"stream,omitempty"`
+	Subject string `json:"subject,omitempty"`
+	Secret  []byte `json:"secret,omitempty"`
+	// cursor to begin after
+	From uint64 `json:"from,omitempty"`
+	// one of the same name, which keeps its place
+	Replace bool `json:"replace,omitempty"`
 }
 
 // AgreementImportRequest holds agreements as their parties signed them.
@@ -1289,6 +1342,11 @@ type ReleaseVoteRequest struct {
 // RenewRequest asks for an agreement to be proposed again until a later end.
 type RenewRequest struct {
 	Until time.Time `json:"until"`
+}
+
+// ReplaySinkRequest says from where on a sink delivers.
+type ReplaySinkRequest struct {
+	From uint64 `json:"from"`
 }
 
 // ReplyRequest answers a request, or declines it.
@@ -2396,6 +2454,51 @@ type Simulation struct {
 	PassOn []SimulatedOrg `json:"pass_on"`
 }
 
+// SinkInfo is a sink and how far it has come.
+type SinkInfo struct {
+	// [a-z0-9-]{1,64}
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	URL  string `json:"url"`
+	// empty: everything that the reader may read and export
+	View string `json:"view,omitempty"`
+	// as whom it reads: local rules apply
+	Reader string `json:"reader"`
+	Format string `json:"format"`
+	// changes delivered at once
+	Batch int `json:"batch"`
+	// loopback, link-local and private addresses may be called
+	Private bool `json:"allow_private,omitempty"`
+	// without TLS
+	Plain bool `json:"allow_plain,omitempty"`
+	// PEM certificates that are trusted in place of the system's
+	Roots []byte `json:"roots,omitempty"`
+	// JetStream stream that is made if there is none
+	Stream string `json:"stream,omitempty"`
+	// NATS: what subjects begin with
+	Subject string `json:"subject,omitempty"`
+	Secret  string `json:"secret,omitzero"`
+	// everything up to it was acknowledged, or is not for this sink
+	Cursor uint64 `json:"cursor"`
+	// changes acknowledged
+	Delivered uint64 `json:"delivered"`
+	// when something was acknowledged last
+	Last time.Time `json:"last,omitzero"`
+	// since when there is always more to deliver
+	Behind time.Time `json:"behind_since,omitzero"`
+	// since when nothing could be delivered
+	Failing time.Time `json:"failing_since,omitzero"`
+	// that failed since
+	Attempts uint32 `json:"attempts,omitempty"`
+	// when it is tried again
+	Retry time.Time `json:"retry,omitzero"`
+	// of the last attempt
+	Error string `json:"error,omitempty"`
+	// the receiver said that it wants nothing more
+	Stopped time.Time `json:"stopped,omitzero"`
+	Created time.Time `json:"created"`
+}
+
 // Status is how a node stands.
 type Status struct {
 	Org         OrgRef    `json:"organisation"`
@@ -2529,6 +2632,52 @@ type WithheldPlan struct {
 	To []OrgRef `json:"to"`
 	// why a record cannot be published so: then none is
 	Refused []string `json:"refused"`
+}
+
+// AddedSink is a sink that was added, with the secret if it was made here: it is told once.
+type AddedSink struct {
+	// [a-z0-9-]{1,64}
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	URL  string `json:"url"`
+	// empty: everything that the reader may read and export
+	View string `json:"view,omitempty"`
+	// as whom it reads: local rules apply
+	Reader string `json:"reader"`
+	Format string `json:"format"`
+	// changes delivered at once
+	Batch int `json:"batch"`
+	// loopback, link-local and private addresses may be called
+	Private bool `json:"allow_private,omitempty"`
+	// without TLS
+	Plain bool `json:"allow_plain,omitempty"`
+	// PEM certificates that are trusted in place of the system's
+	Roots []byte `json:"roots,omitempty"`
+	// JetStream stream that is made if there is none
+	Stream string `json:"stream,omitempty"`
+	// NATS: what subjects begin with
+	Subject string `json:"subject,omitempty"`
+	Secret  string `json:"secret,omitzero"`
+	// everything up to it was acknowledged, or is not for this sink
+	Cursor uint64 `json:"cursor"`
+	// changes acknowledged
+	Delivered uint64 `json:"delivered"`
+	// when something was acknowledged last
+	Last time.Time `json:"last,omitzero"`
+	// since when there is always more to deliver
+	Behind time.Time `json:"behind_since,omitzero"`
+	// since when nothing could be delivered
+	Failing time.Time `json:"failing_since,omitzero"`
+	// that failed since
+	Attempts uint32 `json:"attempts,omitempty"`
+	// when it is tried again
+	Retry time.Time `json:"retry,omitzero"`
+	// of the last attempt
+	Error string `json:"error,omitempty"`
+	// the receiver said that it wants nothing more
+	Stopped time.Time `json:"stopped,omitzero"`
+	Created time.Time `json:"created"`
+	Made    string    `json:"made_secret,omitempty"`
 }
 
 // Agreement is an agreement as it is shown. Its secret is never part of it, but of Document.

@@ -258,6 +258,12 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 	case kindTopic:
 		var doc topicDoc
 		return read(0, &doc)
+	case kindSink:
+		var doc sinkDoc
+		if err := read(0, &doc); err != nil {
+			return err
+		}
+		return checkSinkDoc(string(id), &doc)
 	}
 	return protocol.Errorf(protocol.ErrMalformed, "it is of no known kind")
 }

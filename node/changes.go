@@ -133,6 +133,9 @@ func (r *Reader) Follow(ctx context.Context, view *View, after uint64, detail st
 		changed := r.n.Changed()
 		for {
 			page, next, err := r.Changes(view, after, changesPage)
+			if err == nil {
+				err = h.reach(page)
+			}
 			for i := range page {
 				if err == nil {
 					err = send(&page[i])

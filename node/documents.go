@@ -63,6 +63,7 @@ const (
 	kindView         = "n/view/"         // saved searches
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
+	kindSink         = "n/sink/"         // where changes are delivered, and how far that has come
 )
 
 const maxDocument = 8 << 20

@@ -46,6 +46,7 @@ const (
 	handoutCarry  = "carried file"
 	handoutBackup = "backup"
 	handoutStream = "stream"
+	handoutSink   = "sink"
 )
 
 // maxHandouts bounds the handouts that are remembered; the oldest go first.
@@ -91,6 +92,22 @@ func (n *Node) handOut(ctx context.Context, kind, detail string, from uint64, se
 		return nil, fmt.Errorf("noting what leaves this node: %w", err)
 	}
 	return h, nil
+}
+
+// reach notes that the hand-out may hold records that came before it begins: what became of an old
+// record is told with the record. It comes before they leave.
+func (h *handout) reach(list []Change) error {
+	from := h.doc.From
+	for i := range list {
+		if r := list[i].Record; r != nil && r.Cursor > 0 {
+			from = min(from, r.Cursor-1)
+		}
+	}
+	if from == h.doc.From {
+		return nil
+	}
+	h.doc.From = from
+	return h.n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindHandout, h.id, &h.doc) })
 }
 
 // end notes up to which cursor it went. What left nothing is forgotten.
@@ -206,6 +223,8 @@ func (d *handoutDoc) row(local bool) BeyondRow {
 		return BeyondRow{fmt.Sprintf("the stream that was read since %s, %d records", when, d.Records), "erase it in the system that read it; it is told of withdrawals only"}
 	case handoutStream:
 		return BeyondRow{fmt.Sprintf("the stream %s that was read since %s, %d records", d.Detail, when, d.Records), "who reads it was told of the erasure, or will be when it reads on; erase it in the system that read it if it does not act on that"}
+	case handoutSink:
+		return BeyondRow{fmt.Sprintf("what was delivered to %s since %s, %d records", d.Detail, when, d.Records), "erase it in the system that took it; it is told of the erasure by itself while the sink stands"}
 	case handoutCarry:
 		return BeyondRow{fmt.Sprintf("sealed copies in the file that was packed for %s at %s", d.Detail, when), "who applies it applies this erasure too, once it has compared with anybody; destroy the file"}
 	}

@@ -184,6 +184,9 @@ func (n *Node) Status() (*Status, error) {
 	if st.Kept, err = n.countKept(); err != nil {
 		return nil, err
 	}
+	if err := n.sinkProblems(st); err != nil {
+		return nil, err
+	}
 	n.findRulesProblems(st)
 	n.requestProblems(st)
 	n.feedProblems(st, feeds)

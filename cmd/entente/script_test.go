@@ -1,10 +1,14 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,8 +32,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"until":   until,
-			"capture": capture,
+			"until":     until,
+			"capture":   capture,
+			"receiver":  receiver,
+			"delivered": delivered,
 		},
 	})
 }
@@ -68,6 +74,43 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 		}
 	}
 	return "", exec.ErrNotFound
+}
+
+// receiver starts a receiver of webhooks, whose address is in RECEIVER, and appends what it gets to a file:
+// receiver FILE
+func receiver(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: receiver FILE")
+	}
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	var mu sync.Mutex
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		if _, werr := f.Write(append(b, '\n')); err != nil || werr != nil {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	ts.Defer(func() { srv.Close(); f.Close() })
+	ts.Setenv("RECEIVER", strings.TrimPrefix(srv.URL, "http://"))
+}
+
+// delivered tells whether a file holds texts, in the order in which they are there for the first time:
+// delivered FILE TEXT...
+func delivered(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: delivered FILE TEXT...")
+	}
+	text, at := ts.ReadFile(args[0]), -1
+	for _, want := range args[1:] {
+		i := strings.Index(text, want)
+		if i <= at {
+			ts.Fatalf("%q does not come after what is before it in:\n%s", want, text)
+		}
+		at = i
+	}
 }
 
 // capture sets a variable to the first group of a pattern in the last standard output:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
+	"github.com/entente-mesh/entente/node/stream"
 )
 
 func (a *app) upCommand() *cobra.Command {
@@ -99,7 +100,7 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, cfg node.
 	}
 	defer os.Remove(filepath.Join(a.dir, api.SocketName))
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 3)
+	ended := make(chan error, 4)
 	go func() { ended <- api.New(n).Serve(ctx, l) }()
 	go func() {
 		if monitor == nil {
@@ -119,9 +120,10 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, cfg node.
 		}
 		ended <- err
 	}()
+	go func() { ended <- stream.Run(ctx, n, cfg.Log) }()
 	err = n.Run(ctx, ready)
 	cancel()
-	return errors.Join(err, <-ended, <-ended, <-ended)
+	return errors.Join(err, <-ended, <-ended, <-ended, <-ended)
 }
 
 func newLog(w io.Writer, format string, level slog.Level) (*slog.Logger, error) {

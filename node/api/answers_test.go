@@ -269,6 +269,15 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c.do(bob, "DELETE /v1/consumers/siem", nil, nil, nil)
 	c.do(bob, "DELETE /v1/views/firewall", nil, nil, nil)
 
+	// Where it goes to.
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	c.do(bob, "POST /v1/sinks", nil, AddSink{Name: "hook", Kind: node.SinkWebhook, Reader: "siem", URL: receiver.URL, Private: true, Plain: true}, nil)
+	c.do(bob, "GET /v1/sinks", nil, nil, nil)
+	c.do(bob, "POST /v1/sinks/hook/test", nil, nil, nil)
+	c.do(bob, "POST /v1/sinks/hook/replay", nil, ReplaySink{From: 1}, nil)
+	c.do(bob, "DELETE /v1/sinks/hook", nil, nil, nil)
+
 	// They ask one another, and erase.
 	c.do(bob, "POST /v1/requests", nil, Ask{Org: "Example Vendor", Text: "what of this?", Values: []string{"198.51.100.1"}}, nil)
 	carry(bob, alice, "Example Vendor")

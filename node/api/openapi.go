@@ -70,6 +70,9 @@ var groups = []*huma.Tag{
 	{Name: "audit", Description: "The audit log, reports, the register of processing."},
 	{Name: "rules", Description: "Local rules: who of the organisation may do what."},
 	{Name: "access", Description: "Views, and who may come over the network."},
+	{Name: "streams", Description: "Where changes are delivered."},
+	{Name: "outputs", Description: "Lists for machines, and what is never on them."},
+	{Name: "sources", Description: "What is fetched and published, and what of it could not be."},
 	{Name: "monitoring", Description: "For monitoring."},
 }
 

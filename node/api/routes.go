@@ -27,6 +27,7 @@ func (s *Server) routes() {
 	s.auditRoutes()
 	s.rulesRoutes()
 	s.mandateRoutes()
+	s.sinkRoutes()
 	s.openAPIRoutes()
 }
 

@@ -1,0 +1,80 @@
+package stream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/entente-mesh/entente/node"
+)
+
+// A sink's address is a name, and names may lead anywhere: to the machine itself, to what only its network
+// can reach, to a cloud's metadata service. What a sink may call is judged by the address that is connected
+// to, after its name was resolved, for every connection anew: a name that leads elsewhere the next time
+// (DNS rebinding) changes nothing.
+
+// special are addresses that are global unicast by their looks, and lead elsewhere (IANA's registries of
+// special-purpose addresses, RFC 6890), or to another address that they contain.
+var special = prefixes("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
+	"203.0.113.0/24", "240.0.0.0/4", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fec0::/10")
+
+func prefixes(texts ...string) (list []netip.Prefix) {
+	for _, s := range texts {
+		list = append(list, netip.MustParsePrefix(s))
+	}
+	return list
+}
+
+// checkAddr says whether an address may be called; private also allows loopback, link-local and private
+// ones.
+func checkAddr(a netip.Addr, private bool) error {
+	a = a.Unmap().WithZone("")
+	switch {
+	case a.IsLoopback(), a.IsPrivate(), a.IsLinkLocalUnicast():
+		if !private {
+			return fmt.Errorf("%s is a loopback, link-local or private address; --allow-private lets a sink call one", a)
+		}
+		return nil
+	case a.IsGlobalUnicast() && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(a) }):
+		return nil
+	}
+	return fmt.Errorf("%s is no address that a sink may call", a)
+}
+
+// errRefused marks what the guard refused.
+var errRefused = errors.New("refused")
+
+const dialTimeout = 10 * time.Second
+
+// dialer connects to what a sink may call.
+func dialer(private bool) *net.Dialer {
+	return &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, ControlContext: func(_ context.Context, network, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil || network != "tcp4" && network != "tcp6" {
+			return fmt.Errorf("connecting to %s %s: %w", network, address, errRefused)
+		}
+		if err := checkAddr(at.Addr(), private); err != nil {
+			return fmt.Errorf("%w: %w", errRefused, err)
+		}
+		return nil
+	}}
+}
+
+// tlsConfig verifies a sink's receiver: by the system's roots, or by those that the sink names.
+func tlsConfig(s *node.Sink, host string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+	if len(s.Roots) > 0 {
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(s.Roots) {
+			return nil, errors.New("the file of certificates holds none in PEM form (-----BEGIN CERTIFICATE-----)")
+		}
+	}
+	return c, nil
+}
