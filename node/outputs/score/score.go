@@ -103,7 +103,8 @@ type Score struct {
 
 // Of returns the score of a value at a time. Of the claims of one source the best counts. The best
 // source gives the score; each further one closes a fifth of what is missing to 100, times its own
-// score, because lists copy each other and nobody can prove that two are independent. Who disputes
+// score, because lists copy each other and nobody can prove that two are independent. A claim whose
+// origin was withheld adds nothing to others. Who disputes
 // a value takes back what it claimed itself; each other one leaves three quarters of the score, or a
 // half if it disagrees strongly; if it is this organisation that disagrees, nothing.
 func Of(kind stix.Kind, claims []Claim, disputes []Dispute, now uint64) Score {
@@ -129,14 +130,27 @@ func Of(kind stix.Kind, claims []Claim, disputes []Dispute, now uint64) Score {
 			list[k].at = max(list[k].at, at)
 		}
 	}
-	slices.SortFunc(list, func(a, b said) int { return b.at - a.at })
+	slices.SortFunc(list, func(a, b said) int {
+		switch {
+		case a.at != b.at:
+			return b.at - a.at
+		case a.copied == b.copied:
+			return 0
+		case a.copied:
+			return 1
+		}
+		return -1
+	})
 	var s Score
-	sum := 0
+	sum, copied := 0, false // that the best is a copy: one of the others is what it was copied of
 	for i, c := range list {
 		switch {
 		case i == 0:
-			sum = c.at
+			sum, copied = c.at, c.copied
 		case c.copied || s.Sources >= MaxSources:
+			continue
+		case copied:
+			copied = false
 			continue
 		default:
 			sum += (full - sum) / 5 * (c.at / 100) / (full / 100)

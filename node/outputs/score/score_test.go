@@ -62,6 +62,8 @@ func TestSourcesAndDisputes(t *testing.T) {
 		{"two", []Claim{claim(1, 80, false), claim(2, 80, false)}, nil, Score{83, 2}},
 		{"two, the order does not matter", []Claim{claim(2, 50, false), claim(1, 80, false)}, nil, Score{82, 2}},
 		{"a copy confirms nothing", []Claim{claim(1, 80, false), claim(2, 80, true)}, nil, Score{80, 1}},
+		{"a better copy confirms nothing", []Claim{claim(1, 80, false), claim(2, 90, true)}, nil, Score{90, 1}},
+		{"a copy and two others", []Claim{claim(1, 80, false), claim(2, 80, true), claim(3, 80, false)}, nil, Score{83, 2}},
 		{"a copy alone counts", []Claim{claim(2, 80, true)}, nil, Score{80, 1}},
 		{"disagree", []Claim{claim(1, 80, false)}, []Dispute{{Source: 2}}, Score{60, 1}},
 		{"strongly disagree", []Claim{claim(1, 80, false)}, []Dispute{{Source: 2, Strong: true}}, Score{40, 1}},
