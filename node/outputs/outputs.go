@@ -28,7 +28,11 @@ import (
 )
 
 // Step is how often scores are reckoned anew: in between a list changes only with what it is made of.
+// What is reported, and what is valid when it comes, is in at once; what begins or ends to be valid
+// later does so within a step.
 const Step = 5 * time.Minute
+
+func stepOf(now time.Time) uint64 { return uint64(now.Truncate(Step).UnixMilli()) }
 
 const (
 	page     = 1000 // changes that are read at a time
@@ -153,7 +157,7 @@ func (e *Engine) Open(ctx context.Context, r *node.Reader, q Query, now time.Tim
 	if err != nil {
 		return nil, err
 	}
-	l := &List{q: q, now: uint64(now.Truncate(Step).UnixMilli()), lists: lists, g: g, Cursor: g.cursor}
+	l := &List{q: q, now: stepOf(now), lists: lists, g: g, Cursor: g.cursor}
 	if err := l.seal(e, r); err != nil {
 		l.Close()
 		return nil, err
@@ -534,7 +538,7 @@ func (e *Engine) Explain(ctx context.Context, r *node.Reader, v *node.View, text
 		return nil, err
 	}
 	defer g.mu.RUnlock()
-	at := uint64(now.Truncate(Step).UnixMilli())
+	at := stepOf(now)
 	it, parts, disputes, known := g.set.Explain(o, at)
 	x := &Explanation{Value: o.Value, Kind: o.Kind, Score: it.Score, Least: least, Sources: it.Sources, Seen: it.Seen, Reports: []Report{}}
 	if hit, ok := lists.Match(o, true); ok {

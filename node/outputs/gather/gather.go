@@ -199,6 +199,9 @@ func (s *Set) indicator(r *Record) {
 	if e.since = max(modified, e.from); e.since > r.Received {
 		e.since = max(e.from, r.Received)
 	}
+	if e.from <= r.Received {
+		e.from = 0 // it had begun when it came
+	}
 	e.copy, e.base = r.Withheld, score.Base(r.Assessment, listOf(o, "labels", "false-positive"))
 	if e.live = !o.Revoked && !slices.Contains(listOf(o, "indicator_types", "benign"), "benign"); !e.live || o.Text("pattern_type") != "stix" {
 		return
@@ -422,7 +425,7 @@ func (r *Reckoner) Item(at uint32, now uint64) Item {
 	s := r.s
 	v := &s.list[at]
 	it := Item{Observable: v.Observable}
-	r.gather(v, now, func(o *object, c score.Claim) {
+	r.gather(v, func(o *object, c score.Claim) {
 		if c.At(v.Kind, now) == 0 {
 			return
 		}
@@ -456,7 +459,7 @@ func (r *Reckoner) until(kind stix.Kind, now uint64) (until uint64) {
 }
 
 // gather brings the evidence of a value together, in the order of cursors.
-func (r *Reckoner) gather(v *value, now uint64, each func(*object, score.Claim)) {
+func (r *Reckoner) gather(v *value, each func(*object, score.Claim)) {
 	s := r.s
 	r.claims, r.active, r.disputes = r.claims[:0], r.active[:0], r.disputes[:0]
 	for c := v.first; c != 0; c = s.claims[c-1].next {
@@ -468,9 +471,7 @@ func (r *Reckoner) gather(v *value, now uint64, each func(*object, score.Claim))
 		sc := score.Claim{Source: o.org, Base: o.base, Since: o.since, From: o.from, Until: o.until, Copy: o.copy}
 		if h := s.heard[o.id]; h != nil {
 			for _, seen := range h.seen {
-				if seen.at <= now {
-					sc.Since = max(sc.Since, seen.at)
-				}
+				sc.Since = max(sc.Since, seen.at)
 			}
 			for _, d := range h.disputed {
 				r.dispute(d)
@@ -552,7 +553,7 @@ func (s *Set) Explain(o stix.Observable, now uint64) (it Item, parts []Part, dis
 	r := s.Reckoner()
 	it = r.Item(at, now)
 	v := &s.list[at]
-	r.gather(v, now, func(o *object, c score.Claim) {
+	r.gather(v, func(o *object, c score.Claim) {
 		p := Part{Cursor: o.cursor, Base: int(c.Base), Since: c.Since, From: c.From, Until: c.Until, Score: c.At(v.Kind, now), PAP: o.pap, Copy: o.copy}
 		if h := s.heard[o.id]; h != nil {
 			p.Seen = len(h.seen)
