@@ -19,6 +19,7 @@ import (
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/node/outputs/format"
+	"github.com/entente-mesh/entente/node/outputs/gather"
 	"github.com/entente-mesh/entente/node/outputs/score"
 	"github.com/entente-mesh/entente/node/outputs/warninglist"
 	"github.com/entente-mesh/entente/node/serve"
@@ -343,6 +344,12 @@ func TestHiddenIsNotThere(t *testing.T) {
 			t.Errorf("with the rule again: %q", got)
 		}
 	})
+}
+
+func TestListsStateNoTime(t *testing.T) {
+	if intake.Epoch().UnixMilli() != gather.NoTime {
+		t.Error("package intake gives another time to what states none")
+	}
 }
 
 func TestExplain(t *testing.T) {

@@ -29,6 +29,10 @@ const (
 	MaxHeard    = 16  // organisations whose sightings, or opinions, of one object are kept
 )
 
+// NoTime is the time in indicators that were made of a plain list, which states none: the start of 2020
+// (package intake, Epoch). They are as old as the record.
+const NoTime = 1_577_836_800_000
+
 // Record is what is gathered of. Its object is read by package stix.
 type Record struct {
 	Cursor     uint64
@@ -196,7 +200,10 @@ func (s *Set) indicator(r *Record) {
 	e.cursor, e.modified, e.received, e.tlp, e.pap = r.Cursor, modified, r.Received, r.TLP, r.PAP
 	// Nobody makes what is said younger by a date to come: from when it was heard of is known here.
 	e.from, e.until = milli(timeOf(o, "valid_from")), milli(timeOf(o, "valid_until"))
-	if e.since = max(modified, e.from); e.since > r.Received {
+	switch e.since = max(modified, e.from); {
+	case e.since == NoTime:
+		e.since = r.Received
+	case e.since > r.Received:
 		e.since = max(e.from, r.Received)
 	}
 	if e.from <= r.Received {

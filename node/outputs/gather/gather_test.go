@@ -111,6 +111,7 @@ func TestItem(t *testing.T) {
 		{"a day old", []rec{{1, indicator{pattern: evil}.json(), nil}}, 72, 1},
 		{"with confidence", []rec{{1, indicator{pattern: evil, modified: now, more: conf(40)}.json(), nil}}, 40, 1},
 		{"said to be of tomorrow, received ten days ago", []rec{{1, indicator{pattern: evil, modified: now + day}.json(), func(r *Record) { r.Received = now - 10*day }}}, 56, 1},
+		{"of a list, which states no time", []rec{{1, indicator{pattern: evil, modified: NoTime, more: map[string]any{"created": at(NoTime), "valid_from": at(NoTime)}}.json(), func(r *Record) { r.Received = now - day }}}, 72, 1},
 		{"valid from tomorrow", []rec{{1, indicator{pattern: evil, modified: now, more: map[string]any{"valid_from": at(now + day)}}.json(), nil}}, 0, 0},
 		{"no longer valid", []rec{{1, indicator{pattern: evil, modified: now, more: map[string]any{"valid_until": at(now)}}.json(), nil}}, 0, 0},
 		{"withdrawn", []rec{{1, fresh.json(), func(r *Record) { r.Withdrawn = true }}}, 0, 0},
