@@ -37,10 +37,12 @@ func stepOf(now time.Time) uint64 { return uint64(now.Truncate(Step).UnixMilli()
 const (
 	page     = 1000 // changes that are read at a time
 	attempts = 4    // passes over the records, before it is said that they change too fast
-	// keepBytes bounds what is kept of what was gathered, for the next who asks; MaxKept how many
-	// sets that may be.
-	keepBytes = 192 << 20
+	// keepBytes bounds what is kept of what was gathered, for the next who asks, maxKept how many sets
+	// that may be, and keepFor how long: a million values have about 280 MB. What is more than that is
+	// gathered anew for each who asks.
+	keepBytes = 512 << 20
 	maxKept   = 32
+	keepFor   = 30 * time.Minute
 	maxTags   = 64 // ETags that are remembered of one set
 )
 
@@ -57,7 +59,8 @@ type Engine struct {
 
 	mu   sync.Mutex
 	sets map[string]*gathered
-	used []string // keys of sets, the one that was used last at the end
+	used []string    // keys of sets, the one that was used last at the end
+	idle *time.Timer // forgets the sets when nobody asked for them for a while; nil: none was kept
 }
 
 // New returns an engine. keep says whether it is for many who ask again.
@@ -307,6 +310,7 @@ func (e *Engine) kept(key string) *gathered {
 	defer e.mu.Unlock()
 	g := e.sets[key]
 	if g != nil {
+		e.idle.Reset(keepFor)
 		e.used = append(slices.DeleteFunc(e.used, func(k string) bool { return k == key }), key)
 	}
 	return g
@@ -315,6 +319,13 @@ func (e *Engine) kept(key string) *gathered {
 func (e *Engine) put(key string, g *gathered) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.keep == 0 {
+		return
+	}
+	if e.idle == nil {
+		e.idle = time.AfterFunc(keepFor, e.forget)
+	}
+	e.idle.Reset(keepFor)
 	e.used = append(slices.DeleteFunc(e.used, func(k string) bool { return k == key }), key)
 	e.sets[key] = g
 	size := 0
@@ -327,6 +338,13 @@ func (e *Engine) put(key string, g *gathered) {
 			break
 		}
 	}
+}
+
+func (e *Engine) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.sets)
+	e.used = nil
 }
 
 // errStale says that what was gathered is not what the reader would see now.

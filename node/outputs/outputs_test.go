@@ -445,6 +445,39 @@ func TestCatchingUp(t *testing.T) {
 	})
 }
 
+// What is kept is bounded, and forgotten when nobody asks.
+func TestKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.publish(protocol.TLPGreen, domain("evil.example"))
+		e := New(w.n, true)
+		open := func(topic string) {
+			l, err := e.Open(t.Context(), w.n.Reader(nil), Query{View: node.TopicView(topic), Format: format.List, Least: 30}, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
+		}
+		for i := range 2 * maxKept {
+			open(fmt.Sprint("topic", i))
+		}
+		if len(e.sets) != maxKept || len(e.used) != maxKept {
+			t.Errorf("%d sets are kept, %d in order", len(e.sets), len(e.used))
+		}
+		time.Sleep(keepFor + time.Second)
+		synctest.Wait()
+		if len(e.sets) != 0 {
+			t.Errorf("%d sets are kept that nobody asks for", len(e.sets))
+		}
+		e.keep = 100 // bytes
+		open("c2")
+		if len(e.sets) != 0 {
+			t.Error("a set is kept that is larger than what may be kept")
+		}
+		open("c2")
+	})
+}
+
 // Nobody who asks waits for somebody who reads slowly, and a list does not change while it is read.
 func TestSlowReader(t *testing.T) {
 	w := newWorld(t)
