@@ -118,6 +118,34 @@ func TestWarninglistsAreKept(t *testing.T) {
 	}
 }
 
+func TestBackupHoldsWarninglists(t *testing.T) {
+	n := testNetwork(t, "Vendor")[0]
+	if err := n.Protect([]string{"own.example"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.OutputSerial([32]byte{1}, [32]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	key := newOffline(t)
+	restored := inMemory(t, backupOf(t, n, key), key)
+	o, _ := stix.Canonical("www.own.example")
+	err := restored.st.View(func(tx *store.Tx) error {
+		lists, _, err := readWarninglists(tx, nil)
+		if err == nil && (len(lists) != 1 || lists[0].Entries[0] != "own.example") {
+			t.Errorf("a restored node has the warninglists %v", lists)
+		}
+		return err
+	})
+	if _, set, err := n.Warninglists(); err != nil {
+		t.Error(err)
+	} else if _, ok := set.Match(o, false); !ok {
+		t.Error("the node that was backed up lost its warninglist")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheckWarninglist(t *testing.T) {
 	good := warninglistDoc{Name: "own", Parts: 2, Part: 1, Data: []byte("x")}
 	if err := checkWarninglist(warninglistKey("own", 1), protocol.Encode(&good)); err != nil {

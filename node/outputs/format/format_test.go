@@ -2,9 +2,12 @@ package format
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -410,6 +414,69 @@ func TestUnboundTakesTheZone(t *testing.T) {
 		t.Fatal(err)
 	}
 	program(t, "unbound-checkconf", conf)
+}
+
+// A real resolver answers what the zone says: names, what is below them, and answers that hold an address.
+func TestUnboundBlocks(t *testing.T) {
+	unbound, err := exec.LookPath("unbound")
+	if err != nil {
+		if unbound = "/usr/sbin/unbound"; !exists(unbound) {
+			t.Skip("unbound is not installed")
+		}
+	}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := conn.LocalAddr().String()
+	conn.Close()
+	dir := t.TempDir()
+	zone, _ := file(t, RPZ, lists(t), sample()...)
+	upstream := "$TTL 60\n@ SOA localhost. nobody.invalid. 1 600 300 604800 300\n@ NS localhost.\n" +
+		"four A 45.1.2.3\nin4 A 45.1.2.2\nsix AAAA 2a0f::1\nin6 AAAA 2a0f:1:0:1:2:3:4:5\nfine A 45.9.9.9\n"
+	_, port, _ := strings.Cut(addr, ":")
+	conf := fmt.Sprintf("server:\n  interface: 127.0.0.1\n  port: %s\n  chroot: \"\"\n  username: \"\"\n  directory: %q\n  pidfile: \"\"\n  use-syslog: no\n  do-daemonize: no\n  module-config: \"respip iterator\"\n"+
+		"rpz:\n  name: rpz.entente.invalid\n  zonefile: \"rpz.zone\"\nauth-zone:\n  name: \"up.example\"\n  zonefile: \"up.zone\"\n  for-downstream: no\n  for-upstream: yes\nremote-control:\n  control-enable: no\n", port, dir)
+	for name, text := range map[string]string{"rpz.zone": zone, "up.zone": upstream, "unbound.conf": conf} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), unbound, "-d", "-c", filepath.Join(dir, "unbound.conf"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", addr)
+	}}
+	look := func(name string) (string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		a, err := r.LookupHost(ctx, name)
+		return strings.Join(a, " "), err
+	}
+	for begun := time.Now(); ; {
+		got, err := look("fine.up.example.")
+		if got == "45.9.9.9" {
+			break
+		}
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("unbound does not answer: %q %v", got, err)
+		}
+	}
+	for _, name := range []string{"evil.example.", "a.b.evil.example.", "four.up.example.", "in4.up.example.", "six.up.example.", "in6.up.example."} {
+		got, err := look(name)
+		var dns *net.DNSError
+		if got != "" || !errors.As(err, &dns) || !dns.IsNotFound {
+			t.Errorf("%s is answered with %q, %v", name, got, err)
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func TestNFTablesTakesTheSets(t *testing.T) {
