@@ -339,6 +339,10 @@ func TestHiddenIsNotThere(t *testing.T) {
 		if got := w.get("fw", "/feeds/-/list").Body.String(); !strings.Contains(got, "hidden.example") {
 			t.Errorf("without the rule: %q", got)
 		}
+		w.rules(strings.Replace(noAmber, "amber\" };", "red\" };", 1)) // narrows, and lets amber through
+		if got := w.get("fw", "/feeds/-/list").Body.String(); !strings.Contains(got, "hidden.example") {
+			t.Errorf("with a rule about red: %q", got)
+		}
 		w.rules(noAmber)
 		if got := w.get("fw", "/feeds/-/list").Body.String(); strings.Contains(got, "hidden.example") {
 			t.Errorf("with the rule again: %q", got)
