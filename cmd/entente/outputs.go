@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
@@ -34,7 +33,8 @@ type outputFlags struct {
 	scored               bool
 }
 
-func (o *outputFlags) add(f *pflag.FlagSet) {
+func (o *outputFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVar(&o.view, "view", "", "only of this view ('entente view list')")
 	f.StringVar(&o.topic, "topic", "", "only of this topic")
 	f.IntVar(&o.least, "min-score", score.Default, "put out what has at least this score, 1 to 100")

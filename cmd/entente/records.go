@@ -382,7 +382,7 @@ func (a *app) exportCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&format, "format", "lines", strings.Join(exportFormats(), ", "))
-	values.add(f)
+	values.add(cmd)
 	f.Uint64Var(&since, "since", 0, "only what came after this cursor")
 	f.StringVarP(&out, "out", "o", "", "write to this file, replacing it when all is there")
 	f.StringVar(&cursorFile, "cursor-file", "", "read the cursor from this file, and keep the next one there")
