@@ -34,10 +34,15 @@ node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
+node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist
+node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream
+node/outputs/score        < protocol protocol/stix
+node/outputs/warninglist  < protocol protocol/stix
+node/outputs/gather       < protocol protocol/stix protocol/stix/pattern node/outputs/score
+node/outputs/format       < protocol protocol/stix node/outputs/gather node/outputs/warninglist
+node/outputs              < protocol protocol/stix node node/serve node/outputs/score node/outputs/warninglist node/outputs/gather node/outputs/format
 node/serve                < protocol policy/rules node
 node/stream               < protocol protocol/stix policy/rules node node/serve
-node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/stream
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *

@@ -314,8 +314,8 @@ func (c *Client) Show(ctx context.Context, id string) (v []Record, err error) {
 
 // Explain is GET /v1/records/{id}/explain. Explains who may have a record and why, and where it came
 // from.
-func (c *Client) Explain(ctx context.Context, id string, q ExplainQuery) (*Explanation, error) {
-	v := new(Explanation)
+func (c *Client) Explain(ctx context.Context, id string, q ExplainQuery) (*NodeExplanation, error) {
+	v := new(NodeExplanation)
 	if err := c.Call(ctx, "GET", "/v1/records/"+url.PathEscape(id)+"/explain", values(q), nil, v); err != nil {
 		return nil, err
 	}
@@ -687,6 +687,53 @@ func (c *Client) Backup(ctx context.Context, body *BackupRequest) (*Body, error)
 	return c.file(ctx, "POST", "/v1/backup", nil, jsonOf(body), "Entente-Backup")
 }
 
+// Output is GET /v1/outputs/{format}. Writes the values of a view that may go to a machine, scored and
+// aged, less what is on a warninglist.
+func (c *Client) Output(ctx context.Context, format string, q OutputQuery) (*Body, error) {
+	return c.file(ctx, "GET", "/v1/outputs/"+url.PathEscape(format), values(q), nil, "Entente-Values")
+}
+
+// OutputExplain is GET /v1/outputs/explain. Says why a value is on the lists for machines, or is not.
+func (c *Client) OutputExplain(ctx context.Context, q OutputExplainQuery) (*OutputsExplanation, error) {
+	v := new(OutputsExplanation)
+	if err := c.Call(ctx, "GET", "/v1/outputs/explain", values(q), nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Warninglists is GET /v1/warninglists. Lists the warninglists: values that are never put out to
+// machines.
+func (c *Client) Warninglists(ctx context.Context) (v []Warninglist, err error) {
+	err = c.Call(ctx, "GET", "/v1/warninglists", nil, nil, &v)
+	return v, err
+}
+
+// WarninglistAdd is POST /v1/warninglists. Keeps a warninglist, in the place of one of the same name.
+// The body: A list in MISP's format (list.json).
+func (c *Client) WarninglistAdd(ctx context.Context, body io.Reader) (*Warninglist, error) {
+	v := new(Warninglist)
+	if err := c.Call(ctx, "POST", "/v1/warninglists", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// WarninglistRemove is DELETE /v1/warninglists/{name}. Forgets a warninglist.
+func (c *Client) WarninglistRemove(ctx context.Context, name string) error {
+	return c.Call(ctx, "DELETE", "/v1/warninglists/"+url.PathEscape(name), nil, nil, nil)
+}
+
+// WarninglistProtect is POST /v1/warninglists/protected. Says which names and networks are never put
+// out: this organisation's own.
+func (c *Client) WarninglistProtect(ctx context.Context, body *ProtectedRequest) (*Protected, error) {
+	v := new(Protected)
+	if err := c.Call(ctx, "POST", "/v1/warninglists/protected", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // Nodes is GET /v1/nodes. Lists the nodes of this organisation, and those that were removed.
 func (c *Client) Nodes(ctx context.Context) (v []OwnNode, err error) {
 	err = c.Call(ctx, "GET", "/v1/nodes", nil, nil, &v)
@@ -1010,6 +1057,19 @@ type MatchOpenQuery struct {
 	After uint64 `query:"after"` // the cursor that the last page ended with
 }
 
+type OutputExplainQuery struct {
+	View     string `query:"view"`                  // the name of a view
+	Topic    string `query:"topic"`                 // a topic, instead of a view
+	MinScore uint64 `query:"min_score"`             // the least score, 1 to 100; without it, 30
+	Value    string `query:"value" required:"true"` // an address, a domain, a URL, a hash
+}
+
+type OutputQuery struct {
+	View     string `query:"view"`      // the name of a view
+	Topic    string `query:"topic"`     // a topic, instead of a view
+	MinScore uint64 `query:"min_score"` // the least score, 1 to 100; without it, 30
+}
+
 type PackQuery struct {
 	To     string   `query:"to"`    // the organisation that it is for, by name or id; with after it may be absent
 	Topics []string `query:"topic"` // only these topics; none: all that this node is in
@@ -1319,6 +1379,11 @@ type NodeRemoveRequest struct {
 	Now bool `json:"now,omitempty"`
 }
 
+// ProtectedRequest are names and networks that are never put out: this organisation's own.
+type ProtectedRequest struct {
+	Values []string `json:"values"`
+}
+
 // ReasonRequest says why something is done.
 type ReasonRequest struct {
 	Reason string `json:"reason,omitempty"`
@@ -1544,7 +1609,7 @@ type AboutRecord struct {
 	Own  bool  `json:"own"`
 	Path []Hop `json:"way"`
 	// by which agreement and term it is here; none: it is own
-	Why *Verdict `json:"why,omitempty"`
+	Why *NodeVerdict `json:"why,omitempty"`
 	// when it is erased by itself; null: never
 	Ends *time.Time `json:"retained_until"`
 	// for whom it was sealed here
@@ -1978,23 +2043,23 @@ type ExclusionInfo struct {
 	Further []ExclusionHop `json:"told_further"`
 }
 
-// Explanation accounts for one record. Of own records it names all readers and all who were refused; of
-// received ones why we may read it and to whom we may pass it on, and never its other recipients, which
-// are nobody's business but the publisher's.
-type Explanation struct {
+// NodeExplanation accounts for one record. Of own records it names all readers and all who were
+// refused; of received ones why we may read it and to whom we may pass it on, and never its other
+// recipients, which are nobody's business but the publisher's.
+type NodeExplanation struct {
 	Record   Record     `json:"record"`
 	Own      bool       `json:"own"`
 	SealedAt *time.Time `json:"sealed_at,omitempty"`
 	// own records
-	Readers []Verdict `json:"readers,omitempty"`
+	Readers []NodeVerdict `json:"readers,omitempty"`
 	// own records
-	Refused []Verdict `json:"refused,omitempty"`
+	Refused []NodeVerdict `json:"refused,omitempty"`
 	// received records: why we may read it
-	Why *Verdict `json:"why,omitempty"`
+	Why *NodeVerdict `json:"why,omitempty"`
 	// received records: to whom we may pass it on
-	PassOn []Verdict `json:"pass_on,omitempty"`
+	PassOn []NodeVerdict `json:"pass_on,omitempty"`
 	// received records: to whom not, and why
-	DoNotPass []Verdict `json:"not_pass_on,omitempty"`
+	DoNotPass []NodeVerdict `json:"not_pass_on,omitempty"`
 	// received records: for whom it was sealed here
 	PassedTo []OrgRef `json:"passed_to,omitempty"`
 	Path     []Hop    `json:"provenance"`
@@ -2477,7 +2542,6 @@ type SinkInfo struct {
 	Stream string `json:"stream,omitempty"`
 	// NATS: what subjects begin with
 	Subject string `json:"subject,omitempty"`
-	Secret  string `json:"secret,omitzero"`
 	// everything up to it was acknowledged, or is not for this sink
 	Cursor uint64 `json:"cursor"`
 	// changes acknowledged
@@ -2564,8 +2628,8 @@ type TopicInfo struct {
 	Peers int `json:"peers"`
 }
 
-// Verdict is one decision in words.
-type Verdict struct {
+// NodeVerdict is one decision in words.
+type NodeVerdict struct {
 	Org       OrgRef `json:"organisation"`
 	Allowed   bool   `json:"allowed"`
 	Reason    string `json:"reason"`
@@ -2602,6 +2666,17 @@ type View struct {
 	MinConfidence byte `json:"min_confidence,omitempty"`
 }
 
+// Warninglist describes a list of what is never put out to machines that block.
+type Warninglist struct {
+	Name     string   `json:"name"`
+	Type     string   `json:"type"`
+	Version  int      `json:"version"`
+	Entries  int      `json:"entries"`
+	Matching []string `json:"matching_attributes,omitempty"`
+	// zero: built in
+	Set time.Time `json:"set,omitzero"`
+}
+
 // WhatIf says of one record who may have it under the agreements as they stand at a time, and who might
 // if another one were signed: own records from us, received ones passed on by us. Cards and members are
 // those of now.
@@ -2617,9 +2692,9 @@ type WhatIf struct {
 // WhatIfOrg is the answer about one organisation.
 type WhatIfOrg struct {
 	// by the agreements that are signed
-	Held Verdict `json:"held"`
+	Held NodeVerdict `json:"held"`
 	// with the planned one too
-	Planned *Verdict `json:"planned,omitempty"`
+	Planned *NodeVerdict `json:"planned,omitempty"`
 }
 
 // WithheldPlan says what publishing a release with its origin withheld would leave out, or why it is
@@ -2657,7 +2732,6 @@ type AddedSink struct {
 	Stream string `json:"stream,omitempty"`
 	// NATS: what subjects begin with
 	Subject string `json:"subject,omitempty"`
-	Secret  string `json:"secret,omitzero"`
 	// everything up to it was acknowledged, or is not for this sink
 	Cursor uint64 `json:"cursor"`
 	// changes acknowledged
@@ -2926,6 +3000,11 @@ type PlanHandling struct {
 	Readers   []string `json:"readers"`
 }
 
+// Protected are names and networks that are never put out: this organisation's own.
+type Protected struct {
+	Values []string `json:"values"`
+}
+
 // PublishEvent is one line of the answer to a publication.
 type PublishEvent struct {
 	Plan    *Plan    `json:"plan,omitempty"`
@@ -3013,6 +3092,62 @@ type Waited struct {
 // Withdrawn names records that were withdrawn.
 type Withdrawn struct {
 	Withdrawn []string `json:"withdrawn"`
+}
+
+// Disputed is who says that the value is wrong.
+type Disputed struct {
+	By      string `json:"by"`
+	Opinion string `json:"opinion"`
+}
+
+// OutputsExplanation says why a value is in lists, and why it is not.
+type OutputsExplanation struct {
+	Value string `json:"value"`
+	Kind  string `json:"kind"`
+	Score int    `json:"score"`
+	// the score from which it is put out
+	Least    int              `json:"least"`
+	Sources  int              `json:"sources"`
+	Seen     int              `json:"seen"`
+	Reports  []Report         `json:"reports"`
+	Disputes []Disputed       `json:"disputes,omitempty"`
+	Listed   *Hit             `json:"warninglist,omitempty"`
+	Formats  []OutputsVerdict `json:"formats"`
+}
+
+// Report is what one object adds.
+type Report struct {
+	Record     string `json:"record"`
+	StixID     string `json:"stix_id"`
+	Originator OrgRef `json:"originator"`
+	// its score when it was made
+	Base int `json:"base"`
+	// of it alone, now
+	Score     int       `json:"score"`
+	Confirmed time.Time `json:"confirmed"`
+	From      time.Time `json:"valid_from,omitzero"`
+	Until     time.Time `json:"valid_until,omitzero"`
+	Lifetime  int       `json:"lifetime_days"`
+	Seen      int       `json:"seen,omitempty"`
+	PAP       string    `json:"pap,omitempty"`
+	Copy      bool      `json:"origin_withheld,omitempty"`
+}
+
+// OutputsVerdict is whether a format holds the value.
+type OutputsVerdict struct {
+	Format string `json:"format"`
+	In     bool   `json:"in"`
+	Reason string `json:"reason,omitempty"`
+	Text   string `json:"text"`
+}
+
+// Hit says which list holds a value.
+type Hit struct {
+	List string `json:"list"`
+	// as it stands there, or as it is meant
+	Entry string `json:"entry"`
+	// it is part of what the value stands for
+	Covers bool `json:"covers,omitempty"`
 }
 
 // IEPPolicy is a policy of FIRST's Information Exchange Policy 2.0 as JSON

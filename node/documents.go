@@ -61,6 +61,8 @@ const (
 	kindRulesOf      = "n/rulesof/"      // which rules each node of this organisation says that it has in force
 	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
 	kindView         = "n/view/"         // saved searches
+	kindOutput       = "n/output/"       // warninglists, in parts
+	kindOutputState  = "n/outputstate/"  // the serials of zones that were served
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 	kindSink         = "n/sink/"         // where changes are delivered, and how far that has come

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/entente-mesh/entente/node/outputs/format"
 	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
 )
@@ -188,8 +189,8 @@ func (e *csvExporter) write(r *Record) error {
 		if isHostOf(o, obs) {
 			continue
 		}
-		if err := e.w.Write([]string{strconv.FormatUint(r.Cursor, 10), r.ID.String(), r.StixID, r.Type, string(o.Kind), inert(o.Value), r.Handling.TLP,
-			strings.Join(r.Handling.Countries, " "), inert(r.Originator.Name), inert(r.Publisher.Name), r.Topic,
+		if err := e.w.Write([]string{strconv.FormatUint(r.Cursor, 10), r.ID.String(), r.StixID, inert(r.Type), string(o.Kind), inert(o.Value), r.Handling.TLP,
+			strings.Join(r.Handling.Countries, " "), inert(r.Originator.Name), inert(r.Publisher.Name), inert(r.Topic),
 			r.Received.Format(time.RFC3339), strconv.FormatBool(r.Withdrawn), confidence, said.Reliability, credibility, said.Europol(),
 			strings.Join(said.Handling, " "), inert(said.String())}); err != nil {
 			return err
@@ -199,12 +200,7 @@ func (e *csvExporter) write(r *Record) error {
 }
 
 // inert keeps a spreadsheet from running a value as a formula (CSV injection).
-func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
-}
+func inert(s string) string { return format.Inert(s) }
 
 func (e *csvExporter) close() error { e.w.Flush(); return e.w.Error() }
 

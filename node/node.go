@@ -68,6 +68,8 @@ type Node struct {
 	st   *store.Store
 	// index finds the records of the corpus in st.
 	index *corpus.Index
+	// warnings are the warninglists, under their own mutex.
+	warnings warninglists
 
 	// verified caches verified cards by hash; it only ever holds what verified.
 	verified sync.Map

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/policy/rules"
@@ -20,6 +21,8 @@ type Reader struct {
 	// said keeps verdicts by class, as long as they are of these rules.
 	said map[readClass]rules.Verdict
 	set  *rules.Set
+	// until is when the first of all verdicts by these rules ends, Unix milliseconds.
+	until uint64
 }
 
 type readClass struct {
@@ -77,6 +80,9 @@ func (r *Reader) verdict(action rules.Action, rec *Record) rules.Verdict {
 	if !s.rules.About(action) {
 		return rules.Verdict{Allow: true}
 	}
+	if r.set != s.rules {
+		r.until = math.MaxUint64
+	}
 	if r.set != s.rules || r.said == nil || len(r.said) > maxClasses {
 		r.set, r.said = s.rules, map[readClass]rules.Verdict{}
 	}
@@ -91,7 +97,7 @@ func (r *Reader) verdict(action rules.Action, rec *Record) rules.Verdict {
 	}
 	subject := &policy.Subject{Originator: rec.Originator.ID, Publisher: rec.Publisher.ID, Principal: principal, Handling: *rec.handling, Topic: rec.Topic, Kind: rec.Type}
 	v := s.may(r.who, action, s.resource(subject), now)
-	r.said[class] = v
+	r.said[class], r.until = v, min(r.until, v.ValidUntil)
 	return v
 }
 

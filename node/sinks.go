@@ -70,7 +70,7 @@ type Sink struct {
 	Roots   []byte     `json:"roots,omitempty"`         // PEM certificates that are trusted in place of the system's
 	Stream  string     `json:"stream,omitempty"`        // JetStream stream that is made if there is none
 	Subject string     `json:"subject,omitempty"`       // NATS: what subjects begin with
-	Secret  SinkSecret `json:"secret,omitzero"`
+	Secret  SinkSecret `json:"-"`
 }
 
 // SinkSecret is what a receiver is authenticated by, or a message to it. It does not print, neither as

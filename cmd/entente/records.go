@@ -364,13 +364,21 @@ func (a *app) watch(ctx context.Context, c *nodeClient, q url.Values) error {
 func (a *app) exportCommand() *cobra.Command {
 	var format, out, cursorFile string
 	var since uint64
+	var values outputFlags
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write records in a form that other systems read",
 		Long: "Writes everything after a cursor: lines (observables, for blocklists), csv, stix (a bundle) or jsonl.\n" +
-			"The cursor to go on from is printed to standard error, or kept in --cursor-file.",
-		Example: "  entente export --format lines --cursor-file /var/lib/siem/entente.cursor >> blocklist.txt", Args: cobra.NoArgs,
+			"The cursor to go on from is printed to standard error, or kept in --cursor-file.\n\n" +
+			"For machines that block or watch it writes values that are scored, aged and on no warninglist: list, rpz (a\n" +
+			"zone of DNS response policies), suricata (rules), nftables (sets), md5, sha1, sha256; csv and jsonl with --scored.",
+		Example: "  entente export --format lines --cursor-file /var/lib/siem/entente.cursor >> blocklist.txt\n  entente export --format rpz --view firewall -o rpz.zone\n  entente export --explain evil.example", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ofValues, err := values.wanted(cmd, format); err != nil {
+				return err
+			} else if ofValues {
+				return a.exportValues(cmd.Context(), &values, format, out)
+			}
 			if cursorFile != "" && !cmd.Flags().Changed("since") {
 				b, err := os.ReadFile(cursorFile)
 				if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -383,7 +391,7 @@ func (a *app) exportCommand() *cobra.Command {
 				}
 			}
 			q := url.Values{"format": {format}, "since": {strconv.FormatUint(since, 10)}}
-			next, err := a.export(cmd.Context(), q, out)
+			next, err := a.download(cmd.Context(), "export", q, out, api.CursorTrailer)
 			if err != nil {
 				return err
 			}
@@ -395,22 +403,23 @@ func (a *app) exportCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&format, "format", "lines", strings.Join(node.ExportFormats(), ", "))
+	f.StringVar(&format, "format", "lines", strings.Join(exportFormats(), ", "))
+	values.add(cmd)
 	f.Uint64Var(&since, "since", 0, "only what came after this cursor")
 	f.StringVarP(&out, "out", "o", "", "write to this file, replacing it when all is there")
 	f.StringVar(&cursorFile, "cursor-file", "", "read the cursor from this file, and keep the next one there")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(node.ExportFormats(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(exportFormats(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// export copies the node's answer and returns the cursor that follows it.
-func (a *app) export(ctx context.Context, q url.Values, out string) (string, error) {
+// download copies the node's answer and returns what its trailer says.
+func (a *app) download(ctx context.Context, path string, q url.Values, out, trailer string) (string, error) {
 	c, err := a.client(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer c.close()
-	resp, err := c.do(ctx, "GET", "export", q, nil)
+	resp, err := c.do(ctx, "GET", path, q, nil)
 	if err != nil {
 		return "", err
 	}
@@ -428,7 +437,7 @@ func (a *app) export(ctx context.Context, q url.Values, out string) (string, err
 	if _, err := io.Copy(w, resp.Body); err != nil {
 		return "", fmt.Errorf("reading the node's answer: %w", err)
 	}
-	next := resp.Trailer.Get(api.CursorTrailer)
+	next := resp.Trailer.Get(trailer)
 	if next == "" {
 		return "", errors.New("the export broke off; what was written is not whole")
 	}

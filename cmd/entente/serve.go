@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/outputs"
 	"github.com/entente-mesh/entente/node/serve"
 	"github.com/entente-mesh/entente/node/stream"
 )
@@ -102,5 +103,5 @@ func (s *serving) certNames() []string {
 
 // mount puts everything that consumers speak where they look for it.
 func mount(s *serve.Server, n *node.Node) error {
-	return stream.Mount(s, n)
+	return errors.Join(stream.Mount(s, n), outputs.Mount(s, n))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/entente-mesh/entente/client"
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/outputs/format"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -277,6 +278,16 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c.do(bob, "POST /v1/sinks/hook/test", nil, nil, nil)
 	c.do(bob, "POST /v1/sinks/hook/replay", nil, ReplaySink{From: 1}, nil)
 	c.do(bob, "DELETE /v1/sinks/hook", nil, nil, nil)
+
+	// What machines get of it.
+	c.do(bob, "POST /v1/warninglists", nil, `{"name":"own","description":"x","version":1,"type":"hostname","list":["intranet.example"],"matching_attributes":["domain"]}`, nil)
+	c.do(bob, "POST /v1/warninglists/protected", nil, Protected{Values: []string{"192.0.2.0/24"}}, nil)
+	c.do(bob, "GET /v1/warninglists", nil, nil, nil)
+	for _, f := range format.Formats() {
+		c.do(bob, "GET /v1/outputs/"+f, url.Values{"topic": {"c2"}, "min_score": {"1"}}, nil, nil)
+	}
+	c.do(bob, "GET /v1/outputs/explain", url.Values{"value": {"198.51.100.1"}, "view": {""}}, nil, nil)
+	c.do(bob, "DELETE /v1/warninglists/own", nil, nil, nil)
 
 	// They ask one another, and erase.
 	c.do(bob, "POST /v1/requests", nil, Ask{Org: "Example Vendor", Text: "what of this?", Values: []string{"198.51.100.1"}}, nil)

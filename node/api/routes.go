@@ -23,6 +23,7 @@ func (s *Server) routes() {
 	s.aboutRoutes()
 	s.accessRoutes()
 	s.backupRoutes()
+	s.outputRoutes()
 	s.nodeRoutes()
 	s.auditRoutes()
 	s.rulesRoutes()

@@ -62,7 +62,7 @@ func TestEveryRouteHasARight(t *testing.T) {
 		}
 	}
 	// Whoever adds one to these says why it shows nothing that rules are about.
-	if open != 23 {
+	if open != 25 {
 		t.Errorf("%d routes are open", open)
 	}
 }
