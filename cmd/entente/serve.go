@@ -14,6 +14,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/serve"
+	"github.com/entente-mesh/entente/node/taxii"
 )
 
 // serving says where consumers come in.
@@ -100,6 +101,6 @@ func (s *serving) certNames() []string {
 }
 
 // mount puts everything that consumers speak where they look for it.
-func mount(_ *serve.Server, _ *node.Node) error {
-	return nil
+func mount(s *serve.Server, n *node.Node) error {
+	return taxii.Mount(s, n)
 }
