@@ -241,4 +241,3 @@ func (s *server) sameVersion(q *search, o *object) ([]*object, error) {
 	}
 	return out, nil
 }
-

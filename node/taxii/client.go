@@ -25,7 +25,7 @@ const (
 	maxCollections = 1000
 	maxRoots       = 50
 	maxTokenLength = 8 << 10
-	maxEmptyPages  = 1000 // in a row, that say that there is more
+	maxEmptyPages  = 100 // in a row, that say that there is more
 	defaultTimeout = 2 * time.Minute
 	maxErrorText   = 500 // bytes of what a server says of an error
 )

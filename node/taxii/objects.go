@@ -70,7 +70,9 @@ func (o *object) handling() handling {
 
 // earlier orders the versions of one object: by the time that they state, and of one time the one that
 // came first is before, so that a second one of the same time is not a version (see among).
-func earlier(a, b *object) int { return cmp.Or(a.when.Compare(b.when), cmp.Compare(a.cursor, b.cursor)) }
+func earlier(a, b *object) int {
+	return cmp.Or(a.when.Compare(b.when), cmp.Compare(a.cursor, b.cursor))
+}
 
 // search is a request for objects that is being answered.
 type search struct {
