@@ -95,6 +95,7 @@ func (s *server) add(r *http.Request, c *collection, objects []json.RawMessage) 
 		return nil, failf(http.StatusUnprocessableEntity, "the objects cannot be read: %v", err)
 	}
 	why := make([]string, len(objects)) // "": it is fine
+	records := make([]protocol.RecordID, len(objects))
 	for _, p := range read.Problems {
 		if i, ok := places[p.Line]; ok {
 			why[i] = p.Text
@@ -110,13 +111,20 @@ func (s *server) add(r *http.Request, c *collection, objects []json.RawMessage) 
 			return nil, err
 		}
 		for i, res := range done.Results {
-			if at, ok := places[read.Items[i].Line]; ok && res.State == node.SubmitRefused {
-				why[at] = res.Reason
+			if at, ok := places[read.Items[i].Line]; ok {
+				if records[at] = res.ID; res.State == node.SubmitRefused {
+					why[at] = res.Reason
+				}
 			}
 		}
 	}
 	for i, o := range objects {
 		d := detail(o, i)
+		if d.Version == "" {
+			if d.Version, err = s.versionOf(records[i]); err != nil {
+				return nil, err
+			}
+		}
 		if why[i] == "" {
 			st.Successes = append(st.Successes, d)
 			continue
@@ -143,10 +151,20 @@ func detail(raw json.RawMessage, i int) statusDetail {
 	if d.Version == "" {
 		d.Version = text(o.Created)
 	}
-	if d.Version == "" {
-		d.Version = timestamp(time.Unix(0, 0)) // of what states no time; it has one once it is read
-	}
 	return d
+}
+
+// versionOf returns the version of a record whose object states no time: when it came here, as in
+// manifests. What did not come has the beginning of time.
+func (s *server) versionOf(id protocol.RecordID) (string, error) {
+	if id == (protocol.RecordID{}) {
+		return timestamp(time.Unix(0, 0)), nil
+	}
+	found, err := s.node.Find(id.String())
+	if err != nil {
+		return "", err
+	}
+	return timestamp(found[0].Added), nil
 }
 
 func clip(s string, n int) string {

@@ -25,7 +25,7 @@ type object struct {
 	key     uint64
 	when    time.Time // of the version: modified, created, or when it came here
 	version string    // the same, as the object writes it
-	spec    string    // of STIX: 2.0 or 2.1
+	spec    string    // of STIX: 2.1, as nothing else is taken
 }
 
 func newObject(p place, rec *node.Record) *object {
@@ -46,20 +46,10 @@ func newObject(p place, rec *node.Record) *object {
 			break
 		}
 	}
-	switch v := parsed.Text("spec_version"); {
-	case v != "":
+	if v := parsed.Text("spec_version"); v != "" {
 		o.spec = v
-	case !parsed.Created.IsZero():
-		o.spec = "2.0" // 2.1 wants it of all objects but observables, which have no created
 	}
 	return o
-}
-
-func (o *object) mediaType() string {
-	if o.spec == "2.0" {
-		return stix20
-	}
-	return stix21
 }
 
 func (o *object) handling() handling {
@@ -416,7 +406,7 @@ func (s *server) getManifest(w http.ResponseWriter, r *http.Request, c *collecti
 	m := manifest{More: next != "", Next: next}
 	for _, o := range list {
 		h := o.handling()
-		m.Objects = append(m.Objects, manifestRecord{ID: o.rec.StixID, DateAdded: timestamp(o.added), Version: o.version, MediaType: o.mediaType(), Handling: &h})
+		m.Objects = append(m.Objects, manifestRecord{ID: o.rec.StixID, DateAdded: timestamp(o.added), Version: o.version, MediaType: stix21, Handling: &h})
 	}
 	write(w, http.StatusOK, m)
 	return nil

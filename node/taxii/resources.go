@@ -15,7 +15,6 @@ import (
 const (
 	mediaType = "application/taxii+json;version=2.1"
 	stix21    = "application/stix+json;version=2.1"
-	stix20    = "application/stix+json;version=2.0"
 )
 
 // The resources of TAXII 2.1, sections 3 to 5, as they are written and read.

@@ -186,7 +186,7 @@ func (s *server) collections(r *http.Request) ([]*collection, error) {
 			of = topics
 		}
 		mayRead := slices.ContainsFunc(of, func(t string) bool { return reader.MayInTopic(rules.Read, t) && reader.MayInTopic(rules.Export, t) }) || c.list.shows(reader)
-		c.MediaTypes = []string{stix21, stix20}
+		c.MediaTypes = []string{stix21}
 		c.CanRead = mayRead && who.May(node.ScopeRead)
 		c.CanWrite = c.topic != "" && who.May(node.ScopePublish) && who.MayTopic(c.topic) && reader.MayInTopic(rules.Publish, c.topic)
 		if mayRead || c.CanWrite {
