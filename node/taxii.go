@@ -101,10 +101,11 @@ type taxiiDoc struct {
 }
 
 const (
-	taxiiKeyID     = "key"
-	taxiiKeySize   = 32
-	taxiiIDSize    = 36
-	maxTaxiiStatus = 2 << 20        // bytes of one
+	taxiiKeyID   = "key"
+	taxiiKeySize = 32
+	taxiiIDSize  = 36
+	// MaxTaxiiStatus bounds a status resource, in bytes: a value of the store has no more.
+	MaxTaxiiStatus = 1000 << 10
 	maxTaxiiHeld   = 1000           // status resources
 	maxTaxiiBytes  = 32 << 20       // of all of them
 	taxiiLife      = 48 * time.Hour // the standard asks for 24 (4.3)
@@ -116,7 +117,7 @@ func checkTaxii(id, value []byte) error {
 		return err
 	}
 	isKey := string(id) == taxiiKeyID
-	if isKey && (len(d.Body) != taxiiKeySize || d.Owner != "") || !isKey && (len(id) != taxiiIDSize || len(d.Body) > maxTaxiiStatus || d.Owner == "") {
+	if isKey && (len(d.Body) != taxiiKeySize || d.Owner != "") || !isKey && (len(id) != taxiiIDSize || len(d.Body) > MaxTaxiiStatus || d.Owner == "") {
 		return protocol.Errorf(protocol.ErrMalformed, "it is neither a key of paging nor a status resource")
 	}
 	return nil
@@ -142,7 +143,7 @@ func (n *Node) TaxiiKey() (key []byte, err error) {
 // SetTaxiiStatus keeps a status resource of a consumer, for two days. Those that are older go, and the
 // oldest where there are too many.
 func (n *Node) SetTaxiiStatus(id, owner string, body []byte) error {
-	if len(id) != taxiiIDSize || owner == "" || len(body) > maxTaxiiStatus {
+	if len(id) != taxiiIDSize || owner == "" || len(body) > MaxTaxiiStatus {
 		return protocol.Errorf(protocol.ErrMalformed, "a status resource of %d bytes, or without an owner", len(body))
 	}
 	type held struct {

@@ -20,7 +20,6 @@ import (
 // Bounds of a POST.
 const (
 	maxPosted  = 5000 // objects
-	maxListed  = 1000 // objects of which the successes are listed
 	maxMessage = 300  // bytes of why an object was refused
 )
 
@@ -59,7 +58,7 @@ func (s *server) addObjects(w http.ResponseWriter, r *http.Request, c *collectio
 		return err
 	}
 	st.At = timestamp(at)
-	enc, err := json.Marshal(st)
+	enc, err := fit(*st)
 	if err != nil {
 		return err
 	}
@@ -68,6 +67,20 @@ func (s *server) addObjects(w http.ResponseWriter, r *http.Request, c *collectio
 	}
 	write(w, http.StatusAccepted, st)
 	return nil
+}
+
+// fit encodes a status as it is kept. What is too large for that leaves out lists of objects, as it
+// may (4.3.1), whole: clients compare them with the counts.
+func fit(st status) ([]byte, error) {
+	enc, err := json.Marshal(&st)
+	for _, list := range []*[]statusDetail{&st.Successes, &st.Failures} {
+		if err != nil || len(enc) <= node.MaxTaxiiStatus {
+			break
+		}
+		*list = nil
+		enc, err = json.Marshal(&st)
+	}
+	return enc, err
 }
 
 // add submits objects, and says what became of each.
@@ -133,9 +146,6 @@ func (s *server) add(r *http.Request, c *collection, objects []json.RawMessage) 
 		st.Failures = append(st.Failures, d)
 	}
 	st.SuccessCount, st.FailureCount = len(st.Successes), len(st.Failures)
-	if len(objects) > maxListed {
-		st.Successes = nil // they may be left out (4.3.1), and are what the failures are not
-	}
 	return st, nil
 }
 

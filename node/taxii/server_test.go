@@ -331,3 +331,23 @@ func TestClientReadsServer(t *testing.T) {
 		t.Errorf("collections %+v, %v", list, err)
 	}
 }
+
+// TestStatusFits: a status of many objects is kept, with its counts.
+func TestStatusFits(t *testing.T) {
+	many := make([]statusDetail, maxPosted)
+	for i := range many {
+		many[i] = statusDetail{ID: id(i), Version: timestamp(time.Now()), Message: strings.Repeat("x", maxMessage)}
+	}
+	for _, st := range []status{{Failures: many[:10]}, {Successes: many, Failures: many[:10]}, {Failures: many}, {Successes: many, Failures: many}} {
+		st.ID, st.SuccessCount, st.FailureCount = "x", len(st.Successes), len(st.Failures)
+		enc, err := fit(st)
+		var got status
+		if err != nil || len(enc) > node.MaxTaxiiStatus || json.Unmarshal(enc, &got) != nil {
+			t.Fatalf("%d bytes, %v", len(enc), err)
+		}
+		if got.SuccessCount != st.SuccessCount || got.FailureCount != st.FailureCount || len(got.Failures) != len(st.Failures) && len(st.Failures) < 1000 ||
+			got.Successes != nil && len(got.Successes) != got.SuccessCount {
+			t.Errorf("%d and %d became %d and %d", st.SuccessCount, st.FailureCount, len(got.Successes), len(got.Failures))
+		}
+	}
+}
