@@ -12,6 +12,7 @@ import (
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/serve"
 	"github.com/entente-mesh/entente/policy/rules"
+	"github.com/entente-mesh/entente/protocol"
 )
 
 // Where the server is. There is one API root: what belongs to whom is for local rules to say.
@@ -165,6 +166,9 @@ func (s *server) collections(r *http.Request) ([]*collection, error) {
 			c.Title = v.Name
 		}
 		c.Description = "The view " + v.Name + " of this organisation."
+		if v.MaxTLP != protocol.TLPUnset {
+			c.Description += " Nothing in it is above TLP:" + strings.ToUpper(v.MaxTLP.String()) + "."
+		}
 		if len(v.Topics) == 1 && slices.Contains(topics, v.Topics[0]) {
 			c.topic = v.Topics[0]
 		}

@@ -177,6 +177,10 @@ func TestOrderOfMatches(t *testing.T) {
 func TestViewsAreCollections(t *testing.T) {
 	w := newWorld(t, "c2", "other")
 	w.view(node.View{Name: "addresses", Title: "Addresses", Types: []string{"ipv4-addr"}})
+	w.view(node.View{Name: "upto", MaxTLP: protocol.TLPAmber})
+	if a := w.get(w.collection("upto")); !strings.Contains(string(a.body), "Nothing in it is above TLP:AMBER.") {
+		t.Errorf("a view with a ceiling: %s", a.body)
+	}
 	w.view(node.View{Name: "one", Topics: []string{"c2"}, Types: []string{"indicator"}})
 	c := w.collection("c2")
 	w.post(c, indicator(1, 0), observable(2))
