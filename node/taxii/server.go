@@ -141,8 +141,9 @@ type collection struct {
 	view  string // of which it is; "": of a topic
 }
 
-// collections lists those that whoever makes a request may read or write, in an order that stays.
-func (s *server) collections(r *http.Request) ([]*collection, error) {
+// collections lists those that whoever makes a request may read or write, in an order that stays: all,
+// or, if it is not "", the one that has an id or an alias.
+func (s *server) collections(r *http.Request, name string) ([]*collection, error) {
 	who, reader := serve.Consumer(r), serve.Reader(r)
 	topics := s.node.TopicNames()
 	views, err := s.node.Views()
@@ -185,6 +186,9 @@ func (s *server) collections(r *http.Request) ([]*collection, error) {
 	}
 	var out []*collection
 	for _, c := range all {
+		if name != "" && c.ID != name && c.Alias != name {
+			continue
+		}
 		of := c.list.view.Topics
 		if len(of) == 0 {
 			of = topics
@@ -201,7 +205,7 @@ func (s *server) collections(r *http.Request) ([]*collection, error) {
 }
 
 func (s *server) getCollections(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.collections(r)
+	list, err := s.collections(r, "")
 	if err != nil {
 		return err
 	}
@@ -215,15 +219,14 @@ func (s *server) getCollections(w http.ResponseWriter, r *http.Request) error {
 
 // inCollection routes below a collection, which is named by its id or its alias.
 func (s *server) inCollection(w http.ResponseWriter, r *http.Request, name string, rest []string) error {
-	list, err := s.collections(r)
+	list, err := s.collections(r, name)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(list, func(c *collection) bool { return c.ID == name || c.Alias == name })
-	if i < 0 {
+	if len(list) == 0 {
 		return notFound()
 	}
-	c := list[i]
+	c := list[0]
 	bind := func(h func(http.ResponseWriter, *http.Request, *collection) error) func(http.ResponseWriter, *http.Request) error {
 		return func(w http.ResponseWriter, r *http.Request) error { return h(w, r, c) }
 	}

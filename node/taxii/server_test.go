@@ -355,3 +355,52 @@ func TestStatusFits(t *testing.T) {
 		}
 	}
 }
+
+// TestAsOpenCTIReads: OpenCTI keeps next and added_after, asks for both, and cuts the time of the last
+// object to milliseconds. It is given everything that way, too.
+func TestAsOpenCTIReads(t *testing.T) {
+	w := newWorld(t, "c2")
+	c := w.collection("c2")
+	seen := map[string]bool{}
+	next, after := "", ""
+	run := func() (size int) { // one run of its ingestion manager: one request
+		t.Helper()
+		q := []string{"limit=3"}
+		if next != "" {
+			q = append(q, "next="+next)
+		}
+		if after != "" {
+			q = append(q, "added_after="+after)
+		}
+		a := w.get(c + "objects/?" + strings.Join(q, "&"))
+		for _, id := range a.ids(t) {
+			seen[id] = true
+		}
+		e := a.envelope(t)
+		if len(e.Objects) == 0 {
+			return 0 // it keeps what it has, and asks the same again
+		}
+		if next = e.Next; !e.More || next == "" {
+			last, err := parseTime(a.header.Get("X-TAXII-Date-Added-Last"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, after = "", last.Format("2006-01-02T15:04:05.000Z")
+		}
+		return len(e.Objects)
+	}
+	if run() != 0 {
+		t.Error("something of nothing")
+	}
+	for i := range 10 {
+		for j := range 5 {
+			w.post(c, indicator(i*5+j, 0))
+		}
+		for range 4 {
+			run()
+		}
+		if len(seen) != 5*(i+1) {
+			t.Fatalf("after %d objects it saw %d", 5*(i+1), len(seen))
+		}
+	}
+}
