@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node/store"
+	"github.com/entente-mesh/entente/protocol"
 )
 
 func statusID(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
@@ -73,4 +74,28 @@ func TestTaxiiKeeps(t *testing.T) {
 			t.Errorf("the key went with what was old, %v", err)
 		}
 	})
+}
+
+// TestBackupChecksTaxii: what a backup holds under the kind is a key or a status resource.
+func TestBackupChecksTaxii(t *testing.T) {
+	for _, tc := range []struct {
+		name, id string
+		doc      taxiiDoc
+		ok       bool
+	}{
+		{"key", taxiiKeyID, taxiiDoc{Body: make([]byte, taxiiKeySize)}, true},
+		{"status", statusID(1), taxiiDoc{At: 1, Owner: "siem", Body: []byte("{}")}, true},
+		{"short key", taxiiKeyID, taxiiDoc{Body: make([]byte, taxiiKeySize-1)}, false},
+		{"key with an owner", taxiiKeyID, taxiiDoc{Owner: "siem", Body: make([]byte, taxiiKeySize)}, false},
+		{"status of nobody", statusID(1), taxiiDoc{Body: []byte("{}")}, false},
+		{"status with another id", "x", taxiiDoc{Owner: "siem", Body: []byte("{}")}, false},
+		{"status that is too large", statusID(1), taxiiDoc{Owner: "siem", Body: make([]byte, MaxTaxiiStatus+1)}, false},
+	} {
+		if err := checkTaxii([]byte(tc.id), protocol.Encode(&tc.doc)); (err == nil) != tc.ok {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+	if checkTaxii([]byte(taxiiKeyID), []byte("nonsense")) == nil {
+		t.Error("nonsense is taken")
+	}
 }
