@@ -41,6 +41,7 @@ node/outputs/warninglist  < protocol protocol/stix
 node/outputs/gather       < protocol protocol/stix protocol/stix/pattern node/outputs/score
 node/outputs/format       < protocol protocol/stix node/outputs/gather node/outputs/warninglist
 node/outputs              < protocol protocol/stix node node/serve node/outputs/score node/outputs/warninglist node/outputs/gather node/outputs/format
+node/taxii                < protocol protocol/stix policy policy/rules node/intake node node/serve
 node/serve                < protocol policy/rules node
 node/stream               < protocol protocol/stix policy/rules node node/serve
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest

@@ -63,6 +63,7 @@ const (
 	kindView         = "n/view/"         // saved searches
 	kindOutput       = "n/output/"       // warninglists, in parts
 	kindOutputState  = "n/outputstate/"  // the serials of zones that were served
+	kindTaxii        = "n/taxii/"        // the key of TAXII's paging, and status resources
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 	kindSink         = "n/sink/"         // where changes are delivered, and how far that has come

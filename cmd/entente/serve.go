@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/entente-mesh/entente/node/outputs"
 	"github.com/entente-mesh/entente/node/serve"
 	"github.com/entente-mesh/entente/node/stream"
+	"github.com/entente-mesh/entente/node/taxii"
 )
 
 // serving says where consumers come in.
@@ -58,7 +60,7 @@ func (s *serving) listen() (net.Listener, error) {
 // serve answers consumers on l until ctx ends.
 func (a *app) serve(ctx context.Context, n *node.Node, cfg *serving, l net.Listener, log node.Config) error {
 	s := serve.New(n, log.Log)
-	if err := mount(s, n); err != nil {
+	if err := mount(s, n, log.Log); err != nil {
 		return err
 	}
 	scheme := "https"
@@ -102,6 +104,6 @@ func (s *serving) certNames() []string {
 }
 
 // mount puts everything that consumers speak where they look for it.
-func mount(s *serve.Server, n *node.Node) error {
-	return errors.Join(stream.Mount(s, n), outputs.Mount(s, n))
+func mount(s *serve.Server, n *node.Node, log *slog.Logger) error {
+	return errors.Join(taxii.Mount(s, n, log), outputs.Mount(s, n), stream.Mount(s, n))
 }
