@@ -25,7 +25,8 @@ protocol/protocoltest     < protocol protocol/stix crypto policy
 crypto                    < protocol
 policy                    < protocol protocol/stix
 policy/rules              < protocol policy
-node/intake               < protocol protocol/stix
+node/misp/core            < protocol protocol/stix
+node/intake               < protocol protocol/stix node/misp/core
 node/corpus               < protocol protocol/stix
 node/observe              < protocol protocol/stix protocol/stix/pattern
 node/audit                < protocol crypto policy
@@ -34,7 +35,7 @@ node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
+node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/misp/core node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
