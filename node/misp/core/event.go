@@ -104,7 +104,8 @@ var analyst = []string{"Note", "Opinion", "Relationship"}
 
 // derived are properties that MISP computes when it writes an event: nothing is lost with them.
 var derived = map[string]bool{"RelatedEvent": true, "RelatedAttribute": true, "Feed": true, "Server": true, "Org": true, "User": true,
-	"ThreatLevel": true, "EventTag": true, "AttributeTag": true, "Warnings": true, "warnings": true, "SightingsInfo": true}
+	"ThreatLevel": true, "EventTag": true, "AttributeTag": true, "Warnings": true, "warnings": true, "SightingsInfo": true,
+	"ObjectReference.Object": true, "ObjectReference.Attribute": true} // copies of what a relation leads to
 
 // take parts what was decoded: single values and what is kept as it is stay in the result; lists
 // that are read are left out of it; what is not carried is counted.

@@ -54,7 +54,7 @@ func (c *converting) clusters(galaxies []Fields, h protocol.Handling, line int) 
 			if typ == "malware" {
 				s.put("is_family", true)
 			}
-			s.put("object_marking_refs", markingRefs(h)).put(Prefix+"galaxy", head)
+			s.put("object_marking_refs", markingRefs(h)).put(Prefix+"galaxy_type", g.Text("type")).put(Prefix+"galaxy", head)
 			rest := kept("Cluster", x)
 			delete(rest, "value")
 			delete(rest, "description")

@@ -26,7 +26,7 @@ type observed struct {
 	Hashes   map[string]string `json:"hashes,omitempty"`
 	Markings []string          `json:"object_marking_refs,omitempty"`
 	// Part says that it is a part of observed-data, which says what MISP says of it.
-	Part bool `json:"x_misp_observed"`
+	Part string `json:"x_misp_part_of"`
 }
 
 // observedObjects returns the objects for an attribute's observables. A port belongs to
@@ -54,7 +54,7 @@ func observedObjects(found []stix.Observable, markings []string) ([]*stix.Object
 	}
 	var objects []*stix.Object
 	for _, w := range list {
-		w.Spec, w.Markings, w.Part = "2.1", markings, true
+		w.Spec, w.Markings, w.Part = "2.1", markings, "observed-data"
 		w.ID = w.Type + "--" + uuid.NewSHA1(observedNamespace, w.contributing()).String()
 		o, err := stix.Parse(encode(w))
 		if err != nil {

@@ -242,21 +242,14 @@ func (s *scanner) at() int {
 	return s.line
 }
 
-func (s *scanner) open(want json.Delim) error {
-	t, err := s.dec.Token()
-	if err != nil {
-		return s.wrap(err)
-	}
-	if t != want {
-		return protocol.Errorf(protocol.ErrMalformed, "line %d: %v where %q is due", s.at(), t, want.String())
-	}
-	return nil
-}
-
 // object calls fn with the name of each property; fn must consume the value.
 func (s *scanner) object(fn func(name string) error) error {
-	if err := s.open('{'); err != nil {
-		return err
+	t, err := s.dec.Token()
+	switch {
+	case err != nil:
+		return s.wrap(err)
+	case t != json.Delim('{'):
+		return protocol.Errorf(protocol.ErrMalformed, "line %d: %v where an object is due", s.at(), t)
 	}
 	for s.dec.More() {
 		t, err := s.dec.Token()
@@ -268,21 +261,27 @@ func (s *scanner) object(fn func(name string) error) error {
 			return err
 		}
 	}
-	_, err := s.dec.Token()
+	_, err = s.dec.Token()
 	return s.wrap(err)
 }
 
-// array calls fn with the line of each element; fn must consume it.
+// array calls fn with the line of each element; fn must consume it. Null is a list of nothing.
 func (s *scanner) array(fn func(line int) error) error {
-	if err := s.open('['); err != nil {
-		return err
+	t, err := s.dec.Token()
+	switch {
+	case err != nil:
+		return s.wrap(err)
+	case t == nil:
+		return nil
+	case t != json.Delim('['):
+		return protocol.Errorf(protocol.ErrMalformed, "line %d: %v where a list is due", s.at(), t)
 	}
 	for s.dec.More() {
 		if err := fn(s.at()); err != nil {
 			return err
 		}
 	}
-	_, err := s.dec.Token()
+	_, err = s.dec.Token()
 	return s.wrap(err)
 }
 

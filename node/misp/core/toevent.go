@@ -74,7 +74,7 @@ func Build(how Building, sources []Source) (event map[string]any, notes []string
 		b.link(&sources[i])
 	}
 	reports := b.eventReports(sources)
-	if len(b.attributes)+len(b.objects)+len(reports) == 0 {
+	if len(b.attributes)+len(b.objects)+len(reports) == 0 && (b.Grown || report == nil) {
 		return nil, b.notes()
 	}
 	if b.Grown && b.live == 0 && len(reports) == 0 {
@@ -155,7 +155,7 @@ func said(f Fields) map[string]any {
 			continue
 		}
 		switch name {
-		case "distribution", "deleted", "event_uuid", "object_ref", "tags", "part", "empty", "galaxy_link", "observed", "uuid":
+		case "distribution", "deleted", "event_uuid", "object_ref", "tags", "part", "empty", "galaxy_link", "galaxy_type", "part_of", "uuid":
 			continue
 		case "meta_category":
 			name = "meta-category"
@@ -349,18 +349,14 @@ func (b *building) source(s *Source) {
 		}
 	case TypeObject, "marking-definition", "identity", "extension-definition", TypeCluster:
 		return
-	case "report", "note", "relationship", "sighting", "opinion":
+	case "sighting", "opinion":
+		return // read elsewhere
+	case "report", "note", "relationship":
 		if f[Prefix+"event_uuid"] != nil {
-			return // read elsewhere
-		}
-		if s.Object.Type != "report" && s.Object.Type != "note" {
-			if s.Object.Type == "relationship" {
-				b.lost[s.Object.Type]++
-			}
-			return
+			return // the same
 		}
 	}
-	if f[Prefix+"observed"] != nil || f[Prefix+"cluster"] != nil {
+	if isPart(s.Object) {
 		return
 	}
 	b.generic(s, f)
@@ -561,7 +557,7 @@ func (b *building) sighting(s *Source, f Fields) {
 	set(x, "date_sighting", seconds(at))
 	if by := f.object(Prefix + "organisation"); by.Text("name") != "" {
 		x["Organisation"] = Org{by.Text("name"), by.Text("uuid")}.fields()
-	} else if f[Prefix+"event_uuid"] == nil && s.Org.Name != "" {
+	} else if s.Org.Name != "" && (f[Prefix+"event_uuid"] == nil || s.Org != b.Org) {
 		x["Organisation"] = s.Org.fields()
 	}
 	delete(x, "organisation")

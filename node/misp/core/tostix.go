@@ -534,7 +534,7 @@ func (o *object) put(name string, v any) *object {
 func (o *object) fields(of string, f Fields, skip map[string]bool) {
 	all := kept(of, f)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if skip[name] {
+		if skip[name] || !isProperty(name) && name != "SharingGroup" && !slices.Contains(analyst, name) {
 			continue
 		}
 		o.put(property(name), json.RawMessage(all[name]))
