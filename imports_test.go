@@ -38,6 +38,7 @@ node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/misp/core node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node
 node/serve                < protocol policy/rules node
+node/misp                 < protocol protocol/stix node/intake node/misp/core node node/serve
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *

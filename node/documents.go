@@ -61,6 +61,7 @@ const (
 	kindRulesOf      = "n/rulesof/"      // which rules each node of this organisation says that it has in force
 	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
 	kindView         = "n/view/"         // saved searches
+	kindMisp         = "n/misp/"         // members of the mesh by their UUIDs in MISP, and the label of what it pushes
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 )

@@ -3,9 +3,12 @@ package node
 import (
 	"bufio"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/entente-mesh/entente/node/misp/core"
+	"github.com/entente-mesh/entente/policy/rules"
+	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
 )
 
@@ -38,7 +41,7 @@ func (e *mispExporter) write(r *Record) error {
 func (e *mispExporter) close() error {
 	sep, notes := `{"response":[`+"\n", []string{}
 	for _, g := range e.groups.All() {
-		event, lost := e.groups.Build(g, false)
+		event, lost := e.groups.Build(g)
 		for _, n := range lost {
 			notes = append(notes, g.UUID+": "+n)
 		}
@@ -62,3 +65,23 @@ func (e *mispExporter) close() error {
 	_, err = e.w.WriteString("\n]," + `"notes":` + string(said) + "}\n")
 	return err
 }
+
+// ReadClass is equal of records about which local rules always say the same.
+func (r *Record) ReadClass() string {
+	var principal protocol.OrgID
+	if r.OnBehalf != nil {
+		principal = r.OnBehalf.Principal.ID
+	}
+	return string(slices.Concat(r.Originator.ID[:], r.Publisher.ID[:], principal[:], []byte(r.Topic+"\x00"+r.Type+"\x00"), protocol.Encode(r.handling)))
+}
+
+// Marks returns what of the handling MISP may have a word for.
+func (r *Record) Marks() core.Marks { return core.MarksOf(r.handling) }
+
+// MayExport reports whether the reader may read and export a record.
+func (r *Reader) MayExport(rec *Record) bool {
+	return r.verdict(rules.Read, rec).Allow && r.verdict(rules.Export, rec).Allow
+}
+
+// Self returns this node's organisation.
+func (n *Node) Self() OrgRef { return n.snap.Load().ref(n.org) }

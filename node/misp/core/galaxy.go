@@ -149,3 +149,15 @@ func (c *converting) sighting(f Fields, of string, h protocol.Handling, line int
 	}
 	return s
 }
+
+// Sighting makes the objects of a sighting that stands by itself: the organisation that saw it, and it.
+func Sighting(f Fields, of, event string, h protocol.Handling) (made []Made, err error) {
+	c := &converting{event: &Event{Fields: Fields{}, Lost: map[string]int{}}, id: event, seen: map[string]bool{}, at: epoch, date: epoch}
+	if s := c.sighting(f, of, h, 0); s != nil {
+		c.add(s, h, 0, "")
+	}
+	if len(c.Problems) > 0 {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "%s", c.Problems[0].Text)
+	}
+	return c.Made, nil
+}

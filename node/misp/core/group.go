@@ -51,15 +51,15 @@ func KeyOf(o *stix.Object, originator protocol.OrgID, topic string, added time.T
 	if uuid := strings.ToLower(o.Text(Prefix + "event_uuid")); isUUID(uuid) {
 		return Key{originator, uuid, true}, true
 	}
-	if isPart(o) {
+	if IsPart(o) {
 		return Key{}, false
 	}
 	return Key{originator, topic + "\x00" + added.UTC().Format("2006-01-02"), false}, true
 }
 
-// isPart reports whether an object is a part of what events say: an observable of observed-data, or a
+// IsPart reports whether an object is a part of what events say: an observable of observed-data, or a
 // cluster.
-func isPart(o *stix.Object) bool { return o.Text(Prefix+"part_of") != "" || IsCluster(o) }
+func IsPart(o *stix.Object) bool { return o.Text(Prefix+"part_of") != "" || IsCluster(o) }
 
 // IsCluster reports whether an object is a cluster of a galaxy.
 func IsCluster(o *stix.Object) bool {
@@ -145,9 +145,15 @@ func (g *Groups) All() []*Group {
 	return g.order
 }
 
-// Build makes the group's event. names are what the originators call themselves.
-func (g *Groups) Build(group *Group, grown bool) (event map[string]any, notes []string) {
-	how := Building{UUID: group.UUID, Grown: grown, Find: func(id string) *stix.Object { return g.others[Key{Originator: group.Key.Originator, Name: id}] }}
+// Build makes the group's event, as it was at its source.
+func (g *Groups) Build(group *Group) (event map[string]any, notes []string) {
+	return group.Build(Building{Find: func(id string) *stix.Object { return g.others[Key{Originator: group.Key.Originator, Name: id}] }})
+}
+
+// Build makes the group's event. Of how, Find, Grown, At and Before
+// count.
+func (group *Group) Build(how Building) (event map[string]any, notes []string) {
+	how.UUID = group.UUID
 	sources := group.sources(&how)
 	return Build(how, sources)
 }
@@ -193,14 +199,39 @@ func (group *Group) sources(how *Building) (list []Source) {
 		}
 		list = append(list, s)
 	}
-	if !group.Key.MISP {
-		topic, day, _ := strings.Cut(group.Key.Name, "\x00")
-		how.Info = how.Org.Name + ", " + topic + ", " + day
-		if t, err := time.Parse("2006-01-02", day); err == nil {
-			how.Date = t
-		}
-	} else {
-		how.Info = "event of " + how.Org.Name
-	}
+	how.Info, how.Date = group.Key.title(how.Org, how.Date)
 	return list
+}
+
+// title is what an event is called if no record says it, and its date.
+func (k Key) title(org Org, first time.Time) (info string, date time.Time) {
+	if k.MISP {
+		return "event of " + org.Name, first
+	}
+	topic, day, _ := strings.Cut(k.Name, "\x00")
+	if t, err := time.Parse("2006-01-02", day); err == nil {
+		first = t
+	}
+	return org.Name + ", " + topic + ", " + day, first
+}
+
+// Head is Head of an event of which first is when its first record came. Of how, UUID, Org, At and
+// Before count.
+func (k Key) Head(how Building, first time.Time, report *stix.Object, marks Marks) map[string]any {
+	how.Grown = true
+	how.Info, how.Date = k.title(how.Org, first)
+	return Head(how, report, marks)
+}
+
+// Holds reports whether an event of MISP may hold an object as an attribute, an object or a report.
+func Holds(o *stix.Object) bool {
+	switch o.Type {
+	case "indicator", "observed-data", TypeAttribute, TypeObject, "note":
+		return true
+	case "relationship", "sighting", "opinion", "location", "grouping":
+		return false
+	case "report":
+		return o.Text(Prefix+"event_uuid") == ""
+	}
+	return len(stix.Observables(o)) > 0 || o.Text("name") != ""
 }

@@ -125,3 +125,9 @@ func shown(s string) string {
 	}
 	return `"` + s + `"`
 }
+
+// Clip bounds text for a message.
+func Clip(s string) string { return strings.Trim(shown(s), `"`) }
+
+// IsText reports whether a value is none by which records are found as an observable.
+func IsText(s string) bool { o, ok := stix.Canonical(s); return !ok || o.Kind == stix.Filename }

@@ -34,7 +34,11 @@ type Building struct {
 	UUID string
 	Info string // its title and date, if no record says them
 	Date time.Time
-	Org  Org // of its originator
+	Org  Org       // of its originator
+	At   time.Time // the latest that happened to it; zero: as the sources say
+	// Before, if not zero, is the beginning of the second that is not over: the timestamp, which MISP has
+	// in seconds, is less, so that whoever pulls within that second pulls what still comes in it as well.
+	Before time.Time
 	// Find returns a cluster by its id, nil if there is none to be shown; it may be nil.
 	Find func(id string) *stix.Object
 	// Grown is for events that others pull: published, with a timestamp that grows with everything
@@ -61,6 +65,9 @@ type building struct {
 func Build(how Building, sources []Source) (event map[string]any, notes []string) {
 	b := &building{Building: how, byID: map[string]map[string]any{}, links: map[string][]string{}, lost: map[string]int{}}
 	report := b.report(sources)
+	if !how.At.IsZero() {
+		b.at = how.At
+	}
 	b.head(report)
 	for i := range sources {
 		if sources[i].Object.Type == TypeObject {
@@ -120,15 +127,50 @@ func (b *building) report(sources []Source) (fields Fields) {
 	if fields != nil {
 		return fields
 	}
-	for i := range sources { // nobody speaks for the whole: the strictest of its parts
-		m := &sources[i].Marks
-		b.marks.TLP, b.marks.PAP = max(b.marks.TLP, m.TLP), max(b.marks.PAP, m.PAP)
-		if i == 0 || m.Onward < b.marks.Onward {
-			b.marks.Onward = m.Onward
-		}
-		b.marks.Named = max(b.marks.Named, m.Named)
+	var all []Marks
+	for i := range sources {
+		all = append(all, sources[i].Marks)
 	}
+	b.marks = Strictest(all)
 	return nil
+}
+
+// Strictest is how an event is marked of which no record speaks for the whole.
+func Strictest(list []Marks) (m Marks) {
+	for i := range list {
+		x := &list[i]
+		m.TLP, m.PAP, m.Named = max(m.TLP, x.TLP), max(m.PAP, x.PAP), max(m.Named, x.Named)
+		if i == 0 || rank(x.Onward) < rank(m.Onward) {
+			m.Onward = x.Onward
+		}
+	}
+	return m
+}
+
+// rank orders the rules by how many may have what is passed on.
+func rank(o protocol.OnwardRule) int {
+	switch o {
+	case protocol.OnwardNobody:
+		return 0
+	case protocol.OnwardPartners:
+		return 2
+	}
+	return 1
+}
+
+// Head makes what an event says of itself, without what is in it, as Build does: of the report on it,
+// nil if there is none to be shown, with the marks of that report or the strictest of what is in it.
+func Head(how Building, report *stix.Object, marks Marks) map[string]any {
+	b := &building{Building: how, marks: marks, at: how.At}
+	var f Fields
+	if report != nil {
+		f = properties(report)
+	}
+	b.head(f)
+	if b.Grown {
+		b.grow()
+	}
+	return b.event
 }
 
 // properties decodes an object's properties.
@@ -356,7 +398,7 @@ func (b *building) source(s *Source) {
 			return // the same
 		}
 	}
-	if isPart(s.Object) {
+	if IsPart(s.Object) {
 		return
 	}
 	b.generic(s, f)
@@ -464,8 +506,8 @@ func (b *building) generic(s *Source, f Fields) {
 	}
 	if indicator && !alone {
 		typ := map[string]string{"stix": "stix2-pattern", "yara": "yara", "snort": "snort", "suricata": "snort", "sigma": "sigma"}[f.Text("pattern_type")]
-		if typ == "" {
-			b.lost["indicator ("+f.Text("pattern_type")+")"]++
+		if typ == "" { // a language that MISP has no type for
+			put("text", "Other", f.Text("pattern_type")+": "+f.Text("pattern"), false)
 			return
 		}
 		put(typ, "Payload delivery", f.Text("pattern"), true)
@@ -651,9 +693,52 @@ func (b *building) grow() {
 			at = max(at, n)
 		}
 	}
+	if !b.Before.IsZero() {
+		at = min(at, b.Before.Unix()-1)
+	}
 	b.event["timestamp"] = strconv.FormatInt(at, 10)
 	b.event["published"], b.event["publish_timestamp"] = true, b.event["timestamp"]
 }
 
 // Encode writes an event as JSON, {"Event":…}.
 func Encode(event map[string]any) []byte { return encode(map[string]any{"Event": event}) }
+
+// Types returns the attribute types and categories that this package knows, as MISP's describeTypes does.
+func Types() (types, categories []string) {
+	known := map[string]bool{"text": true, "comment": true, "other": true, "AS": true, "regkey|value": true, "domain|ip": true, "malware-sample": true}
+	for t := range mispKinds {
+		known[t] = true
+		if !strings.Contains(t, "|") && strings.HasPrefix(t, "md5") || strings.HasPrefix(t, "sha") {
+			known["filename|"+t] = true
+		}
+	}
+	for t := range mispPaths {
+		known[t] = true
+	}
+	for t := range ruleTypes {
+		known[t] = true
+	}
+	inUse := map[string]bool{"Other": true}
+	for _, t := range nameTypes {
+		known[t[0]], inUse[t[1]] = true, true
+	}
+	for _, t := range attributeTypes {
+		inUse[t[1]] = true
+	}
+	return slices.Sorted(maps.Keys(known)), slices.Sorted(maps.Keys(inUse))
+}
+
+// DefaultOf returns the category of an attribute type, and whether it is for detection, if nothing says so.
+func DefaultOf(typ string) (category string, ids bool) {
+	for _, t := range attributeTypes {
+		if t[0] == typ {
+			return t[1], true
+		}
+	}
+	for _, t := range nameTypes {
+		if t[0] == typ {
+			return t[1], false
+		}
+	}
+	return "Other", false
+}
