@@ -73,6 +73,7 @@ const (
 func readSearch(q map[string]json.RawMessage, now time.Time) (*search, error) {
 	s := &search{limit: defaultLimit, page: 1}
 	if inner := q["request"]; inner != nil && len(q) == 1 {
+		q = nil
 		if err := json.Unmarshal(inner, &q); err != nil {
 			return nil, bad("request")
 		}

@@ -217,6 +217,9 @@ func (s *server) take(w http.ResponseWriter, r *http.Request, e *core.Event) err
 	for _, p := range res.Problems {
 		said = append(said, p.Text)
 	}
+	if !slices.ContainsFunc(res.Items, func(it intake.Item) bool { return it.Object.ID == "report--"+e.UUID() }) {
+		return &refusal{http.StatusForbidden, "Could not add Event: " + strings.Join(said[:min(len(said), 5)], "; "), ""}
+	}
 	gone, err := s.deletions(r, deleted)
 	if err != nil {
 		return err
