@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/misp"
 	"github.com/entente-mesh/entente/node/serve"
 )
 
@@ -100,6 +101,6 @@ func (s *serving) certNames() []string {
 }
 
 // mount puts everything that consumers speak where they look for it.
-func mount(_ *serve.Server, _ *node.Node) error {
-	return nil
+func mount(s *serve.Server, n *node.Node) error {
+	return misp.Mount(s, n)
 }
