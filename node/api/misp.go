@@ -9,10 +9,12 @@ import (
 
 func (s *Server) mispRoutes() {
 	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/misp":                func(*http.Request) (any, error) { return s.node.MISP() },
-		"PUT /v1/misp/tlp":            s.acting(s.mispTLP),
-		"PUT /v1/misp/orgs/{uuid}":    s.acting(s.mispOrg),
-		"DELETE /v1/misp/orgs/{uuid}": s.acting(func(r *http.Request) (any, error) { return nil, s.node.SetMISPOrg(r.PathValue("uuid"), protocol.OrgID{}) }),
+		"GET /v1/misp":             func(*http.Request) (any, error) { return s.node.MISP() },
+		"PUT /v1/misp/tlp":         s.acting(s.mispTLP),
+		"PUT /v1/misp/orgs/{uuid}": s.acting(s.mispOrg),
+		"DELETE /v1/misp/orgs/{uuid}": s.acting(func(r *http.Request) (any, error) {
+			return nil, s.node.SetMISPOrg(r.PathValue("uuid"), protocol.OrgID{})
+		}),
 	} {
 		s.mux.HandleFunc(pattern, call(fn))
 	}

@@ -37,9 +37,9 @@ type FeedState struct {
 
 // Poll pulls what of a feed is new or newer than state says: the manifest, and then the events in the
 // order of their timestamps. fn is called for each, {"Event":…}, with the state to go on from when the
-// event is taken, and once more with a nil event when all are; it must keep the state before it
-// returns, and not keep the map. An error of fn ends the poll. An event that cannot be had is passed
-// over, to be tried again the next time, and is part of the error.
+// event is taken; it must keep the state before it returns, and not keep the map. An error of fn ends
+// the poll. An event that cannot be had is passed over, to be tried again the next time, and is part
+// of the error.
 func (c *FeedClient) Poll(ctx context.Context, state FeedState, fn func(event json.RawMessage, next FeedState) error) error {
 	body, etag, err := c.get(ctx, "manifest.json", state.ETag, maxManifest)
 	if err != nil || body == nil {
@@ -65,10 +65,8 @@ func (c *FeedClient) Poll(ctx context.Context, state FeedState, fn func(event js
 		}
 	}
 	order := slices.SortedFunc(maps.Keys(stamps), func(a, b string) int { return cmp.Or(cmp.Compare(stamps[a], stamps[b]), cmp.Compare(a, b)) })
-	for _, id := range order {
-		if seen, ok := next.Events[id]; ok && seen >= stamps[id] {
-			continue
-		}
+	order = slices.DeleteFunc(order, func(id string) bool { seen, ok := next.Events[id]; return ok && seen >= stamps[id] })
+	for i, id := range order {
 		event, _, err := c.get(ctx, id+".json", "", MaxEvent)
 		if err == nil {
 			err = isEvent(event, id)
@@ -83,15 +81,14 @@ func (c *FeedClient) Poll(ctx context.Context, state FeedState, fn func(event js
 			continue
 		}
 		next.Events[id] = stamps[id]
+		if i == len(order)-1 && len(bad) == 0 {
+			next.ETag = etag
+		}
 		if err := fn(event, next); err != nil {
 			return err
 		}
 	}
-	if len(bad) > 0 {
-		return errors.Join(bad...)
-	}
-	next.ETag = etag
-	return fn(nil, next)
+	return errors.Join(bad...)
 }
 
 // isEvent checks that a file of a feed is the event that it is named for.

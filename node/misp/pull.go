@@ -25,7 +25,7 @@ type search struct {
 	since                                        int64 // Unix seconds
 	ids                                          string
 	deleted                                      bool
-	minimal, bare                                bool
+	minimal                                      bool
 	limit, page                                  int
 }
 

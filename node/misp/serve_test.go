@@ -392,13 +392,11 @@ func TestFeed(t *testing.T) {
 				return err
 			}
 			state = FeedState{}
-			if event != nil {
-				var e served
-				if err := json.Unmarshal(event, &e); err != nil {
-					return err
-				}
-				got = append(got, e.Event.Text("uuid"))
+			var e served
+			if err := json.Unmarshal(event, &e); err != nil {
+				return err
 			}
+			got = append(got, e.Event.Text("uuid"))
 			return json.Unmarshal(kept, &state)
 		})
 		if err != nil {

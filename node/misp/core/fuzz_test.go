@@ -19,7 +19,9 @@ func FuzzConvert(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data string) {
 		_ = Is([]byte(data))
 		var groups Groups
-		add := func(o *stix.Object) { groups.Add(Member{Object: o, Org: Org{"A", NewUUID("a")}, Topic: "c2", Added: epoch}) }
+		add := func(o *stix.Object) {
+			groups.Add(Member{Object: o, Org: Org{"A", NewUUID("a")}, Topic: "c2", Added: epoch})
+		}
 		if o, err := stix.Parse([]byte(data)); err == nil {
 			add(o)
 		}

@@ -80,6 +80,9 @@ func Build(how Building, sources []Source) (event map[string]any, notes []string
 	for i := range sources {
 		b.link(&sources[i])
 	}
+	for id, clusters := range b.links {
+		b.byID[id]["Galaxy"] = b.galaxies(clusters)
+	}
 	reports := b.eventReports(sources)
 	if len(b.attributes)+len(b.objects)+len(reports) == 0 && (b.Grown || report == nil) {
 		return nil, b.notes()
@@ -544,7 +547,6 @@ func (b *building) link(s *Source) {
 			if !s.Deleted {
 				source := f.Text("source_ref")
 				b.links[source] = append(b.links[source], f.Text("target_ref"))
-				holder["Galaxy"] = b.galaxies(b.links[source])
 			}
 			return
 		}

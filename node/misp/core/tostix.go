@@ -61,14 +61,17 @@ type converting struct {
 	refs     []string          // what the report refers to
 	seen     map[string]bool   // ids of identities, clusters and observables made
 	byUUID   map[string]string // ids by the UUIDs of MISP, for references
-	ownOnly  int               // attributes whose distribution is "your organisation only"
-	odd      int               // attributes that are not what their type says
+	objects  map[*Object]string
+	handled  map[string]protocol.Handling // of what was made, by its id
+	ownOnly  int                          // attributes whose distribution is "your organisation only"
+	odd      int                          // attributes that are not what their type says
 }
 
 // Convert turns an event into an identity (its organisation), an object for every attribute, MISP
 // object, relation, cluster, sighting and report of it, and a STIX report that holds all together.
 func Convert(e *Event, orgs Orgs) *Converted {
-	c := &converting{event: e, orgs: orgs, id: e.UUID(), seen: map[string]bool{}, byUUID: map[string]string{}}
+	c := &converting{event: e, orgs: orgs, id: e.UUID(), seen: map[string]bool{}, byUUID: map[string]string{},
+		objects: map[*Object]string{}, handled: map[string]protocol.Handling{}}
 	c.date = epoch
 	if t, err := time.Parse("2006-01-02", e.Fields.Text("date")); err == nil && t.Year() > 0 {
 		c.date = t
@@ -171,6 +174,9 @@ func (c *converting) add(o *object, h protocol.Handling, line int, value string)
 	}
 	c.Made = append(c.Made, Made{parsed, h, line, value})
 	c.refs = append(c.refs, parsed.ID)
+	if c.handled != nil {
+		c.handled[parsed.ID] = h
+	}
 	return true
 }
 
@@ -241,7 +247,7 @@ func (c *converting) attribute(a *Attribute, within *Object, outer protocol.Hand
 	o.put("labels", c.assessed(labels(a.Tags), kind == "indicator")).put("object_marking_refs", markings)
 	o.put(Prefix+"event_uuid", c.id)
 	if within != nil {
-		o.put(Prefix+"object_ref", c.byUUID["\x00"+fmt.Sprintf("%p", within)])
+		o.put(Prefix+"object_ref", c.objects[within])
 	}
 	skip["timestamp"] = a.Fields.Text("timestamp") == fmt.Sprint(at.Unix())
 	if data := a.Fields["data"]; len(data) > maxData {
@@ -316,7 +322,7 @@ func (c *converting) object(o *Object) {
 		s.fields("Object", o.Fields, map[string]bool{"uuid": isUUID(o.Fields.Text("uuid")), "timestamp": o.Fields.Text("timestamp") == fmt.Sprint(at.Unix())})
 		if c.add(s, h, o.Line, "") {
 			c.byUUID[id[len(TypeObject)+2:]] = id
-			c.byUUID["\x00"+fmt.Sprintf("%p", o)] = id
+			c.objects[o] = id
 		}
 	}
 	for _, a := range o.Attributes {
@@ -326,7 +332,7 @@ func (c *converting) object(o *Object) {
 
 // references makes the relations of an object. One to something that is not in the event is named.
 func (c *converting) references(o *Object) {
-	source := c.byUUID["\x00"+fmt.Sprintf("%p", o)]
+	source := c.objects[o]
 	if source == "" {
 		return
 	}
@@ -340,18 +346,9 @@ func (c *converting) references(o *Object) {
 			c.problem(o.Line, "object %s: its relation %s to %s leads to nothing that is carried; left out", shown(o.Fields.Text("name")), shown(verb), shown(r.Text("referenced_uuid")))
 			continue
 		}
-		h := c.handling
-		for _, m := range c.Made { // a relation says that both its ends are there
-			if m.Object.ID == source || m.Object.ID == target {
-				var err error
-				if h, err = narrow(h, m.Handling); err != nil {
-					c.problem(o.Line, "object %s: relation %s: %v", shown(o.Fields.Text("name")), shown(verb), err)
-					target = ""
-					break
-				}
-			}
-		}
-		if target == "" {
+		h, err := narrow(c.handled[source], c.handled[target]) // a relation says that both its ends are there
+		if err != nil {
+			c.problem(o.Line, "object %s: relation %s: %v", shown(o.Fields.Text("name")), shown(verb), err)
 			continue
 		}
 		h.Normalise()
@@ -519,14 +516,17 @@ func (o *object) put(name string, v any) *object {
 			return o
 		}
 	}
-	sep := byte(',')
+	sep := `,"`
 	if o.buf.Len() == 0 {
-		sep = '{'
+		sep = `{"`
 	}
-	o.buf.WriteByte(sep)
-	o.buf.Write(encode(name))
-	o.buf.WriteByte(':')
-	o.buf.Write(encode(v))
+	o.buf.WriteString(sep + name + `":`)
+	enc := json.NewEncoder(&o.buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic("misp: encoding own value: " + err.Error())
+	}
+	o.buf.Truncate(o.buf.Len() - 1) // the end of the line
 	return o
 }
 
