@@ -42,6 +42,7 @@ node/misp                 < protocol protocol/stix node/intake node/misp/core no
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
+client                    <
 cmd/entente               < *
 examples/embed            < *
 `
@@ -61,6 +62,7 @@ var onlyUser = map[string][]string{
 	"github.com/spf13/cobra":      {"cmd/entente"},
 	"github.com/schollz/":         {"cmd/entente"},
 	"github.com/cedar-policy/":    {"policy/rules"},
+	"github.com/danielgtaylor/":   {"node/api"},
 	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 }
 
