@@ -994,7 +994,7 @@ type ExplainQuery struct {
 
 type ExportQuery struct {
 	Since  uint64 `query:"since"`  // only what came after this cursor
-	Format string `query:"format"` // lines: observables, for blocklists; stix: a bundle; jsonl: one record a line; lines, csv, stix, jsonl; without it, lines
+	Format string `query:"format"` // lines: observables, for blocklists; stix: a bundle; jsonl: one record a line; misp: events; lines, csv, stix, jsonl, misp; without it, lines
 }
 
 type HoldKeptQuery struct {
