@@ -25,7 +25,8 @@ protocol/protocoltest     < protocol protocol/stix crypto policy
 crypto                    < protocol
 policy                    < protocol protocol/stix
 policy/rules              < protocol policy
-node/intake               < protocol protocol/stix
+node/misp/core            < protocol protocol/stix
+node/intake               < protocol protocol/stix node/misp/core
 node/corpus               < protocol protocol/stix
 node/observe              < protocol protocol/stix protocol/stix/pattern
 node/audit                < protocol crypto policy
@@ -34,7 +35,7 @@ node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist
+node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream
 node/outputs/score        < protocol protocol/stix
 node/outputs/warninglist  < protocol protocol/stix
@@ -44,6 +45,7 @@ node/outputs              < protocol protocol/stix node node/serve node/outputs/
 node/taxii                < protocol protocol/stix policy policy/rules node/intake node node/serve
 node/serve                < protocol policy/rules node
 node/stream               < protocol protocol/stix policy/rules node node/serve
+node/misp                 < protocol protocol/stix node/intake node/misp/core node node/serve
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *

@@ -682,6 +682,40 @@ func (c *Client) Changes(ctx context.Context, q ChangesQuery) (*ChangesResult, e
 	return v, nil
 }
 
+// MISP is GET /v1/misp. Tells which members of the mesh organisations of MISP are, and the label of
+// what an instance pushes without one.
+func (c *Client) MISP(ctx context.Context) (*MISPSettings, error) {
+	v := new(MISPSettings)
+	if err := c.Call(ctx, "GET", "/v1/misp", nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// MISPTLPSet is PUT /v1/misp/tlp. Sets the label of what an instance pushes without one.
+func (c *Client) MISPTLPSet(ctx context.Context, body *MISPTLPRequest) (*MISPSettings, error) {
+	v := new(MISPSettings)
+	if err := c.Call(ctx, "PUT", "/v1/misp/tlp", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// MISPOrgSet is PUT /v1/misp/orgs/{uuid}. Says which member of the mesh an organisation of MISP is.
+func (c *Client) MISPOrgSet(ctx context.Context, uuid string, body *MISPOrgRequest) (*MISPSettings, error) {
+	v := new(MISPSettings)
+	if err := c.Call(ctx, "PUT", "/v1/misp/orgs/"+url.PathEscape(uuid), nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// MISPOrgRemove is DELETE /v1/misp/orgs/{uuid}. Forgets which member of the mesh an organisation of
+// MISP is.
+func (c *Client) MISPOrgRemove(ctx context.Context, uuid string) error {
+	return c.Call(ctx, "DELETE", "/v1/misp/orgs/"+url.PathEscape(uuid), nil, nil, nil)
+}
+
 // Backup is POST /v1/backup. Makes a backup of one moment, sealed to keys that are kept off line.
 func (c *Client) Backup(ctx context.Context, body *BackupRequest) (*Body, error) {
 	return c.file(ctx, "POST", "/v1/backup", nil, jsonOf(body), "Entente-Backup")
@@ -1038,7 +1072,7 @@ type ExplainQuery struct {
 
 type ExportQuery struct {
 	Since  uint64 `query:"since"`  // only what came after this cursor
-	Format string `query:"format"` // lines: observables, for blocklists; stix: a bundle; jsonl: one record a line; lines, csv, stix, jsonl; without it, lines
+	Format string `query:"format"` // lines: observables, for blocklists; stix: a bundle; jsonl: one record a line; misp: events; lines, csv, stix, jsonl, misp; without it, lines
 }
 
 type HoldKeptQuery struct {
@@ -1318,6 +1352,17 @@ type HoldAddRequest struct {
 // HoldReleaseRequest releases a legal hold.
 type HoldReleaseRequest struct {
 	Reason string `json:"reason"`
+}
+
+// MISPOrgRequest says which member of the mesh an organisation of MISP is.
+type MISPOrgRequest struct {
+	// id or name
+	Org string `json:"org"`
+}
+
+// MISPTLPRequest sets the label of what an instance pushes without one; "": it is refused.
+type MISPTLPRequest struct {
+	TLP string `json:"tlp"`
 }
 
 // MandateRequest is what is to be signed for an agent.
@@ -2216,6 +2261,20 @@ type KeptRecord struct {
 	Held []string `json:"held_by"`
 	// the two in a sentence
 	Hold string `json:"notice"`
+}
+
+// MISPOrg is an organisation of MISP that is a member of the mesh.
+type MISPOrg struct {
+	UUID string `json:"uuid"`
+	Org  OrgRef `json:"org"`
+}
+
+// MISPSettings are what a person says of MISP: which members of the mesh its organisations are, for
+// sharing groups, and under which label what an instance pushes without one is published.
+type MISPSettings struct {
+	Orgs []MISPOrg `json:"orgs"`
+	// of what is pushed and states none; unset: it is refused
+	TLP byte `json:"tlp,omitempty"`
 }
 
 // MandateInfo is a mandate as it is shown.

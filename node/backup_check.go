@@ -150,6 +150,8 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return checkWarninglist(id, value)
 	case kindTaxii:
 		return checkTaxii(id, value)
+	case kindMisp:
+		return checkMISP(id, value)
 	case kindConsumer:
 		return read(32, new(consumerDoc))
 	case kindRequest:

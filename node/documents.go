@@ -64,6 +64,7 @@ const (
 	kindOutput       = "n/output/"       // warninglists, in parts
 	kindOutputState  = "n/outputstate/"  // the serials of zones that were served
 	kindTaxii        = "n/taxii/"        // the key of TAXII's paging, and status resources
+	kindMisp         = "n/misp/"         // members of the mesh by their UUIDs in MISP, and the label of what it pushes
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 	kindSink         = "n/sink/"         // where changes are delivered, and how far that has come

@@ -19,6 +19,9 @@ type Submission struct {
 	Items  []intake.Item
 	Flags  policy.Flags // handling where the source states none; it narrows what the source states
 	Source string       // where it comes from, for the audit: "taxii siem"
+	// Converted says that the objects were made here of a form that does not know when they were
+	// created, as MISP's: later versions get what the first one states.
+	Converted bool
 }
 
 // SubmitState is what became of an object that was handed in.
@@ -71,6 +74,11 @@ func (n *Node) Submit(ctx context.Context, who *rules.Principal, sub Submission)
 
 func (n *Node) submit(ctx context.Context, who *rules.Principal, sub *Submission) (*Submitted, error) {
 	out := &Submitted{Results: make([]SubmitResult, len(sub.Items))}
+	if sub.Converted {
+		if err := n.KeepCreated(sub.Items); err != nil {
+			return nil, err
+		}
+	}
 	left, places, err := n.notHeld(sub, out.Results)
 	if err != nil {
 		return nil, err
@@ -118,6 +126,7 @@ func (n *Node) submit(ctx context.Context, who *rules.Principal, sub *Submission
 func (n *Node) notHeld(sub *Submission, results []SubmitResult) (left []intake.Item, places []int, err error) {
 	seen := map[string]int{} // objects of this submission, by id
 	err = n.viewIndex(func(tx *store.Tx) error {
+		find := n.index.ByStixIDs(tx)
 		left, places = nil, nil
 		clear(seen)
 		for i := range sub.Items {
@@ -130,7 +139,7 @@ func (n *Node) notHeld(sub *Submission, results []SubmitResult) (left []intake.I
 			h, err := policy.Narrow(it.Handling, sub.Flags)
 			if err == nil {
 				h.Normalise()
-				versions, verr := n.index.ByStixID(tx, it.Object.ID)
+				versions, verr := find(it.Object.ID)
 				if verr != nil {
 					return verr
 				}

@@ -42,6 +42,34 @@ func (n *Node) versionFaults(items []intake.Item) (refused map[int]error, stale 
 	return refused, stale, err
 }
 
+// KeepCreated gives objects that were converted from a form that does not know when they came to be, as
+// MISP's, the time of creation that their published versions state: it never changes (STIX 3.6).
+func (n *Node) KeepCreated(items []intake.Item) error {
+	return n.viewIndex(func(tx *store.Tx) error {
+		find := n.index.ByStixIDs(tx)
+		for i := range items {
+			o := items[i].Object
+			if o.Created.IsZero() || !stix.HasVersions(o.Type) {
+				continue
+			}
+			last, err := n.lastVersion(find, o.ID)
+			if err != nil {
+				return err
+			}
+			if last == nil || last.Created.Equal(o.Created) || last.Created.After(o.Modified) {
+				continue
+			}
+			kept, err := stix.Parse(stix.WithCreated(o, last.Text("created")))
+			if err != nil {
+				return fmt.Errorf("keeping when %s was created: %w", o.ID, err)
+			}
+			kept.Line = o.Line
+			items[i].Object = kept
+		}
+		return nil
+	})
+}
+
 // lastVersion returns the latest version of an object that this organisation published and did not
 // withdraw; nil if there is none.
 func (n *Node) lastVersion(find func(id string) ([]corpus.Entry, error), id string) (last *stix.Object, err error) {

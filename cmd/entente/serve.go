@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/misp"
 	"github.com/entente-mesh/entente/node/outputs"
 	"github.com/entente-mesh/entente/node/serve"
 	"github.com/entente-mesh/entente/node/stream"
@@ -105,5 +106,5 @@ func (s *serving) certNames() []string {
 
 // mount puts everything that consumers speak where they look for it.
 func mount(s *serve.Server, n *node.Node, log *slog.Logger) error {
-	return errors.Join(taxii.Mount(s, n, log), outputs.Mount(s, n), stream.Mount(s, n))
+	return errors.Join(taxii.Mount(s, n, log), misp.Mount(s, n), outputs.Mount(s, n), stream.Mount(s, n))
 }

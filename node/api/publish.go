@@ -312,10 +312,16 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, q *PublishQuery
 		fail(w, err)
 		return
 	}
-	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said, Validation: mode})
+	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said, Validation: mode, Orgs: s.node.MISPOrg})
 	if err != nil {
 		fail(w, err)
 		return
+	}
+	if res.Format == intake.MISP {
+		if err := s.node.KeepCreated(res.Items); err != nil {
+			fail(w, err)
+			return
+		}
 	}
 	req := node.PublishRequest{Topic: q.Topic, Items: res.Items, Flags: flags, PersonalChecked: q.PersonalChecked}
 	if q.OnBehalf != "" {

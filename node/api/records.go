@@ -189,7 +189,7 @@ const CursorTrailer = "Entente-Cursor"
 // ExportQuery says what to export.
 type ExportQuery struct {
 	Since  uint64 `query:"since" doc:"only what came after this cursor"`
-	Format string `query:"format" default:"lines" enum:"lines,csv,stix,jsonl" doc:"lines: observables, for blocklists; stix: a bundle; jsonl: one record a line"`
+	Format string `query:"format" default:"lines" enum:"lines,csv,stix,jsonl,misp" doc:"lines: observables, for blocklists; stix: a bundle; jsonl: one record a line; misp: events"`
 }
 
 func (s *Server) export(w http.ResponseWriter, r *http.Request, q *ExportQuery) {

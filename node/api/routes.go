@@ -22,6 +22,7 @@ func (s *Server) routes() {
 	s.matchRoutes()
 	s.aboutRoutes()
 	s.accessRoutes()
+	s.mispRoutes()
 	s.backupRoutes()
 	s.outputRoutes()
 	s.nodeRoutes()

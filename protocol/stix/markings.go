@@ -82,6 +82,18 @@ func WithMarking(o *Object, id string) []byte {
 	return o.source
 }
 
+// WithCreated returns the bytes of an object that was created at another time, written as text; every
+// other byte stays. An object that states no time of its creation stays as it is.
+func WithCreated(o *Object, text string) []byte {
+	for _, s := range o.spans {
+		if string(s.nameIn(o.source)) == "created" {
+			out := append(slices.Clone(o.source[:s.value]), appendString(nil, text)...)
+			return append(out, o.source[s.end:]...)
+		}
+	}
+	return o.source
+}
+
 // tlpOf returns the label that a marking stands for by its id alone. A UUID may be written in
 // either case; most are written in lower case.
 func tlpOf(id string) protocol.TLP {
