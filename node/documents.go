@@ -61,6 +61,9 @@ const (
 	kindRulesOf      = "n/rulesof/"      // which rules each node of this organisation says that it has in force
 	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
+	kindSource       = "n/source/"       // where this node fetches what it publishes
+	kindSourceState  = "n/sourcestate/"  // how far each of them has come, and what it gave already
+	kindDeadLetter   = "n/deadletter/"   // what they gave and what did not become a record
 )
 
 const maxDocument = 8 << 20
