@@ -35,7 +35,9 @@ node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
-node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node
+node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/source
+node/serve                < protocol policy/rules node
+node/source               < protocol protocol/stix node node/intake
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
@@ -58,6 +60,7 @@ var onlyUser = map[string][]string{
 	"github.com/spf13/cobra":      {"cmd/entente"},
 	"github.com/schollz/":         {"cmd/entente"},
 	"github.com/cedar-policy/":    {"policy/rules"},
+	"github.com/fsnotify/":        {"node/source"},
 	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -303,6 +304,9 @@ func (n *Node) SetSource(ctx context.Context, s Source) error {
 		}
 		st := sourceStateDoc{Version: 1}
 		_, _ = rand.Read(st.Key[:])
+		if strings.EqualFold(strings.TrimSpace(s.Schedule), "manual") {
+			st.Next = never
+		}
 		return errors.Join(putDoc(tx, kindSource, []byte(s.Name), d), putDoc(tx, kindSourceState, []byte(s.Name), &st),
 			n.auditSource(tx, c, "add source", s.Name, fmt.Sprintf("%s %s, topic %s, every record published as %s", d.Kind, d.Where, d.Topic, s.who())))
 	})
@@ -337,7 +341,7 @@ func (n *Node) PrincipalOf(s *Source) (*rules.Principal, error) {
 func (n *Node) auditSource(tx *store.Tx, c Caller, act, name, text string) error {
 	d := n.details(act, c)
 	d.Text = audit.Clip(name+": "+text, audit.MaxText)
-	_, err := n.account.Append(tx, audit.Network, d)
+	_, err := n.account.Append(tx, audit.Access, d)
 	return err
 }
 
@@ -391,7 +395,9 @@ func (n *Node) PauseSource(ctx context.Context, name string, paused bool) error 
 			if _, gerr := getDoc(tx, kindSourceState, []byte(name), &st); gerr != nil {
 				return errors.Join(err, gerr)
 			}
-			st.Next = 0
+			if st.Next != never {
+				st.Next = 0
+			}
 			err = errors.Join(err, putDoc(tx, kindSourceState, []byte(name), &st))
 		}
 		return err

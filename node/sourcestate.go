@@ -31,6 +31,9 @@ type sourceStateDoc struct {
 	Evicted  uint64 // dead letters that went to make room
 }
 
+// never is a time at which nothing is due.
+const never = 1<<63 - 1
+
 // sourceCountsDoc counts.
 type sourceCountsDoc struct {
 	_                                                          struct{} `cbor:",toarray"`
@@ -66,7 +69,8 @@ func (d *sourceCountsDoc) counts() SourceCounts {
 type SourceState struct {
 	Last     *time.Time   `json:"last_run,omitempty"`
 	Good     *time.Time   `json:"last_success,omitempty"`
-	Next     *time.Time   `json:"next_run,omitempty"` // none: at once
+	Next     *time.Time   `json:"next_run,omitempty"` // none: at once, unless Manual
+	Manual   bool         `json:"manual,omitempty"`   // it is run when somebody asks only
 	Running  bool         `json:"running"`
 	Failures uint32       `json:"failures"` // one after the other
 	Error    string       `json:"error,omitempty"`
@@ -95,10 +99,13 @@ func (n *Node) SourceState(name string) (*SourceState, error) {
 			at uint64
 			to **time.Time
 		}{{d.Last, &out.Last}, {d.Good, &out.Good}, {d.Next, &out.Next}} {
-			if t.at != 0 {
+			if t.at != 0 && t.at != never {
 				at := millis(t.at)
 				*t.to = &at
 			}
+		}
+		if out.Manual = d.Next == never; out.Manual {
+			out.Next = nil
 		}
 		var err error
 		out.Dead, err = n.countDead(tx, name)
@@ -202,6 +209,7 @@ type SourceCommit struct {
 	// one of Letters.
 	Resolved []DeadID
 	Counts   SourceCounts
+	Run      SourceCounts
 	End      *SourceEnd // the run is over
 }
 
@@ -269,6 +277,7 @@ func (n *Node) CommitSource(s *Source, c *SourceCommit) error {
 		st.All = total.doc()
 		if c.End != nil {
 			st.end(c.End, now)
+			st.Run = c.Run.doc()
 		}
 		return putDoc(tx, kindSourceState, []byte(s.Name), &st)
 	})
@@ -290,7 +299,7 @@ func (st *sourceStateDoc) end(e *SourceEnd, now uint64) {
 	}
 	st.Next = uint64(max(e.Next.UnixMilli(), 0))
 	if e.Never {
-		st.Next = ^uint64(0) >> 1
+		st.Next = never
 	}
 }
 

@@ -71,11 +71,13 @@ func (s *Server) routes() {
 	s.requestRoutes()
 	s.matchRoutes()
 	s.aboutRoutes()
+	s.accessRoutes()
 	s.mux.HandleFunc("POST /v1/backup", s.backup)
 	s.nodeRoutes()
 	s.auditRoutes()
 	s.rulesRoutes()
 	s.mandateRoutes()
+	s.sourceRoutes()
 }
 
 // ID is an organisation as it presents itself.

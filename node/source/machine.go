@@ -43,7 +43,8 @@ type Sifted struct {
 	Learn   []node.Known    // what was set aside with Letters, and what was known and is to be noted again
 	Forget  []node.KnownKey // what has to go so that the rest has room
 	Known   int
-	Set     int // objects and entries in Letters
+	Set     int  // objects and entries in Letters
+	Partial bool // what could not be read may be anything: nothing is known to be gone
 }
 
 // Gone is what the source gave, and does not hold any more.
@@ -58,27 +59,13 @@ type Withdrawn struct {
 	Now int
 }
 
-// What becomes of an object that is submitted.
-const (
-	Published = "published"
-	Held      = "held" // the same object stands, published by this organisation
-	Refused   = "refused"
-)
-
-// Result is what became of an object that was submitted.
-type Result struct {
-	ID     protocol.RecordID
-	State  string
-	Reason string // of one that was refused
-}
-
 // Event is what happened: exactly one field is set.
 type Event struct {
 	Start     *Start
 	Document  *Document // after Effect.Pull
 	End       bool      // after Effect.Pull: there is nothing more
 	Sifted    *Sifted
-	Submitted []Result // after Effect.Submit, one for each item
+	Submitted []node.SubmitResult // after Effect.Submit, one for each item
 	Committed bool
 	Gone      *Gone      // after Effect.Compare
 	Withdrawn *Withdrawn // after Effect.Withdraw
@@ -147,6 +134,8 @@ type Machine struct {
 	gone    []node.Known
 	made    map[node.DeadID]bool
 	whole   bool
+	partial bool // not all of the document could be read
+	limited bool // the run stopped at the limit
 	Counts  node.SourceCounts
 }
 
@@ -209,7 +198,7 @@ func (m *Machine) fail(format string, args ...any) Effect {
 
 func (m *Machine) pull() Effect {
 	if m.count >= m.start.Limit {
-		m.phase = done
+		m.phase, m.limited = done, true
 		return Effect{Stop: true}
 	}
 	m.phase = pulling
@@ -258,7 +247,7 @@ func (m *Machine) set(l node.Letter) {
 }
 
 func (m *Machine) sifted(s *Sifted) Effect {
-	m.closing.Learn, m.closing.Forget = s.Learn, s.Forget
+	m.closing.Learn, m.closing.Forget, m.partial = s.Learn, s.Forget, s.Partial
 	m.closing.Counts.Known, m.closing.Counts.SetAside = uint64(s.Known), uint64(s.Set)
 	for _, l := range s.Letters {
 		m.set(l)
@@ -276,7 +265,7 @@ func (m *Machine) submit() Effect {
 		m.phase, m.asked = submitting, min(len(m.items), submitItems)
 		return Effect{Submit: m.items[:m.asked]}
 	}
-	if m.left == 0 && m.doc.Full && m.start.Missing {
+	if m.left == 0 && m.doc.Full && m.start.Missing && !m.partial {
 		m.phase = comparing
 		return Effect{Compare: m.doc}
 	}
@@ -285,7 +274,7 @@ func (m *Machine) submit() Effect {
 
 // submitted notes what became of a part, before the next is submitted: what is known then costs nothing if
 // the run breaks off.
-func (m *Machine) submitted(results []Result) Effect {
+func (m *Machine) submitted(results []node.SubmitResult) Effect {
 	c := node.SourceCommit{}
 	type class struct{ reason, handling string }
 	refused := map[class][]*Item{}
@@ -294,10 +283,10 @@ func (m *Machine) submitted(results []Result) Effect {
 		it, r := &m.items[i], &results[i]
 		k := node.Known{Key: it.Key, Day: m.start.Day}
 		switch r.State {
-		case Published:
+		case node.SubmitPublished:
 			c.Counts.Published++
 			k.Record, k.Ours = r.ID, true
-		case Held:
+		case node.SubmitHeld:
 			c.Counts.Held++
 			k.Record = r.ID
 		default:
@@ -456,7 +445,7 @@ func (m *Machine) write() Effect {
 		return m.withdraw()
 	}
 	if m.left > 0 {
-		m.phase = done
+		m.phase, m.limited = done, true
 		return Effect{Stop: true}
 	}
 	if m.doc.Finish != nil {

@@ -21,7 +21,7 @@ type Puller interface {
 // host is what a run does to the node: all of its effects but pulling.
 type host interface {
 	// submit puts objects through the gate out, durably: one result for each.
-	submit(ctx context.Context, where string, items []intake.Item) ([]Result, error)
+	submit(ctx context.Context, where string, items []intake.Item) ([]node.SubmitResult, error)
 	commit(c *node.SourceCommit) error
 	withdraw(ctx context.Context, ids []protocol.RecordID) (*Withdrawn, error)
 	elsewhere(ids map[protocol.RecordID]bool) (map[protocol.RecordID]bool, error)
@@ -97,13 +97,13 @@ func (r *run) drive(ctx context.Context, e Event) error {
 
 // submit submits objects; where the gate refuses all of them for what may be the fault of one, each half by
 // itself.
-func (r *run) submit(ctx context.Context, where string, items []intake.Item) ([]Result, error) {
+func (r *run) submit(ctx context.Context, where string, items []intake.Item) ([]node.SubmitResult, error) {
 	out, err := r.host.submit(ctx, where, items)
 	switch {
 	case err == nil || !ofObjects(err):
 		return out, err
 	case len(items) == 1:
-		return []Result{{State: Refused, Reason: err.Error()}}, nil
+		return []node.SubmitResult{{State: node.SubmitRefused, Reason: err.Error()}}, nil
 	}
 	half := len(items) / 2
 	first, err := r.submit(ctx, where, items[:half])
@@ -185,9 +185,9 @@ func runSource(ctx context.Context, n *node.Node, name string, o Options, makePu
 		end.Never = true
 	}
 	if err != nil {
-		end.Error, end.Next = err.Error(), now.Add(max(backoff(st.Failures+1), retryAfter(err)))
-	} else if r.m.left > 0 {
-		end.Next, end.Never = now, end.Never // the rest at once
+		end.Error, end.Next, end.Never = err.Error(), now.Add(max(backoff(st.Failures+1), retryAfter(err))), !ok
+	} else if r.m.limited && ok {
+		end.Next = now // the rest at once
 	} else if a, isAgain := p.(again); isAgain && a.Again() > 0 && (!ok || now.Add(a.Again()).Before(next)) {
 		end.Next = now.Add(a.Again())
 	}

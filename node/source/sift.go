@@ -184,7 +184,7 @@ func (s *sifter) unreadable(d *Document, reason string) *Sifted {
 	if l.Bytes == nil {
 		l.Do = "mend it where it comes from; it is too large to be kept here"
 	}
-	return &Sifted{Letters: []node.Letter{l}, Set: 1}
+	return &Sifted{Letters: []node.Letter{l}, Set: 1, Partial: true}
 }
 
 // document sifts what is no list: it is read as a file to publish is.
@@ -205,7 +205,7 @@ func (s *sifter) document(d *Document) *Sifted {
 		}
 		l := Letter(s.key, d, "problems", summary(reasons), "mend it where it comes from, or drop this; what could be read is published", n)
 		l.Line = res.Problems[0].Line
-		out.Letters, out.Set = append(out.Letters, l), n
+		out.Letters, out.Set, out.Partial = append(out.Letters, l), n, true
 	}
 	return out
 }
