@@ -386,6 +386,11 @@ func (a *app) deadAct(ctx context.Context, act string, q api.DeadPick) error {
 	}); err != nil {
 		return err
 	}
+	for i := range r.Reports {
+		if r.Reports[i].Counts.SetAside > 0 {
+			return &partialError{"some were set aside again; 'entente source dead' says why"}
+		}
+	}
 	if len(r.Failed) > 0 {
 		return &partialError{fmt.Sprintf("%d dead letters were not tried again", len(r.Failed))}
 	}
