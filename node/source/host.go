@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/intake"
@@ -17,7 +18,7 @@ type nodeHost struct {
 func (h *nodeHost) submit(ctx context.Context, where string, items []intake.Item) ([]node.SubmitResult, error) {
 	who, err := h.n.PrincipalOf(h.src)
 	if err != nil {
-		return nil, err
+		return nil, errors.New(err.Error()) // it is no fault of the objects: nothing is set aside for it
 	}
 	ctx = node.WithCaller(ctx, node.Caller{Person: who.ID})
 	done, err := h.n.Submit(ctx, who, node.Submission{Topic: h.src.Topic, Items: items, Flags: h.src.Flags, Source: "source " + h.src.Name})

@@ -234,7 +234,8 @@ func Letter(key [32]byte, d *Document, what, reason, do string, count int) node.
 func hashOf(key [32]byte, what string, data []byte) node.KnownKey {
 	h := sha256.New()
 	h.Write(key[:])
-	fmt.Fprintf(h, "%s\x00", what)
+	h.Write([]byte(what))
+	h.Write([]byte{0})
 	h.Write(data)
 	return node.KnownKey(h.Sum(nil)[:16])
 }

@@ -164,7 +164,10 @@ func runSource(ctx context.Context, n *node.Node, name string, o Options, makePu
 		return nil, err
 	}
 	start.Missing, start.AllMissing = src.WithdrawMissing, o.AcceptMissing
-	p, err := makePuller(src, st, r.sift)
+	var p Puller
+	if _, err = n.PrincipalOf(src); err == nil {
+		p, err = makePuller(src, st, r.sift)
+	}
 	if err == nil {
 		cursor := st.Cursor
 		if o.AcceptMissing {
