@@ -35,6 +35,7 @@ node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
+node/taxii                < protocol protocol/stix policy policy/rules node/intake node node/serve
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/source
 node/serve                < protocol policy/rules node
 node/source               < protocol protocol/stix node node/intake

@@ -146,6 +146,8 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return err
 	case kindView:
 		return checkView(id, value)
+	case kindTaxii:
+		return checkTaxii(id, value)
 	case kindConsumer:
 		return read(32, new(consumerDoc))
 	case kindRequest:

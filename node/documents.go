@@ -61,6 +61,7 @@ const (
 	kindRulesOf      = "n/rulesof/"      // which rules each node of this organisation says that it has in force
 	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
 	kindView         = "n/view/"         // saved searches
+	kindTaxii        = "n/taxii/"        // the key of TAXII's paging, and status resources
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 	kindSource       = "n/source/"       // where this node fetches what it publishes

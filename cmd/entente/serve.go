@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/serve"
+	"github.com/entente-mesh/entente/node/taxii"
 )
 
 // serving says where consumers come in.
@@ -56,7 +58,7 @@ func (s *serving) listen() (net.Listener, error) {
 // serve answers consumers on l until ctx ends.
 func (a *app) serve(ctx context.Context, n *node.Node, cfg *serving, l net.Listener, log node.Config) error {
 	s := serve.New(n, log.Log)
-	if err := mount(s, n); err != nil {
+	if err := mount(s, n, log.Log); err != nil {
 		return err
 	}
 	scheme := "https"
@@ -100,6 +102,6 @@ func (s *serving) certNames() []string {
 }
 
 // mount puts everything that consumers speak where they look for it.
-func mount(_ *serve.Server, _ *node.Node) error {
-	return nil
+func mount(s *serve.Server, n *node.Node, log *slog.Logger) error {
+	return taxii.Mount(s, n, log)
 }
