@@ -25,7 +25,8 @@ protocol/protocoltest     < protocol protocol/stix crypto policy
 crypto                    < protocol
 policy                    < protocol protocol/stix
 policy/rules              < protocol policy
-node/intake               < protocol protocol/stix
+node/misp/core            < protocol protocol/stix
+node/intake               < protocol protocol/stix node/misp/core
 node/corpus               < protocol protocol/stix
 node/observe              < protocol protocol/stix protocol/stix/pattern
 node/audit                < protocol crypto policy
@@ -34,11 +35,12 @@ node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
+node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/misp/core node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
 node/taxii                < protocol protocol/stix policy policy/rules node/intake node node/serve
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/source
 node/serve                < protocol policy/rules node
-node/source               < protocol protocol/stix node node/intake
+node/misp                 < protocol protocol/stix node/intake node/misp/core node node/serve
+node/source               < protocol protocol/stix node node/intake node/taxii node/misp
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *

@@ -148,6 +148,8 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return checkView(id, value)
 	case kindTaxii:
 		return checkTaxii(id, value)
+	case kindMisp:
+		return checkMISP(id, value)
 	case kindConsumer:
 		return read(32, new(consumerDoc))
 	case kindRequest:

@@ -62,6 +62,7 @@ const (
 	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
 	kindView         = "n/view/"         // saved searches
 	kindTaxii        = "n/taxii/"        // the key of TAXII's paging, and status resources
+	kindMisp         = "n/misp/"         // members of the mesh by their UUIDs in MISP, and the label of what it pushes
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 	kindSource       = "n/source/"       // where this node fetches what it publishes

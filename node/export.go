@@ -24,16 +24,17 @@ import (
 type ExportFormat string
 
 // The formats: observables one a line, for blocklists; a table; a STIX 2.1 bundle; one JSON
-// object a line with the handling beside the object.
+// object a line with the handling beside the object; events of MISP.
 const (
 	ExportLines ExportFormat = "lines"
 	ExportCSV   ExportFormat = "csv"
 	ExportSTIX  ExportFormat = "stix"
 	ExportJSONL ExportFormat = "jsonl"
+	ExportMISP  ExportFormat = "misp"
 )
 
 // ExportFormats lists the formats.
-func ExportFormats() []string { return []string{"lines", "csv", "stix", "jsonl"} }
+func ExportFormats() []string { return []string{"lines", "csv", "stix", "jsonl", "misp"} }
 
 // Valid reports whether f is a known format.
 func (f ExportFormat) Valid() bool { return slices.Contains(ExportFormats(), string(f)) }
@@ -47,6 +48,8 @@ func (f ExportFormat) MediaType() string {
 		return "application/stix+json;version=2.1"
 	case ExportJSONL:
 		return "application/x-ndjson"
+	case ExportMISP:
+		return "application/json"
 	}
 	return "text/plain; charset=utf-8"
 }
@@ -60,7 +63,7 @@ type exporter interface {
 const exportPage = 1000
 
 // Export writes all records after a cursor and returns the cursor to go on from next time.
-// In lines and stix, withdrawn records are left out; csv and jsonl mark them.
+// In lines, stix and misp, withdrawn records are left out; csv and jsonl mark them.
 func (n *Node) Export(ctx context.Context, w io.Writer, format ExportFormat, after uint64) (uint64, error) {
 	return n.exportSeen(ctx, w, format, after, seeAll)
 }
@@ -93,6 +96,8 @@ func (n *Node) export(w io.Writer, format ExportFormat, after uint64, see func(*
 		ex = &stixExporter{w: buf}
 	case ExportJSONL:
 		ex = &jsonExporter{json.NewEncoder(buf)}
+	case ExportMISP:
+		ex = &mispExporter{w: buf}
 	}
 	for {
 		page, err := n.Records(after, exportPage)

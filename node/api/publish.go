@@ -288,7 +288,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said})
+	res, err := intake.Read(name, http.MaxBytesReader(w, r.Body, maxUpload), intake.Options{Format: format, Assessment: said, Orgs: s.node.MISPOrg})
 	if err != nil {
 		fail(w, err)
 		return

@@ -98,8 +98,8 @@ func TestSharedBundles(t *testing.T) {
 	}
 }
 
-// Every attribute of a vendor's event can be found again: in an object, in a note, or as a
-// problem.
+// Every attribute of a vendor's event is an object of its own, or a problem; what was observed can be
+// searched for.
 func TestSharedEvents(t *testing.T) {
 	names, err := filepath.Glob(filepath.Join(sharedData(t), "eset", "*.json"))
 	if err != nil || len(names) < 4 {
@@ -124,14 +124,11 @@ func TestSharedEvents(t *testing.T) {
 		}
 		res := readShared(t, "eset/"+filepath.Base(path))
 		t.Logf("%s: %s, %d items, %d problems", filepath.Base(path), res.Title, len(res.Items), len(res.Problems))
-		ids, values, notes := map[string]bool{}, map[string]bool{}, ""
+		ids, values := map[string]bool{}, map[string]bool{}
 		for _, item := range res.Items {
 			ids[item.Object.ID] = true
 			for _, o := range stix.Observables(item.Object) {
 				values[o.Value] = true
-			}
-			if item.Object.Type == "note" {
-				notes += item.Object.Text("content") + "\n"
 			}
 		}
 		count := 0
@@ -142,8 +139,8 @@ func TestSharedEvents(t *testing.T) {
 			}
 			count += len(all)
 			for _, a := range all {
-				canonical, _ := stix.Canonical(a.Value)
-				if !ids["indicator--"+a.UUID] && !values[canonical.Value] && !strings.Contains(notes, a.Type+": "+a.Value) {
+				canonical, ok := stix.Canonical(a.Value)
+				if !ids["indicator--"+a.UUID] && !ids["x-misp-attribute--"+a.UUID] && !(ids["observed-data--"+a.UUID] && ok && values[canonical.Value]) {
 					t.Errorf("%s: %s %q is nowhere", filepath.Base(path), a.Type, a.Value)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/entente-mesh/entente/node/misp/core"
 	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
 )
@@ -57,6 +58,9 @@ type Options struct {
 	// Assessment is what indicators made from a list say of how far they can be relied on; nil:
 	// nothing. In other formats the objects say it themselves, and it is an error.
 	Assessment *stix.Assessment
+	// Orgs says which members of the mesh the organisations of MISP's sharing groups are; nil: nobody
+	// knows, and what is for a sharing group is a problem.
+	Orgs core.Orgs
 }
 
 // Item is one object to publish.
@@ -133,7 +137,7 @@ func Read(name string, r io.Reader, opts Options) (*Result, error) {
 	case STIX, MISP, anyJSON:
 		var data []byte
 		if data, err = readAll(buf, size(r)); err == nil {
-			err = readJSON(b, data)
+			err = readJSON(b, data, opts.Orgs)
 		}
 	default:
 		_, err = ParseFormat(string(format))

@@ -1,52 +1,25 @@
 package intake
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
-	"github.com/entente-mesh/entente/protocol"
+	"github.com/entente-mesh/entente/node/misp/core"
 	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 // readJSON reads STIX or MISP, as b.Format says; anyJSON looks which it is.
-func readJSON(b *builder, data []byte) error {
+func readJSON(b *builder, data []byte, orgs core.Orgs) error {
 	if b.Format == anyJSON {
 		b.Format = STIX
-		if isMISP(data) {
+		if core.Is(data) {
 			b.Format = MISP
 		}
 	}
 	if b.Format == MISP {
-		return readMISP(b, data)
+		return readMISP(b, data, orgs)
 	}
 	return readSTIX(b, data)
-}
-
-// isMISP looks for the properties of a MISP event at the top of the first value. It looks at
-// no more than the names there, so that a large bundle is not decoded twice.
-func isMISP(data []byte) bool {
-	s := newScanner(data)
-	misp := false
-	look := func(name string) error {
-		switch name {
-		case "Event", "response", "Attribute":
-			misp = true
-			return errStop
-		case "type", "objects", "spec_version":
-			return errStop
-		}
-		return s.skip()
-	}
-	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("[")) {
-		_ = s.array(func(int) error { return errors.Join(s.object(look), errStop) }) // undecided is STIX
-	} else {
-		_ = s.object(look)
-	}
-	return misp
 }
 
 // readSTIX reads a bundle. Every object becomes an item or a problem; the marking
@@ -82,91 +55,4 @@ func readSTIX(b *builder, data []byte) error {
 		b.note("%d objects are %s", notes[n], n)
 	}
 	return nil
-}
-
-// errStop ends a walk early; it does not leave this package.
-var errStop = errors.New("stop")
-
-// scanner walks JSON and knows the line of what it comes by.
-type scanner struct {
-	data    []byte
-	dec     *json.Decoder
-	line    int
-	counted int
-}
-
-func newScanner(data []byte) *scanner {
-	return &scanner{data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
-}
-
-// at returns the line on which the next value begins. Calls must go forward.
-func (s *scanner) at() int {
-	i := int(s.dec.InputOffset())
-	for i < len(s.data) && bytes.IndexByte([]byte(" \t\r\n,:"), s.data[i]) >= 0 {
-		i++
-	}
-	if i > s.counted {
-		s.line += bytes.Count(s.data[s.counted:i], []byte{'\n'})
-		s.counted = i
-	}
-	return s.line
-}
-
-func (s *scanner) open(want json.Delim) error {
-	t, err := s.dec.Token()
-	if err != nil {
-		return s.wrap(err)
-	}
-	if t != want {
-		return protocol.Errorf(protocol.ErrMalformed, "line %d: %v where %q is due", s.at(), t, want.String())
-	}
-	return nil
-}
-
-// object calls fn with the name of each property; fn must consume the value.
-func (s *scanner) object(fn func(name string) error) error {
-	if err := s.open('{'); err != nil {
-		return err
-	}
-	for s.dec.More() {
-		t, err := s.dec.Token()
-		if err != nil {
-			return s.wrap(err)
-		}
-		name, _ := t.(string)
-		if err := fn(name); err != nil {
-			return err
-		}
-	}
-	_, err := s.dec.Token()
-	return s.wrap(err)
-}
-
-// array calls fn with the line of each element; fn must consume it.
-func (s *scanner) array(fn func(line int) error) error {
-	if err := s.open('['); err != nil {
-		return err
-	}
-	for s.dec.More() {
-		if err := fn(s.at()); err != nil {
-			return err
-		}
-	}
-	_, err := s.dec.Token()
-	return s.wrap(err)
-}
-
-// value decodes the next value into v.
-func (s *scanner) value(v any) error { return s.wrap(s.dec.Decode(v)) }
-
-func (s *scanner) skip() error {
-	var raw json.RawMessage
-	return s.value(&raw)
-}
-
-func (s *scanner) wrap(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("line %d: %w", s.at(), protocol.Errorf(protocol.ErrMalformed, "not the JSON expected: %v", err))
 }

@@ -1,9 +1,10 @@
-package intake
+package core
 
 import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -24,6 +25,8 @@ type observed struct {
 	Name     string            `json:"name,omitempty"`
 	Hashes   map[string]string `json:"hashes,omitempty"`
 	Markings []string          `json:"object_marking_refs,omitempty"`
+	// Part says that it is a part of observed-data, which says what MISP says of it.
+	Part string `json:"x_misp_part_of"`
 }
 
 // observedObjects returns the objects for an attribute's observables. A port belongs to
@@ -51,7 +54,7 @@ func observedObjects(found []stix.Observable, markings []string) ([]*stix.Object
 	}
 	var objects []*stix.Object
 	for _, w := range list {
-		w.Spec, w.Markings = "2.1", markings
+		w.Spec, w.Markings, w.Part = "2.1", markings, "observed-data"
 		w.ID = w.Type + "--" + uuid.NewSHA1(observedNamespace, w.contributing()).String()
 		o, err := stix.Parse(encode(w))
 		if err != nil {
@@ -84,7 +87,7 @@ func encode(v any) []byte {
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		panic("intake: encoding own value: " + err.Error())
+		panic("misp: encoding own value: " + err.Error())
 	}
 	return bytes.TrimSpace(buf.Bytes())
 }
@@ -98,9 +101,33 @@ func markingRefs(h protocol.Handling) []string {
 }
 
 // ownUUID returns s in lower case if it is a UUID, else one made of the name.
-func ownUUID(typ, s, name string) string {
+func ownUUID(s, name string) string {
 	if u, err := uuid.Parse(s); err == nil && len(s) == 36 {
-		return typ + "--" + u.String()
+		return u.String()
 	}
-	return stix.NewID(typ, "misp\x00"+name)
+	_, id, _ := strings.Cut(stix.NewID("misp", "misp\x00"+name), "--")
+	return id
 }
+
+// isUUID reports whether s is a UUID as MISP writes it.
+func isUUID(s string) bool { _, err := uuid.Parse(s); return err == nil && len(s) == 36 }
+
+// shown returns text for a message: on one line, printable, bounded.
+func shown(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if r := []rune(s); len(r) > 80 {
+		s = string(r[:80]) + "…"
+	}
+	return `"` + s + `"`
+}
+
+// Clip bounds text for a message.
+func Clip(s string) string { return strings.Trim(shown(s), `"`) }
+
+// IsText reports whether a value is none by which records are found as an observable.
+func IsText(s string) bool { o, ok := stix.Canonical(s); return !ok || o.Kind == stix.Filename }
