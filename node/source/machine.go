@@ -20,9 +20,10 @@ type Document struct {
 	Next   []byte // where to go on from once it is done; nil: as before
 	Full   bool   // it is all that the source holds
 	Key    node.KnownKey
-	HasKey bool   // it is known by Key once it is done
-	Reason string // why it cannot be taken at all; "": it can
-	Do     string // with Reason: what somebody can do
+	HasKey bool              // it is known by Key once it is done
+	Mark   protocol.RecordID // kept with Key; if it is not zero, that Key is known is no reason not to read it
+	Reason string            // why it cannot be taken at all; "": it can
+	Do     string            // with Reason: what somebody can do
 	// Handling, if not nil, is what was stated of each of the STIX objects of which Bytes is a JSON array.
 	Handling *protocol.Handling
 	Again    bool                   // what is known of it is gone through as well: somebody asked for that
@@ -400,7 +401,7 @@ func (m *Machine) close() Effect {
 	if m.left > 0 {
 		c.Cursor, c.Counts.Left = nil, uint64(m.left)
 	} else if m.doc.HasKey {
-		c.Learn = append(c.Learn, node.Known{Key: m.doc.Key, Day: m.start.Day})
+		c.Learn = append(c.Learn, node.Known{Key: m.doc.Key, Record: m.doc.Mark, Day: m.start.Day})
 	}
 	if m.start.Retry != nil && !m.made[*m.start.Retry] {
 		c.Resolved = append(c.Resolved, *m.start.Retry)

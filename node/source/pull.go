@@ -26,6 +26,9 @@ func Check(src *node.Source) error {
 		}
 		return nil
 	}
+	if (src.Kind == node.SourceTAXII) != (src.Collection != "") {
+		return bad("a TAXII source needs a collection (--collection), and no other takes one")
+	}
 	_, err := checkURL(src)
 	return err
 }
@@ -36,6 +39,10 @@ func newPuller(src *node.Source, st *node.SourceState, s *sifter) (Puller, error
 		return &folder{src: src, key: st.Key, known: s.known, settle: settle}, nil
 	case node.SourceURL:
 		return newURL(src)
+	case node.SourceTAXII:
+		return newTAXII(src)
+	case node.SourceMISP:
+		return newMISP(src, s)
 	}
 	return nil, fmt.Errorf("this program cannot fetch sources of kind %s", src.Kind)
 }

@@ -61,7 +61,7 @@ func (s *sifter) sift(d *Document) *Sifted {
 	switch {
 	case d.Handling != nil:
 		out = s.objects(d)
-	case d.HasKey && !d.Again && s.known(d.Key):
+	case d.HasKey && d.Mark == (protocol.RecordID{}) && !d.Again && s.known(d.Key):
 		out = &Sifted{Known: 1}
 	case isList(d):
 		out = s.list(d)

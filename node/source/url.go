@@ -95,7 +95,7 @@ func client(src *node.Source) (*http.Client, error) {
 		config.RootCAs.AppendCertsFromPEM(src.CA)
 	}
 	t := &http.Transport{DialContext: d.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: headerTimeout,
-		MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, DisableKeepAlives: true, ForceAttemptHTTP2: true}
+		MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, IdleConnTimeout: headerTimeout, ForceAttemptHTTP2: true}
 	return &http.Client{Transport: t, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		switch {
 		case len(via) > maxRedirects:
@@ -141,6 +141,7 @@ func newURL(src *node.Source) (*urlSource, error) {
 
 // Pull implements Puller.
 func (u *urlSource) Pull(ctx context.Context, cursor []byte, fn func(*Document) error) error {
+	defer u.client.CloseIdleConnections()
 	var last urlCursor
 	if len(cursor) > 0 {
 		if err := protocol.Decode(cursor, 4*maxETag, &last); err != nil {
