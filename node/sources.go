@@ -345,6 +345,11 @@ func (n *Node) auditSource(tx *store.Tx, c Caller, act, name, text string) error
 	return err
 }
 
+// NoteSource notes that somebody had something done with a source.
+func (n *Node) NoteSource(ctx context.Context, act, name, text string) error {
+	return n.st.Update(func(tx *store.Tx) error { return n.auditSource(tx, CallerOf(ctx), act, name, text) })
+}
+
 // Sources lists the sources by name.
 func (n *Node) Sources() (list []Source, err error) {
 	s := n.snap.Load()

@@ -191,7 +191,17 @@ func (s *Server) sourceRun(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
-	return source.Run(r.Context(), s.node, r.PathValue("name"), source.Options{AcceptMissing: q.AcceptMissing})
+	name, text := r.PathValue("name"), ""
+	if _, err := s.node.Source(name); err != nil {
+		return nil, err
+	}
+	if q.AcceptMissing {
+		text = "what is gone is withdrawn, whatever it is"
+	}
+	if err := s.node.NoteSource(r.Context(), "run source", name, text); err != nil {
+		return nil, err
+	}
+	return source.Run(r.Context(), s.node, name, source.Options{AcceptMissing: q.AcceptMissing})
 }
 
 func (s *Server) deadLetters(r *http.Request) (any, error) {
@@ -258,6 +268,9 @@ func (s *Server) deadRetry(r *http.Request) (any, error) {
 	}
 	out := DeadResult{Letters: len(list)}
 	for i := range list {
+		if err := s.node.NoteSource(r.Context(), "try dead letter again", list[i].Source, list[i].ID); err != nil {
+			return nil, err
+		}
 		rep, err := source.Retry(r.Context(), s.node, &list[i])
 		if err != nil {
 			out.Failed = append(out.Failed, list[i].ID+": "+err.Error())

@@ -338,6 +338,9 @@ func (m *Machine) refused(reason string, items []*Item) (out []node.Letter) {
 			l.Bytes = slices.Concat([]byte("["), bytes.Join(raws, []byte(",")), []byte("]"))
 			l.Handling = &first.Handling
 		}
+		if len(l.Bytes) > node.MaxDeadLetter { // one large object
+			l.Bytes, l.Do = nil, "see to the reason where it comes from; it is too large to be kept here"
+		}
 		out = append(out, l)
 	}
 	return out

@@ -419,3 +419,20 @@ func TestMachineRefusesWhatDoesNotFollow(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeObjectsAreNotKept: a refused object that no letter can hold is told of, and counts as being where it
+// came from only.
+func TestLargeObjectsAreNotKept(t *testing.T) {
+	m := newModel()
+	m.refuse = func(string) string { return "no" }
+	note := func(n int) string {
+		return fmt.Sprintf(`{"type": "note", "spec_version": "2.1", "id": "note--5d0092c5-5f74-4287-9642-33f4c354e56d", "created": "2026-01-01T00:00:00Z", "modified": "2026-01-01T00:00:00Z", "content": %q, "object_refs": ["indicator--5d0092c5-5f74-4287-9642-33f4c354e56e"]}`,
+			strings.Repeat("x", n))
+	}
+	big := note(protocol.MaxObjectSize - len(note(0)))
+	whole := true
+	d := &Document{Where: "f", Bytes: []byte(big), Format: intake.STIX, Finish: func(w bool) error { whole = w; return nil }}
+	if r, err := m.run(Start{}, d); err != nil || r.m.Counts.SetAside != 1 || len(m.letters) != 1 || whole {
+		t.Errorf("%+v, %v, %d letters, all kept: %v", r.m.Counts, err, len(m.letters), whole)
+	}
+}

@@ -40,8 +40,6 @@ func newTAXII(src *node.Source) (*taxiiSource, error) {
 // Pull implements Puller.
 func (t *taxiiSource) Pull(ctx context.Context, cursor []byte, fn func(*Document) error) error {
 	defer t.client.HTTP.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
 	var state taxii.State
 	if len(cursor) > 0 {
 		if err := json.Unmarshal(cursor, &state); err != nil {
@@ -139,8 +137,6 @@ func (m *mispSource) events() map[string]int64 {
 // Pull implements Puller.
 func (m *mispSource) Pull(ctx context.Context, cursor []byte, fn func(*Document) error) error {
 	defer m.client.HTTP.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
 	state := misp.FeedState{ETag: string(cursor), Events: m.events()}
 	return m.client.Poll(ctx, state, func(event json.RawMessage, next misp.FeedState) error {
 		if event == nil {

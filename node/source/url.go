@@ -96,7 +96,7 @@ func client(src *node.Source) (*http.Client, error) {
 	}
 	t := &http.Transport{DialContext: d.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: headerTimeout,
 		MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, IdleConnTimeout: headerTimeout, ForceAttemptHTTP2: true}
-	return &http.Client{Transport: t, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+	return &http.Client{Transport: t, Timeout: fetchTimeout, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		switch {
 		case len(via) > maxRedirects:
 			return fmt.Errorf("it redirected more than %d times", maxRedirects)
@@ -157,8 +157,6 @@ func (u *urlSource) Pull(ctx context.Context, cursor []byte, fn func(*Document) 
 
 // fetch fetches the document; nil: it is as it was.
 func (u *urlSource) fetch(ctx context.Context, last *urlCursor) (*Document, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.src.Where, nil)
 	if err != nil {
 		return nil, err
