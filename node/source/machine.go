@@ -131,7 +131,6 @@ type Machine struct {
 	left    int // items over the limit
 	closing node.SourceCommit
 	queue   []node.SourceCommit
-	after   phase // where to go when the queue is written
 	gone    []node.Known
 	made    map[node.DeadID]bool
 	whole   bool

@@ -97,12 +97,14 @@ func TestFetchRefuses(t *testing.T) {
 		"cut off packing":       {answer("Content-Encoding", "gzip", 200, gzipped([]byte("198.51.100.1\n"))[:20]), "unexpected EOF"},
 		"other packing":         {answer("Content-Encoding", "br", 200, nil), "nobody asked for"},
 		"unknown text":          {answer("Content-Type", "text/plain; charset=klingon", 200, nil), "character set"},
-		"another scheme":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://lists.example/", 302) }, "redirects from https to http"},
+		"another scheme": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://lists.example/", http.StatusFound)
+		}, "redirects from https to http"},
 		"a file": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "file:///etc/passwd")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		}, "redirects from https to file"},
-		"in circles": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", 302) }, "more than 5 times"},
+		"in circles": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) }, "more than 5 times"},
 		"cut off": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, "198.51.100.1")
@@ -148,7 +150,7 @@ func TestFetchReads(t *testing.T) {
 		"a package": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(gzipped([]byte(text))) },
 		"elsewhere": func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/there" {
-				http.Redirect(w, r, "/there", 302)
+				http.Redirect(w, r, "/there", http.StatusFound)
 				return
 			}
 			fmt.Fprint(w, text)
