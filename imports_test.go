@@ -36,7 +36,7 @@ node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core
-node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream
+node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream node/source
 node/outputs/score        < protocol protocol/stix
 node/outputs/warninglist  < protocol protocol/stix
 node/outputs/gather       < protocol protocol/stix protocol/stix/pattern node/outputs/score
@@ -46,6 +46,7 @@ node/taxii                < protocol protocol/stix policy policy/rules node/inta
 node/serve                < protocol policy/rules node
 node/stream               < protocol protocol/stix policy/rules node node/serve
 node/misp                 < protocol protocol/stix node/intake node/misp/core node node/serve
+node/source               < protocol protocol/stix node node/intake node/taxii node/misp
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
@@ -70,6 +71,7 @@ var onlyUser = map[string][]string{
 	"github.com/schollz/":         {"cmd/entente"},
 	"github.com/cedar-policy/":    {"policy/rules"},
 	"github.com/danielgtaylor/":   {"node/api"},
+	"github.com/fsnotify/":        {"node/source"},
 	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 	"github.com/nats-io/":         {"node/stream"},
 }

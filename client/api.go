@@ -1023,6 +1023,100 @@ func (c *Client) SinkReplay(ctx context.Context, name string, body *ReplaySinkRe
 	return c.Call(ctx, "POST", "/v1/sinks/"+url.PathEscape(name)+"/replay", nil, body, nil)
 }
 
+// Sources is GET /v1/sources. Lists the sources, and how far each came.
+func (c *Client) Sources(ctx context.Context) (v []SourceView, err error) {
+	err = c.Call(ctx, "GET", "/v1/sources", nil, nil, &v)
+	return v, err
+}
+
+// SourceAdd is POST /v1/sources. Has a folder, a URL, a TAXII collection or a MISP feed fetched and
+// published.
+func (c *Client) SourceAdd(ctx context.Context, body *SourceAddRequest) (*SourceView, error) {
+	v := new(SourceView)
+	if err := c.Call(ctx, "POST", "/v1/sources", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Source is GET /v1/sources/{name}. Shows a source.
+func (c *Client) Source(ctx context.Context, name string) (*SourceView, error) {
+	v := new(SourceView)
+	if err := c.Call(ctx, "GET", "/v1/sources/"+url.PathEscape(name), nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// SourceRemove is DELETE /v1/sources/{name}. Ends a source; what it published stays.
+func (c *Client) SourceRemove(ctx context.Context, name string, q SourceRemoveQuery) (*SourceName, error) {
+	v := new(SourceName)
+	if err := c.Call(ctx, "DELETE", "/v1/sources/"+url.PathEscape(name), values(q), nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// SourceRun is POST /v1/sources/{name}/run. Runs a source now.
+func (c *Client) SourceRun(ctx context.Context, name string, body *SourceRunRequest) (*SourceReport, error) {
+	v := new(SourceReport)
+	if err := c.Call(ctx, "POST", "/v1/sources/"+url.PathEscape(name)+"/run", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// SourcePause is POST /v1/sources/{name}/pause. Pauses a source.
+func (c *Client) SourcePause(ctx context.Context, name string) (*SourceName, error) {
+	v := new(SourceName)
+	if err := c.Call(ctx, "POST", "/v1/sources/"+url.PathEscape(name)+"/pause", nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// SourceResume is POST /v1/sources/{name}/resume. Lets a source go on.
+func (c *Client) SourceResume(ctx context.Context, name string) (*SourceName, error) {
+	v := new(SourceName)
+	if err := c.Call(ctx, "POST", "/v1/sources/"+url.PathEscape(name)+"/resume", nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// DeadLetters is GET /v1/deadletters. Lists what sources fetched and could not publish, and why.
+func (c *Client) DeadLetters(ctx context.Context, q DeadLettersQuery) (v []DeadLetter, err error) {
+	err = c.Call(ctx, "GET", "/v1/deadletters", values(q), nil, &v)
+	return v, err
+}
+
+// DeadLetter is GET /v1/deadletters/{id}. Shows a dead letter.
+func (c *Client) DeadLetter(ctx context.Context, id string) (*DeadLetter, error) {
+	v := new(DeadLetter)
+	if err := c.Call(ctx, "GET", "/v1/deadletters/"+url.PathEscape(id), nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// DeadRetry is POST /v1/deadletters/retry. Tries dead letters again.
+func (c *Client) DeadRetry(ctx context.Context, body *DeadPickRequest) (*DeadResult, error) {
+	v := new(DeadResult)
+	if err := c.Call(ctx, "POST", "/v1/deadletters/retry", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// DeadDrop is POST /v1/deadletters/drop. Forgets dead letters.
+func (c *Client) DeadDrop(ctx context.Context, body *DeadPickRequest) (*DeadResult, error) {
+	v := new(DeadResult)
+	if err := c.Call(ctx, "POST", "/v1/deadletters/drop", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // OpenAPI is GET /v1/openapi.json. Describes this API as OpenAPI 3.1.
 func (c *Client) OpenAPI(ctx context.Context) (v map[string]any, err error) {
 	err = c.Call(ctx, "GET", "/v1/openapi.json", nil, nil, &v)
@@ -1064,6 +1158,11 @@ type ChangesQuery struct {
 	After uint64 `query:"after"` // the cursor that the last page ended with
 	Limit uint64 `query:"limit"` // at most as many; 0: 100; never more than 10000
 	View  string `query:"view"`  // only of the records that a view holds
+}
+
+type DeadLettersQuery struct {
+	Source string `query:"source"` // of one source only
+	Held   bool   `query:"held"`   // those that are kept under a legal hold only, too
 }
 
 type ExplainQuery struct {
@@ -1183,6 +1282,10 @@ type SearchQuery struct {
 	Versions  bool   `query:"versions"`  // all versions of an object, not only the newest
 }
 
+type SourceRemoveQuery struct {
+	Drop bool `query:"drop"` // forget its dead letters, too
+}
+
 type TemplateQuery struct {
 	With string `query:"with" required:"true"` // an organisation, by name or id
 }
@@ -1190,6 +1293,16 @@ type TemplateQuery struct {
 type WatchQuery struct {
 	From   uint64 `query:"from"`   // the cursor of the last record that was seen
 	Follow *bool  `query:"follow"` // go on with what comes later; false: end where there are no more; nil: true
+}
+
+// AssessmentCodesRequest are what indicators of a list say of how far they can be relied on, as
+// stix.ParseAssessment takes it.
+type AssessmentCodesRequest struct {
+	Reliability string   `json:"reliability,omitempty"`
+	Credibility string   `json:"credibility,omitempty"`
+	Evaluation  string   `json:"europol_evaluation,omitempty"`
+	Handling    []string `json:"europol_handling,omitempty"`
+	Text        string   `json:"europol_text,omitempty"`
 }
 
 // AboutEraseRequest erases what is held about a value.
@@ -1282,6 +1395,13 @@ type ConsumerRequest struct {
 	Scopes  []string  `json:"scopes"`
 	Topics  []string  `json:"topics,omitempty"`
 	Expires time.Time `json:"expires"`
+}
+
+// DeadPickRequest picks dead letters: by their ids, or all of a source, or all.
+type DeadPickRequest struct {
+	IDs    []string `json:"ids,omitempty"`
+	Source string   `json:"source,omitempty"`
+	All    bool     `json:"all,omitempty"`
 }
 
 // DiffRequest asks what After changes of Before; without that, of what After amends.
@@ -1489,6 +1609,59 @@ type SimulateRequest struct {
 	Since string `json:"since,omitempty"`
 }
 
+// SourceAddRequest is a source to add.
+type SourceAddRequest struct {
+	Name string `json:"name"`
+	// folder, url, taxii or misp
+	Kind string `json:"kind"`
+	// a folder's whole path, or a URL
+	Where string `json:"where"`
+	// of a TAXII server
+	Collection string `json:"collection,omitempty"`
+	// absent: every hour, a folder every minute
+	Schedule string                `json:"schedule,omitempty"`
+	Topic    string                `json:"topic"`
+	Handling SourceHandlingRequest `json:"handling"`
+	Format   string                `json:"format,omitempty"`
+	// CSV: value, country, tlp
+	Labels     string                 `json:"labels,omitempty"`
+	Assessment AssessmentCodesRequest `json:"assessment,omitzero"`
+	// as whom it publishes; absent: as itself
+	Principal       string `json:"principal,omitempty"`
+	MaxRecords      uint32 `json:"max_records,omitempty"`
+	MaxBytes        uint64 `json:"max_bytes,omitempty"`
+	Private         bool   `json:"private_addresses,omitempty"`
+	WithdrawMissing bool   `json:"withdraw_missing,omitempty"`
+	MoveDone        bool   `json:"move_done,omitempty"`
+	Paused          bool   `json:"paused,omitempty"`
+	User            string `json:"user,omitempty"`
+	Password        string `json:"password,omitempty"`
+	Token           string `json:"token,omitempty"`
+	// PEM
+	CA string `json:"ca,omitempty"`
+}
+
+// SourceHandlingRequest is the default handling of a source, in the words of 'publish'.
+type SourceHandlingRequest struct {
+	TLP       string   `json:"tlp,omitempty"`
+	PAP       string   `json:"pap,omitempty"`
+	Personal  string   `json:"personal,omitempty"`
+	Country   []string `json:"country,omitempty"`
+	Purpose   []string `json:"purpose,omitempty"`
+	Retention int      `json:"retention_days,omitempty"`
+	To        []string `json:"to,omitempty"`
+	Exclude   []string `json:"exclude,omitempty"`
+	Onward    []string `json:"onward,omitempty"`
+	OnwardTLP string   `json:"onward_tlp,omitempty"`
+	Origin    string   `json:"origin,omitempty"`
+}
+
+// SourceRunRequest asks to run a source.
+type SourceRunRequest struct {
+	// withdraw what is gone, even if it is more than half
+	AcceptMissing bool `json:"accept_missing,omitempty"`
+}
+
 // TellRequest names what is in quarantine, for its publisher to be told.
 type TellRequest struct {
 	ID string `json:"id"`
@@ -1562,6 +1735,8 @@ type About struct {
 	Requests []RequestInfo `json:"requests"`
 	// that may hold one of the records
 	Handouts []BeyondRow `json:"handouts"`
+	// of sources
+	Dead []DeadLetter `json:"dead_letters"`
 	// entries that name a record, its envelope, or the value
 	Audit []AboutAudit `json:"audit"`
 	// entries beyond those that are listed
@@ -1681,6 +1856,16 @@ type AskCounts struct {
 type AskTo struct {
 	Org     OrgRef `json:"organisation"`
 	Records int    `json:"records"`
+}
+
+// AssessmentCodes are what indicators of a list say of how far they can be relied on, as
+// stix.ParseAssessment takes it.
+type AssessmentCodes struct {
+	Reliability string   `json:"reliability,omitempty"`
+	Credibility string   `json:"credibility,omitempty"`
+	Evaluation  string   `json:"europol_evaluation,omitempty"`
+	Handling    []string `json:"europol_handling,omitempty"`
+	Text        string   `json:"europol_text,omitempty"`
 }
 
 // AuditCheck says what a verification of a log found.
@@ -1947,6 +2132,30 @@ type CosignedLog struct {
 	Forked bool `json:"forked"`
 }
 
+// DeadLetter is a dead letter as it is shown.
+type DeadLetter struct {
+	ID     string    `json:"id"`
+	Source string    `json:"source"`
+	First  time.Time `json:"first"`
+	At     time.Time `json:"at"`
+	Times  uint32    `json:"times"`
+	Where  string    `json:"where"`
+	Line   int       `json:"line,omitempty"`
+	// objects or entries that it is about
+	Count  int    `json:"count"`
+	Reason string `json:"reason"`
+	Do     string `json:"do"`
+	// bytes that are kept; 0: none, it cannot be tried again from here
+	Size int        `json:"size"`
+	Gone *time.Time `json:"gone,omitempty"`
+	// legal holds
+	Held []string `json:"held_by,omitempty"`
+	// what is kept, of one that is asked for by name
+	Text string `json:"text,omitempty"`
+	// of what was looked for
+	Match string `json:"match,omitempty"`
+}
+
 // Delivery says where a copy of an own record is, by the signed word of the node that has it.
 type Delivery struct {
 	Org  OrgRef `json:"organisation"`
@@ -2011,6 +2220,7 @@ type ErasedAbout struct {
 	Set int `json:"set_aside"`
 	// for information that say it: their words and values go here
 	Requests int          `json:"requests"`
+	Dead     int          `json:"dead_letters"`
 	WouldAsk []AskTo      `json:"would_ask,omitempty"`
 	Asked    []ErasureAsk `json:"asked,omitempty"`
 	Report   *EraseReport `json:"report,omitempty"`
@@ -2622,6 +2832,44 @@ type SinkInfo struct {
 	Created time.Time `json:"created"`
 }
 
+// SourceCounts count what a source gave.
+type SourceCounts struct {
+	Documents uint64 `json:"documents"`
+	// objects that the source gave before, and that cost nothing
+	Known uint64 `json:"known"`
+	// records
+	Published uint64 `json:"published"`
+	// objects that this organisation published already, by whatever way
+	Held uint64 `json:"held"`
+	// objects and entries of documents that went into dead letters
+	SetAside uint64 `json:"set_aside"`
+	// records that the source does not hold any more
+	Withdrawn uint64 `json:"withdrawn"`
+	// new objects over the limit of a run, for the next
+	Left uint64 `json:"left"`
+}
+
+// SourceState is how far a source has come.
+type SourceState struct {
+	Last *time.Time `json:"last_run,omitempty"`
+	Good *time.Time `json:"last_success,omitempty"`
+	// none: at once, unless Manual
+	Next *time.Time `json:"next_run,omitempty"`
+	// it is run when somebody asks only
+	Manual  bool `json:"manual,omitempty"`
+	Running bool `json:"running"`
+	// one after the other
+	Failures uint32 `json:"failures"`
+	Error    string `json:"error,omitempty"`
+	// of the last run
+	Run SourceCounts `json:"run"`
+	All SourceCounts `json:"total"`
+	// that wait
+	Dead int `json:"dead_letters"`
+	// that went to make room
+	Evicted uint64 `json:"dead_letters_evicted"`
+}
+
 // Status is how a node stands.
 type Status struct {
 	Org         OrgRef    `json:"organisation"`
@@ -2904,6 +3152,17 @@ type ConsumerToken struct {
 	Expires time.Time `json:"expires"`
 }
 
+// DeadResult is what became of dead letters.
+type DeadResult struct {
+	Letters int `json:"letters"`
+	// of those tried again
+	Reports []SourceReport `json:"reports,omitempty"`
+	// and why
+	Failed []string `json:"failed,omitempty"`
+	// that are left, or were made anew
+	Waiting int `json:"waiting"`
+}
+
 // Diff is what an agreement changes of another.
 type Diff struct {
 	Text    string   `json:"text"`
@@ -3141,6 +3400,35 @@ type SearchResult struct {
 	Next uint64 `json:"next,omitempty"`
 }
 
+// SourceName names a source.
+type SourceName struct {
+	Source string `json:"source"`
+}
+
+// SourceView is a source and how far it has come.
+type SourceView struct {
+	Name            string          `json:"name"`
+	Kind            string          `json:"kind"`
+	Where           string          `json:"where"`
+	Collection      string          `json:"collection,omitempty"`
+	Schedule        string          `json:"schedule"`
+	Topic           string          `json:"topic"`
+	Handling        HandlingView    `json:"handling"`
+	Format          string          `json:"format"`
+	Assessment      AssessmentCodes `json:"assessment,omitzero"`
+	Principal       string          `json:"principal"`
+	MaxRecords      uint32          `json:"max_records"`
+	MaxBytes        uint64          `json:"max_bytes"`
+	Private         bool            `json:"private_addresses,omitempty"`
+	WithdrawMissing bool            `json:"withdraw_missing,omitempty"`
+	MoveDone        bool            `json:"move_done,omitempty"`
+	Paused          bool            `json:"paused,omitempty"`
+	HasLogin        bool            `json:"credentials"`
+	Added           time.Time       `json:"added"`
+	Person          string          `json:"person,omitempty"`
+	State           SourceState     `json:"state"`
+}
+
 // Waited says whether what was to be waited for came.
 type Waited struct {
 	Came bool `json:"came"`
@@ -3168,14 +3456,14 @@ type OutputsExplanation struct {
 	Least    int              `json:"least"`
 	Sources  int              `json:"sources"`
 	Seen     int              `json:"seen"`
-	Reports  []Report         `json:"reports"`
+	Reports  []OutputsReport  `json:"reports"`
 	Disputes []Disputed       `json:"disputes,omitempty"`
 	Listed   *Hit             `json:"warninglist,omitempty"`
 	Formats  []OutputsVerdict `json:"formats"`
 }
 
-// Report is what one object adds.
-type Report struct {
+// OutputsReport is what one object adds.
+type OutputsReport struct {
 	Record     string `json:"record"`
 	StixID     string `json:"stix_id"`
 	Originator OrgRef `json:"originator"`
@@ -3207,6 +3495,14 @@ type Hit struct {
 	Entry string `json:"entry"`
 	// it is part of what the value stands for
 	Covers bool `json:"covers,omitempty"`
+}
+
+// SourceReport says what a run did.
+type SourceReport struct {
+	Source string       `json:"source"`
+	Counts SourceCounts `json:"counts"`
+	Error  string       `json:"error,omitempty"`
+	Next   *time.Time   `json:"next_run,omitempty"`
 }
 
 // IEPPolicy is a policy of FIRST's Information Exchange Policy 2.0 as JSON

@@ -48,6 +48,7 @@ type About struct {
 	Asks       []ErasureAsk       `json:"erasure_requests"` // of both directions
 	Requests   []RequestInfo      `json:"requests"`         // of partners, and to them, that say the value, or whose replies do
 	Handouts   []BeyondRow        `json:"handouts"`         // that may hold one of the records
+	Dead       []DeadLetter       `json:"dead_letters"`     // of sources
 	Audit      []AboutAudit       `json:"audit"`            // entries that name a record, its envelope, or the value
 	AuditMore  int                `json:"audit_more"`       // entries beyond those that are listed
 	Closed     AboutClosed        `json:"not_looked_into"`
@@ -141,8 +142,8 @@ func (r *Reader) about(ctx context.Context, q AboutQuery) (*About, error) {
 	q.Limit = min(q.Limit, MaxLimit)
 	a := &aboutFinder{r: r, n: n, s: n.snap.Load(), q: q, see: r.sees(rules.Read), m: corpus.NewMatcher(q.Value), seen: map[protocol.RecordID]bool{},
 		out: &About{Value: q.Value, At: millis(uint64(nowMillis())), Records: []AboutRecord{}, Releases: []ReleaseItem{}, Quarantine: []AboutQuarantined{},
-			Holds: []HoldInfo{}, Asks: []ErasureAsk{}, Requests: []RequestInfo{}, Handouts: []BeyondRow{}, Audit: []AboutAudit{}}}
-	for _, step := range []func(context.Context) error{a.index, a.texts, a.details, a.kept, a.releases, a.quarantined, a.asks, a.requests, a.holds, a.handouts, a.audit, a.closed} {
+			Dead: []DeadLetter{}, Holds: []HoldInfo{}, Asks: []ErasureAsk{}, Requests: []RequestInfo{}, Handouts: []BeyondRow{}, Audit: []AboutAudit{}}}
+	for _, step := range []func(context.Context) error{a.index, a.texts, a.details, a.kept, a.releases, a.quarantined, a.dead, a.asks, a.requests, a.holds, a.handouts, a.audit, a.closed} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -642,6 +643,7 @@ type ErasedAbout struct {
 	Held     int           `json:"held"`       // records of which a copy is kept under a legal hold
 	Set      int           `json:"set_aside"`  // records set aside that mention it: the envelopes of others that hold them go here
 	Requests int           `json:"requests"`   // for information that say it: their words and values go here
+	Dead     int           `json:"dead_letters"`
 	WouldAsk []AskTo       `json:"would_ask,omitempty"`
 	Asked    []ErasureAsk  `json:"asked,omitempty"`
 	Report   *EraseReport  `json:"report,omitempty"`
@@ -661,7 +663,7 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 	if err != nil {
 		return nil, err
 	}
-	out := &ErasedAbout{Value: q.Value, DryRun: q.DryRun, Records: about.Records, More: about.More, Set: len(about.Quarantine), Requests: len(about.Requests)}
+	out := &ErasedAbout{Value: q.Value, DryRun: q.DryRun, Records: about.Records, More: about.More, Set: len(about.Quarantine), Requests: len(about.Requests), Dead: len(about.Dead)}
 	var ids []protocol.RecordID
 	for i := range about.Records {
 		rec := &about.Records[i]
@@ -670,7 +672,7 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 			out.Held++
 		}
 	}
-	if len(ids)+out.Set+out.Requests == 0 {
+	if len(ids)+out.Set+out.Requests+out.Dead == 0 {
 		return out, nil
 	}
 	own, local, err := n.erasePlaces(ids)
@@ -704,6 +706,11 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 	}
 	if err := n.eraseAside(about.Quarantine, q.Reason, CallerOf(ctx)); err != nil {
 		return nil, err
+	}
+	if out.Dead > 0 {
+		if err := n.eraseDead(ctx, about.Dead); err != nil {
+			return nil, err
+		}
 	}
 	if out.Requests > 0 {
 		if out.Requests, err = n.eraseRequests(ctx, q.Value); err != nil {

@@ -63,7 +63,7 @@ type BackupLeftOut struct {
 // another node: where its feeds stood, what it was told about keys, whether it was restored.
 var (
 	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindDirect, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindOtherwise, kindDue, kindErase, kindErasure, kindFork, kindGone,
-		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue, kindView, kindConsumer, kindMisp, kindTaxii, kindOutput, kindSink}
+		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue, kindView, kindConsumer, kindMisp, kindSource, kindSourceState, kindDeadLetter, kindTaxii, kindOutput, kindSink}
 	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf, kindOutputState}
 	backupSettings = []string{"network", settingRelease}
 	leftSettings   = []string{"restored", settingRules, settingServe}
@@ -283,6 +283,12 @@ func (b *backupWriter) documents(fn func(kind string, id, value []byte) error) e
 			if kind == kindKept {
 				var err error
 				if v, err = dumpKept(b.tx, id, v); err != nil {
+					return false, err
+				}
+			}
+			if kind == kindDeadLetter {
+				var err error
+				if v, err = dumpDead(b.tx, id, v); err != nil {
 					return false, err
 				}
 			}

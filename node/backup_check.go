@@ -179,6 +179,12 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return checkKept(id, value)
 	case kindErasureAsk:
 		return b.checkErasureAsk(id, value)
+	case kindSource:
+		return checkSource(id, value)
+	case kindSourceState:
+		return checkSourceState(id, value)
+	case kindDeadLetter:
+		return checkDead(id, value)
 	case kindMandate:
 		return read(64, new(mandateDoc))
 	case kindOrigin:

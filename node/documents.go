@@ -68,6 +68,9 @@ const (
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 	kindSink         = "n/sink/"         // where changes are delivered, and how far that has come
+	kindSource       = "n/source/"       // where this node fetches what it publishes
+	kindSourceState  = "n/sourcestate/"  // how far each of them has come, and what it gave already
+	kindDeadLetter   = "n/deadletter/"   // what they gave and what did not become a record
 )
 
 const maxDocument = 8 << 20

@@ -457,7 +457,7 @@ func (n *Node) ReleaseHold(ctx context.Context, id, reason string) (*HoldInfo, e
 	if err := n.endHold(d, now, CallerOf(ctx), "release a hold", reason); err != nil {
 		return nil, err
 	}
-	if err := n.dropUnheld(); err != nil {
+	if err := errors.Join(n.dropUnheld(), n.dropUnheldDead()); err != nil {
 		return nil, err
 	}
 	n.tellHolds()
@@ -504,7 +504,7 @@ func (n *Node) endHolds() error {
 	if err != nil {
 		return err
 	}
-	return n.dropUnheld()
+	return errors.Join(n.dropUnheld(), n.dropUnheldDead())
 }
 
 // replayReleased ends a hold again that the journal says ended.

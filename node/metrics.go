@@ -27,6 +27,7 @@ type Metrics struct {
 	OnlyHere   uint64    // own entries of which nobody else signed to hold a copy
 	Erasures   AskCounts
 	Holds      int // legal holds that stand
+	Sources    SourceStatus
 	Disk       DiskStatus
 	Topics     map[string]TopicMetrics // letters are the topic "control"
 
@@ -99,6 +100,9 @@ func (n *Node) Metrics() (Metrics, error) {
 		return m, err
 	}
 	if m.Holds, err = n.countHolds(); err != nil {
+		return m, err
+	}
+	if m.Sources, err = n.sourceStatus(nil); err != nil {
 		return m, err
 	}
 	feeds, err := n.Feeds()

@@ -146,6 +146,9 @@ type Node struct {
 	// net is set while Run runs.
 	net atomic.Pointer[network]
 
+	// sources keeps two runs of one source apart.
+	sources sourceTable
+
 	counters counters
 	changes  broadcast // something was indexed, or state changed
 	started  int64

@@ -423,6 +423,10 @@ func (t *restorer) document(kind string, id, value []byte) error {
 		id, value := slices.Clone(id), slices.Clone(value)
 		return t.do(len(id)+len(value), 2, func(tx *store.Tx) error { return loadKept(tx, id, value) })
 	}
+	if kind == kindDeadLetter {
+		id, value := slices.Clone(id), slices.Clone(value)
+		return t.do(len(id)+len(value), 2, func(tx *store.Tx) error { return loadDead(tx, id, value) })
+	}
 	key, value := append([]byte(kind), id...), slices.Clone(value)
 	return t.do(len(key)+len(value), 1, func(tx *store.Tx) error { return tx.Set(key, value) })
 }

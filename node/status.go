@@ -187,6 +187,9 @@ func (n *Node) Status() (*Status, error) {
 	if err := n.sinkProblems(st); err != nil {
 		return nil, err
 	}
+	if _, err = n.sourceStatus(func(p Problem) { st.Problems = append(st.Problems, p) }); err != nil {
+		return nil, err
+	}
 	n.findRulesProblems(st)
 	n.requestProblems(st)
 	n.feedProblems(st, feeds)

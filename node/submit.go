@@ -19,9 +19,6 @@ type Submission struct {
 	Items  []intake.Item
 	Flags  policy.Flags // handling where the source states none; it narrows what the source states
 	Source string       // where it comes from, for the audit: "taxii siem"
-	// Converted says that the objects were made here of a form that does not know when they were
-	// created, as MISP's: later versions get what the first one states.
-	Converted bool
 }
 
 // SubmitState is what became of an object that was handed in.
@@ -74,10 +71,8 @@ func (n *Node) Submit(ctx context.Context, who *rules.Principal, sub Submission)
 
 func (n *Node) submit(ctx context.Context, who *rules.Principal, sub *Submission) (*Submitted, error) {
 	out := &Submitted{Results: make([]SubmitResult, len(sub.Items))}
-	if sub.Converted {
-		if err := n.KeepCreated(sub.Items); err != nil {
-			return nil, err
-		}
+	if err := n.KeepCreated(sub.Items); err != nil {
+		return nil, err
 	}
 	left, places, err := n.notHeld(sub, out.Results)
 	if err != nil {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/intake"
@@ -45,11 +46,14 @@ func (n *Node) versionFaults(items []intake.Item) (refused map[int]error, stale 
 // KeepCreated gives objects that were converted from a form that does not know when they came to be, as
 // MISP's, the time of creation that their published versions state: it never changes (STIX 3.6).
 func (n *Node) KeepCreated(items []intake.Item) error {
+	if !slices.ContainsFunc(items, func(it intake.Item) bool { return it.Converted }) {
+		return nil
+	}
 	return n.viewIndex(func(tx *store.Tx) error {
 		find := n.index.ByStixIDs(tx)
 		for i := range items {
 			o := items[i].Object
-			if o.Created.IsZero() || !stix.HasVersions(o.Type) {
+			if !items[i].Converted || o.Created.IsZero() || !stix.HasVersions(o.Type) {
 				continue
 			}
 			last, err := n.lastVersion(find, o.ID)

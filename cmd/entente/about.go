@@ -99,6 +99,10 @@ func showAbout(w io.Writer, x *node.About) {
 	for _, q := range x.Quarantine {
 		fmt.Fprintf(w, "Set aside %s (%s): of %s, %s\n", q.ID, q.Match, printable(q.Publisher.Name), printable(q.Text))
 	}
+	for i := range x.Dead {
+		l := &x.Dead[i]
+		fmt.Fprintf(w, "Dead letter %s (%s): of source %s, from %s\n", l.ID, l.Match, l.Source, printable(l.Where))
+	}
 	for _, h := range x.Holds {
 		fmt.Fprintf(w, "Legal hold %s: %s, on the authority of %s\n", h.ID, printable(h.What()), printable(h.Authority))
 	}
@@ -184,6 +188,9 @@ func showErasedAbout(w io.Writer, x *node.ErasedAbout) {
 	if x.Set > 0 {
 		fmt.Fprintf(w, "Set aside: %d records; what holds them is destroyed, too\n", x.Set)
 	}
+	if x.Dead > 0 {
+		fmt.Fprintf(w, "Dead letters of sources: %d; they are destroyed, those under a legal hold kept aside\n", x.Dead)
+	}
 	if x.Requests > 0 {
 		fmt.Fprintf(w, "Requests for information: the words and values of %d go, here and at this organisation's other nodes\n", x.Requests)
 	}
@@ -197,7 +204,7 @@ func showErasedAbout(w io.Writer, x *node.ErasedAbout) {
 		fmt.Fprintf(w, "Asked %s about %d records: %s\n", printable(x.Asked[i].To.Name), len(x.Asked[i].Records), x.Asked[i].ID)
 	}
 	if x.Report == nil {
-		if x.Requests == 0 {
+		if x.Requests+x.Dead == 0 {
 			fmt.Fprintln(w, "Nothing found")
 		}
 		return

@@ -15,6 +15,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
+	sources "github.com/entente-mesh/entente/node/source"
 	"github.com/entente-mesh/entente/node/stream"
 )
 
@@ -100,7 +101,7 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, cfg node.
 	}
 	defer os.Remove(filepath.Join(a.dir, api.SocketName))
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 4)
+	ended := make(chan error, 5)
 	go func() { ended <- api.New(n).Serve(ctx, l) }()
 	go func() {
 		if monitor == nil {
@@ -121,9 +122,10 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, cfg node.
 		ended <- err
 	}()
 	go func() { ended <- stream.Run(ctx, n, cfg.Log) }()
+	go func() { sources.New(n, cfg.Log).Run(ctx); ended <- nil }()
 	err = n.Run(ctx, ready)
 	cancel()
-	return errors.Join(err, <-ended, <-ended, <-ended, <-ended)
+	return errors.Join(err, <-ended, <-ended, <-ended, <-ended, <-ended)
 }
 
 func newLog(w io.Writer, format string, level slog.Level) (*slog.Logger, error) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -292,6 +294,28 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}
 	c.do(bob, "GET /v1/outputs/explain", url.Values{"value": {"198.51.100.1"}, "view": {""}}, nil, nil)
 	c.do(bob, "DELETE /v1/warninglists/own", nil, nil, nil)
+
+	// Where it comes from.
+	inbox := t.TempDir()
+	path, old := filepath.Join(inbox, "list.txt"), time.Now().Add(-time.Hour) // as one that is written no more
+	if err := errors.Join(os.WriteFile(path, []byte("198.51.100.50\nno address at all\n"), 0o600), os.Chtimes(path, old, old)); err != nil {
+		t.Fatal(err)
+	}
+	c.do(bob, "POST /v1/sources", nil, SourceAdd{Name: "inbox", Kind: "folder", Where: inbox, Topic: "c2", Handling: SourceHandling{TLP: "green", Personal: "none"}, Principal: "siem"}, nil)
+	c.do(bob, "GET /v1/sources", nil, nil, nil)
+	c.do(bob, "POST /v1/sources/inbox/pause", nil, nil, nil)
+	c.do(bob, "POST /v1/sources/inbox/resume", nil, nil, nil)
+	c.do(bob, "POST /v1/sources/inbox/run", nil, SourceRun{}, nil)
+	c.do(bob, "GET /v1/sources/inbox", nil, nil, nil)
+	var dead []node.DeadLetter
+	c.do(bob, "GET /v1/deadletters", nil, nil, &dead)
+	if len(dead) != 1 {
+		t.Fatalf("dead letters %+v", dead)
+	}
+	c.do(bob, "GET /v1/deadletters/"+dead[0].ID, nil, nil, nil)
+	c.do(bob, "POST /v1/deadletters/retry", nil, DeadPick{IDs: []string{dead[0].ID}}, nil)
+	c.do(bob, "POST /v1/deadletters/drop", nil, DeadPick{All: true}, nil)
+	c.do(bob, "DELETE /v1/sources/inbox", nil, nil, nil)
 
 	// They ask one another, and erase.
 	c.do(bob, "POST /v1/requests", nil, Ask{Org: "Example Vendor", Text: "what of this?", Values: []string{"198.51.100.1"}}, nil)

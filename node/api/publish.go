@@ -317,11 +317,9 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, q *PublishQuery
 		fail(w, err)
 		return
 	}
-	if res.Format == intake.MISP {
-		if err := s.node.KeepCreated(res.Items); err != nil {
-			fail(w, err)
-			return
-		}
+	if err := s.node.KeepCreated(res.Items); err != nil {
+		fail(w, err)
+		return
 	}
 	req := node.PublishRequest{Topic: q.Topic, Items: res.Items, Flags: flags, PersonalChecked: q.PersonalChecked}
 	if q.OnBehalf != "" {

@@ -30,6 +30,7 @@ func (s *Server) routes() {
 	s.rulesRoutes()
 	s.mandateRoutes()
 	s.sinkRoutes()
+	s.sourceRoutes()
 	s.openAPIRoutes()
 }
 

@@ -71,6 +71,9 @@ type Item struct {
 	Handling protocol.Handling // as the source states it; zero fields: unstated
 	Line     int               // where it begins in the file, counted from one
 	Value    string            // its main observable in canonical form; "" if it has none
+	// Converted says that the object was made here of a form that does not know when it was created, as
+	// MISP's: later versions get what the first one states.
+	Converted bool
 
 	observables []stix.Observable // of read; nil: not known
 	read        *stix.Object

@@ -13,7 +13,7 @@ func (b *builder) addEvent(e *core.Event, orgs core.Orgs) (deleted []string) {
 	}
 	got := core.Convert(e, orgs)
 	for _, m := range got.Made {
-		b.add(Item{Object: m.Object, Handling: m.Handling, Line: m.Line, Value: m.Value})
+		b.add(Item{Object: m.Object, Handling: m.Handling, Line: m.Line, Value: m.Value, Converted: true})
 	}
 	for _, p := range got.Problems {
 		b.problem(p.Line, "%s", p.Text)

@@ -230,7 +230,7 @@ func (s *server) take(w http.ResponseWriter, r *http.Request, e *core.Event) err
 	}
 	published := 0
 	if len(res.Items) > 0 {
-		out, err := s.node.Submit(r.Context(), c.Principal, node.Submission{Topic: in, Items: res.Items, Source: "misp " + c.Name, Converted: true})
+		out, err := s.node.Submit(r.Context(), c.Principal, node.Submission{Topic: in, Items: res.Items, Source: "misp " + c.Name})
 		if err != nil {
 			return err
 		}
@@ -528,13 +528,13 @@ func (s *server) sight(r *http.Request, list []seen) (saved int, why []string, e
 			continue
 		}
 		for _, m := range made {
-			items = append(items, intake.Item{Object: m.Object, Handling: m.Handling})
+			items = append(items, intake.Item{Object: m.Object, Handling: m.Handling, Converted: true})
 		}
 	}
 	if len(items) == 0 {
 		return 0, why, nil
 	}
-	out, err := s.node.Submit(r.Context(), c.Principal, node.Submission{Topic: in, Items: items, Source: "misp " + c.Name, Converted: true})
+	out, err := s.node.Submit(r.Context(), c.Principal, node.Submission{Topic: in, Items: items, Source: "misp " + c.Name})
 	if err != nil {
 		return 0, nil, err
 	}

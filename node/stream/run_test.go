@@ -337,7 +337,7 @@ func TestSecretsStay(t *testing.T) {
 	}
 	b, err := json.Marshal(list)
 	text := fmt.Sprintf("%s %v %+v %#v", b, list, list[0], list[0].Secret)
-	if err != nil || strings.Contains(text, made[6:20]) || !strings.Contains(string(b), `"secret":"(secret)"`) {
+	if err != nil || strings.Contains(text, made[6:20]) || strings.Contains(string(b), "secret") {
 		t.Errorf("%s, %v", text, err)
 	}
 	if string(list[0].Secret.Unsafe()) != made {
