@@ -36,6 +36,7 @@ node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node
+node/serve                < protocol policy/rules node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *

@@ -63,10 +63,10 @@ type BackupLeftOut struct {
 // another node: where its feeds stood, what it was told about keys, whether it was restored.
 var (
 	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindDirect, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindOtherwise, kindDue, kindErase, kindErasure, kindFork, kindGone,
-		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue}
+		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue, kindView, kindConsumer}
 	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf}
 	backupSettings = []string{"network", settingRelease}
-	leftSettings   = []string{"restored", settingRules}
+	leftSettings   = []string{"restored", settingRules, settingServe}
 )
 
 // backupChunk is about how many bytes of documents or marks go in one frame, backupWindow how

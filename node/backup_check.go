@@ -144,6 +144,10 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 			err = protocol.Errorf(protocol.ErrWrongContext, "an acknowledgement is another one than it is kept as")
 		}
 		return err
+	case kindView:
+		return checkView(id, value)
+	case kindConsumer:
+		return read(32, new(consumerDoc))
 	case kindRequest:
 		var doc protocol.SiblingRequest
 		if err := read(48, &doc); err != nil {

@@ -60,6 +60,8 @@ const (
 	kindCopyDue      = "n/copydue/"      // copies that are to follow what became of the original
 	kindRulesOf      = "n/rulesof/"      // which rules each node of this organisation says that it has in force
 	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
+	kindView         = "n/view/"         // saved searches
+	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 )
 

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/entente-mesh/entente/crypto"
-	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/reconcile"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
@@ -233,9 +232,9 @@ func (n *Node) setAside(tx *store.Tx, feed protocol.FeedID, seq uint64, reason, 
 	if err != nil || f == nil {
 		return err
 	}
-	gone, others, err := n.index.TakeOut(tx, feed, seq)
+	gone, others, err := n.index.TakeOut(tx, feed, seq, uint64(nowMillis()))
 	if err == nil {
-		err = errors.Join(corpus.TakeBack(tx, feed, seq), n.takeFrom(tx, others))
+		err = errors.Join(n.index.TakeBack(tx, feed, seq, uint64(nowMillis())), n.takeFrom(tx, others))
 	}
 	if err != nil || state == store.Erased {
 		return err // there is no body to set aside; what survived an erasure was still shown

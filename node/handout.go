@@ -18,7 +18,7 @@ import (
 // Handout is something that left this node.
 type Handout struct {
 	ID      uint64    `json:"id"`
-	Kind    string    `json:"kind"`   // export, watch, carried file, backup
+	Kind    string    `json:"kind"`   // export, watch, stream, carried file, backup
 	Detail  string    `json:"detail"` // its format, or for whom it was
 	At      time.Time `json:"at"`
 	Records uint64    `json:"records,omitempty"` // of exports and streams
@@ -45,6 +45,7 @@ const (
 	handoutWatch  = "watch"
 	handoutCarry  = "carried file"
 	handoutBackup = "backup"
+	handoutStream = "stream"
 )
 
 // maxHandouts bounds the handouts that are remembered; the oldest go first.
@@ -203,6 +204,8 @@ func (d *handoutDoc) row(local bool) BeyondRow {
 		return BeyondRow{fmt.Sprintf("the export as %s of %s, %d records", d.Detail, when, d.Records), "erase it where it was taken to, and in the systems that read it"}
 	case handoutWatch:
 		return BeyondRow{fmt.Sprintf("the stream that was read since %s, %d records", when, d.Records), "erase it in the system that read it; it is told of withdrawals only"}
+	case handoutStream:
+		return BeyondRow{fmt.Sprintf("the stream %s that was read since %s, %d records", d.Detail, when, d.Records), "who reads it was told of the erasure, or will be when it reads on; erase it in the system that read it if it does not act on that"}
 	case handoutCarry:
 		return BeyondRow{fmt.Sprintf("sealed copies in the file that was packed for %s at %s", d.Detail, when), "who applies it applies this erasure too, once it has compared with anybody; destroy the file"}
 	}

@@ -571,7 +571,7 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 			}
 			r.n.words.Add(1)
 			for _, id := range o.withdraw.Records {
-				if err := corpus.Withdraw(tx, corpus.Withdrawal{Record: id, By: r.publisher, Reason: o.withdraw.Reason, At: o.withdraw.SealedAt, Feed: r.feed.ID, Seq: o.seq}); err != nil {
+				if err := r.n.index.Withdraw(tx, corpus.Withdrawal{Record: id, By: r.publisher, Reason: o.withdraw.Reason, At: o.withdraw.SealedAt, Noted: uint64(nowMillis()), Feed: r.feed.ID, Seq: o.seq}); err != nil {
 					return err
 				}
 				if r.publisher != r.n.org {

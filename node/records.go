@@ -28,6 +28,7 @@ type Record struct {
 	Handling       HandlingView         `json:"handling"`
 	Modified       *time.Time           `json:"modified,omitempty"`
 	Received       time.Time            `json:"received"`
+	Added          time.Time            `json:"added,omitzero"` // when it came here, in microseconds: rises with the cursor, whatever the clock does
 	Cursor         uint64               `json:"cursor"`
 	Withdrawn      bool                 `json:"withdrawn,omitempty"`
 	WithdrawReason string               `json:"withdraw_reason,omitempty"`
@@ -75,7 +76,7 @@ func (s *snapshot) handlingView(h *protocol.Handling, own bool) HandlingView {
 
 func (n *Node) record(s *snapshot, e *corpus.Entry) Record {
 	r := Record{ID: e.Record, StixID: e.StixID, Type: e.Type, Topic: e.Topic, Originator: s.ref(e.Originator), Publisher: s.ref(e.Publisher),
-		Handling: s.handlingView(&e.Handling, e.Originator == n.org), Received: time.UnixMilli(int64(e.Received)).UTC(), Cursor: e.Cursor,
+		Handling: s.handlingView(&e.Handling, e.Originator == n.org), Received: time.UnixMilli(int64(e.Received)).UTC(), Added: stampTime(e.Stamp), Cursor: e.Cursor,
 		Withdrawn: e.Withdrawn, WithdrawReason: e.WithdrawReason, Feed: e.Feed, Seq: e.Seq, Agreement: e.Agreement, Object: json.RawMessage(e.Object), handling: &e.Handling}
 	if e.Form.Principal != (protocol.OrgID{}) {
 		r.OnBehalf = &BehalfView{Principal: s.ref(e.Form.Principal), Mandate: e.Form.Mandate}

@@ -21,6 +21,7 @@ func (a *app) upCommand() *cobra.Command {
 	var listen, announce []string
 	var metrics, format, rulesFile, people string
 	var verbose, acceptRestored bool
+	var served serving
 	var diskLimit, quota, partnerQuota int64
 	cmd := &cobra.Command{
 		Use:     "up",
@@ -37,7 +38,7 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.up(cmd.Context(), metrics, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
+			return a.up(cmd.Context(), metrics, &served, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
 				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20, Rules: rulesFile, People: people}, func(addrs []string) {
 				if len(addrs) == 0 {
 					fmt.Fprintln(a.out, "up, and on no network yet: 'entente network create' or 'entente network join'; a new node of an organisation waits for 'entente node enrol'")
@@ -51,6 +52,7 @@ func (a *app) upCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	served.flags(cmd)
 	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: port 4401, QUIC and TCP)")
 	f.StringArrayVar(&announce, "announce", nil, "address for the card; may be repeated (default: those listened on)")
 	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
@@ -66,7 +68,7 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 // up opens the node of the data directory and runs it and its API until ctx ends.
-func (a *app) up(ctx context.Context, metrics string, cfg node.Config, ready func([]string)) error {
+func (a *app) up(ctx context.Context, metrics string, served *serving, cfg node.Config, ready func([]string)) error {
 	var monitor net.Listener
 	if metrics != "" {
 		var err error
@@ -79,6 +81,13 @@ func (a *app) up(ctx context.Context, metrics string, cfg node.Config, ready fun
 		}
 		fmt.Fprintf(a.out, "metrics on http://%s/metrics\n", monitor.Addr())
 	}
+	consumers, err := served.listen()
+	if err != nil {
+		return err
+	}
+	if consumers != nil {
+		defer consumers.Close()
+	}
 	n, err := a.open(ctx, cfg, func() bool { return a.dial() != nil })
 	if err != nil {
 		return err
@@ -90,18 +99,29 @@ func (a *app) up(ctx context.Context, metrics string, cfg node.Config, ready fun
 	}
 	defer os.Remove(filepath.Join(a.dir, api.SocketName))
 	ctx, cancel := context.WithCancel(ctx)
-	served := make(chan error, 2)
-	go func() { served <- api.New(n).Serve(ctx, l) }()
+	ended := make(chan error, 3)
+	go func() { ended <- api.New(n).Serve(ctx, l) }()
 	go func() {
 		if monitor == nil {
-			served <- nil
+			ended <- nil
 			return
 		}
-		served <- api.ServeMonitoring(ctx, n, monitor)
+		ended <- api.ServeMonitoring(ctx, n, monitor)
+	}()
+	go func() {
+		if consumers == nil {
+			ended <- nil
+			return
+		}
+		err := a.serve(ctx, n, served, consumers, cfg)
+		if err != nil {
+			cancel() // who asked for it is to see that it does not serve
+		}
+		ended <- err
 	}()
 	err = n.Run(ctx, ready)
 	cancel()
-	return errors.Join(err, <-served, <-served)
+	return errors.Join(err, <-ended, <-ended, <-ended)
 }
 
 func newLog(w io.Writer, format string, level slog.Level) (*slog.Logger, error) {

@@ -97,7 +97,7 @@ func (s *Server) reader(r *http.Request) *node.Reader { return s.node.Reader(cal
 var open = map[string]bool{
 	"GET /v1/status": true, "GET /v1/id": true, "GET /v1/peers": true, "GET /v1/topics": true, "GET /v1/nodes": true,
 	"GET /v1/agreements": true, "GET /v1/agreements/{id}": true, "POST /v1/agreements/check": true, "GET /v1/agreements/template": true,
-	"GET /v1/records": true, "GET /v1/records/{id}": true, "GET /v1/records/{id}/explain": true, "GET /v1/watch": true, "GET /v1/export": true,
+	"GET /v1/records": true, "GET /v1/records/{id}": true, "GET /v1/records/{id}/explain": true, "GET /v1/watch": true, "GET /v1/changes": true, "GET /v1/export": true,
 	"POST /v1/publish": true, "POST /v1/withdraw": true, "POST /v1/match": true, "GET /v1/match/open": true,
 	"GET /v1/rules/schema": true, "GET /healthz": true, "GET /readyz": true,
 }

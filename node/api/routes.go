@@ -71,6 +71,7 @@ func (s *Server) routes() {
 	s.requestRoutes()
 	s.matchRoutes()
 	s.aboutRoutes()
+	s.accessRoutes()
 	s.mux.HandleFunc("POST /v1/backup", s.backup)
 	s.nodeRoutes()
 	s.auditRoutes()

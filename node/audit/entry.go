@@ -33,10 +33,11 @@ const (
 	Forget     Kind = 14 // details of entries were erased
 	Rules      Kind = 15 // local rules were put in force, or refused
 	Refuse     Kind = 16 // a request of somebody here, or a letter of a partner, was refused
+	Access     Kind = 17 // who comes in from outside, and what goes out and comes in by itself, was set
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
-	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse"}
+	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
 func Kinds() []string { return kindNames[1:] }

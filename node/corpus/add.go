@@ -215,7 +215,7 @@ func (a *adder) add() (err error) {
 		if c.Next > maxCursor-maxBlockRecords {
 			return errors.New("the corpus is full: all cursors were given")
 		}
-		n, err := a.store(b, c.Next)
+		n, err := a.store(b, &c)
 		if err != nil {
 			return err
 		}
@@ -321,7 +321,8 @@ func (a *adder) erased() error {
 
 // store writes a block, with what all of its records are found by at once, and returns how many
 // records that are.
-func (a *adder) store(b *preparedBlock, cursor uint64) (int, error) {
+func (a *adder) store(b *preparedBlock, c *counters) (int, error) {
+	cursor := c.Next
 	if len(a.leave) > 0 {
 		some := false
 		for i := b.from; i < b.to; i++ {
@@ -341,7 +342,9 @@ func (a *adder) store(b *preparedBlock, cursor uint64) (int, error) {
 	if len(b.stored.Records) == 0 {
 		return 0, nil
 	}
-	if err := putPacked(a.kv, cursor, b.packed); err != nil {
+	packed := slices.Clone(b.packed) // which may be added again
+	binary.BigEndian.PutUint64(packed[1:], c.stamp(a.p.block.Received, len(b.stored.Records)))
+	if err := putPacked(a.kv, cursor, packed); err != nil {
 		return 0, err
 	}
 	if err := setIndexes(a.kv, &b.stored, cursor); err != nil {

@@ -22,7 +22,10 @@ const (
 	maxBlockRecords = 256
 	// maxBlockSize bounds what a block unpacks to: a block of one large object.
 	maxBlockSize = 1 << 20
-	blockVersion = 3
+	blockVersion = 4
+	// blockHead is the version and the stamp of the first record, ahead of what is compressed: a block
+	// is packed before it is known when it is added.
+	blockHead = 1 + 8
 )
 
 // storedBlock is a block as stored, before compression.
@@ -36,6 +39,8 @@ type storedBlock struct {
 	SealedAt  uint64
 	Classes   []class // what many records have in common
 	Records   []storedRecord
+
+	stamp uint64 // of the first record, Unix microseconds; each next one has the next
 }
 
 type class struct {
@@ -65,9 +70,10 @@ type storedRecord struct {
 // blocks a third larger: every record is packed at every node that may read it.
 func packBlock(b *storedBlock) []byte {
 	plain := protocol.Encode(b)
-	out := make([]byte, 1+s2.MaxEncodedLen(len(plain)))
+	out := make([]byte, blockHead+s2.MaxEncodedLen(len(plain)))
 	out[0] = blockVersion
-	return out[:1+len(s2.Encode(out[1:], plain))]
+	binary.BigEndian.PutUint64(out[1:], b.stamp)
+	return out[:blockHead+len(s2.Encode(out[blockHead:], plain))]
 }
 
 // plainBuffers hold blocks between unpacking and decoding: most of what a lookup would leave to
@@ -75,21 +81,24 @@ func packBlock(b *storedBlock) []byte {
 var plainBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func unpackBlock(v []byte) (*storedBlock, error) {
-	if len(v) == 0 || v[0] != blockVersion {
+	if len(v) < blockHead || v[0] != blockVersion {
 		return nil, damaged("a block has an unknown version")
 	}
-	size, err := s2.DecodedLen(v[1:])
+	size, err := s2.DecodedLen(v[blockHead:])
 	if err != nil || size > maxBlockSize {
 		return nil, damaged("a block does not unpack, or to more than %d bytes", maxBlockSize)
 	}
 	buf := plainBuffers.Get().(*[]byte)
 	defer plainBuffers.Put(buf)
 	*buf = slices.Grow((*buf)[:0], size)
-	plain, err := s2.Decode((*buf)[:size], v[1:]) // of which what is decoded below are copies
+	plain, err := s2.Decode((*buf)[:size], v[blockHead:]) // of which what is decoded below are copies
 	if err != nil {
 		return nil, damaged("a block does not unpack: %v", err)
 	}
-	b := new(storedBlock)
+	b := &storedBlock{stamp: binary.BigEndian.Uint64(v[1:])}
+	if b.stamp > maxStampMillis*1000+maxCursor {
+		return nil, damaged("a block has a time that none can have")
+	}
 	if err := protocol.Decode(plain, maxBlockSize, b); err != nil {
 		return nil, fmt.Errorf("reading block: %w", err)
 	}
@@ -205,6 +214,6 @@ func (r *reader) entry(p place) (*Entry, error) {
 	e := &Entry{Record: rec.Record, Feed: b.Feed, Seq: b.Seq, Index: int(rec.Index), Topic: b.Topic,
 		Originator: c.Originator, Publisher: b.Publisher, Handling: cloneHandling(&c.Handling), Object: append([]byte(nil), rec.Object...),
 		StixID: rec.StixID, Type: rec.Type, Modified: rec.Modified / 1e6, Received: b.Received, SealedAt: b.SealedAt,
-		Cursor: p.cursor, Revoked: rec.Revoked, Agreement: c.Agreement, Term: int(c.Term), Text: c.Text, Form: c.Form, modified: rec.Modified, inBlock: p.index}
+		Cursor: p.cursor, Stamp: b.stamp + uint64(p.index), Revoked: rec.Revoked, Agreement: c.Agreement, Term: int(c.Term), Text: c.Text, Form: c.Form, modified: rec.Modified, inBlock: p.index}
 	return e, r.withdrawal(e)
 }

@@ -81,6 +81,7 @@ type Entry struct {
 	Received   uint64 // Unix milliseconds
 	SealedAt   uint64 // by the publisher of the entry, Unix milliseconds; 0: not known
 	Cursor     uint64 // place in the order of arrival, from 1; never given twice
+	Stamp      uint64 // when it came, Unix microseconds, but rising with Cursor whatever the clock does
 	Revoked    bool   // by the object itself (STIX 3.6)
 
 	Withdrawn      bool
@@ -117,6 +118,7 @@ const (
 	kExpiry     = "cz"
 	kCopy       = "cd"
 	kWithdraws  = "cv"
+	kChange     = "cg"
 )
 
 func damaged(format string, args ...any) error {
@@ -126,6 +128,7 @@ func damaged(format string, args ...any) error {
 type counters struct {
 	Next    uint64 // cursor
 	Records uint64
+	Stamp   uint64 // the last one given
 }
 
 func readCounters(kv KV) (c counters, err error) {
@@ -135,15 +138,16 @@ func readCounters(kv KV) (c counters, err error) {
 		return c, fmt.Errorf("reading counters: %w", err)
 	case b == nil:
 		return counters{Next: 1}, nil
-	case len(b) != 16:
+	case len(b) != 24:
 		return c, damaged("counters have %d bytes", len(b))
 	}
-	return counters{Next: binary.BigEndian.Uint64(b), Records: binary.BigEndian.Uint64(b[8:])}, nil
+	return counters{Next: binary.BigEndian.Uint64(b), Records: binary.BigEndian.Uint64(b[8:]), Stamp: binary.BigEndian.Uint64(b[16:])}, nil
 }
 
 func (c counters) write(kv KV) error {
 	b := binary.BigEndian.AppendUint64(nil, c.Next)
-	return kv.Set([]byte(kCounters), binary.BigEndian.AppendUint64(b, c.Records))
+	b = binary.BigEndian.AppendUint64(b, c.Records)
+	return kv.Set([]byte(kCounters), binary.BigEndian.AppendUint64(b, c.Stamp))
 }
 
 // Counts says how much a corpus holds, all versions and withdrawn records included.

@@ -134,7 +134,7 @@ func erase(kv KV, ids []protocol.RecordID, by protocol.OrgID, reason protocol.Er
 }
 
 func takeOut(kv KV, feed protocol.FeedID, seq uint64) (int, []protocol.EntryRef, error) {
-	return reopened(kv).TakeOut(kv, feed, seq)
+	return reopened(kv).TakeOut(kv, feed, seq, 1)
 }
 
 func copiesIn(kv KV, id protocol.RecordID) ([]Copy, error) { return reopened(kv).Copies(kv, id) }
@@ -236,13 +236,13 @@ func TestVersions(t *testing.T) {
 	if got := find(Query{All: true}); len(got) != 3 {
 		t.Errorf("all are %v", got)
 	}
-	if err := Withdraw(kv, Withdrawal{Record: v2.Record, By: bob, Reason: "not mine", At: 9, Feed: protocol.FeedID{1}, Seq: 9}); err != nil {
+	if err := reopened(kv).Withdraw(kv, Withdrawal{Record: v2.Record, By: bob, Reason: "not mine", At: 9, Feed: protocol.FeedID{1}, Seq: 9}); err != nil {
 		t.Fatal(err)
 	}
 	if got := find(Query{}); !slices.Contains(got, v2.Record) {
 		t.Error("a stranger withdrew a record")
 	}
-	if err := Withdraw(kv, Withdrawal{Record: v2.Record, By: alice, Reason: "false positive", At: 9, Feed: protocol.FeedID{1}, Seq: 9}); err != nil {
+	if err := reopened(kv).Withdraw(kv, Withdrawal{Record: v2.Record, By: alice, Reason: "false positive", At: 9, Feed: protocol.FeedID{1}, Seq: 9}); err != nil {
 		t.Fatal(err)
 	}
 	if got := find(Query{}); !slices.Equal(got, []protocol.RecordID{v1.Record, other.Record}) {
@@ -258,7 +258,7 @@ func TestVersions(t *testing.T) {
 	}
 	// A withdrawal may come before its record.
 	early := record(indicator(t, 2, 1, "[domain-name:value = 'early.example.net']"), alice)
-	if err := Withdraw(kv, Withdrawal{Record: early.Record, By: alice, Reason: "early", At: 5, Feed: protocol.FeedID{1}, Seq: 5}); err != nil {
+	if err := reopened(kv).Withdraw(kv, Withdrawal{Record: early.Record, By: alice, Reason: "early", At: 5, Feed: protocol.FeedID{1}, Seq: 5}); err != nil {
 		t.Fatal(err)
 	}
 	add(t, kv, Block{Feed: protocol.FeedID{1}, Seq: 9, Topic: "c2", Publisher: alice, Received: 1, Records: []NewRecord{early}}, 1)
@@ -278,13 +278,13 @@ func TestTakeBack(t *testing.T) {
 		feed := protocol.FeedID{1}
 		say := func(i byte, seq uint64) {
 			t.Helper()
-			if err := Withdraw(kv, Withdrawal{Record: protocol.RecordID{i, 0, 7}, By: alice, Reason: fmt.Sprint("in ", seq), At: seq, Feed: feed, Seq: seq}); err != nil {
+			if err := reopened(kv).Withdraw(kv, Withdrawal{Record: protocol.RecordID{i, 0, 7}, By: alice, Reason: fmt.Sprint("in ", seq), At: seq, Feed: feed, Seq: seq}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		back := func(seq uint64) {
 			t.Helper()
-			if err := TakeBack(kv, feed, seq); err != nil {
+			if err := reopened(kv).TakeBack(kv, feed, seq, 1); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -414,5 +414,41 @@ func TestBlockOfTooMuch(t *testing.T) {
 	}
 	if _, err := unpackBlock(fits); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestChangesOfWithdrawals(t *testing.T) {
+	kv := memory{}
+	r := record(indicator(t, 1, 0, "[ipv4-addr:value = '198.51.100.1']"), alice)
+	add(t, kv, Block{Feed: protocol.FeedID{1}, Seq: 1, Topic: "c2", Publisher: alice, Received: 1, Records: []NewRecord{r}}, 1)
+	say := func(by protocol.OrgID, seq uint64) {
+		t.Helper()
+		if err := reopened(kv).Withdraw(kv, Withdrawal{Record: r.Record, By: by, At: 1 << 60, Noted: 7, Feed: protocol.FeedID{1}, Seq: seq}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back := func(seq uint64) {
+		t.Helper()
+		if err := reopened(kv).TakeBack(kv, protocol.FeedID{1}, seq, 8); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(protocol.OrgID{77}, 10) // counts for nothing
+	say(r.Originator, 11)
+	say(r.Originator, 12) // a second time
+	back(10)
+	back(11)
+	back(12)
+	list, next, err := reopened(kv).Changes(kv, 0, 10)
+	var got []string
+	for _, c := range list {
+		got = append(got, fmt.Sprint(c.Cursor, " ", c.Kind, " ", c.Entry.Withdrawn))
+	}
+	want := []string{"1 added false", "2 withdrawn false", "3 restored false"} // as it stands now
+	if err != nil || next != 3 || !slices.Equal(got, want) {
+		t.Errorf("changes are %q, to go on from %d (%v); want %q", got, next, err, want)
+	}
+	if list[1].Stamp > 1e12 {
+		t.Errorf("the clock of who withdrew it set that of the corpus: %d", list[1].Stamp)
 	}
 }

@@ -25,7 +25,13 @@
 //	cz time cursor              which records of a block are to be erased then: their places in
 //	                            the block, a byte each, rising
 //	cd record feed seq          empty; another envelope that holds the record
+//	cg cursor                   what became of a record: withdrawn, restored, erased, gone
 //	cx record org               when and why org erased the record; org zero: locally
+//
+// What becomes of a record takes a cursor of the same row as records do, so that who reads on from a
+// cursor (Index.Changes) learns of all in one order. Each has a stamp besides, a time in microseconds
+// that rises with the cursor: that of a block stands ahead of what is compressed, each of its records
+// having the next.
 //
 // Blocks are wrapped (KV.Wrap), so that what was in them can be destroyed: to erase a record
 // its block is written anew without it, under another key. Its tombstone stays, and is looked

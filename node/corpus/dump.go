@@ -150,6 +150,7 @@ func (x *Index) LoadBlock(kv KV, cursor uint64, block []byte) error {
 		return err
 	}
 	c.Next = max(c.Next, cursor+uint64(len(b.Records)))
+	c.Stamp = max(c.Stamp, b.stamp+uint64(len(b.Records)))
 	return c.write(kv)
 }
 
@@ -211,10 +212,10 @@ func SetNext(kv KV, next uint64) error {
 }
 
 // The kinds of marks, in the order of EachMark.
-var markKinds = []string{kCopy, kWithdraws, kWithdrawal, kErased, kExpiry}
+var markKinds = []string{kCopy, kWithdraws, kWithdrawal, kErased, kExpiry, kChange}
 
 // EachMark calls fn with what is noted of records beside them: other envelopes that hold them,
-// withdrawals, tombstones, and when they are to be erased. k and v are valid during the call.
+// withdrawals, tombstones, when they are to be erased, and what became of them. k and v are valid during the call.
 func EachMark(kv KV, fn func(k, v []byte) error) error {
 	for _, kind := range markKinds {
 		if err := kv.Scan([]byte(kind), nil, false, func(k, v []byte) (bool, error) { return true, fn(k, v) }); err != nil {
@@ -236,6 +237,14 @@ func CheckMark(k, v []byte) error {
 	case kind == kCopy && len(k) == len(kCopy)+72 && len(v) == 0:
 	case kind == kExpiry:
 		_, _, _, err = readExpiry(k, v)
+	case kind == kChange && len(k) == len(kChange)+8:
+		if cursor := binary.BigEndian.Uint64(k[len(kChange):]); cursor == 0 || cursor > maxCursor {
+			return protocol.Errorf(protocol.ErrMalformed, "a change has a cursor that none can have")
+		}
+		var d changeDoc
+		if d, _, err = readChange(v); err == nil && d.Stamp > maxStampMillis*1000+maxCursor {
+			err = protocol.Errorf(protocol.ErrMalformed, "a change has a time that none can have")
+		}
 	default:
 		return protocol.Errorf(protocol.ErrMalformed, "what is noted of a record is of no known kind")
 	}
@@ -259,5 +268,24 @@ func (x *Index) LoadMark(kv KV, k, v []byte) error {
 			return fmt.Errorf("records that are to be erased at a time are not there: %w", errOr(err, protocol.ErrMalformed))
 		}
 	}
+	if strings.HasPrefix(string(k), kChange) {
+		if err := noteLoadedChange(kv, k, v); err != nil {
+			return err
+		}
+	}
 	return kv.Set(k, v)
+}
+
+// noteLoadedChange has what comes later be later than a change.
+func noteLoadedChange(kv KV, k, v []byte) error {
+	d, _, err := readChange(v)
+	if err != nil {
+		return err
+	}
+	c, err := readCounters(kv)
+	if err != nil {
+		return err
+	}
+	c.Next, c.Stamp = max(c.Next, binary.BigEndian.Uint64(k[len(kChange):])+1), max(c.Stamp, d.Stamp)
+	return c.write(kv)
 }

@@ -163,6 +163,7 @@ func ForgetCopy(kv KV, c Copy) error { return kv.Delete(copyKey(c.Record, c.Feed
 // destroy. Records that share their blocks stay, with their cursors.
 func (x *Index) Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, reason protocol.EraseReason, at uint64) (copies []Copy, err error) {
 	places := map[uint64]map[protocol.RecordID]bool{}
+	var gone []Entry
 	r := x.reader(kv)
 	for _, id := range records {
 		e, list, err := r.copiesFor(id, by)
@@ -180,6 +181,9 @@ func (x *Index) Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, rea
 		if places[first] == nil {
 			places[first] = map[protocol.RecordID]bool{}
 		}
+		if !places[first][id] {
+			gone = append(gone, *e)
+		}
 		places[first][id] = true
 	}
 	if err := x.noteTombs(kv, records); err != nil {
@@ -194,6 +198,9 @@ func (x *Index) Erase(kv KV, records []protocol.RecordID, by protocol.OrgID, rea
 	}
 	if err := x.forget(kv, found); err != nil {
 		return nil, fmt.Errorf("erasing records: %w", err)
+	}
+	if err := (changer{kv, at}).gone(ChangeErased, gone); err != nil {
+		return nil, err
 	}
 	return copies, nil
 }
@@ -244,8 +251,8 @@ func InEnvelope(kv KV, feed protocol.FeedID, seq uint64) (out []Entry, err error
 
 // TakeOut takes out the records of an envelope and destroys what is stored of them here.
 // They are not erased: they may be added again, from elsewhere. Others lists the envelopes that
-// hold some of them too, each once. That this one does stays noted.
-func (x *Index) TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, others []protocol.EntryRef, err error) {
+// hold some of them too, each once. That this one does stays noted. At is the time, Unix milliseconds.
+func (x *Index) TakeOut(kv KV, feed protocol.FeedID, seq, at uint64) (gone int, others []protocol.EntryRef, err error) {
 	in, err := InEnvelope(kv, feed, seq)
 	if err != nil {
 		return 0, nil, err
@@ -283,7 +290,7 @@ func (x *Index) TakeOut(kv KV, feed protocol.FeedID, seq uint64) (gone int, othe
 	if err := x.forget(kv, found); err != nil {
 		return gone, nil, fmt.Errorf("taking records out: %w", err)
 	}
-	return gone, others, nil
+	return gone, others, changer{kv, at}.gone(ChangeGone, in)
 }
 
 func eachBlockOf(kv KV, feed protocol.FeedID, seq uint64, fn func(cursor uint64) error) error {

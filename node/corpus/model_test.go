@@ -33,6 +33,19 @@ type model struct {
 	copies map[int][]uint64 // envelopes that hold it too, rising
 	next   uint64           // cursor
 	steps  int
+
+	changes []changed // but for records that came, which held tells
+}
+
+type changed struct {
+	cursor uint64
+	kind   corpus.ChangeKind
+	record int
+}
+
+func (m *model) change(kind corpus.ChangeKind, record int) {
+	m.changes = append(m.changes, changed{m.next, kind, record})
+	m.next++
 }
 
 type held struct {
@@ -42,7 +55,7 @@ type held struct {
 }
 
 func (m *model) clone() model {
-	c := model{held: slices.Clone(m.held), erased: map[int]bool{}, copies: map[int][]uint64{}, next: m.next, steps: m.steps}
+	c := model{held: slices.Clone(m.held), erased: map[int]bool{}, copies: map[int][]uint64{}, next: m.next, steps: m.steps, changes: slices.Clone(m.changes)}
 	for k, v := range m.erased {
 		c.erased[k] = v
 	}
@@ -211,6 +224,7 @@ func (w *world) erase(cut int, records []int) {
 		for _, i := range records {
 			if at := m.has(i); at >= 0 {
 				m.held = slices.Delete(m.held, at, at+1)
+				m.change(corpus.ChangeErased, i)
 			}
 			m.erased[i] = true
 		}
@@ -218,10 +232,11 @@ func (w *world) erase(cut int, records []int) {
 }
 
 func (w *world) takeOut(cut int, seq uint64) {
-	w.do(cut, false, func(tx *store.Tx) error { _, _, err := w.x.TakeOut(tx, protocol.FeedID{worldFeed}, seq); return err }, func(m *model) {
+	w.do(cut, false, func(tx *store.Tx) error { _, _, err := w.x.TakeOut(tx, protocol.FeedID{worldFeed}, seq, 1); return err }, func(m *model) {
 		m.held = slices.DeleteFunc(m.held, func(h held) bool {
 			if h.seq == seq {
 				m.note(h.record, seq)
+				m.change(corpus.ChangeGone, h.record)
 			}
 			return h.seq == seq
 		})
@@ -301,8 +316,51 @@ func (w *world) check(tx *store.Tx, m *model) error {
 			newest = append(newest, h.record)
 		}
 	}
-	return errors.Join(w.found(tx, corpus.Query{Value: hot, All: true}, all), w.found(tx, corpus.Query{Value: hot}, newest),
+	return errors.Join(w.changes(tx, m), w.found(tx, corpus.Query{Value: hot, All: true}, all), w.found(tx, corpus.Query{Value: hot}, newest),
 		w.found(tx, corpus.Query{Type: "indicator"}, newest), w.found(tx, corpus.Query{Value: "nothing.example"}, nil))
+}
+
+// changes reads on from page to page, and from some places in the middle.
+func (w *world) changes(tx *store.Tx, m *model) error {
+	want := slices.Clone(m.changes)
+	for _, h := range m.held {
+		want = append(want, changed{h.cursor, corpus.ChangeAdded, h.record})
+	}
+	slices.SortFunc(want, func(a, b changed) int { return cmp.Compare(a.cursor, b.cursor) })
+	var got []changed
+	stamp := uint64(0)
+	for after := uint64(0); ; {
+		page, next, err := w.x.Changes(tx, after, 1+m.steps%7)
+		if err != nil {
+			return err
+		}
+		for _, c := range page {
+			if c.Stamp <= stamp || c.Cursor <= after || c.Cursor > next || (c.Entry == nil) == (c.Class == nil) {
+				return fmt.Errorf("after %d, %d there is %+v, to go on from %d", after, stamp, c, next)
+			}
+			stamp = c.Stamp
+			got = append(got, changed{c.Cursor, c.Kind, int(c.Record[0])})
+			if at, err := corpus.CursorAt(tx, c.Stamp); err != nil || at < c.Cursor || !nothingIn(want, c.Cursor, at) {
+				return fmt.Errorf("at the time of %d the cursor is %d (%v)", c.Cursor, at, err)
+			}
+			if at, err := corpus.CursorAt(tx, c.Stamp-1); err != nil || at >= c.Cursor {
+				return fmt.Errorf("ahead of the time of %d the cursor is %d (%v)", c.Cursor, at, err)
+			}
+		}
+		if next == after {
+			break
+		}
+		after = next
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("changes are %v, want %v", got, want)
+	}
+	return nil
+}
+
+// nothingIn reports whether nothing stands after a cursor, up to another.
+func nothingIn(list []changed, after, to uint64) bool {
+	return !slices.ContainsFunc(list, func(c changed) bool { return c.cursor > after && c.cursor <= to })
 }
 
 func (w *world) found(tx *store.Tx, q corpus.Query, want []int) error {

@@ -26,7 +26,8 @@ type Withdrawal struct {
 	Record protocol.RecordID
 	By     protocol.OrgID
 	Reason string
-	At     uint64 // Unix milliseconds
+	At     uint64 // Unix milliseconds, by the clock of who says so
+	Noted  uint64 // the same, by this node's
 	Feed   protocol.FeedID
 	Seq    uint64
 }
@@ -35,7 +36,32 @@ type Withdrawal struct {
 // The record need not be here yet; if it is, it stays and is marked. A withdrawal by
 // somebody who neither made the record nor sent it, and on whose behalf it was not published, has no effect. The first one of each
 // organisation counts; others are noted, in case that is taken back.
-func Withdraw(kv KV, w Withdrawal) error {
+func (x *Index) Withdraw(kv KV, w Withdrawal) error {
+	before, err := x.Get(kv, w.Record)
+	if err == nil {
+		err = withdraw(kv, w)
+	}
+	if err != nil || before == nil || before.Withdrawn {
+		return err
+	}
+	return x.marked(kv, before, w.Noted)
+}
+
+// marked notes that a record is withdrawn, or is not any more, if that is so now.
+func (x *Index) marked(kv KV, before *Entry, at uint64) error {
+	after := *before
+	after.Withdrawn = false
+	if err := x.reader(kv).withdrawal(&after); err != nil || after.Withdrawn == before.Withdrawn {
+		return err
+	}
+	kind := ChangeRestored
+	if after.Withdrawn {
+		kind = ChangeWithdrawn
+	}
+	return changer{kv, at}.note(kind, before.Record, nil)
+}
+
+func withdraw(kv KV, w Withdrawal) error {
 	key := withdrawalKey(w.Record, w.By)
 	held, err := kv.Get(key)
 	if err != nil {
@@ -64,8 +90,8 @@ func withdrawsKey(feed protocol.FeedID, seq uint64, record protocol.RecordID, by
 }
 
 // TakeBack forgets what an entry withdrew, because the entry does not count any more. What other
-// entries say of the same records stays.
-func TakeBack(kv KV, feed protocol.FeedID, seq uint64) error {
+// entries say of the same records stays. At is the time, Unix milliseconds.
+func (x *Index) TakeBack(kv KV, feed protocol.FeedID, seq, at uint64) error {
 	prefix := binary.BigEndian.AppendUint64(append([]byte(kWithdraws), feed[:]...), seq)
 	var keys [][]byte
 	err := kv.Scan(prefix, nil, false, func(k, _ []byte) (bool, error) {
@@ -79,11 +105,20 @@ func TakeBack(kv KV, feed protocol.FeedID, seq uint64) error {
 		return err
 	}
 	for _, k := range keys {
+		before, err := x.Get(kv, protocol.RecordID(k[len(prefix):]))
+		if err != nil {
+			return err
+		}
 		if err := takeBack(kv, k[len(prefix):], k[len(kWithdraws):len(prefix)]); err != nil {
 			return fmt.Errorf("taking a withdrawal back: %w", err)
 		}
 		if err := kv.Delete(k); err != nil {
 			return err
+		}
+		if before != nil {
+			if err := x.marked(kv, before, at); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -79,6 +79,9 @@ type Verdict struct {
 // May decides whether somebody may do something. An action for which no rule permits anything
 // is permitted unless a rule forbids it; so is everything without rules.
 func (s *Set) May(who *Principal, action Action, what Resource, at uint64) Verdict {
+	if who == nil {
+		who = &Principal{Roles: []string{}} // somebody of whom nothing is known
+	}
 	yes := Verdict{Allow: true, ValidUntil: math.MaxUint64}
 	if s == nil {
 		return yes

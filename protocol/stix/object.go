@@ -121,6 +121,15 @@ func (o *Object) Text(name string) string {
 	return s
 }
 
+// Texts returns a top-level property that is a list of strings; nil if it is absent or something else.
+func (o *Object) Texts(name string) []string {
+	var list []string
+	if v := o.property(name); len(v) == 0 || json.Unmarshal(v, &list) != nil {
+		return nil
+	}
+	return list
+}
+
 // readIdentity reads type, id and spec_version (STIX 3.2).
 func (o *Object) readIdentity() error {
 	typ, ok := content(o.property("type"))

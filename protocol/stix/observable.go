@@ -32,6 +32,11 @@ const (
 	Filename   Kind = "filename"
 )
 
+// Kinds lists the kinds.
+func Kinds() []Kind {
+	return []Kind{IPv4, IPv6, IPv4CIDR, IPv6CIDR, IPv4Port, IPv6Port, Domain, DomainPort, URL, Email, MD5, SHA1, SHA256, SHA512, Filename}
+}
+
 // Observable is a value that can be seen on a network or a machine, in canonical form: equal
 // observables have equal values.
 type Observable struct {

@@ -1,0 +1,180 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/entente-mesh/entente/node"
+)
+
+func testNode(t *testing.T) *node.Node {
+	t.Helper()
+	ident, err := node.NewIdentity(node.InitRequest{Name: "Example", Kind: "cert"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := node.Open(node.Config{Keys: ident.Keys, Card: &ident.Card})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+func token(t *testing.T, n *node.Node, name string, scopes ...node.Scope) string {
+	t.Helper()
+	text, err := n.AddConsumer(node.Consumer{Name: name, Scopes: scopes, Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestWhoComes(t *testing.T) {
+	n := testNode(t)
+	s := New(n, nil)
+	s.Handle("/x/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, Consumer(r).Name, " ", node.CallerOf(r.Context()).Person, " ", Reader(r) != nil)
+	}))
+	s.Handle("/x/out", s.RequireScope(node.ScopePublish, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "out") })))
+	s.HandleOpen("/open", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "open ", Consumer(r) == nil) }))
+	s.Errors("/x/", func(w http.ResponseWriter, _ *http.Request, status int, text string) {
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "x says %s", text)
+	})
+	siem := token(t, n, "siem", node.ScopeRead)
+	misp := token(t, n, "misp", node.ScopeRead, node.ScopePublish)
+	basic := func(user, password string) string {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.SetBasicAuth(user, password)
+		return r.Header.Get("Authorization")
+	}
+	for _, tc := range []struct {
+		path, auth string
+		status     int
+		says       string
+	}{
+		{"/open", "", 200, "open true"},
+		{"/open", "Bearer nobody", 200, "open true"},
+		{"/x/", "", 401, "x says who asks"},
+		{"/nothing", "", 401, "who asks"}, // what there is is not for strangers
+		{"/nothing", "Bearer " + siem, 404, ""},
+		{"/x/", "Bearer " + siem, 200, "siem siem true"},
+		{"/x/", "bearer " + siem, 200, "siem siem true"},
+		{"/x/", misp, 200, "misp misp true"}, // as MISP sends it
+		{"/x/", basic("siem", siem), 200, "siem siem true"},
+		{"/x/", basic("misp", siem), 401, "x says"},
+		{"/x/", basic("", siem), 401, "x says"},
+		{"/x/", basic("siem", ""), 401, "x says"},
+		{"/x/", "Digest " + siem, 401, "x says"},
+		{"/x/", "Bearer  ", 401, "x says"},
+		{"/x/out", "Bearer " + siem, 403, "x says this token does not allow to publish"},
+		{"/x/out", "Bearer " + misp, 200, "out"},
+	} {
+		r := httptest.NewRequest("GET", tc.path, nil)
+		if tc.auth != "" {
+			r.Header.Set("Authorization", tc.auth)
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Code != tc.status || !strings.HasPrefix(w.Body.String(), tc.says) {
+			t.Errorf("%s %q: %d %q, want %d %q", tc.path, tc.auth, w.Code, w.Body, tc.status, tc.says)
+		}
+		if challenge := len(w.Header().Values("WWW-Authenticate")); (tc.status == 401) != (challenge > 0) {
+			t.Errorf("%s %q: %d challenges with status %d", tc.path, tc.auth, challenge, tc.status)
+		}
+	}
+	if s.Refused() == 0 {
+		t.Error("nothing was counted as refused")
+	}
+}
+
+// TestOverTLS runs the real listener: the certificate that the node makes is the one that clients can
+// pin, stays the same after a restart, and a consumer that is removed is cut off while it reads.
+func TestOverTLS(t *testing.T) {
+	n := testNode(t)
+	s := New(n, nil)
+	begun := make(chan struct{})
+	s.Handle("/stream", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "begins")
+		_ = http.NewResponseController(w).Flush()
+		close(begun)
+		<-r.Context().Done()
+	}))
+	config, der, err := OwnConfig(n, []string{"127.0.0.1", "node.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, again, err := OwnConfig(n, []string{"127.0.0.1"}); err != nil || string(again) != string(der) {
+		t.Errorf("another certificate was made, %v", err)
+	}
+	if _, other, err := OwnConfig(n, []string{"127.0.0.2"}); err != nil || string(other) == string(der) {
+		t.Errorf("the certificate does not fit the name, %v", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l, config) }()
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	req, err := http.NewRequest("GET", "https://"+l.Addr().String()+"/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("siem", token(t, n, "siem", node.ScopeRead))
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	<-begun
+	if err := n.RemoveConsumer("siem"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "begins\n" {
+		t.Errorf("read %q, %v", b, err)
+	}
+	if resp, err := client.Do(req); err != nil || resp.StatusCode != 401 {
+		t.Errorf("afterwards: %v, %v", resp, err)
+	}
+	cancel()
+	if err := <-done; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+}
+
+func TestFileConfig(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := FileConfig(filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")); err == nil {
+		t.Error("files that are not there were taken")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "c.pem"), []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "k.pem"), []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FileConfig(filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")); err == nil {
+		t.Error("what is no certificate was taken")
+	}
+}
