@@ -1,7 +1,5 @@
 package corpus
 
-import "github.com/entente-mesh/entente/protocol"
-
 // MirrorIdentity is what a data directory is known by in a database that follows its corpus.
 type MirrorIdentity struct {
 	ID   [16]byte    // random, of the data directory; in no backup
@@ -29,10 +27,4 @@ func (m *MirrorIdentity) Continues(run [16]byte, position uint64) bool {
 		}
 	}
 	return false
-}
-
-// Changed is a change as a mirror follows it.
-type Changed struct {
-	Cursor uint64
-	Record protocol.RecordID
 }

@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 
@@ -66,23 +67,84 @@ func (t *Tombstone) Covers(originator, publisher protocol.OrgID) bool {
 type Standing struct {
 	Record protocol.RecordID
 	Entry  *Entry      // nil: it is not here
-	Tombs  []Tombstone // those of it, whether or not they count for Entry
+	Tombs  []Tombstone // those of it, whether or not they count for Entry, if it was erased or is not here
 }
 
-// Stand returns how records stand, in their order.
-func (x *Index) Stand(kv KV, records []protocol.RecordID) ([]Standing, error) {
-	r, out := x.reader(kv), make([]Standing, len(records))
-	for i, id := range records {
-		e, err := r.get(id)
+// StandingSince is Changes for who follows what is here rather than what happened: each record that a
+// change after a cursor is about, once, as it stands now. A batch that is asked for again says the same
+// or what came of it.
+func (x *Index) StandingSince(kv KV, after uint64, limit int) (out []Standing, next uint64, err error) {
+	list, next, err := x.Changes(kv, after, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	at := make(map[protocol.RecordID]int, len(list))
+	erased := map[protocol.RecordID]bool{}
+	for i := range list {
+		c := &list[i]
+		n, seen := at[c.Record]
+		if !seen {
+			n = len(out)
+			at[c.Record], out = n, append(out, Standing{Record: c.Record})
+		}
+		if c.Entry != nil {
+			out[n].Entry = c.Entry
+		}
+		erased[c.Record] = erased[c.Record] || c.Kind == ChangeErased
+	}
+	return out, next, x.complete(kv, out, erased)
+}
+
+// ErasedSince is StandingSince for what was erased alone: who follows asks for it first, so that nothing
+// that came meanwhile is ahead of it. With an empty list the cursor to go on from may still be another.
+func (x *Index) ErasedSince(kv KV, after uint64, limit int) (out []Standing, next uint64, err error) {
+	n, err := readCounters(kv)
+	if err != nil || limit <= 0 {
+		return nil, after, err
+	}
+	next = max(after, max(n.Next, 1)-1)
+	erased, walked := map[protocol.RecordID]bool{}, 0
+	err = kv.Scan([]byte(kChange), indexKey(kChange, nil, after+1), false, func(k, v []byte) (bool, error) {
+		d, _, err := readChange(v)
+		if err != nil || len(k) != len(kChange)+8 {
+			return false, errOr(err, damaged("list of changes"))
+		}
+		if d.Kind == ChangeErased && !erased[d.Record] {
+			erased[d.Record] = true
+			out = append(out, Standing{Record: d.Record})
+		}
+		if walked++; len(out) >= limit || walked >= walkedPlaces {
+			next = binary.BigEndian.Uint64(k[len(kChange):])
+			return false, nil
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading what was erased: %w", err)
+	}
+	return out, next, x.complete(kv, out, erased)
+}
+
+// complete looks up what changes did not say.
+func (x *Index) complete(kv KV, list []Standing, erased map[protocol.RecordID]bool) error {
+	r := x.reader(kv)
+	for i := range list {
+		s := &list[i]
+		if s.Entry != nil && !erased[s.Record] {
+			continue
+		}
+		var err error
+		if s.Entry == nil {
+			s.Entry, err = r.get(s.Record)
+		}
 		if err == nil {
-			out[i] = Standing{Record: id, Entry: e}
-			out[i].Tombs, err = Tombstones(kv, id)
+			s.Tombs, err = Tombstones(kv, s.Record)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading how record %s stands: %w", id.Short(), err)
+			return fmt.Errorf("reading how record %s stands: %w", s.Record.Short(), err)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // Tombstones returns those of a record.

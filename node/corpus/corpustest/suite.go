@@ -196,7 +196,7 @@ func cases(t *testing.T, open Open) {
 // model is what a corpus should show: a list.
 type model struct {
 	held        []*holding
-	next        uint64
+	last        uint64 // cursor
 	tombs       map[int][]protocol.OrgID
 	withdrawals map[int][]corpus.Withdrawal
 }
@@ -206,6 +206,7 @@ type holding struct {
 	block  corpus.Block
 	index  int
 	cursor uint64
+	stamp  uint64
 }
 
 func (h *holding) record() *corpus.NewRecord { return &h.block.Records[h.index] }
@@ -218,14 +219,20 @@ func (m *model) erased(i int, originator, publisher protocol.OrgID) bool {
 	return slices.ContainsFunc(m.tombs[i], func(by protocol.OrgID) bool { return by == corpus.Locally || by == originator || by == publisher })
 }
 
-func (m *model) add(b corpus.Block, list []int) {
+// add returns an error if cursors do not rise. What they are is the corpus' own.
+func (m *model) add(w *World, b corpus.Block, list []int) error {
 	for n, i := range list {
 		if m.has(i) || m.erased(i, originatorOf(i), b.Publisher) {
 			continue
 		}
-		m.held = append(m.held, &holding{i, b, n, m.next})
-		m.next++
+		e, err := w.Embedded().Get(w.t.Context(), IDOf(i))
+		if err != nil || e == nil || e.Cursor <= m.last || e.Stamp == 0 {
+			return fmt.Errorf("object %d was added and is %+v, %w; the last cursor was %d", i, e, err, m.last)
+		}
+		m.last = e.Cursor
+		m.held = append(m.held, &holding{i, b, n, e.Cursor, e.Stamp})
 	}
+	return nil
 }
 
 func (m *model) erase(by protocol.OrgID, i int) {
@@ -256,7 +263,7 @@ func (m *model) entry(h *holding) corpus.Entry {
 	r := h.record()
 	o := r.Object
 	e := corpus.Entry{Record: r.Record, Feed: h.block.Feed, Seq: h.block.Seq, Index: h.index, Topic: h.block.Topic, Originator: r.Originator, Publisher: h.block.Publisher,
-		Handling: r.Handling, Object: o.Raw, StixID: o.ID, Type: o.Type, Received: h.block.Received, SealedAt: h.block.SealedAt, Cursor: h.cursor, Revoked: o.Revoked,
+		Handling: r.Handling, Object: o.Raw, StixID: o.ID, Type: o.Type, Received: h.block.Received, SealedAt: h.block.SealedAt, Cursor: h.cursor, Stamp: h.stamp, Revoked: o.Revoked,
 		Agreement: r.Agreement, Term: r.Term, Text: r.Text, Form: r.Form}
 	if !o.Modified.IsZero() && o.Modified.Year() < 2200 {
 		e.Modified = uint64(o.Modified.UnixMilli())
@@ -271,8 +278,8 @@ func (m *model) entry(h *holding) corpus.Entry {
 
 // flat is all that an entry says, to be compared.
 func flat(e *corpus.Entry) string {
-	return fmt.Sprintf("%x %x/%d/%d %q %x %x %x %s %s %s %d %d %d %d %v %v %q %d %x %d %q %+v", e.Record, e.Feed, e.Seq, e.Index, e.Topic, e.Originator, e.Publisher,
-		protocol.Encode(&e.Handling), e.Object, e.StixID, e.Type, e.Modified, e.Received, e.SealedAt, e.Cursor, e.Revoked, e.Withdrawn, e.WithdrawReason, e.WithdrawnAt,
+	return fmt.Sprintf("%x %x/%d/%d %q %x %x %x %s %s %s %d %d %d %d %d %v %v %q %d %x %d %q %+v", e.Record, e.Feed, e.Seq, e.Index, e.Topic, e.Originator, e.Publisher,
+		protocol.Encode(&e.Handling), e.Object, e.StixID, e.Type, e.Modified, e.Received, e.SealedAt, e.Cursor, e.Stamp, e.Revoked, e.Withdrawn, e.WithdrawReason, e.WithdrawnAt,
 		e.Agreement, e.Term, e.Text, e.Form)
 }
 
@@ -423,7 +430,7 @@ func histories(t *testing.T, open Open) {
 		defer w.Close()
 		reader, done := open(t, w)
 		defer done()
-		m := &model{next: 1, tombs: map[int][]protocol.OrgID{}, withdrawals: map[int][]corpus.Withdrawal{}}
+		m := &model{tombs: map[int][]protocol.OrgID{}, withdrawals: map[int][]corpus.Withdrawal{}}
 		one := rapid.IntRange(0, len(objects)-1)
 		orgs := rapid.SampledFrom([]protocol.OrgID{Alice, Bob, Carol})
 		seq := uint64(0)
@@ -435,7 +442,9 @@ func histories(t *testing.T, open Open) {
 					list := rapid.SliceOfNDistinct(one, 1, 10, func(i int) int { return i }).Draw(rt, "objects")
 					b := BlockOf(seq, list...)
 					w.Add(b)
-					m.add(b, list)
+					if err := m.add(w, b, list); err != nil {
+						rt.Fatal(err)
+					}
 				case "withdraw":
 					i := one.Draw(rt, "object")
 					d := corpus.Withdrawal{Record: IDOf(i), By: orgs.Draw(rt, "by"), Reason: fmt.Sprintf("wrong\x00 %d", seq), At: seq, Feed: protocol.FeedID{8}, Seq: seq}
@@ -445,7 +454,7 @@ func histories(t *testing.T, open Open) {
 					at := rapid.Uint64Range(1, seq).Draw(rt, "entry")
 					for i, list := range m.withdrawals {
 						if slices.ContainsFunc(list, func(d corpus.Withdrawal) bool { return d.Seq == at }) {
-							w.TakeBack(protocol.FeedID{8}, at, IDOf(i))
+							w.TakeBack(protocol.FeedID{8}, at)
 							m.withdrawals[i] = slices.DeleteFunc(list, func(d corpus.Withdrawal) bool { return d.Seq == at })
 						}
 					}

@@ -2,12 +2,9 @@
 package corpustest
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
-	"slices"
 	"sync"
 	"testing"
 
@@ -24,6 +21,7 @@ type World struct {
 	Org   protocol.OrgID
 	ID    protocol.NodeID
 	Names map[protocol.OrgID]string
+	Runs  int // how often it was opened
 	st    *store.Store
 	x     *corpus.Index
 	cfg   store.Config
@@ -32,11 +30,8 @@ type World struct {
 	changed chan struct{}
 }
 
-// Keys of what the world keeps beside the corpus.
-const (
-	keyChange   = "t/change/" // cursor: whether it erases (a byte), record
-	keyIdentity = "t/mirror"
-)
+// keyIdentity is where the world keeps what it is known by, beside the corpus.
+const keyIdentity = "t/mirror"
 
 // NewWorld makes a world, in a directory, or in memory if that is empty.
 func NewWorld(t testing.TB, node byte, dir string) *World {
@@ -51,6 +46,7 @@ func NewWorld(t testing.TB, node byte, dir string) *World {
 // Open opens the store, as at the start of a node: another run begins.
 func (w *World) Open() {
 	w.t.Helper()
+	w.Runs++
 	var err error
 	if w.st, err = store.Open(w.cfg); err != nil {
 		w.t.Fatal(err)
@@ -67,8 +63,8 @@ func (w *World) Open() {
 		if err != nil {
 			return err
 		}
-		head, err := lastChange(tx)
-		m.Runs = append(m.Runs, corpus.MirrorRun{Run: random(), From: head})
+		count, err := corpus.Count(tx)
+		m.Runs = append(m.Runs, corpus.MirrorRun{Run: random(), From: count.Cursor})
 		return errors.Join(err, tx.Set([]byte(keyIdentity), protocol.Encode(m)))
 	})
 }
@@ -88,37 +84,11 @@ func (w *World) update(fn func(tx *store.Tx) error) {
 	}
 }
 
-// note writes down that something became of records, and wakes who waits for that.
-func (w *World) note(tx *store.Tx, erases bool, records ...protocol.RecordID) error {
-	head, err := lastChange(tx)
-	for _, id := range records {
-		head++
-		value := append([]byte{0}, id[:]...)
-		if erases {
-			value[0] = 1
-		}
-		err = errors.Join(err, tx.Set(changeKey(head), value))
-	}
-	return err
-}
-
 func (w *World) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	close(w.changed)
 	w.changed = make(chan struct{})
-}
-
-func changeKey(cursor uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte(keyChange), cursor)
-}
-
-func lastChange(tx *store.Tx) (last uint64, err error) {
-	err = tx.Scan([]byte(keyChange), nil, true, func(k, _ []byte) (bool, error) {
-		last = binary.BigEndian.Uint64(k[len(keyChange):])
-		return false, nil
-	})
-	return last, err
 }
 
 // Add adds a block of records.
@@ -129,14 +99,7 @@ func (w *World) Add(b corpus.Block) corpus.Added {
 		w.t.Fatal(err)
 	}
 	var out corpus.Added
-	w.update(func(tx *store.Tx) error {
-		var ids []protocol.RecordID
-		for i := range b.Records {
-			ids = append(ids, b.Records[i].Record)
-		}
-		out, err = w.x.Add(tx, p)
-		return errors.Join(err, w.note(tx, false, ids...))
-	})
+	w.update(func(tx *store.Tx) error { out, err = w.x.Add(tx, p); return err })
 	w.update(func(tx *store.Tx) error { _, err := w.x.Merge(tx, 1000); return err })
 	w.wake()
 	return out
@@ -145,27 +108,26 @@ func (w *World) Add(b corpus.Block) corpus.Added {
 // Withdraw notes a withdrawal.
 func (w *World) Withdraw(d corpus.Withdrawal) {
 	w.t.Helper()
-	w.update(func(tx *store.Tx) error {
-		return errors.Join(corpus.Withdraw(tx, d), w.note(tx, false, d.Record))
-	})
+	w.update(func(tx *store.Tx) error { return w.x.Withdraw(tx, d) })
 	w.wake()
 }
 
-// TakeBack forgets the withdrawals of an entry, which are those of some records.
-func (w *World) TakeBack(feed protocol.FeedID, seq uint64, records ...protocol.RecordID) {
+// TakeBack forgets the withdrawals of an entry.
+func (w *World) TakeBack(feed protocol.FeedID, seq uint64) {
 	w.t.Helper()
-	w.update(func(tx *store.Tx) error {
-		return errors.Join(corpus.TakeBack(tx, feed, seq), w.note(tx, false, records...))
-	})
+	w.update(func(tx *store.Tx) error { return w.x.TakeBack(tx, feed, seq, worldTime) })
 	w.wake()
 }
+
+// worldTime is when things become of records: Unix milliseconds.
+const worldTime = 1_700_000_000_000
 
 // Erase erases records on the word of an organisation.
 func (w *World) Erase(by protocol.OrgID, records ...protocol.RecordID) {
 	w.t.Helper()
 	w.update(func(tx *store.Tx) error {
-		_, err := w.x.Erase(tx, records, by, protocol.EraseRequest, 1_700_000_000_000)
-		return errors.Join(err, w.note(tx, true, records...))
+		_, err := w.x.Erase(tx, records, by, protocol.EraseRequest, worldTime)
+		return err
 	})
 	w.wake()
 }
@@ -173,18 +135,7 @@ func (w *World) Erase(by protocol.OrgID, records ...protocol.RecordID) {
 // TakeOut takes out the records of an envelope.
 func (w *World) TakeOut(feed protocol.FeedID, seq uint64) {
 	w.t.Helper()
-	w.update(func(tx *store.Tx) error {
-		in, err := corpus.InEnvelope(tx, feed, seq)
-		if err != nil {
-			return err
-		}
-		var ids []protocol.RecordID
-		for i := range in {
-			ids = append(ids, in[i].Record)
-		}
-		_, _, err = w.x.TakeOut(tx, feed, seq)
-		return errors.Join(err, w.note(tx, false, ids...))
-	})
+	w.update(func(tx *store.Tx) error { _, _, err := w.x.TakeOut(tx, feed, seq, worldTime); return err })
 	w.wake()
 }
 
@@ -267,37 +218,20 @@ func (w *World) Identity(anew bool) (out *corpus.MirrorIdentity, err error) {
 
 // Head returns the cursor of the last change.
 func (w *World) Head() (head uint64, err error) {
-	err = w.st.View(func(tx *store.Tx) error { head, err = lastChange(tx); return err })
-	return head, err
+	n, err := w.Embedded().Count(context.Background())
+	return n.Cursor, err
 }
 
-// Changes returns changes after a cursor.
-func (w *World) Changes(after uint64, limit int) ([]corpus.Changed, uint64, error) {
-	return w.list(after, limit, false)
+// Changes returns how the records stand that changes after a cursor are about.
+func (w *World) Changes(after uint64, limit int) (list []corpus.Standing, next uint64, err error) {
+	err = w.st.View(func(tx *store.Tx) error { list, next, err = w.x.StandingSince(tx, after, limit); return err })
+	return list, next, err
 }
 
-// Erasures returns changes that erase.
-func (w *World) Erasures(after uint64, limit int) ([]corpus.Changed, uint64, error) {
-	return w.list(after, limit, true)
-}
-
-func (w *World) list(after uint64, limit int, erases bool) (out []corpus.Changed, next uint64, err error) {
-	next = after
-	err = w.st.View(func(tx *store.Tx) error {
-		return tx.Scan([]byte(keyChange), changeKey(after+1), false, func(k, v []byte) (bool, error) {
-			if next = binary.BigEndian.Uint64(k[len(keyChange):]); !erases || v[0] == 1 {
-				out = append(out, corpus.Changed{Cursor: next, Record: protocol.RecordID(bytes.Clone(v[1:]))})
-			}
-			return len(out) < limit, nil
-		})
-	})
-	return out, next, err
-}
-
-// Stand returns how records stand.
-func (w *World) Stand(ids []protocol.RecordID) (out []corpus.Standing, err error) {
-	err = w.st.View(func(tx *store.Tx) error { out, err = w.x.Stand(tx, slices.Clone(ids)); return err })
-	return out, err
+// Erasures is Changes of those that erase.
+func (w *World) Erasures(after uint64, limit int) (list []corpus.Standing, next uint64, err error) {
+	err = w.st.View(func(tx *store.Tx) error { list, next, err = w.x.ErasedSince(tx, after, limit); return err })
+	return list, next, err
 }
 
 // Changed returns a channel that is closed with the next change.

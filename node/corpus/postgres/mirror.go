@@ -26,14 +26,12 @@ type Source interface {
 	Identity(anew bool) (*corpus.MirrorIdentity, error)
 	// Head returns the cursor of the last change.
 	Head() (uint64, error)
-	// Changes returns at most limit changes after a cursor, with the record that each is about, and the
+	// Changes returns the records that at most limit changes after a cursor are about, each once, and the
 	// cursor to go on from. That is the one given if there are none.
-	Changes(after uint64, limit int) ([]corpus.Changed, uint64, error)
+	Changes(after uint64, limit int) ([]corpus.Standing, uint64, error)
 	// Erasures is Changes of those that erase, and asked ahead of Changes. With an empty list the cursor to
 	// go on from may still be another: up to there is none.
-	Erasures(after uint64, limit int) ([]corpus.Changed, uint64, error)
-	// Stand returns how records stand now.
-	Stand([]protocol.RecordID) ([]corpus.Standing, error)
+	Erasures(after uint64, limit int) ([]corpus.Standing, uint64, error)
 	// Changed returns a channel that is closed when there may be another change.
 	Changed() <-chan struct{}
 }
@@ -57,6 +55,7 @@ type Mirror struct {
 
 	number int32    // of the line in mirrors; set by attach, which Run alone calls
 	run    [16]byte // of the node
+	at     *place   // where CatchUp left it; nil: it is to attach first
 
 	mu       sync.Mutex
 	status   Status
@@ -154,14 +153,19 @@ func (m *Mirror) idle(ctx context.Context, at place, changed <-chan struct{}) er
 }
 
 // CatchUp writes everything that there is now, and returns. Run must not be running.
-func (m *Mirror) CatchUp(ctx context.Context) error {
-	at, err := m.attach(ctx)
-	for err == nil {
+func (m *Mirror) CatchUp(ctx context.Context) (err error) {
+	at := m.at
+	if at == nil {
+		at = new(place)
+		*at, err = m.attach(ctx)
+	}
+	for m.at = nil; err == nil; {
 		var next place
-		if next, err = m.advance(ctx, at); err == nil && next == at {
+		if next, err = m.advance(ctx, *at); err == nil && next == *at {
+			m.at = at
 			return nil
 		}
-		at = next
+		*at = next
 	}
 	return err
 }
@@ -174,8 +178,8 @@ func (m *Mirror) advance(ctx context.Context, at place) (place, error) {
 		return at, err
 	}
 	next := at
-	var list []corpus.Changed
-	for list == nil {
+	var list []corpus.Standing
+	for len(list) == 0 {
 		before := next.erased
 		var erased uint64
 		if list, erased, err = m.source.Erasures(before, m.batch); err != nil {
@@ -185,7 +189,7 @@ func (m *Mirror) advance(ctx context.Context, at place) (place, error) {
 			break
 		}
 	}
-	if list == nil {
+	if len(list) == 0 {
 		if list, next.position, err = m.source.Changes(at.position, m.batch); err != nil {
 			return at, err
 		}
@@ -202,28 +206,11 @@ func (m *Mirror) advance(ctx context.Context, at place) (place, error) {
 		m.stands(next, head, 0)
 		return next, err
 	}
-	s := step{before: at, after: next}
-	if s.list, err = m.stand(list); err != nil {
-		return at, err
-	}
-	if err := m.write(ctx, s); err != nil {
+	if err := m.write(ctx, step{list: list, before: at, after: next}); err != nil {
 		return at, err
 	}
 	m.stands(next, head, len(list))
 	return next, nil
-}
-
-// stand reads how the records that changes are about stand, each once.
-func (m *Mirror) stand(list []corpus.Changed) ([]corpus.Standing, error) {
-	ids := make([]protocol.RecordID, 0, len(list))
-	seen := make(map[protocol.RecordID]bool, len(list))
-	for i := range list {
-		if id := list[i].Record; !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
-		}
-	}
-	return m.source.Stand(ids)
 }
 
 // attach connects, brings the tables up to date, and finds or makes the line of this mirror.

@@ -199,7 +199,7 @@ func scanEntry(rows pgx.Rows) (e corpus.Entry, err error) {
 	}
 	e.Cursor, e.Modified, e.Object = uint64(cursor), uint64(version)/1e6, []byte(object)
 	e.Feed, e.Seq, e.Index, e.Topic, e.StixID, e.Type = d.Feed, d.Seq, int(d.Index), d.Topic, d.StixID, d.Type
-	e.Received, e.SealedAt, e.Agreement, e.Term, e.Text, e.Form = d.Received, d.SealedAt, d.Agreement, int(d.Term), d.Text, d.Form
+	e.Received, e.Stamp, e.SealedAt, e.Agreement, e.Term, e.Text, e.Form = d.Received, d.Stamp, d.SealedAt, d.Agreement, int(d.Term), d.Text, d.Form
 	e.WithdrawnAt, e.WithdrawReason = d.WithdrawnAt, d.Reason
 	return e, nil
 }

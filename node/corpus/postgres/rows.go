@@ -190,6 +190,7 @@ type entryDoc struct {
 	StixID      string
 	Type        string
 	Received    uint64
+	Stamp       uint64
 	SealedAt    uint64
 	Agreement   protocol.AgreementID
 	Term        uint32
@@ -201,7 +202,7 @@ type entryDoc struct {
 
 // holdingRow makes the line of a record in holdings.
 func holdingRow(mirror int32, e *corpus.Entry) []any {
-	d := entryDoc{Feed: e.Feed, Seq: e.Seq, Index: uint32(e.Index), Topic: e.Topic, StixID: e.StixID, Type: e.Type, Received: e.Received, SealedAt: e.SealedAt,
+	d := entryDoc{Feed: e.Feed, Seq: e.Seq, Index: uint32(e.Index), Topic: e.Topic, StixID: e.StixID, Type: e.Type, Received: e.Received, Stamp: e.Stamp, SealedAt: e.SealedAt,
 		Agreement: e.Agreement, Term: uint32(max(e.Term, 0)), Text: e.Text, Form: e.Form, WithdrawnAt: e.WithdrawnAt, Reason: e.WithdrawReason}
 	var withdrawnAt any
 	if e.Withdrawn {

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -186,6 +187,10 @@ func sql(t testing.TB, url, statement string, args ...any) string {
 func TestMain(m *testing.M) {
 	if child(os.Args) {
 		return
+	}
+	// A history takes a hundred round trips; the command line may ask for more of them.
+	if err := flag.Set("rapid.checks", "20"); err != nil {
+		panic(err)
 	}
 	code := m.Run()
 	if shared != nil {
