@@ -27,6 +27,9 @@ policy                    < protocol protocol/stix
 policy/rules              < protocol policy
 node/intake               < protocol protocol/stix
 node/corpus               < protocol protocol/stix
+node/corpus/postgres      < protocol protocol/stix node/corpus
+node/corpus/postgres/pgtest <
+node/corpus/corpustest    < protocol protocol/stix node/corpus node/disk node/store
 node/observe              < protocol protocol/stix protocol/stix/pattern
 node/audit                < protocol crypto policy
 node/disk                 <
@@ -35,7 +38,7 @@ node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile
-node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node
+node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node/corpus node
 node/serve                < protocol policy/rules node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
@@ -56,6 +59,7 @@ var onlyUser = map[string][]string{
 	"golang.org/x/mod/sumdb/tlog": {"node/audit"},
 	"golang.org/x/mod/sumdb/note": {"crypto", "node", "node/audit"},
 	"github.com/prometheus/":      {"node/api"},
+	"github.com/jackc/":           {"node/corpus/postgres", "node/corpus/postgres/pgtest"},
 	"github.com/spf13/cobra":      {"cmd/entente"},
 	"github.com/schollz/":         {"cmd/entente"},
 	"github.com/cedar-policy/":    {"policy/rules"},
@@ -63,7 +67,7 @@ var onlyUser = map[string][]string{
 }
 
 // testers are the packages that may import testing outside of tests: they run nodes for tests.
-var testers = []string{"protocol/protocoltest", "node/simtest", "node/hosttest"}
+var testers = []string{"protocol/protocoltest", "node/simtest", "node/hosttest", "node/corpus/corpustest"}
 
 func rules(t *testing.T) map[string][]string {
 	m := map[string][]string{}

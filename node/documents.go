@@ -62,6 +62,7 @@ const (
 	kindOtherwise    = "n/otherwise/"    // checkpoints of this node's own logs that contradict them, as cosigners hold them
 	kindView         = "n/view/"         // saved searches
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
+	kindMirror       = "n/mirror/"       // what a database that follows the corpus knows this data directory by
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 )
 

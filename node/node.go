@@ -69,6 +69,9 @@ type Node struct {
 	// index finds the records of the corpus in st.
 	index *corpus.Index
 
+	// mirroring is what a database that follows the corpus is told.
+	mirroring mirroring
+
 	// verified caches verified cards by hash; it only ever holds what verified.
 	verified sync.Map
 

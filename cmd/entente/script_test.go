@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/entente-mesh/entente/node/corpus/postgres/pgtest"
 )
 
 // TestMain is also the binary that the scripts call.
@@ -28,8 +31,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"until":   until,
-			"capture": capture,
+			"until":    until,
+			"capture":  capture,
+			"postgres": startPostgres,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "postgres" {
+				return pgtest.Wanted() || pgtest.Installed(), nil
+			}
+			return false, fmt.Errorf("condition %q is not known", cond)
 		},
 	})
 }
@@ -68,6 +78,19 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 		}
 	}
 	return "", exec.ErrNotFound
+}
+
+// startPostgres starts a server with an empty database and sets PGHOST, PGUSER and PGDATABASE: postgres
+func startPostgres(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: postgres")
+	}
+	s, err := pgtest.Start()
+	ts.Check(err)
+	ts.Defer(s.Stop)
+	ts.Setenv("PGHOST", s.Dir)
+	ts.Setenv("PGUSER", "tester")
+	ts.Setenv("PGDATABASE", "postgres")
 }
 
 // capture sets a variable to the first group of a pattern in the last standard output:

@@ -72,6 +72,7 @@ func (s *Server) routes() {
 	s.matchRoutes()
 	s.aboutRoutes()
 	s.accessRoutes()
+	s.mirrorRoutes()
 	s.mux.HandleFunc("POST /v1/backup", s.backup)
 	s.nodeRoutes()
 	s.auditRoutes()

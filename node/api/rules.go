@@ -96,7 +96,7 @@ func (s *Server) rulesCheck(r *http.Request) (any, error) {
 func (s *Server) status(r *http.Request) (any, error) {
 	st, err := s.node.Status()
 	if err == nil && s.node.May(callerOf(r), rules.Administer) != nil {
-		st.Records, st.Quarantined, st.Kept, st.CountsHidden = 0, 0, 0, true
+		st.Records, st.Quarantined, st.Kept, st.CountsHidden, st.Mirror = 0, 0, 0, true, nil
 	}
 	return st, err
 }

@@ -1,5 +1,7 @@
 package corpus
 
+import "time"
+
 // MirrorIdentity is what a data directory is known by in a database that follows its corpus.
 type MirrorIdentity struct {
 	ID   [16]byte    // random, of the data directory; in no backup
@@ -27,4 +29,22 @@ func (m *MirrorIdentity) Continues(run [16]byte, position uint64) bool {
 		}
 	}
 	return false
+}
+
+// MirrorStatus is how a mirror stands.
+type MirrorStatus struct {
+	Connected bool      `json:"connected"`
+	Whole     bool      `json:"whole"`            // it was up with the node once
+	Position  uint64    `json:"position"`         // cursor of the last change that is written
+	Erased    uint64    `json:"erased"`           // cursor of the last change of which the erasures are written
+	Behind    uint64    `json:"behind"`           // changes that are not written, about
+	UpTo      time.Time `json:"up_to"`            // when it was last up with the node; zero: not since the start
+	Written   uint64    `json:"written"`          // records, since the start
+	Failures  uint64    `json:"failures"`         // since the start
+	Error     string    `json:"error,omitempty"`  // why it is not connected
+	NoReader  bool      `json:"no_reader"`        // there is no role for analysts, and the node may not make it
+	Server    string    `json:"server,omitempty"` // what it says of itself
+	Searched  bool      `json:"searched"`         // searches are answered by it
+	Answered  uint64    `json:"answered"`         // searches that it answered, since the start
+	Declined  uint64    `json:"declined"`         // searches that the embedded corpus answered in its place
 }

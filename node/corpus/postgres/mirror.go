@@ -58,24 +58,9 @@ type Mirror struct {
 	at     *place   // where CatchUp left it; nil: it is to attach first
 
 	mu       sync.Mutex
-	status   Status
+	status   corpus.MirrorStatus
 	mirror   int32 // as number, for those who search; 0: not attached yet
 	advanced chan struct{}
-}
-
-// Status is how a mirror stands.
-type Status struct {
-	Connected bool      `json:"connected"`
-	Whole     bool      `json:"whole"`            // it was up with the node once
-	Position  uint64    `json:"position"`         // cursor of the last change that is written
-	Erased    uint64    `json:"erased"`           // cursor of the last change of which the erasures are written
-	Behind    uint64    `json:"behind"`           // changes, about
-	UpTo      time.Time `json:"up_to"`            // when it was last up with the node; zero: not since the start
-	Written   uint64    `json:"written"`          // changes, since the start
-	Failures  uint64    `json:"failures"`         // since the start
-	Error     string    `json:"error,omitempty"`  // why it is not connected
-	NoReader  bool      `json:"no_reader"`        // there is no role for analysts, and the node may not make it
-	Server    string    `json:"server,omitempty"` // what it says of itself
 }
 
 // New returns a mirror of a node's corpus. It does not touch the network before Run does.
@@ -383,7 +368,7 @@ func (m *Mirror) failed(err error) {
 }
 
 // Status returns how the mirror stands.
-func (m *Mirror) Status() Status {
+func (m *Mirror) Status() corpus.MirrorStatus {
 	head, err := m.source.Head()
 	m.mu.Lock()
 	defer m.mu.Unlock()
