@@ -402,14 +402,14 @@ func changeBlock(t testing.TB, list []any, from, to string) {
 
 func forgeBlock(t testing.TB, block []byte, from, to string) ([]byte, bool) {
 	t.Helper()
-	plain, err := s2.Decode(nil, block[1:])
+	plain, err := s2.Decode(nil, block[9:])
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(plain, []byte(from)) {
 		return nil, false
 	}
-	return append(block[:1:1], s2.Encode(nil, bytes.ReplaceAll(plain, []byte(from), []byte(to)))...), true
+	return append(block[:9:9], s2.Encode(nil, bytes.ReplaceAll(plain, []byte(from), []byte(to)))...), true
 }
 
 func TestBackupRecipients(t *testing.T) {

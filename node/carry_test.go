@@ -146,7 +146,7 @@ func contents(t testing.TB, n *Node) string {
 		t.Fatal(err)
 	}
 	for _, r := range records {
-		r.Cursor, r.Received = 0, time.Time{}
+		r.Cursor, r.Received, r.Added = 0, time.Time{}, time.Time{}
 		b, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)

@@ -212,7 +212,7 @@ func SetNext(kv KV, next uint64) error {
 }
 
 // The kinds of marks, in the order of EachMark.
-var markKinds = []string{kCopy, kWithdraws, kWithdrawal, kErased, kExpiry, kChange}
+var markKinds = []string{kCopy, kChange, kWithdraws, kWithdrawal, kErased, kExpiry}
 
 // EachMark calls fn with what is noted of records beside them: other envelopes that hold them,
 // withdrawals, tombstones, when they are to be erased, and what became of them. k and v are valid during the call.
