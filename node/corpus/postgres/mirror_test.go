@@ -9,8 +9,6 @@ import (
 	"github.com/entente-mesh/entente/node/corpus/postgres"
 )
 
-func child([]string) bool { return false }
-
 var discard = slog.New(slog.DiscardHandler)
 
 func newMirror(t testing.TB, url string, w postgres.Source) *postgres.Mirror {
