@@ -110,7 +110,7 @@ func TestKilled(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	const rounds, each = 6, 200
+	const rounds, each = 4, 200
 	sql(t, url, `CREATE SCHEMA entente`)
 	sql(t, url, postgres.Migrations()[0][0])
 	at := "0"
@@ -122,7 +122,7 @@ func TestKilled(t *testing.T) {
 			w.Withdraw(corpus.Withdrawal{Record: bulkID(i), By: corpustest.Alice, Reason: "wrong", At: 1, Feed: protocol.FeedID{8}, Seq: uint64(1000 + i)})
 			w.Erase(corpus.Locally, bulkID(random.IntN(from+each)))
 		}
-		if round == 3 {
+		if round == 2 {
 			w.TakeOut(protocol.FeedID{7}, 3)
 		}
 		w.Close()

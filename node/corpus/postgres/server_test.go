@@ -63,7 +63,7 @@ func sql(t testing.TB, url, statement string, args ...any) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines = append(lines, strings.Trim(fmt.Sprint(list...), "[]"))
+		lines = append(lines, strings.TrimSuffix(fmt.Sprintln(list...), "\n"))
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatalf("%s: %v", statement, err)
