@@ -77,6 +77,17 @@ func (s *MirrorSource) Organisation() protocol.OrgID { return s.n.org }
 // Node returns its id.
 func (s *MirrorSource) Node() protocol.NodeID { return s.n.ID() }
 
+// Removed lists the nodes that this organisation removed: a node that was restored from a backup is another
+// one, and the lost one is removed.
+func (s *MirrorSource) Removed() (list []protocol.NodeID) {
+	for _, o := range s.n.OwnNodes() {
+		if o.Removed != nil {
+			list = append(list, o.Node)
+		}
+	}
+	return list
+}
+
 // Name returns what an organisation calls itself; empty if its card is not known.
 func (s *MirrorSource) Name(org protocol.OrgID) string {
 	if c := s.n.snap.Load().cards[org]; c != nil {

@@ -21,7 +21,8 @@ type World struct {
 	Org   protocol.OrgID
 	ID    protocol.NodeID
 	Names map[protocol.OrgID]string
-	Runs  int // how often it was opened
+	Gone  []protocol.NodeID // nodes that were removed
+	Runs  int               // how often it was opened
 	st    *store.Store
 	x     *corpus.Index
 	cfg   store.Config
@@ -180,6 +181,9 @@ func (w *World) Organisation() protocol.OrgID { return w.Org }
 
 // Node returns its id.
 func (w *World) Node() protocol.NodeID { return w.ID }
+
+// Removed lists the nodes that were removed.
+func (w *World) Removed() []protocol.NodeID { return w.Gone }
 
 // Name returns what an organisation calls itself.
 func (w *World) Name(org protocol.OrgID) string { return w.Names[org] }

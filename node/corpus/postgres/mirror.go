@@ -20,6 +20,8 @@ import (
 type Source interface {
 	Organisation() protocol.OrgID
 	Node() protocol.NodeID
+	// Removed lists the nodes that the organisation removed: they hold nothing any more.
+	Removed() []protocol.NodeID
 	// Name is what an organisation calls itself; empty if that is not known.
 	Name(protocol.OrgID) string
 	// Identity returns that of the data directory, with the present run; with anew set, another one.
@@ -133,6 +135,9 @@ func (m *Mirror) idle(ctx context.Context, at place, changed <-chan struct{}) er
 	case <-changed:
 		return nil
 	case <-t.C:
+		if err := m.retireOthers(ctx); err != nil {
+			return err
+		}
 		return m.write(ctx, step{before: at, after: at})
 	}
 }
@@ -183,7 +188,7 @@ func (m *Mirror) advance(ctx context.Context, at place) (place, error) {
 	if next == at {
 		if !at.whole {
 			if err := m.retireOthers(ctx); err != nil {
-				return at, fmt.Errorf("removing what an earlier data directory of this node wrote: %w", err)
+				return at, fmt.Errorf("removing what nobody holds any more: %w", err)
 			}
 			next.whole = true
 			err = m.write(ctx, step{before: at, after: next})
@@ -268,9 +273,14 @@ func (m *Mirror) claim(ctx context.Context, identity *corpus.MirrorIdentity) (at
 	return at, true, tx.Commit(ctx)
 }
 
-// retireOthers removes what other data directories of this node wrote, now that this one is whole.
+// retireOthers removes what other data directories of this node wrote, and nodes that were removed, now that
+// this one is whole.
 func (m *Mirror) retireOthers(ctx context.Context) error {
-	rows, err := m.pool.Query(ctx, `SELECT mirror FROM entente.mirrors WHERE node = $1 AND mirror <> $2`, m.source.Node().String(), m.number)
+	gone := []string{m.source.Node().String()}
+	for _, id := range m.source.Removed() {
+		gone = append(gone, id.String())
+	}
+	rows, err := m.pool.Query(ctx, `SELECT mirror FROM entente.mirrors WHERE node = ANY($1) AND mirror <> $2`, gone, m.number)
 	if err != nil {
 		return err
 	}

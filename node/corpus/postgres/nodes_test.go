@@ -91,6 +91,25 @@ func TestSiblings(t *testing.T) {
 
 func idBytes(i int) []byte { id := corpustest.IDOf(i); return id[:] }
 
+// TestRestoredIsAnotherNode: a node that was restored from a backup has another id, and the lost one is removed
+// from the card. What that wrote goes when the new one is whole.
+func TestRestoredIsAnotherNode(t *testing.T) {
+	url := newDatabase(t, sharedServer(t))
+	lost, restored := corpustest.NewWorld(t, 1, ""), corpustest.NewWorld(t, 2, "")
+	ml, mr := newMirror(t, url, lost), newMirror(t, url, restored)
+	defer ml.Close()
+	defer mr.Close()
+	lost.Add(corpustest.BlockOf(3, 0, 1, 2))
+	catchUp(t, ml)
+	restored.Add(corpustest.BlockOf(3, 0, 1))
+	restored.Gone = []protocol.NodeID{lost.ID}
+	catchUp(t, mr)
+	if got := records(t, url); got != "0 1" {
+		t.Errorf("records %s", got)
+	}
+	same(t, url, mr, restored)
+}
+
 // TestTwoAtOnce: nodes that write the same records, and erase them, at once neither fail each other nor bring
 // back what one of them erased.
 func TestTwoAtOnce(t *testing.T) {
