@@ -37,7 +37,7 @@ type mirroring struct {
 	run  [16]byte // of this process, random
 	from uint64   // cursor of the last change when it began
 
-	used               atomic.Pointer[usedMirror]
+	used               atomic.Pointer[usedMirror] // nil: none
 	answered, declined atomic.Uint64
 }
 
@@ -152,14 +152,18 @@ func (s *MirrorSource) Erasures(after uint64, limit int) (list []corpus.Standing
 // Changed returns a channel that is closed when there may be another change.
 func (s *MirrorSource) Changed() <-chan struct{} { return s.n.Changed() }
 
-// UseMirror says which mirror follows this node; with search set, searches are answered by it when it is up
-// with the node.
-func (n *Node) UseMirror(m Mirror, search bool) {
+// UseMirror says which mirror follows this node, and where it is, which is noted in the audit; with search set,
+// searches are answered by it when it is up with the node. A mirror of nil: none does any more.
+func (n *Node) UseMirror(m Mirror, where string, search bool) error {
 	if m == nil {
 		n.mirroring.used.Store(nil)
-		return
+		return nil
+	}
+	if err := n.st.Update(func(tx *store.Tx) error { return n.auditAccess(tx, "follow in a database", where) }); err != nil {
+		return err
 	}
 	n.mirroring.used.Store(&usedMirror{m, search})
+	return nil
 }
 
 // searchMirror is Search in the mirror, if there is one that is to be searched and is up with the node; else ok

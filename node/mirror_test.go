@@ -71,7 +71,9 @@ func TestMirrorShowsNothingErased(t *testing.T) {
 	if len(m.list) != 2 {
 		t.Fatalf("police holds %d records", len(m.list))
 	}
-	police.UseMirror(m, true)
+	if err := police.UseMirror(m, "tester@db/ti", true); err != nil {
+		t.Fatal(err)
+	}
 	eve, ann := police.Reader(&rules.Principal{ID: "eve"}), police.Reader(police.PersonOf("ann"))
 	shown := func(r *Reader) (n int) {
 		t.Helper()
@@ -116,7 +118,9 @@ func TestMirrorShowsNothingErased(t *testing.T) {
 	if err != nil || st.Mirror == nil || st.Mirror.Answered == 0 || st.Mirror.Declined != 3 || !st.Mirror.Searched {
 		t.Errorf("the mirror stands at %+v, %v", st.Mirror, err)
 	}
-	police.UseMirror(m, false)
+	if err := police.UseMirror(m, "tester@db/ti", false); err != nil {
+		t.Fatal(err)
+	}
 	before := m.asked
 	if e := shown(eve); e != 1 || m.asked != before {
 		t.Error("a mirror answers that is not to")
@@ -171,16 +175,20 @@ func TestForgetMirrorIsNoted(t *testing.T) {
 	if err := n.ForgetMirror(t.Context(), protocol.NodeID{1}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("without a database: %v", err)
 	}
-	n.UseMirror(&past{}, false)
+	if err := n.UseMirror(&past{}, "tester@db/ti", false); err != nil {
+		t.Fatal(err)
+	}
 	if err := n.ForgetMirror(t.Context(), protocol.NodeID{1}); err != nil {
 		t.Fatal(err)
 	}
 	list, err := n.Audit(t.Context(), AuditQuery{})
-	found := false
+	found := 0
 	for i := range list {
-		found = found || strings.Contains(list[i].Text, protocol.NodeID{1}.String())
+		if strings.Contains(list[i].Text, protocol.NodeID{1}.String()) || list[i].Text == "tester@db/ti" {
+			found++
+		}
 	}
-	if err != nil || !found {
+	if err != nil || found != 2 {
 		t.Errorf("it is not noted: %v", err)
 	}
 }

@@ -39,11 +39,19 @@ func (m *mirrored) follow(ctx context.Context, n *node.Node, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	n.UseMirror(mirror, m.search)
+	if err := n.UseMirror(mirror, mirror.Address(), m.search); err != nil {
+		mirror.Close()
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { mirror.Run(ctx); close(done) }()
-	return func() { cancel(); <-done; n.UseMirror(nil, false); mirror.Close() }, nil
+	return func() {
+		cancel()
+		<-done
+		_ = n.UseMirror(nil, "", false)
+		mirror.Close()
+	}, nil
 }
 
 func (a *app) postgresCommand() *cobra.Command {

@@ -74,6 +74,12 @@ func New(c Config, source Source, log *slog.Logger) (*Mirror, error) {
 	return &Mirror{pool: pool, source: source, log: log, batch: batchChanges, advanced: make(chan struct{})}, nil
 }
 
+// Address says where the database is, and as whom it is written to.
+func (m *Mirror) Address() string {
+	c := m.pool.Config().ConnConfig
+	return fmt.Sprintf("%s@%s:%d/%s", c.User, c.Host, c.Port, c.Database)
+}
+
 // Close closes the connections. Run must have returned.
 func (m *Mirror) Close() { m.pool.Close() }
 

@@ -191,3 +191,34 @@ func TestWhatIsLeftOfTheErased(t *testing.T) {
 		t.Errorf("what was erased is in %d files after VACUUM FULL", n)
 	}
 }
+
+// TestDocumentedQueries: what docs/postgres.md shows to analysts runs, as one of them.
+func TestDocumentedQueries(t *testing.T) {
+	url := newDatabase(t, sharedServer(t))
+	w := corpustest.NewWorld(t, 1, "")
+	m := newMirror(t, url, w)
+	defer m.Close()
+	catchUp(t, m)
+	sql(t, url, `CREATE TABLE proxy_log (host text)`)
+	sql(t, url, `GRANT SELECT ON proxy_log TO entente_reader`)
+	doc, err := os.ReadFile("../../../docs/postgres.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for part := range strings.SplitSeq(string(doc), "\n    -- ") {
+		_, query, ok := strings.Cut(part, "\n    SELECT")
+		if !ok {
+			continue
+		}
+		query, _, ok = strings.Cut("SELECT"+query, ";")
+		if !ok {
+			t.Errorf("a query does not end: %s", query)
+		}
+		sql(t, strings.Replace(url, "user=tester", "user=tester options='-c role=entente_reader'", 1), query)
+		ran++
+	}
+	if ran != 4 {
+		t.Errorf("%d queries are documented", ran)
+	}
+}
