@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -127,7 +126,6 @@ func TestKilled(t *testing.T) {
 		}
 		w.Close()
 		cmd := exec.Command(os.Args[0], childWord, url, dir)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		out, err := cmd.StderrPipe()
 		if err == nil {
 			err = cmd.Start()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ type Server struct {
 	bin, Dir string
 	cred     *syscall.Credential
 	cmd      *exec.Cmd
+	exited   <-chan error
 }
 
 // ErrNotInstalled is a reason to leave a test out, unless ENTENTE_POSTGRES is set.
@@ -94,7 +96,7 @@ func (s *Server) Data() string { return filepath.Join(s.Dir, "data") }
 func (s *Server) Command(name string, args ...string) *exec.Cmd {
 	c := exec.Command(filepath.Join(s.bin, name), args...)
 	c.Dir = s.Dir
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred, Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred, Setpgid: true}
 	return c
 }
 
@@ -105,15 +107,27 @@ func (s *Server) Restart() error {
 		return err
 	}
 	defer log.Close()
-	s.cmd = s.Command("postgres", "-D", s.Data(), "-k", s.Dir, "-c", "listen_addresses=", "-c", "max_connections=60", "-c", "fsync=off", "-c", "full_page_writes=on", "-c", "shared_buffers=64MB")
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := s.cmd.Start(); err != nil {
-		return err
-	}
+	var exited chan error
 	// The deadline is for a server that does not start; nothing depends on how long it takes.
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if exited == nil {
+			s.cmd = s.Command("postgres", "-D", s.Data(), "-k", s.Dir, "-c", "listen_addresses=", "-c", "max_connections=60", "-c", "fsync=off", "-c", "shared_buffers=64MB")
+			s.cmd.Stdout, s.cmd.Stderr = log, log
+			if err = s.cmd.Start(); err != nil {
+				return err
+			}
+			exited = make(chan error, 1)
+			go func(c *exec.Cmd, exited chan<- error) { exited <- c.Wait() }(s.cmd, exited)
+		}
+		select {
+		case err = <-exited: // what a crashed one left in memory was still there: again
+			exited = nil
+			continue
+		default:
+		}
 		var c *pgx.Conn
 		if c, err = pgx.Connect(context.Background(), s.URL("postgres")); err == nil {
+			s.exited = exited
 			return c.Close(context.Background())
 		}
 	}
@@ -122,9 +136,28 @@ func (s *Server) Restart() error {
 
 // Kill ends the server with all of its processes, as a crash does.
 func (s *Server) Kill() {
-	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
-	_ = s.cmd.Wait()
-	// Its children notice that it is gone; another may start once they left shared memory.
+	children := s.children()
+	for _, pid := range append([]int{s.cmd.Process.Pid}, children...) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	<-s.exited
+}
+
+// children lists the processes that the server started, each in a group of its own.
+func (s *Server) children() (list []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		_, rest, ok := strings.Cut(string(b), ") ") // behind the name: state, parent
+		fields := strings.Fields(rest)
+		if err != nil || !ok || len(fields) < 2 || fields[1] != strconv.Itoa(s.cmd.Process.Pid) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			list = append(list, pid)
+		}
+	}
+	return list
 }
 
 // Stop ends it, and removes all that it wrote.
