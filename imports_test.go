@@ -43,6 +43,7 @@ node/serve                < protocol policy/rules node
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *
+client                    <
 cmd/entente               < *
 examples/embed            < *
 `
@@ -63,6 +64,7 @@ var onlyUser = map[string][]string{
 	"github.com/spf13/cobra":      {"cmd/entente"},
 	"github.com/schollz/":         {"cmd/entente"},
 	"github.com/cedar-policy/":    {"policy/rules"},
+	"github.com/danielgtaylor/":   {"node/api"},
 	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 }
 

@@ -221,8 +221,8 @@ const settingServe = "serve"
 
 type serveDoc struct {
 	_    struct{} `cbor:",toarray"`
-	Cert []byte // DER
-	Key  []byte // PKCS #8
+	Cert []byte   // DER
+	Key  []byte   // PKCS #8
 }
 
 // ServeCertificate returns the certificate and key, both DER, under which this node serves consumers

@@ -29,14 +29,25 @@ var (
 	ErrBrokenChain = errors.New("broken-chain")
 )
 
+// classes are the failure classes, in the order in which an error of several is told.
+var classes = []error{ErrMalformed, ErrOversize, ErrBadSignature, ErrWrongContext,
+	ErrNotInAudience, ErrNoAgreement, ErrExpired, ErrUnknownAuthor, ErrBrokenChain}
+
+// Classes returns the failure classes as Class spells them, without ok and other.
+func Classes() (names []string) {
+	for _, c := range classes {
+		names = append(names, c.Error())
+	}
+	return names
+}
+
 // Class returns the failure class that err belongs to as the vectors spell it, "ok" for
 // nil and "other" for an error of no class.
 func Class(err error) string {
 	if err == nil {
 		return "ok"
 	}
-	for _, c := range []error{ErrMalformed, ErrOversize, ErrBadSignature, ErrWrongContext,
-		ErrNotInAudience, ErrNoAgreement, ErrExpired, ErrUnknownAuthor, ErrBrokenChain} {
+	for _, c := range classes {
 		if errors.Is(err, c) {
 			return c.Error()
 		}

@@ -174,7 +174,7 @@ func (a *app) carryApply(ctx context.Context, files []string) error {
 
 // applyFiles applies the files in order, and those that wait for others again, as long as
 // anything is new. With an error come the results of the files before it.
-func (a *app) applyFiles(ctx context.Context, c *client, files []string) ([]*carryFileResult, error) {
+func (a *app) applyFiles(ctx context.Context, c *nodeClient, files []string) ([]*carryFileResult, error) {
 	var results []*carryFileResult
 	for again := true; again; {
 		again = false
@@ -226,7 +226,7 @@ func (r *carryFileResult) merge(later *node.CarryApplied) {
 }
 
 // carryIn sends a file to the node and reads its answer.
-func (a *app) carryIn(ctx context.Context, c *client, path, file string, answer any) error {
+func (a *app) carryIn(ctx context.Context, c *nodeClient, path, file string, answer any) error {
 	f, err := a.openFile(file)
 	if err != nil {
 		return err

@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,26 +16,32 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/entente-mesh/entente/client"
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
 	"github.com/entente-mesh/entente/node/store"
 )
 
-// client speaks to the node of a data directory: over its socket while it runs, and
+// nodeClient speaks to the node of a data directory: over its socket while it runs, and
 // otherwise in this process, on the stored state.
-type client struct {
-	http   *http.Client
-	close  func() error
-	live   bool
-	as     string      // for whom requests are made; "": who makes them
-	caller node.Caller // the same for the audit log, with the purpose
+type nodeClient struct {
+	*client.Client
+	close func() error
+	live  bool
 }
 
-func (a *app) client(ctx context.Context) (*client, error) {
+// clientOf returns a client for whom the command runs.
+func (a *app) clientOf(c *client.Client) *client.Client {
+	caller := a.caller()
+	c.Person, c.Purpose, c.As = caller.Person, caller.Purpose, a.as
+	return c
+}
+
+func (a *app) client(ctx context.Context) (*nodeClient, error) {
 	if c := a.dial(); c != nil {
 		return c, nil
 	}
-	var live *client
+	var live *nodeClient
 	n, err := a.open(ctx, node.Config{}, func() bool { live = a.dial(); return live != nil })
 	if live != nil {
 		return live, nil
@@ -45,23 +49,16 @@ func (a *app) client(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{http: &http.Client{Transport: inProcess{api.New(n)}}, close: n.Close, as: a.as, caller: a.caller()}, nil
+	return &nodeClient{Client: a.clientOf(client.New(inProcess{api.New(n)})), close: n.Close}, nil
 }
 
 // dial returns a client of the running node, nil if none runs.
-func (a *app) dial() *client {
-	path := filepath.Join(a.dir, api.SocketName)
-	conn, err := net.DialTimeout("unix", path, 2*time.Second)
+func (a *app) dial() *nodeClient {
+	c, err := client.Dial(a.dir)
 	if err != nil {
 		return nil
 	}
-	conn.Close()
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
-	}
-	t := &http.Transport{DialContext: dial}
-	return &client{http: &http.Client{Transport: t}, live: true, as: a.as, caller: a.caller(), close: func() error { t.CloseIdleConnections(); return nil }}
+	return &nodeClient{Client: a.clientOf(c), live: true, close: func() error { c.Close(); return nil }}
 }
 
 // openPatience is how long to wait for another command that has the store open, and that is
@@ -131,69 +128,14 @@ func passphrase(prompt string) ([]byte, error) {
 	return b, err
 }
 
-// do sends a request and returns the answer; whatever is not a success is an error.
-func (c *client) do(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Response, error) {
-	u := "http://node/v1/" + path
-	if len(q) > 0 {
-		u += "?" + q.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, u, body)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set(api.PersonHeader, c.caller.Person)
-	req.Header.Set(api.PurposeHeader, c.caller.Purpose)
-	if c.as != "" {
-		req.Header.Set(api.AsHeader, c.as)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking the node: %w", err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	var e api.Error
-	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || e.Message == "" {
-		return nil, fmt.Errorf("the node answered %s", resp.Status)
-	}
-	return nil, &apiError{e, resp.StatusCode}
+// do sends a request to a route of /v1/ and returns the answer.
+func (c *nodeClient) do(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Response, error) {
+	return c.Do(ctx, method, "/v1/"+path, q, body)
 }
-
-type apiError struct {
-	answer api.Error
-	status int
-}
-
-func (e *apiError) Error() string { return e.answer.Message }
 
 // call sends a value and reads one back. Either may be nil; a []byte is sent as it is.
-func (c *client) call(ctx context.Context, method, path string, q url.Values, send, receive any) error {
-	var body io.Reader
-	switch v := send.(type) {
-	case nil:
-	case []byte:
-		body = bytes.NewReader(v)
-	default:
-		b, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	resp, err := c.do(ctx, method, path, q, body)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if receive == nil {
-		return nil
-	}
-	if err := json.NewDecoder(resp.Body).Decode(receive); err != nil {
-		return fmt.Errorf("reading the node's answer: %w", err)
-	}
-	return nil
+func (c *nodeClient) call(ctx context.Context, method, path string, q url.Values, send, receive any) error {
+	return c.Call(ctx, method, "/v1/"+path, q, send, receive)
 }
 
 // ask is one call on a client of its own.

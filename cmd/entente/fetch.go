@@ -59,7 +59,7 @@ func (a *app) fetchFile(ctx context.Context, f fetch, info any) (said io.Writer,
 }
 
 // receive copies the answer to w and reads what it says at its end.
-func (c *client) receive(ctx context.Context, f fetch, w io.Writer, info any) error {
+func (c *nodeClient) receive(ctx context.Context, f fetch, w io.Writer, info any) error {
 	resp, err := c.do(ctx, "POST", f.path, f.query, f.body)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/entente-mesh/entente/client"
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
 	"github.com/entente-mesh/entente/node/intake"
@@ -137,7 +137,7 @@ func (a *app) publish(ctx context.Context, file string, f *publishFlags) error {
 	return errors.Join(a.publishWith(ctx, c, file, data, f), c.close())
 }
 
-func (a *app) publishWith(ctx context.Context, c *client, file string, data []byte, f *publishFlags) error {
+func (a *app) publishWith(ctx context.Context, c *nodeClient, file string, data []byte, f *publishFlags) error {
 	q := f.query(filepath.Base(file))
 	q.Set("dry_run", "1")
 	var out api.PublishEvent
@@ -220,25 +220,18 @@ func partly(p *api.Plan) error {
 }
 
 // publish sends the file and hands on what the node answers, line by line.
-func (c *client) publish(ctx context.Context, q url.Values, data []byte, fn func(*api.PublishEvent)) error {
+func (c *nodeClient) publish(ctx context.Context, q url.Values, data []byte, fn func(*api.PublishEvent)) error {
 	resp, err := c.do(ctx, "POST", "publish", q, bytes.NewReader(data))
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	dec := json.NewDecoder(resp.Body)
-	for {
-		var e api.PublishEvent
-		if err := dec.Decode(&e); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("reading the node's answer: %w", err)
+	for e, err := range client.Lines[api.PublishEvent](resp) {
+		if err != nil {
+			return err
 		}
-		if e.Error != nil {
-			return &apiError{answer: *e.Error}
-		}
-		fn(&e)
+		fn(e)
 	}
+	return nil
 }
 
 // confirm asks on the terminal.

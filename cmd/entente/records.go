@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/entente-mesh/entente/client"
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
 )
@@ -308,28 +309,26 @@ func (a *app) watchCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) watch(ctx context.Context, c *client, q url.Values) error {
+func (a *app) watch(ctx context.Context, c *nodeClient, q url.Values) error {
 	resp, err := c.do(ctx, "GET", "watch", q, nil)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	dec := json.NewDecoder(resp.Body)
-	for {
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); errors.Is(err, io.EOF) || ctx.Err() != nil {
+	for raw, err := range client.Lines[json.RawMessage](resp) {
+		if ctx.Err() != nil {
 			return nil
-		} else if err != nil {
-			return fmt.Errorf("reading the node's answer: %w", err)
+		}
+		if err != nil {
+			return err
 		}
 		if a.json {
-			if _, err := fmt.Fprintf(a.out, "%s\n", raw); err != nil {
+			if _, err := fmt.Fprintf(a.out, "%s\n", *raw); err != nil {
 				return err
 			}
 			continue
 		}
 		var r node.Record
-		if err := json.Unmarshal(raw, &r); err != nil {
+		if err := json.Unmarshal(*raw, &r); err != nil {
 			return fmt.Errorf("reading the node's answer: %w", err)
 		}
 		if _, err := fmt.Fprintf(a.out, "%d  %s  %s  %s  TLP:%s  %s\n", r.Cursor, r.Received.Format("15:04:05"), printable(source(&r)), printable(r.Topic),
@@ -337,6 +336,7 @@ func (a *app) watch(ctx context.Context, c *client, q url.Values) error {
 			return err
 		}
 	}
+	return nil
 }
 
 func (a *app) exportCommand() *cobra.Command {

@@ -8,42 +8,60 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
 // What is held about a value, requests to erase, and legal holds. All of it needs the right to administer,
 // and of records only those are there that the caller may read.
 func (s *Server) aboutRoutes() {
-	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/about":                 s.about,
-		"POST /v1/about/erase":          s.aboutErase,
-		"GET /v1/erasures/requests":     func(*http.Request) (any, error) { return s.node.ErasureRequests() },
-		"GET /v1/erasures/asked":        func(*http.Request) (any, error) { return s.node.ErasuresAsked() },
-		"POST /v1/erasures/ask":         s.erasureAsk,
-		"POST /v1/erasures/{id}/answer": s.erasureAnswer,
-		"GET /v1/holds":                 func(r *http.Request) (any, error) { return s.node.Holds(r.URL.Query().Get("all") != "") },
-		"POST /v1/holds":                s.holdAdd,
-		"POST /v1/holds/{id}/release":   s.holdRelease,
-		"GET /v1/holds/kept":            s.holdKept,
-	} {
-		s.mux.HandleFunc(pattern, call(fn))
-	}
+	s.declare("erasure",
+		answers("GET /v1/about", "About", rules.Administer, "Lists what is held about a value, wherever it stands.", s.about),
+		takes("POST /v1/about/erase", "AboutErase", rules.Administer, "Erases what is held about a value, and asks others to.", s.aboutErase),
+		answers("GET /v1/erasures/requests", "ErasureRequests", rules.Administer, "Lists requests to erase that were made to this organisation.", s.erasureRequests),
+		answers("GET /v1/erasures/asked", "ErasuresAsked", rules.Administer, "Lists requests to erase that this organisation made.", s.erasuresAsked),
+		takes("POST /v1/erasures/ask", "ErasureAsk", rules.Administer, "Asks organisations to erase records.", s.erasureAsk),
+		takes("POST /v1/erasures/{id}/answer", "ErasureAnswer", rules.Administer, "Answers a request to erase.", s.erasureAnswer).path("id", "The id of a request to erase."),
+		answers("GET /v1/holds", "Holds", rules.Administer, "Lists legal holds.", s.holds),
+		takes("POST /v1/holds", "HoldAdd", rules.Administer, "Sets a legal hold of a record, a value or an organisation.", s.holdAdd).as(HoldAdd{Value: "c2.example.net", Authority: "District court", Reason: "case 17"}),
+		takes("POST /v1/holds/{id}/release", "HoldRelease", rules.Administer, "Releases a legal hold.", s.holdRelease).path("id", "The id of a legal hold."),
+		answers("GET /v1/holds/kept", "HoldKept", rules.Administer, "Shows what would have been erased, and is under a legal hold.", s.holdKept),
+	)
 }
 
-func (s *Server) about(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	limit, err := number(q.Get("limit"))
-	if err != nil {
-		return nil, err
-	}
-	return s.reader(r).About(r.Context(), node.AboutQuery{Value: q.Get("value"), Exact: q.Get("exact") != "", Limit: int(min(limit, node.MaxLimit))})
+func (s *Server) erasureRequests(*http.Request, *none) ([]node.ErasureAsk, error) {
+	return s.node.ErasureRequests()
+}
+
+func (s *Server) erasuresAsked(*http.Request, *none) ([]node.ErasureAsk, error) {
+	return s.node.ErasuresAsked()
+}
+
+// HoldsQuery says which legal holds to list.
+type HoldsQuery struct {
+	All bool `query:"all" doc:"also those that ended"`
+}
+
+func (s *Server) holds(_ *http.Request, q *HoldsQuery) ([]node.HoldInfo, error) {
+	return s.node.Holds(q.All)
+}
+
+// AboutQuery names a value.
+type AboutQuery struct {
+	Value string `query:"value" required:"true" doc:"a value in any notation"`
+	Exact bool   `query:"exact" doc:"only what the index finds"`
+	Limit uint64 `query:"limit" doc:"at most as many records; 0: 100; never more than 10000"`
+}
+
+func (s *Server) about(r *http.Request, q *AboutQuery) (*node.About, error) {
+	return s.reader(r).About(r.Context(), node.AboutQuery{Value: q.Value, Exact: q.Exact, Limit: int(min(q.Limit, node.MaxLimit))})
 }
 
 // AboutErase erases what is held about a value.
 type AboutErase struct {
-	Value  string `json:"value"`
+	Value  string `json:"value" required:"true"`
 	Exact  bool   `json:"exact,omitempty"` // only what the index finds
-	Reason string `json:"reason"`          // request, legal, error
+	Reason string `json:"reason" required:"true" enum:"request,legal,error"`
 	DryRun bool   `json:"dry_run,omitempty"`
 	Ask    bool   `json:"ask,omitempty"` // ask the recipients, originators and publishers as well
 	Due    string `json:"due,omitempty"` // as ErasureAsk has it
@@ -51,11 +69,7 @@ type AboutErase struct {
 	Text   string `json:"text,omitempty"`
 }
 
-func (s *Server) aboutErase(r *http.Request) (any, error) {
-	var q AboutErase
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) aboutErase(r *http.Request, q *AboutErase) (*node.ErasedAbout, error) {
 	reason, err := protocol.ParseEraseReason(q.Reason)
 	if err != nil {
 		return nil, err
@@ -71,17 +85,13 @@ func (s *Server) aboutErase(r *http.Request) (any, error) {
 type ErasureAsk struct {
 	IDs    []string `json:"ids"`                     // of records; whole ids where they are not held any more
 	Orgs   []string `json:"organisations,omitempty"` // none: who got them from here, their originators and publishers
-	Reason string   `json:"reason"`                  // request, legal, error
-	Due    string   `json:"due"`                     // 30d, a date, or RFC 3339
+	Reason string   `json:"reason" required:"true" enum:"request,legal,error"`
+	Due    string   `json:"due" required:"true"` // 30d, a date, or RFC 3339
 	Onward bool     `json:"onward,omitempty"`
 	Text   string   `json:"text,omitempty"`
 }
 
-func (s *Server) erasureAsk(r *http.Request) (any, error) {
-	var q ErasureAsk
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) erasureAsk(r *http.Request, q *ErasureAsk) ([]node.ErasureAsk, error) {
 	reason, err := protocol.ParseEraseReason(q.Reason)
 	if err != nil {
 		return nil, err
@@ -142,15 +152,11 @@ type ErasureAnswer struct {
 	Erase   bool     `json:"erase,omitempty"`    // what of it is held, but for Except
 	Except  []string `json:"except,omitempty"`   // records that are kept, on the basis that Text names
 	NotHeld bool     `json:"not_held,omitempty"` // refused if something is held
-	Exports string   `json:"exports"`            // none, erased, remain
+	Exports string   `json:"exports" required:"true" enum:"none,erased,remain"`
 	Text    string   `json:"text,omitempty"`
 }
 
-func (s *Server) erasureAnswer(r *http.Request) (any, error) {
-	var q ErasureAnswer
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) erasureAnswer(r *http.Request, q *ErasureAnswer) (*node.ErasureAsk, error) {
 	exports, err := protocol.ParseErasureExports(q.Exports)
 	if err != nil {
 		return nil, err
@@ -171,16 +177,12 @@ type HoldAdd struct {
 	Record    string `json:"record,omitempty"`
 	Value     string `json:"value,omitempty"`
 	From      string `json:"from,omitempty"`
-	Authority string `json:"authority"`
-	Reason    string `json:"reason"`
+	Authority string `json:"authority" required:"true"`
+	Reason    string `json:"reason" required:"true"`
 	Until     string `json:"until,omitempty"` // 90d, a date, or RFC 3339
 }
 
-func (s *Server) holdAdd(r *http.Request) (any, error) {
-	var q HoldAdd
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) holdAdd(r *http.Request, q *HoldAdd) (*node.HoldInfo, error) {
 	h := node.HoldRequest{Value: q.Value, Authority: q.Authority, Reason: q.Reason}
 	var err error
 	if h.Until, err = later("until", q.Until); err != nil {
@@ -206,22 +208,22 @@ func (s *Server) holdAdd(r *http.Request) (any, error) {
 
 // HoldRelease releases a legal hold.
 type HoldRelease struct {
-	Reason string `json:"reason"`
+	Reason string `json:"reason" required:"true"`
 }
 
-func (s *Server) holdRelease(r *http.Request) (any, error) {
-	var q HoldRelease
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) holdRelease(r *http.Request, q *HoldRelease) (*node.HoldInfo, error) {
 	return s.node.ReleaseHold(r.Context(), r.PathValue("id"), q.Reason)
 }
 
-func (s *Server) holdKept(r *http.Request) (any, error) {
-	hold := r.URL.Query().Get("hold")
-	list, err := s.reader(r).Kept(hold)
+// HoldKeptQuery names a legal hold.
+type HoldKeptQuery struct {
+	Hold string `query:"hold" doc:"only under this one"`
+}
+
+func (s *Server) holdKept(r *http.Request, q *HoldKeptQuery) ([]node.KeptRecord, error) {
+	list, err := s.reader(r).Kept(q.Hold)
 	if err == nil {
-		d := node.Disclosure{Act: "show what is under a legal hold", Query: hold}
+		d := node.Disclosure{Act: "show what is under a legal hold", Query: q.Hold}
 		for i := range list {
 			d.Records = append(d.Records, list[i].ID)
 		}

@@ -5,22 +5,35 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
 )
 
 func (s *Server) accessRoutes() {
-	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/views":               func(*http.Request) (any, error) { return s.node.Views() },
-		"PUT /v1/views/{name}":        s.acting(s.viewSet),
-		"DELETE /v1/views/{name}":     s.acting(func(r *http.Request) (any, error) { return nil, s.node.RemoveView(r.PathValue("name")) }),
-		"GET /v1/consumers":           func(*http.Request) (any, error) { return s.node.Consumers() },
-		"POST /v1/consumers":          s.acting(s.consumerAdd),
-		"DELETE /v1/consumers/{name}": s.acting(func(r *http.Request) (any, error) { return nil, s.node.RemoveConsumer(r.PathValue("name")) }),
-		"GET /v1/changes":             s.changes,
-	} {
-		s.mux.HandleFunc(pattern, call(fn))
-	}
+	s.declare("access",
+		answers("GET /v1/views", "Views", rules.Administer, "Lists the views: searches that are kept by name.", s.views),
+		takes("PUT /v1/views/{name}", "ViewSet", rules.Administer, "Keeps a view, in the place of one of the same name.", s.viewSet).as(ViewRequest{Topics: []string{"c2"}, Kinds: []stix.Kind{"ipv4", "domain"}, MaxTLP: "amber"}).path("name", viewName).acting(),
+		answers("DELETE /v1/views/{name}", "ViewRemove", rules.Administer, "Removes a view.", s.viewRemove).path("name", viewName).acting(),
+		answers("GET /v1/consumers", "Consumers", rules.Administer, "Lists who may come over the network.", s.consumers),
+		takes("POST /v1/consumers", "ConsumerAdd", rules.Administer, "Lets a person or a machine come over the network, and makes its token.", s.consumerAdd).acting(),
+		answers("DELETE /v1/consumers/{name}", "ConsumerRemove", rules.Administer, "Removes a consumer; its token opens nothing any more.", s.consumerRemove).path("name", "The name of a consumer.").acting(),
+		answers("GET /v1/changes", "Changes", perRecord, "Lists what happened to what this organisation can read, in order, after a cursor.", s.changes),
+	)
+}
+
+const viewName = "The name of a view."
+
+func (s *Server) views(*http.Request, *none) ([]node.View, error) { return s.node.Views() }
+
+func (s *Server) viewRemove(r *http.Request, _ *none) (none, error) {
+	return none{}, s.node.RemoveView(r.PathValue("name"))
+}
+
+func (s *Server) consumers(*http.Request, *none) ([]node.Consumer, error) { return s.node.Consumers() }
+
+func (s *Server) consumerRemove(r *http.Request, _ *none) (none, error) {
+	return none{}, s.node.RemoveConsumer(r.PathValue("name"))
 }
 
 // ViewRequest is a view as it is set.
@@ -36,11 +49,7 @@ type ViewRequest struct {
 	MinConfidence uint8       `json:"min_confidence,omitempty"`
 }
 
-func (s *Server) viewSet(r *http.Request) (any, error) {
-	var q ViewRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) viewSet(r *http.Request, q *ViewRequest) (*node.View, error) {
 	v := &node.View{Name: r.PathValue("name"), Title: q.Title, Topics: q.Topics, Types: q.Types, Kinds: q.Kinds, Countries: q.Countries, Labels: q.Labels, MinConfidence: q.MinConfidence}
 	var err error
 	if q.MaxTLP != "" {
@@ -56,11 +65,11 @@ func (s *Server) viewSet(r *http.Request) (any, error) {
 
 // ConsumerRequest says who may come over the network.
 type ConsumerRequest struct {
-	Name    string       `json:"name"`
+	Name    string       `json:"name" required:"true"`
 	As      string       `json:"as,omitempty"` // somebody of the people file; absent: of the same name
-	Scopes  []node.Scope `json:"scopes"`
+	Scopes  []node.Scope `json:"scopes" required:"true"`
 	Topics  []string     `json:"topics,omitempty"`
-	Expires time.Time    `json:"expires"`
+	Expires time.Time    `json:"expires" required:"true"`
 }
 
 // ConsumerToken is the token that a consumer was given. It is not shown again.
@@ -70,16 +79,12 @@ type ConsumerToken struct {
 	Expires time.Time `json:"expires"`
 }
 
-func (s *Server) consumerAdd(r *http.Request) (any, error) {
-	var q ConsumerRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) consumerAdd(_ *http.Request, q *ConsumerRequest) (*ConsumerToken, error) {
 	token, err := s.node.AddConsumer(node.Consumer{Name: q.Name, As: q.As, Scopes: q.Scopes, Topics: q.Topics, Expires: q.Expires})
 	if err != nil {
 		return nil, err
 	}
-	return ConsumerToken{Name: q.Name, Token: token, Expires: q.Expires}, nil
+	return &ConsumerToken{Name: q.Name, Token: token, Expires: q.Expires}, nil
 }
 
 // ChangesResult is one page of changes.
@@ -88,26 +93,26 @@ type ChangesResult struct {
 	Next    uint64        `json:"next"` // to go on from; as it was asked for: there are no more for now
 }
 
-func (s *Server) changes(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	after, err := number(q.Get("after"))
-	if err != nil {
-		return nil, err
-	}
-	limit, err := number(q.Get("limit"))
-	if err != nil {
-		return nil, err
-	}
+// ChangesQuery says which changes to list.
+type ChangesQuery struct {
+	After uint64 `query:"after" doc:"the cursor that the last page ended with"`
+	Limit uint64 `query:"limit" doc:"at most as many; 0: 100; never more than 10000"`
+	View  string `query:"view" doc:"only of the records that a view holds"`
+}
+
+func (s *Server) changes(r *http.Request, q *ChangesQuery) (*ChangesResult, error) {
+	limit := q.Limit
 	if limit == 0 {
 		limit = node.DefaultLimit
 	}
 	var view *node.View
-	if name := q.Get("view"); name != "" {
-		if view, err = s.node.View(name); err != nil {
+	var err error
+	if q.View != "" {
+		if view, err = s.node.View(q.View); err != nil {
 			return nil, err
 		}
 	}
-	list, next, err := s.reader(r).Changes(view, after, int(min(limit, node.MaxLimit)))
+	list, next, err := s.reader(r).Changes(view, q.After, int(min(limit, node.MaxLimit)))
 	if err != nil {
 		return nil, err
 	}
@@ -120,5 +125,5 @@ func (s *Server) changes(r *http.Request) (any, error) {
 	if list == nil {
 		list = []node.Change{}
 	}
-	return ChangesResult{list, next}, s.disclose(r, "changes", r.URL.RawQuery, shown)
+	return &ChangesResult{list, next}, s.disclose(r, "changes", r.URL.RawQuery, shown)
 }

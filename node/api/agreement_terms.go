@@ -42,7 +42,7 @@ func (s *Server) known(text string) (*protocol.Agreement, error) {
 // DiffRequest asks what After changes of Before; without that, of what After amends.
 type DiffRequest struct {
 	Before *AgreementRef `json:"before,omitempty"`
-	After  AgreementRef  `json:"after"`
+	After  AgreementRef  `json:"after" required:"true"`
 }
 
 // Diff is what an agreement changes of another.
@@ -60,11 +60,7 @@ type Change struct {
 	Text   string        `json:"text"`
 }
 
-func (s *Server) agreementDiff(r *http.Request) (any, error) {
-	var q DiffRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) agreementDiff(_ *http.Request, q *DiffRequest) (*Diff, error) {
 	after, err := s.refer(&q.After)
 	if err != nil {
 		return nil, err
@@ -82,7 +78,7 @@ func (s *Server) agreementDiff(r *http.Request) (any, error) {
 		return nil, err
 	}
 	changes := policy.Diff(before, after, s.name)
-	out := Diff{Text: policy.DescribeDiff(before, after, changes, s.name), Changes: []Change{}}
+	out := &Diff{Text: policy.DescribeDiff(before, after, changes, s.name), Changes: []Change{}}
 	for _, c := range changes {
 		out.Changes = append(out.Changes, Change(c))
 		out.Widens = out.Widens || c.Effect == policy.EffectWidens
@@ -92,15 +88,11 @@ func (s *Server) agreementDiff(r *http.Request) (any, error) {
 
 // SimulateRequest asks what would be if an agreement were signed, by the records since a time.
 type SimulateRequest struct {
-	Agreement AgreementRef `json:"agreement"`
+	Agreement AgreementRef `json:"agreement" required:"true"`
 	Since     string       `json:"since,omitempty"` // as searches take it; without it, everything
 }
 
-func (s *Server) agreementSimulate(r *http.Request) (any, error) {
-	var q SimulateRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) agreementSimulate(r *http.Request, q *SimulateRequest) (*node.Simulation, error) {
 	from, err := since(q.Since)
 	if err != nil {
 		return nil, err
@@ -137,23 +129,25 @@ func (s *Server) examples(r *http.Request, sim *node.Simulation) error {
 
 // RenewRequest asks for an agreement to be proposed again until a later end.
 type RenewRequest struct {
-	Until time.Time `json:"until"`
+	Until time.Time `json:"until" required:"true"`
 }
 
-func (s *Server) agreementRenew(r *http.Request) (any, error) {
-	var q RenewRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// Renewed names a proposal, and the agreement that it renews.
+type Renewed struct {
+	ID     protocol.AgreementID `json:"agreement"`
+	Renews protocol.AgreementID `json:"renews"`
+}
+
+func (s *Server) agreementRenew(r *http.Request, q *RenewRequest) (*Renewed, error) {
 	a, err := s.agreementOf(r)
 	if err != nil {
 		return nil, err
 	}
 	id, err := s.node.Renew(a.ID, uint64(max(q.Until.UnixMilli(), 0)))
-	return map[string]any{"agreement": id, "renews": a.ID}, err
+	return &Renewed{id, a.ID}, err
 }
 
-func (s *Server) agreementAmendment(r *http.Request) (any, error) {
+func (s *Server) agreementAmendment(r *http.Request, _ *none) (*Draft, error) {
 	a, err := s.agreementOf(r)
 	if err != nil {
 		return nil, err
@@ -162,7 +156,7 @@ func (s *Server) agreementAmendment(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Draft{YAML: policy.Modeline + "\n" + string(policy.WriteYAML(doc, s.name))}, nil
+	return &Draft{YAML: policy.Modeline + "\n" + string(policy.WriteYAML(doc, s.name))}, nil
 }
 
 // Draft is a draft to edit, with what a person should know of how it came about.
@@ -171,7 +165,7 @@ type Draft struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-func (s *Server) agreementIEP(r *http.Request) (any, error) {
+func (s *Server) agreementIEP(r *http.Request, _ *none) ([]policy.IEPPolicy, error) {
 	a, err := s.agreementOf(r)
 	if err != nil {
 		return nil, err
@@ -179,17 +173,23 @@ func (s *Server) agreementIEP(r *http.Request) (any, error) {
 	return policy.ExportIEP(&a.Doc, a.ID, s.name), nil
 }
 
+// PartiesQuery names the parties of an agreement that is to be, by name or id.
+type PartiesQuery struct {
+	From string `query:"from" required:"true" doc:"who gives"`
+	To   string `query:"to" required:"true" doc:"who is given to"`
+}
+
 // agreementFromIEP takes policies of IEP 2.0, and the parties in the query.
-func (s *Server) agreementFromIEP(r *http.Request) (any, error) {
+func (s *Server) agreementFromIEP(r *http.Request, q *PartiesQuery) (*Draft, error) {
 	b, err := body(r)
 	if err != nil {
 		return nil, err
 	}
-	from, err := s.node.FindOrg(r.URL.Query().Get("from"))
+	from, err := s.node.FindOrg(q.From)
 	if err != nil {
 		return nil, err
 	}
-	to, err := s.node.FindOrg(r.URL.Query().Get("to"))
+	to, err := s.node.FindOrg(q.To)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (s *Server) agreementFromIEP(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Draft{YAML: string(policy.WriteIEPDraft(doc, notes, s.name)), Notes: notes}, nil
+	return &Draft{YAML: string(policy.WriteIEPDraft(doc, notes, s.name)), Notes: notes}, nil
 }
 
 // WhatIfRequest asks who might have a record, at a time and under a planned agreement.
@@ -207,11 +207,7 @@ type WhatIfRequest struct {
 	With *AgreementRef `json:"with,omitempty"`
 }
 
-func (s *Server) whatIf(r *http.Request) (any, error) {
-	var q WhatIfRequest
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) whatIf(r *http.Request, q *WhatIfRequest) (*node.WhatIf, error) {
 	found, err := s.reader(r).Find(r.PathValue("id"))
 	if err == nil {
 		err = s.disclose(r, "what if", r.PathValue("id"), found[:1])

@@ -15,7 +15,8 @@ func TestAgreementTermsRefuse(t *testing.T) {
 		status                   int
 		want                     string
 	}{
-		{"diff of nothing", "POST", "agreements/diff", `{}`, http.StatusBadRequest, "one of them"},
+		{"diff without an agreement", "POST", "agreements/diff", `{}`, http.StatusBadRequest, "lacks \"after\""},
+		{"diff of nothing", "POST", "agreements/diff", `{"after":{}}`, http.StatusBadRequest, "one of them"},
 		{"diff of both", "POST", "agreements/diff", `{"after":{"id":"agr:abcdefghij","yaml":"title: x"}}`, http.StatusBadRequest, "one of them"},
 		{"diff of an unknown id", "POST", "agreements/diff", `{"after":{"id":"agr:abcdefghij"}}`, http.StatusNotFound, "agreement list"},
 		{"diff of no agreement", "POST", "agreements/diff", `{"after":{"yaml":"title: x"}}`, http.StatusBadRequest, "reading agreement"},

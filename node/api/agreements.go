@@ -7,8 +7,33 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
+
+func (s *Server) agreementRoutes() {
+	const id = "The id of an agreement, or its beginning."
+	s.declare("agreements",
+		answers("GET /v1/agreements", "Agreements", anyone, "Lists agreements, and how they stand.", s.agreements),
+		answers("POST /v1/agreements", "AgreementPropose", rules.Sign, "Proposes a draft to its parties, signed.", s.agreementPropose).reads(mediaYAML, "A draft.").acting(),
+		answers("POST /v1/agreements/check", "AgreementCheck", anyone, "Checks a draft, and says in words what it means.", s.agreementCheck).reads(mediaYAML, "A draft.").acting(),
+		answers("GET /v1/agreements/template", "AgreementTemplate", anyone, "Writes a draft to begin with.", s.agreementTemplate),
+		takes("POST /v1/agreements/import", "AgreementImport", rules.Sign, "Takes agreements that were carried here by hand.", s.agreementImport).acting(),
+		takes("POST /v1/agreements/diff", "AgreementDiff", rules.Sign, "Says what an agreement changes of another.", s.agreementDiff).acting(),
+		takes("POST /v1/agreements/simulate", "AgreementSimulate", rules.Sign, "Says what would have been shared under an agreement.", s.agreementSimulate).as(SimulateRequest{Agreement: AgreementRef{ID: "agr:abcdefghij"}, Since: "30d"}).acting(),
+		answers("POST /v1/agreements/iep", "AgreementFromIEP", rules.Sign, "Makes a draft of policies of IEP 2.0.", s.agreementFromIEP).reads(mediaJSON, "Policies of FIRST's Information Exchange Policy 2.0.").acting(),
+		answers("GET /v1/agreements/{id}", "Agreement", anyone, "Shows an agreement with its text; never its secret.", s.agreementShow).path("id", id),
+		answers("GET /v1/agreements/{id}/iep", "AgreementIEP", rules.Sign, "Writes an agreement as policies of IEP 2.0.", s.agreementIEP).path("id", id),
+		answers("GET /v1/agreements/{id}/amendment", "AgreementAmendment", rules.Sign, "Writes a draft that amends an agreement.", s.agreementAmendment).path("id", id),
+		takes("POST /v1/agreements/{id}/renew", "AgreementRenew", rules.Sign, "Proposes an agreement again, until a later end.", s.agreementRenew).path("id", id).acting(),
+		answers("GET /v1/agreements/{id}/document", "AgreementDocument", rules.Sign, "Hands out an agreement as its parties signed it, its secret in it.", s.agreementDocument).path("id", id),
+		answers("POST /v1/agreements/{id}/countersign", "AgreementCountersign", rules.Sign, "Signs an agreement that another party proposed.", s.agreementCountersign).path("id", id).acting(),
+		takes("POST /v1/agreements/{id}/reject", "AgreementReject", rules.Sign, "Rejects an agreement that another party proposed.", s.agreementReject).path("id", id).acting(),
+		takes("POST /v1/agreements/{id}/terminate", "AgreementTerminate", rules.Sign, "Terminates an agreement, at once or with notice.", s.agreementTerminate).as(Termination{Reason: "the project ended"}).path("id", id).acting(),
+		takes("POST /v1/agreements/{id}/suspend", "AgreementSuspend", rules.Sign, "Suspends an agreement.", s.agreementSuspend).path("id", id).acting(),
+		takes("POST /v1/agreements/{id}/resume", "AgreementResume", rules.Sign, "Resumes an agreement that this organisation suspended.", s.agreementResume).path("id", id).acting(),
+	)
+}
 
 // Agreement is an agreement as it is shown. Its secret is never part of it, but of Document.
 type Agreement struct {
@@ -84,10 +109,15 @@ func (s *Server) agreement(a *node.AgreementInfo, full bool) Agreement {
 	return out
 }
 
-func (s *Server) agreements(r *http.Request) (any, error) {
+// AgreementsQuery says which agreements to list.
+type AgreementsQuery struct {
+	Inbox bool `query:"inbox" doc:"only those that wait for this organisation's signature"`
+}
+
+func (s *Server) agreements(_ *http.Request, q *AgreementsQuery) ([]Agreement, error) {
 	out := []Agreement{}
 	for _, a := range s.node.Agreements() {
-		if r.URL.Query().Get("inbox") != "" && a.State != node.AgreementIncoming {
+		if q.Inbox && a.State != node.AgreementIncoming {
 			continue
 		}
 		out = append(out, s.agreement(&a, false))
@@ -104,12 +134,13 @@ func (s *Server) agreementOf(r *http.Request) (*node.AgreementInfo, error) {
 	return &a, err
 }
 
-func (s *Server) agreementShow(r *http.Request) (any, error) {
+func (s *Server) agreementShow(r *http.Request, _ *none) (*Agreement, error) {
 	a, err := s.agreementOf(r)
 	if err != nil {
 		return nil, err
 	}
-	return s.agreement(a, true), nil
+	full := s.agreement(a, true)
+	return &full, nil
 }
 
 // Finding is one thing that a check of an agreement found.
@@ -143,15 +174,21 @@ func (s *Server) check(doc *protocol.Agreement) Check {
 	return c
 }
 
-func (s *Server) agreementCheck(r *http.Request) (any, error) {
+func (s *Server) agreementCheck(r *http.Request, _ *none) (*Check, error) {
 	doc, err := s.draft(r)
 	if err != nil {
 		return nil, err
 	}
-	return s.check(doc), nil
+	c := s.check(doc)
+	return &c, nil
 }
 
-func (s *Server) agreementPropose(r *http.Request) (any, error) {
+// AgreementID names an agreement that something was done about.
+type AgreementID struct {
+	ID protocol.AgreementID `json:"agreement"`
+}
+
+func (s *Server) agreementPropose(r *http.Request, _ *none) (*AgreementID, error) {
 	doc, err := s.draft(r)
 	if err != nil {
 		return nil, err
@@ -162,51 +199,68 @@ func (s *Server) agreementPropose(r *http.Request) (any, error) {
 		}
 	}
 	id, err := s.node.Propose(*doc)
-	return map[string]any{"agreement": id}, err
+	return &AgreementID{id}, err
 }
 
-func (s *Server) agreementTemplate(r *http.Request) (any, error) {
-	other, err := s.node.FindOrg(r.URL.Query().Get("with"))
+// TemplateQuery says with whom an agreement is to be.
+type TemplateQuery struct {
+	With string `query:"with" required:"true" doc:"an organisation, by name or id"`
+}
+
+func (s *Server) agreementTemplate(_ *http.Request, q *TemplateQuery) (*Draft, error) {
+	other, err := s.node.FindOrg(q.With)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"yaml": string(policy.Template(s.node.Org(), other, s.name, uint64(time.Now().UnixMilli())))}, nil
+	return &Draft{YAML: string(policy.Template(s.node.Org(), other, s.name, uint64(time.Now().UnixMilli())))}, nil
 }
 
-func (s *Server) agreementCountersign(r *http.Request) (any, error) {
+func (s *Server) agreementCountersign(r *http.Request, _ *none) (*AgreementID, error) {
 	a, err := s.agreementOf(r)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"agreement": a.ID}, s.node.Countersign(a.ID)
+	return &AgreementID{a.ID}, s.node.Countersign(a.ID)
 }
 
-type reasonRequest struct {
-	Reason string     `json:"reason"`
-	On     *time.Time `json:"on,omitempty"` // to terminate with notice: when it counts
+// Reason says why something is done.
+type Reason struct {
+	Reason string `json:"reason,omitempty"`
 }
 
-// agreementAct answers a request to do something with an agreement, for a reason.
-func (s *Server) agreementAct(act func(protocol.AgreementID, *reasonRequest) error) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		var q reasonRequest
-		if err := decode(r, &q); err != nil {
-			return nil, err
-		}
-		a, err := s.agreementOf(r)
-		if err != nil {
-			return nil, err
-		}
-		return map[string]any{"agreement": a.ID}, act(a.ID, &q)
+// Termination says why an agreement is terminated, and when.
+type Termination struct {
+	Reason string     `json:"reason,omitempty"`
+	On     *time.Time `json:"on,omitempty"` // with notice: when it counts; absent: at once
+}
+
+// agreementAct does something with the agreement that a request names.
+func (s *Server) agreementAct(r *http.Request, act func(protocol.AgreementID) error) (*AgreementID, error) {
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
 	}
+	return &AgreementID{a.ID}, act(a.ID)
 }
 
-func (s *Server) terminate(id protocol.AgreementID, q *reasonRequest) error {
+func (s *Server) agreementReject(r *http.Request, q *Reason) (*AgreementID, error) {
+	return s.agreementAct(r, func(id protocol.AgreementID) error { return s.node.Reject(id, q.Reason) })
+}
+
+func (s *Server) agreementSuspend(r *http.Request, q *Reason) (*AgreementID, error) {
+	return s.agreementAct(r, func(id protocol.AgreementID) error { return s.node.Suspend(id, q.Reason) })
+}
+
+func (s *Server) agreementResume(r *http.Request, q *Reason) (*AgreementID, error) {
+	return s.agreementAct(r, func(id protocol.AgreementID) error { return s.node.Resume(id, q.Reason) })
+}
+
+func (s *Server) agreementTerminate(r *http.Request, q *Termination) (*AgreementID, error) {
 	on := uint64(0)
 	if q.On != nil {
 		on = uint64(max(q.On.UnixMilli(), 1))
 	}
-	return s.node.Terminate(id, q.Reason, on)
+	return s.agreementAct(r, func(id protocol.AgreementID) error { return s.node.Terminate(id, q.Reason, on) })
 }
 
 // Document is an agreement as its parties signed it. It is confidential to them: its secret is
@@ -218,7 +272,7 @@ type Document struct {
 	Document []byte               `json:"document"` // base64 in JSON: what an import takes
 }
 
-func (s *Server) agreementDocument(r *http.Request) (any, error) {
+func (s *Server) agreementDocument(r *http.Request, _ *none) (*Document, error) {
 	a, err := s.agreementOf(r)
 	if err != nil {
 		return nil, err
@@ -227,7 +281,7 @@ func (s *Server) agreementDocument(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Document{ID: a.ID, State: a.State, Missing: s.refs(a.Missing), Document: protocol.Encode(signed)}, nil
+	return &Document{ID: a.ID, State: a.State, Missing: s.refs(a.Missing), Document: protocol.Encode(signed)}, nil
 }
 
 // Imported is what became of an agreement that was imported.
@@ -238,14 +292,12 @@ type Imported struct {
 	Added int                  `json:"added"` // signatures that were not held before
 }
 
-// agreementImport takes {documents} and answers with what became of each.
-func (s *Server) agreementImport(r *http.Request) (any, error) {
-	var q struct {
-		Documents [][]byte `json:"documents"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// AgreementImport holds agreements as their parties signed them.
+type AgreementImport struct {
+	Documents [][]byte `json:"documents" required:"true"`
+}
+
+func (s *Server) agreementImport(_ *http.Request, q *AgreementImport) ([]Imported, error) {
 	if len(q.Documents) == 0 {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "the request holds no agreement")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/audit"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -47,24 +48,30 @@ func (s *Server) acting(fn func(*http.Request) (any, error)) func(*http.Request)
 }
 
 func (s *Server) auditRoutes() {
-	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/audit":            s.auditShow,
-		"POST /v1/audit/verify":    s.auditVerify,
-		"GET /v1/audit/checkpoint": s.auditCheckpoint,
-		"GET /v1/audit/cosigned":   s.auditCosigned,
-		"POST /v1/audit/cosigned":  s.auditCompare,
-		"GET /v1/audit/proof/{n}":  s.auditProve,
-		"POST /v1/audit/erase":     s.auditErase,
-	} {
-		s.mux.HandleFunc(pattern, call(fn))
-	}
-	s.mux.HandleFunc("GET /v1/audit/export", s.auditExport)
-	s.mux.HandleFunc("GET /v1/audit/report", s.auditReport)
-	s.mux.HandleFunc("GET /v1/audit/register", s.auditRegister)
+	s.declare("audit",
+		answers("GET /v1/audit", "Audit", rules.Administer, "Shows entries of the audit log, the newest last.", s.auditShow).note("That they were looked at is an entry itself."),
+		takes("POST /v1/audit/verify", "AuditVerify", rules.Administer, "Verifies the audit logs, also against checkpoints that were kept elsewhere.", s.auditVerify),
+		answers("GET /v1/audit/checkpoint", "AuditCheckpoint", rules.Administer, "Hands out a signed checkpoint of the audit log.", s.auditCheckpoint),
+		answers("GET /v1/audit/cosigned", "AuditCosigned", rules.Administer, "Lists the logs of other nodes that were cosigned here.", s.auditCosigned),
+		takes("POST /v1/audit/cosigned", "AuditCompare", rules.Administer, "Holds a checkpoint of another node's log against the one that was cosigned here.", s.auditCompare),
+		answers("GET /v1/audit/proof/{n}", "AuditProof", rules.Administer, "Proves that an entry is in the log.", s.auditProve).path("n", "The number of an entry."),
+		takes("POST /v1/audit/erase", "AuditErase", rules.Administer, "Erases the details of entries; that they were there stays.", s.auditErase),
+		serves("GET /v1/audit/export", "AuditExport", rules.Administer, "Writes the audit log to a file that anybody can verify.", s.auditExport).
+			sends(AuditTrailer, "One object a line. The trailer holds how many entries it has.", mediaBytes),
+		serves("GET /v1/audit/report", "AuditReport", rules.Administer, "Reports what was shared with an organisation, and what was withheld from it.", s.auditReport).
+			sends("", "The report, in the format that was asked for.", mediaJSON, mediaCSV, mediaHTML),
+		serves("GET /v1/audit/register", "AuditRegister", rules.Administer, "Writes the register of processing.", s.auditRegister).
+			sends("", "The register, in the format that was asked for.", mediaJSON, mediaCSV),
+	)
 }
 
-func logOf(r *http.Request) (*audit.ID, error) {
-	text := r.URL.Query().Get("log")
+// The media types of reports and registers.
+const (
+	mediaCSV  = "text/csv; charset=utf-8"
+	mediaHTML = "text/html; charset=utf-8"
+)
+
+func logOf(text string) (*audit.ID, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -73,54 +80,59 @@ func logOf(r *http.Request) (*audit.ID, error) {
 }
 
 // span reads from and to.
-func span(r *http.Request) (from, to time.Time, err error) {
-	if from, err = since(r.URL.Query().Get("from")); err == nil {
-		to, err = since(r.URL.Query().Get("to"))
+func span(first, last string) (from, to time.Time, err error) {
+	if from, err = since(first); err == nil {
+		to, err = since(last)
 	}
 	return from, to, err
 }
 
-func (s *Server) auditShow(r *http.Request) (any, error) {
-	v := r.URL.Query()
-	q := node.AuditQuery{Kind: v.Get("kind"), Person: v.Get("person")}
+// AuditQuery says which entries to show.
+type AuditQuery struct {
+	Kind      string `query:"kind" doc:"only of this kind: publish, disclose and so on"`
+	Person    string `query:"person" doc:"only what was done for this person"`
+	From      string `query:"from" doc:"since: 2026-01-31, 2026-01-31T09:30:00Z, 36h or 7d"`
+	To        string `query:"to" doc:"until"`
+	Org       string `query:"org" doc:"only what concerns this organisation"`
+	Agreement string `query:"agreement" doc:"only what was decided under this agreement"`
+	Record    string `query:"record" doc:"only what concerns this record, by its whole id"`
+	Log       string `query:"log" doc:"an earlier log that is held; without it, the present one"`
+	Limit     uint64 `query:"limit" doc:"at most as many"`
+}
+
+func (s *Server) auditShow(r *http.Request, v *AuditQuery) ([]node.AuditEntry, error) {
+	q := node.AuditQuery{Kind: v.Kind, Person: v.Person, Limit: int(min(v.Limit, node.MaxLimit))}
 	var err error
-	if q.From, q.To, err = span(r); err != nil {
+	if q.From, q.To, err = span(v.From, v.To); err != nil {
 		return nil, err
 	}
-	if text := v.Get("org"); text != "" {
-		if q.Org, err = s.node.FindOrg(text); err != nil {
+	if v.Org != "" {
+		if q.Org, err = s.node.FindOrg(v.Org); err != nil {
 			return nil, err
 		}
 	}
-	if text := v.Get("agreement"); text != "" {
-		if q.Agreement, err = s.node.FindAgreement(text); err != nil {
+	if v.Agreement != "" {
+		if q.Agreement, err = s.node.FindAgreement(v.Agreement); err != nil {
 			return nil, err
 		}
 	}
-	if text := v.Get("record"); text != "" { // also of one that is not held any more
-		if q.Record, err = protocol.ParseRecordID(text); err != nil {
+	if v.Record != "" { // also of one that is not held any more
+		if q.Record, err = protocol.ParseRecordID(v.Record); err != nil {
 			return nil, err
 		}
 	}
-	if q.Log, err = logOf(r); err != nil {
+	if q.Log, err = logOf(v.Log); err != nil {
 		return nil, err
 	}
-	limit, err := number(v.Get("limit"))
-	if err != nil {
-		return nil, err
-	}
-	q.Limit = int(min(limit, node.MaxLimit))
 	return s.node.Audit(r.Context(), q)
 }
 
-// auditVerify takes {since: [checkpoint]} and answers with what was found of each log.
-func (s *Server) auditVerify(r *http.Request) (any, error) {
-	var q struct {
-		Since []string `json:"since"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// AuditVerify holds checkpoints that were kept elsewhere.
+type AuditVerify struct {
+	Since []string `json:"since,omitempty"`
+}
+
+func (s *Server) auditVerify(_ *http.Request, q *AuditVerify) ([]node.AuditCheck, error) {
 	var list [][]byte
 	for _, c := range q.Since {
 		list = append(list, []byte(c))
@@ -128,7 +140,9 @@ func (s *Server) auditVerify(r *http.Request) (any, error) {
 	return s.node.VerifyAudit(list)
 }
 
-func (s *Server) auditCosigned(*http.Request) (any, error) { return s.node.Cosigned() }
+func (s *Server) auditCosigned(*http.Request, *none) ([]node.CosignedLog, error) {
+	return s.node.Cosigned()
+}
 
 // Compared is what came of holding a checkpoint against the one that was cosigned here.
 type Compared struct {
@@ -137,19 +151,17 @@ type Compared struct {
 	Differs   bool `json:"differs"`
 }
 
-// auditCompare takes {checkpoint} of another node's log, as another cosigner has it.
-func (s *Server) auditCompare(r *http.Request) (any, error) {
-	var q struct {
-		Checkpoint string `json:"checkpoint"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// AuditCompare holds a checkpoint of another node's log, as another cosigner has it.
+type AuditCompare struct {
+	Checkpoint string `json:"checkpoint" required:"true"`
+}
+
+func (s *Server) auditCompare(_ *http.Request, q *AuditCompare) (*Compared, error) {
 	log, told, forked, err := s.node.CompareCosigned([]byte(q.Checkpoint))
 	if err != nil {
 		return nil, err
 	}
-	return Compared{log, told, forked}, nil
+	return &Compared{log, told, forked}, nil
 }
 
 // Checkpoint is a signed checkpoint.
@@ -159,37 +171,40 @@ type Checkpoint struct {
 	Checkpoint string   `json:"checkpoint"`
 }
 
-func (s *Server) auditCheckpoint(*http.Request) (any, error) {
+func (s *Server) auditCheckpoint(*http.Request, *none) (*Checkpoint, error) {
 	c, err := s.node.AuditCheckpoint()
 	if err != nil {
 		return nil, err
 	}
-	return Checkpoint{Log: c.Log, Entries: c.Size, Checkpoint: string(c.Note)}, nil
+	return &Checkpoint{Log: c.Log, Entries: c.Size, Checkpoint: string(c.Note)}, nil
 }
 
-func (s *Server) auditProve(r *http.Request) (any, error) {
+// LogQuery names an audit log.
+type LogQuery struct {
+	Log string `query:"log" doc:"an earlier log that is held; without it, the present one"`
+}
+
+func (s *Server) auditProve(r *http.Request, q *LogQuery) (*node.AuditProof, error) {
 	n, err := strconv.ParseUint(r.PathValue("n"), 10, 48)
 	if err != nil {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "%q is not the number of an entry", r.PathValue("n"))
 	}
-	log, err := logOf(r)
+	log, err := logOf(q.Log)
 	if err != nil {
 		return nil, err
 	}
 	return s.node.ProveAudit(log, n)
 }
 
-// auditErase takes {entries, before, authority, reason}.
-func (s *Server) auditErase(r *http.Request) (any, error) {
-	var q struct {
-		Entries   []uint64 `json:"entries"`
-		Before    string   `json:"before"`
-		Authority string   `json:"authority"`
-		Reason    string   `json:"reason"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// AuditErase says of which entries the details are to be erased.
+type AuditErase struct {
+	Entries   []uint64 `json:"entries,omitempty"`
+	Before    string   `json:"before,omitempty"` // of all entries before: 2026-01-31, RFC 3339, 36h, 365d
+	Authority string   `json:"authority" required:"true"`
+	Reason    string   `json:"reason,omitempty"`
+}
+
+func (s *Server) auditErase(r *http.Request, q *AuditErase) (*node.AuditErased, error) {
 	before, err := since(q.Before)
 	if err != nil {
 		return nil, err
@@ -201,20 +216,33 @@ func (s *Server) auditErase(r *http.Request) (any, error) {
 // holds. A file that came without it is not whole; it says so itself, too.
 const AuditTrailer = "Entente-Entries"
 
-func (s *Server) auditExport(w http.ResponseWriter, r *http.Request) {
-	log, err := logOf(r)
+// AuditExportQuery says what to export of the audit log.
+type AuditExportQuery struct {
+	Log     string `query:"log" doc:"an earlier log that is held; without it, the present one"`
+	Details bool   `query:"details" doc:"with the details: such a file holds personal data"`
+}
+
+func (s *Server) auditExport(w http.ResponseWriter, r *http.Request, q *AuditExportQuery) {
+	log, err := logOf(q.Log)
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	sendWith(w, r, AuditTrailer, func(w io.Writer) (any, error) {
-		return s.node.ExportAudit(r.Context(), w, log, r.URL.Query().Get("details") != "")
+		return s.node.ExportAudit(r.Context(), w, log, q.Details)
 	})
 }
 
+// RegisterQuery says of what time the register is to be.
+type RegisterQuery struct {
+	From   string `query:"from" doc:"first day: 2026-01-31, or 365d ago"`
+	To     string `query:"to" doc:"day after the last; without it, now"`
+	Format string `query:"format" default:"json" enum:"json,csv"`
+}
+
 // auditRegister answers with the register of processing.
-func (s *Server) auditRegister(w http.ResponseWriter, r *http.Request) {
-	from, to, err := span(r)
+func (s *Server) auditRegister(w http.ResponseWriter, r *http.Request, q *RegisterQuery) {
+	from, to, err := span(q.From, q.To)
 	if err != nil {
 		fail(w, err)
 		return
@@ -222,63 +250,53 @@ func (s *Server) auditRegister(w http.ResponseWriter, r *http.Request) {
 	if to.IsZero() {
 		to = time.Now()
 	}
-	format := r.URL.Query().Get("format")
-	if format == "" {
-		format = "json"
-	}
-	media := map[string]string{"json": "application/json", "csv": "text/csv; charset=utf-8"}[format]
-	if media == "" {
-		fail(w, protocol.Errorf(protocol.ErrMalformed, "format %q is not known; use json or csv", format))
-		return
-	}
 	reg, err := s.node.Register(r.Context(), from, to)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", media)
-	if err := reg.Write(w, format); err != nil {
+	w.Header().Set("Content-Type", map[string]string{"json": mediaJSON, "csv": mediaCSV}[q.Format])
+	if err := reg.Write(w, q.Format); err != nil {
 		panic(http.ErrAbortHandler) // the status is gone already
 	}
 }
 
-func (s *Server) auditReport(w http.ResponseWriter, r *http.Request) {
-	v := r.URL.Query()
+// ReportQuery says of whom and of what time a report is to be.
+type ReportQuery struct {
+	Org       string `query:"org" required:"true" doc:"the organisation, by name or id"`
+	Agreement string `query:"agreement" doc:"only what was decided under this agreement"`
+	From      string `query:"from" doc:"first day: 2026-01-31, or 90d ago"`
+	To        string `query:"to" doc:"day after the last; without it, now"`
+	Format    string `query:"format" default:"json" enum:"json,csv,html"`
+}
+
+func (s *Server) auditReport(w http.ResponseWriter, r *http.Request, v *ReportQuery) {
 	var q node.ReportQuery
 	var err error
-	if q.Org, err = s.node.FindOrg(v.Get("org")); err != nil {
+	if q.Org, err = s.node.FindOrg(v.Org); err != nil {
 		fail(w, err)
 		return
 	}
-	if text := v.Get("agreement"); text != "" {
-		if q.Agreement, err = s.node.FindAgreement(text); err != nil {
+	if v.Agreement != "" {
+		if q.Agreement, err = s.node.FindAgreement(v.Agreement); err != nil {
 			fail(w, err)
 			return
 		}
 	}
-	if q.From, q.To, err = span(r); err != nil {
+	if q.From, q.To, err = span(v.From, v.To); err != nil {
 		fail(w, err)
 		return
 	}
 	if q.To.IsZero() {
 		q.To = time.Now()
 	}
-	format := v.Get("format")
-	media := map[string]string{"": "application/json", "json": "application/json", "csv": "text/csv; charset=utf-8", "html": "text/html; charset=utf-8"}[format]
-	if media == "" {
-		fail(w, protocol.Errorf(protocol.ErrMalformed, "format %q is not known", format))
-		return
-	}
-	if format == "" {
-		format = "json"
-	}
 	rep, err := s.node.Report(r.Context(), q)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", media)
-	if err := rep.Write(w, format); err != nil {
+	w.Header().Set("Content-Type", map[string]string{"json": mediaJSON, "csv": mediaCSV, "html": mediaHTML}[v.Format])
+	if err := rep.Write(w, v.Format); err != nil {
 		panic(http.ErrAbortHandler) // the status is gone already
 	}
 }

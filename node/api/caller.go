@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/user"
 	"strconv"
-	"strings"
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/policy/rules"
@@ -92,29 +91,6 @@ func callerOf(r *http.Request) *rules.Principal {
 // reader is what the caller of a request sees.
 func (s *Server) reader(r *http.Request) *node.Reader { return s.node.Reader(callerOf(r)) }
 
-// open are the routes that show nothing that rules are about, or that look at each record by
-// themselves. Whatever is not here needs a right.
-var open = map[string]bool{
-	"GET /v1/status": true, "GET /v1/id": true, "GET /v1/peers": true, "GET /v1/topics": true, "GET /v1/nodes": true,
-	"GET /v1/agreements": true, "GET /v1/agreements/{id}": true, "POST /v1/agreements/check": true, "GET /v1/agreements/template": true,
-	"GET /v1/records": true, "GET /v1/records/{id}": true, "GET /v1/records/{id}/explain": true, "GET /v1/watch": true, "GET /v1/changes": true, "GET /v1/export": true,
-	"POST /v1/publish": true, "POST /v1/withdraw": true, "POST /v1/match": true, "GET /v1/match/open": true,
-	"GET /v1/rules/schema": true, "GET /healthz": true, "GET /readyz": true,
-}
-
-// rightFor says what a caller must be allowed to do for a route; "": nothing.
-func rightFor(pattern string) rules.Action {
-	switch {
-	case pattern == "" || open[pattern]: // the mux answers what it does not know
-		return ""
-	case strings.Contains(pattern, " /v1/releases"), strings.Contains(pattern, " /v1/requests"):
-		return rules.Release
-	case strings.Contains(pattern, " /v1/agreements"), strings.Contains(pattern, " /v1/mandates"):
-		return rules.Sign
-	}
-	return rules.Administer
-}
-
 // refusals notes what is refused by local rules, where an answer says so.
 type refusals struct {
 	http.ResponseWriter
@@ -146,7 +122,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.Person = who.ID
 	}
 	_, pattern := s.mux.Handler(r)
-	if right := rightFor(pattern); right != "" {
+	if right := s.rightFor(pattern); right != "" {
 		if err := s.node.May(who, right); err != nil {
 			fail(w, err)
 			return

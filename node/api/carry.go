@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -15,23 +17,36 @@ import (
 const CarriedTrailer = "Entente-Carried"
 
 func (s *Server) carryRoutes() {
-	s.mux.HandleFunc("POST /v1/carry/pack", s.carryPack)
-	s.mux.HandleFunc("POST /v1/carry/request", s.carryRequest)
-	s.mux.HandleFunc("POST /v1/carry/inspect", s.carryInspect)
-	s.mux.HandleFunc("POST /v1/carry/apply", s.carryApply)
+	const file = "The file. The trailer says as JSON what it holds, its feeds left out."
+	s.declare("carry",
+		serves("POST /v1/carry/pack", "CarryPack", rules.Administer, "Packs what this node holds for another organisation, to be carried by hand.", s.carryPack).
+			reads(mediaBytes, "With after, the request that the pack answers; else nothing.").sends(CarriedTrailer, file, mediaBytes),
+		serves("POST /v1/carry/request", "CarryRequest", rules.Administer, "Makes a request for a pack: what this node holds already.", s.carryRequest).sends(CarriedTrailer, file, mediaBytes),
+		serves("POST /v1/carry/inspect", "CarryInspect", rules.Administer, "Says what a carried file holds, without changing anything.", s.carryInspect).
+			reads(mediaBytes, "A carried file, of any length.").replies(reflect.TypeFor[*node.Carried]()),
+		serves("POST /v1/carry/apply", "CarryApply", rules.Administer, "Takes what a pack brings.", s.carryApply).
+			reads(mediaBytes, "A pack, of any length.").replies(reflect.TypeFor[*node.CarryApplied]()),
+	)
+}
+
+// PackQuery says what to pack.
+type PackQuery struct {
+	To     string   `query:"to" doc:"the organisation that it is for, by name or id; with after it may be absent"`
+	Topics []string `query:"topic" doc:"only these topics; none: all that this node is in"`
+	After  bool     `query:"after" doc:"the body is the request that the pack answers"`
 }
 
 // carryPack streams a pack. Its body is the request that the pack answers; empty: none.
-func (s *Server) carryPack(w http.ResponseWriter, r *http.Request) {
-	q := node.PackRequest{Topics: list(r, "topic")}
+func (s *Server) carryPack(w http.ResponseWriter, r *http.Request, v *PackQuery) {
+	q := node.PackRequest{Topics: v.Topics}
 	var err error
-	if text := r.URL.Query().Get("to"); text != "" {
-		if q.To, err = s.node.FindOrg(text); err != nil {
+	if v.To != "" {
+		if q.To, err = s.node.FindOrg(v.To); err != nil {
 			fail(w, err)
 			return
 		}
 	}
-	if r.URL.Query().Get("after") != "" {
+	if v.After {
 		q.Request = r.Body
 	} else if q.To == (protocol.OrgID{}) {
 		fail(w, protocol.Errorf(protocol.ErrMalformed, "say for which organisation to pack, or give its request"))
@@ -40,8 +55,13 @@ func (s *Server) carryPack(w http.ResponseWriter, r *http.Request) {
 	sendFile(w, r, func(w io.Writer) (*node.Carried, error) { return s.node.Pack(r.Context(), w, q) })
 }
 
-func (s *Server) carryRequest(w http.ResponseWriter, r *http.Request) {
-	to, err := s.node.FindOrg(r.URL.Query().Get("to"))
+// CarryRequestQuery says whom to ask.
+type CarryRequestQuery struct {
+	To string `query:"to" required:"true" doc:"the organisation that is to pack, by name or id"`
+}
+
+func (s *Server) carryRequest(w http.ResponseWriter, r *http.Request, q *CarryRequestQuery) {
+	to, err := s.node.FindOrg(q.To)
 	if err != nil {
 		fail(w, err)
 		return
@@ -101,7 +121,7 @@ func sendWith(w http.ResponseWriter, r *http.Request, trailer string, write func
 	}
 }
 
-func (s *Server) carryInspect(w http.ResponseWriter, r *http.Request) {
+func (s *Server) carryInspect(w http.ResponseWriter, r *http.Request, _ *none) {
 	info, err := s.node.InspectCarried(r.Context(), r.Body)
 	drain(r)
 	if err != nil {
@@ -112,7 +132,7 @@ func (s *Server) carryInspect(w http.ResponseWriter, r *http.Request) {
 }
 
 // carryApply takes a file of any length; memory does not grow with it.
-func (s *Server) carryApply(w http.ResponseWriter, r *http.Request) {
+func (s *Server) carryApply(w http.ResponseWriter, r *http.Request, _ *none) {
 	out, err := s.node.Apply(r.Context(), r.Body)
 	drain(r)
 	if err != nil {

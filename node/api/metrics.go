@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/policy/rules"
 )
 
 // collector reads a node's numbers at each scrape.
@@ -166,23 +168,45 @@ func registry(n *node.Node) *prometheus.Registry {
 	return r
 }
 
+func (s *Server) monitoringRoutes() {
+	monitoring := Monitoring(s.node)
+	serve := func(w http.ResponseWriter, r *http.Request, _ *none) { monitoring.ServeHTTP(w, r) }
+	s.declare("monitoring",
+		serves("GET /metrics", "Metrics", rules.Administer, "Tells what is measured, as Prometheus reads it.", serve).sends("", "Metrics.", "text/plain"),
+		serves("GET /healthz", "Healthz", anyone, "Says whether the store can be read.", serve).replies(reflect.TypeFor[Health]()).unavailable("The store cannot be read."),
+		serves("GET /readyz", "Readyz", anyone, "Says whether anything keeps the node from serving.", serve).replies(reflect.TypeFor[Readiness]()).unavailable("Something keeps the node from serving."),
+	)
+}
+
+// Health says whether the store can be read.
+type Health struct {
+	Healthy bool     `json:"healthy"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// Readiness says whether anything keeps the node from serving.
+type Readiness struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
 // Monitoring answers /metrics (Prometheus), /healthz and /readyz, and nothing else.
 func Monitoring(n *node.Node) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry(n), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := n.Healthy(); err != nil {
-			reply(w, http.StatusServiceUnavailable, map[string]any{"healthy": false, "reasons": []string{err.Error()}})
+			reply(w, http.StatusServiceUnavailable, Health{Reasons: []string{err.Error()}})
 			return
 		}
-		reply(w, http.StatusOK, map[string]any{"healthy": true})
+		reply(w, http.StatusOK, Health{Healthy: true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if reasons := n.Ready(); len(reasons) > 0 {
-			reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": reasons})
+			reply(w, http.StatusServiceUnavailable, Readiness{Reasons: reasons})
 			return
 		}
-		reply(w, http.StatusOK, map[string]any{"ready": true})
+		reply(w, http.StatusOK, Readiness{Ready: true})
 	})
 	return mux
 }

@@ -3,18 +3,20 @@ package api
 import (
 	"net/http"
 
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
 func (s *Server) mirrorRoutes() {
-	s.mux.HandleFunc("DELETE /v1/mirror/{node}", call(s.acting(s.mirrorForget)))
+	s.declare("node",
+		answers("DELETE /v1/mirror/{node}", "MirrorForget", rules.Administer, "Removes from the database that follows this node what another node wrote that will not come back.", s.mirrorForget).path("node", "The peer ID of the node.").acting(),
+	)
 }
 
-// mirrorForget removes from the database what a node wrote that will not come back.
-func (s *Server) mirrorForget(r *http.Request) (any, error) {
+func (s *Server) mirrorForget(r *http.Request, _ *none) (none, error) {
 	id, err := protocol.ParseNodeID(r.PathValue("node"))
 	if err != nil {
-		return nil, err
+		return none{}, err
 	}
-	return nil, s.node.ForgetMirror(r.Context(), id)
+	return none{}, s.node.ForgetMirror(r.Context(), id)
 }

@@ -2,29 +2,25 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
 func (s *Server) nodeRoutes() {
-	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/nodes":          s.nodes,
-		"POST /v1/nodes/approve": s.nodeApprove,
-		"POST /v1/nodes/enrol":   s.nodeEnrol,
-		"POST /v1/nodes/remove":  s.nodeRemove,
-		"POST /v1/nodes/renew":   s.nodeRenew,
-		"POST /v1/nodes/reseal":  s.nodeReseal,
-	} {
-		if strings.HasPrefix(pattern, "POST") && !strings.HasSuffix(pattern, "/reseal") {
-			fn = s.acting(fn)
-		}
-		s.mux.HandleFunc(pattern, call(fn))
-	}
+	s.declare("nodes",
+		answers("GET /v1/nodes", "Nodes", anyone, "Lists the nodes of this organisation, and those that were removed.", s.nodes),
+		takes("POST /v1/nodes/approve", "NodeApprove", rules.Administer, "Puts a new node on the card, and makes the enrolment that it takes.", s.nodeApprove).acting(),
+		takes("POST /v1/nodes/enrol", "NodeEnrol", rules.Administer, "Makes this node, which asked for it, a node of its organisation.", s.nodeEnrol).acting(),
+		takes("POST /v1/nodes/remove", "NodeRemove", rules.Administer, "Removes a node, and says where its feeds end.", s.nodeRemove).acting(),
+		takes("POST /v1/nodes/renew", "NodeRenew", rules.Administer, "Lets a node that is still on the card go on.", s.nodeRenew).acting(),
+		takes("POST /v1/nodes/reseal", "NodeReseal", rules.Administer, "Seals anew what a removed node published, for whoever lacks its keys.", s.nodeReseal),
+	)
 }
 
-func (s *Server) nodes(*http.Request) (any, error) { return s.node.OwnNodes(), nil }
+func (s *Server) nodes(*http.Request, *none) ([]node.OwnNode, error) { return s.node.OwnNodes(), nil }
 
 // NodeRequest is a request of a new node as it is shown.
 type NodeRequest struct {
@@ -39,15 +35,18 @@ func NodeRequestOf(r *crypto.NodeRequest) NodeRequest {
 	return NodeRequest{Org: r.Org, Node: r.Entry.Node, Words: r.Words(), Bytes: protocol.Encode(&r.Signed)}
 }
 
-// nodeApprove takes {request, words} and answers with the enrolment.
-func (s *Server) nodeApprove(r *http.Request) (any, error) {
-	var q struct {
-		Request []byte `json:"request"`
-		Words   string `json:"words"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// NodeApprove is the request of a new node, and the words that a person compared.
+type NodeApprove struct {
+	Request []byte `json:"request" required:"true"`
+	Words   string `json:"words" required:"true"`
+}
+
+// Enrolment is what a new node takes.
+type Enrolment struct {
+	Enrolment []byte `json:"enrolment" required:"true"`
+}
+
+func (s *Server) nodeApprove(_ *http.Request, q *NodeApprove) (*Enrolment, error) {
 	var signed protocol.Signed
 	if err := protocol.Decode(q.Request, protocol.MaxStatementSize, &signed); err != nil {
 		return nil, err
@@ -56,63 +55,67 @@ func (s *Server) nodeApprove(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"enrolment": protocol.Encode(inv)}, nil
+	return &Enrolment{protocol.Encode(inv)}, nil
 }
 
-// nodeEnrol takes {enrolment}.
-func (s *Server) nodeEnrol(r *http.Request) (any, error) {
-	var q struct {
-		Enrolment []byte `json:"enrolment"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// Enrolled is a node that is one of its organisation's now.
+type Enrolled struct {
+	Node    protocol.NodeID    `json:"node"`
+	Network protocol.NetworkID `json:"network"`
+}
+
+func (s *Server) nodeEnrol(_ *http.Request, q *Enrolment) (*Enrolled, error) {
 	var inv protocol.Invite
 	if err := protocol.Decode(q.Enrolment, protocol.MaxInviteSize, &inv); err != nil {
 		return nil, err
 	}
 	network, err := s.node.Enrol(&inv)
-	return map[string]any{"node": s.node.ID(), "network": network}, err
+	return &Enrolled{s.node.ID(), network}, err
 }
 
-type nodeName struct {
-	Node string `json:"node"`
-	Now  bool   `json:"now"`
+// NodeName names a node of this organisation, by its id, the beginning of it, or its name.
+type NodeName struct {
+	Node string `json:"node" required:"true"`
 }
 
-func (s *Server) nodeNamed(r *http.Request) (id protocol.NodeID, now bool, err error) {
-	var q nodeName
-	if err := decode(r, &q); err != nil {
-		return id, false, err
-	}
-	id, err = s.node.FindNode(q.Node)
-	return id, q.Now, err
+// NodeRemove says which node to remove.
+type NodeRemove struct {
+	Node string `json:"node" required:"true"`
+	Now  bool   `json:"now,omitempty"` // without waiting for what it may still have to say
 }
 
-// nodeRemove takes {node, now} and answers with where the node's feeds end.
-func (s *Server) nodeRemove(r *http.Request) (any, error) {
-	id, now, err := s.nodeNamed(r)
+func (s *Server) nodeRemove(_ *http.Request, q *NodeRemove) (*node.RemovedNodeReport, error) {
+	id, err := s.node.FindNode(q.Node)
 	if err != nil {
 		return nil, err
 	}
-	return s.node.RemoveNode(id, now)
+	return s.node.RemoveNode(id, q.Now)
 }
 
-// nodeRenew takes {node}.
-func (s *Server) nodeRenew(r *http.Request) (any, error) {
-	id, _, err := s.nodeNamed(r)
+// NodeRef is a node that something was done about.
+type NodeRef struct {
+	Node protocol.NodeID `json:"node"`
+}
+
+func (s *Server) nodeRenew(_ *http.Request, q *NodeName) (*NodeRef, error) {
+	id, err := s.node.FindNode(q.Node)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"node": id}, s.node.RenewNode(id)
+	return &NodeRef{id}, s.node.RenewNode(id)
 }
 
-// nodeReseal takes {node} and answers with how many entries were sealed anew.
-func (s *Server) nodeReseal(r *http.Request) (any, error) {
-	id, _, err := s.nodeNamed(r)
+// Resealed says how many entries of a node were sealed anew.
+type Resealed struct {
+	Node    protocol.NodeID `json:"node"`
+	Entries int             `json:"entries"`
+}
+
+func (s *Server) nodeReseal(r *http.Request, q *NodeName) (*Resealed, error) {
+	id, err := s.node.FindNode(q.Node)
 	if err != nil {
 		return nil, err
 	}
 	count, err := s.node.ResealRemoved(r.Context(), id)
-	return map[string]any{"node": id, "entries": count}, err
+	return &Resealed{id, count}, err
 }

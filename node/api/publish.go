@@ -97,21 +97,48 @@ type Waited struct {
 // maxWait bounds how long a publication waits for copies and receipts.
 const maxWait = time.Hour
 
+// PublishQuery says how a file is to be published, besides what the file states itself.
+type PublishQuery struct {
+	Topic           string   `query:"topic" required:"true"`
+	Format          string   `query:"format" doc:"auto, stix, misp or list; without it, auto"`
+	File            string   `query:"file" doc:"its name, for messages"`
+	TLP             string   `query:"tlp" doc:"clear, green, amber, amber+strict or red"`
+	PAP             string   `query:"pap" doc:"permissible actions: clear, green, amber or red"`
+	Personal        string   `query:"personal" doc:"none, network (addresses of victims) or all; without it undetermined, which is treated as all"`
+	PersonalChecked bool     `query:"personal_checked" doc:"a person looked at records that seem to hold more personal data than is stated"`
+	Countries       []string `query:"country" doc:"ISO 3166-1 alpha-2 codes of the countries that it is about"`
+	Purposes        []string `query:"purpose" doc:"what it may be used for"`
+	To              []string `query:"to" doc:"only to these organisations"`
+	Exclude         []string `query:"exclude" doc:"not to these organisations"`
+	Origin          string   `query:"origin" doc:"named or withheld: whether who may pass it on may withhold whose it is; without it, named"`
+	Onward          []string `query:"onward" doc:"to whom it may be passed on: nobody, partners, kind:police and the like, or organisations"`
+	OnwardTLP       string   `query:"onward_tlp" doc:"up to which TLP it may be passed on"`
+	Retention       uint64   `query:"retention" doc:"days that readers may keep it; 0: no bound of its own"`
+	OnBehalf        string   `query:"on_behalf" doc:"the organisation on whose behalf it is published, under its mandate"`
+	Reliability     string   `query:"reliability" doc:"of a list: reliability of its source on the Admiralty scale, A to F"`
+	Credibility     string   `query:"credibility" doc:"of a list: credibility of what it says on the Admiralty scale, 1 to 6"`
+	Evaluation      string   `query:"europol_evaluation" doc:"of a list: Europol's evaluation, as B2"`
+	EuropolHandling []string `query:"europol_handling" doc:"of a list: Europol's handling codes, H0 to H3"`
+	EuropolText     string   `query:"europol_text" doc:"of a list: what the handling codes restrict, in words; required with H3"`
+	Generation      uint64   `query:"generation" doc:"of the plan that somebody agreed to; if the state changed since, nothing is published"`
+	DryRun          bool     `query:"dry_run" doc:"only the plan"`
+	IDs             bool     `query:"ids" doc:"the ids of all records in the receipt, however many"`
+	Copies          uint64   `query:"copies" doc:"wait until as many other organisations hold it"`
+	Received        []string `query:"received" doc:"wait until these organisations signed that they opened what is for them"`
+	Wait            string   `query:"wait" doc:"how long to wait: 30s, 5m; without it, a minute"`
+}
+
 // await reads what a publication is to wait for; nil for nothing.
-func (s *Server) await(r *http.Request) (*node.Await, time.Duration, error) {
-	q := r.URL.Query()
-	copies, err := number(q.Get("copies"))
-	if err != nil {
-		return nil, 0, err
-	}
+func (s *Server) await(q *PublishQuery) (*node.Await, time.Duration, error) {
 	wait := time.Minute
-	if v := q.Get("wait"); v != "" {
-		if wait, err = time.ParseDuration(v); err != nil || wait <= 0 || wait > maxWait {
-			return nil, 0, protocol.Errorf(protocol.ErrMalformed, "%q is not a time to wait; write 30s or 5m, at most %s", v, maxWait)
+	var err error
+	if q.Wait != "" {
+		if wait, err = time.ParseDuration(q.Wait); err != nil || wait <= 0 || wait > maxWait {
+			return nil, 0, protocol.Errorf(protocol.ErrMalformed, "%q is not a time to wait; write 30s or 5m, at most %s", q.Wait, maxWait)
 		}
 	}
-	w := &node.Await{Copies: int(min(copies, 1<<20))}
-	if w.Received, err = s.findOrgs(list(r, "received")); err != nil {
+	w := &node.Await{Copies: int(min(q.Copies, 1<<20))}
+	if w.Received, err = s.findOrgs(q.Received); err != nil {
 		return nil, 0, err
 	}
 	if w.Copies == 0 && len(w.Received) == 0 {
@@ -121,50 +148,48 @@ func (s *Server) await(r *http.Request) (*node.Await, time.Duration, error) {
 }
 
 // flags reads the handling that the request gives besides what the file states.
-func (s *Server) flags(r *http.Request) (policy.Flags, error) {
+func (s *Server) flags(q *PublishQuery) (policy.Flags, error) {
 	var f policy.Flags
-	q := r.URL.Query()
 	var err error
-	if v := q.Get("tlp"); v != "" {
+	if v := q.TLP; v != "" {
 		if f.TLP, err = protocol.ParseTLP(v); err != nil {
 			return f, err
 		}
 	}
-	if v := q.Get("pap"); v != "" {
+	if v := q.PAP; v != "" {
 		if f.PAP, err = protocol.ParsePAP(v); err != nil {
 			return f, err
 		}
 	}
-	if v := q.Get("personal"); v != "" {
+	if v := q.Personal; v != "" {
 		if f.Personal, err = protocol.ParsePersonalData(v); err != nil {
 			return f, err
 		}
 	}
-	for _, c := range list(r, "country") {
+	for _, c := range q.Countries {
 		c = strings.ToUpper(c)
 		if !protocol.IsCountry(c) {
 			return f, protocol.Errorf(protocol.ErrMalformed, "%q is not a country code; use ISO 3166-1 alpha-2, as TH", c)
 		}
 		f.Countries = append(f.Countries, c)
 	}
-	f.Purposes = list(r, "purpose")
-	if f.To, err = s.findOrgs(list(r, "to")); err != nil {
+	f.Purposes = q.Purposes
+	if f.To, err = s.findOrgs(q.To); err != nil {
 		return f, err
 	}
-	if f.Exclude, err = s.findOrgs(list(r, "exclude")); err != nil {
+	if f.Exclude, err = s.findOrgs(q.Exclude); err != nil {
 		return f, err
 	}
-	if v := q.Get("origin"); v != "" {
+	if v := q.Origin; v != "" {
 		if f.Origin, err = protocol.ParseOriginRule(v); err != nil {
 			return f, err
 		}
 	}
-	if f.Onward, err = s.onwardRule(list(r, "onward"), q.Get("onward_tlp")); err != nil {
+	if f.Onward, err = s.onwardRule(q.Onward, q.OnwardTLP); err != nil {
 		return f, err
 	}
-	days, err := number(q.Get("retention"))
-	f.RetentionDays = uint32(min(days, 36500))
-	return f, err
+	f.RetentionDays = uint32(min(q.Retention, 36500))
+	return f, nil
 }
 
 // onwardRule reads to whom records may be passed on: nobody, partners, kinds of organisation
@@ -211,9 +236,8 @@ func (s *Server) onwardRule(said []string, ceiling string) (o protocol.Onward, e
 }
 
 // assessment reads what a list's indicators are to say of how far they can be relied on; nil: nothing.
-func assessment(r *http.Request) (*stix.Assessment, error) {
-	q := r.URL.Query()
-	a, err := stix.ParseAssessment(q.Get("reliability"), q.Get("credibility"), q.Get("europol_evaluation"), list(r, "europol_handling"), q.Get("europol_text"))
+func assessment(q *PublishQuery) (*stix.Assessment, error) {
+	a, err := stix.ParseAssessment(q.Reliability, q.Credibility, q.Evaluation, q.EuropolHandling, q.EuropolText)
 	if err != nil || a.IsZero() {
 		return nil, err
 	}
@@ -257,33 +281,27 @@ func assessments(items []intake.Item) []PlanAssessment {
 	return out
 }
 
-func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	flags, err := s.flags(r)
+func (s *Server) publish(w http.ResponseWriter, r *http.Request, q *PublishQuery) {
+	flags, err := s.flags(q)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	format, err := intake.ParseFormat(q.Get("format"))
+	format, err := intake.ParseFormat(q.Format)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	generation, err := number(q.Get("generation"))
+	want, wait, err := s.await(q)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	want, wait, err := s.await(r)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	name := q.Get("file")
+	name := q.File
 	if name == "" {
 		name = "-"
 	}
-	said, err := assessment(r)
+	said, err := assessment(q)
 	if err != nil {
 		fail(w, err)
 		return
@@ -293,9 +311,9 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	req := node.PublishRequest{Topic: q.Get("topic"), Items: res.Items, Flags: flags, PersonalChecked: q.Get("personal_checked") != ""}
-	if v := q.Get("on_behalf"); v != "" {
-		if req.OnBehalf, err = s.node.FindOrg(v); err != nil {
+	req := node.PublishRequest{Topic: q.Topic, Items: res.Items, Flags: flags, PersonalChecked: q.PersonalChecked}
+	if q.OnBehalf != "" {
+		if req.OnBehalf, err = s.node.FindOrg(q.OnBehalf); err != nil {
 			fail(w, err)
 			return
 		}
@@ -310,12 +328,12 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	plan := s.planOf(p, res)
-	if generation != 0 && generation != p.Generation {
+	if q.Generation != 0 && q.Generation != p.Generation {
 		fail(w, node.ErrStale)
 		return
 	}
 	out := newStream(w)
-	if out.send(PublishEvent{Plan: &plan}) != nil || q.Get("dry_run") != "" {
+	if out.send(PublishEvent{Plan: &plan}) != nil || q.DryRun {
 		return
 	}
 	last := time.Now()
@@ -325,7 +343,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 			_ = out.send(PublishEvent{Done: done, Total: total})
 		}
 	}
-	req.Generation = generation
+	req.Generation = q.Generation
 	rec, err := s.node.Publish(r.Context(), req)
 	if err != nil {
 		e := Error{Message: err.Error(), Class: protocol.Class(err)}
@@ -343,7 +361,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 		}
 		receipt.Parts = append(receipt.Parts, part)
 	}
-	if q.Get("ids") != "" || len(rec.Records) <= 100 {
+	if q.IDs || len(rec.Records) <= 100 {
 		receipt.IDs = rec.Records
 	}
 	if out.send(PublishEvent{Receipt: &receipt}) != nil || want == nil {

@@ -3,12 +3,57 @@ package api
 import (
 	"net/http"
 	"net/url"
+	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
+
+func (s *Server) recordRoutes() {
+	const id = "A record id, its beginning, or a STIX id."
+	s.declare("records",
+		answers("GET /v1/records", "Search", perRecord, "Searches what this organisation can read.", s.search).
+			note("Of several versions of an object the newest is shown. The search is an entry of the audit log."),
+		answers("GET /v1/records/{id}", "Show", perRecord, "Shows a record, or the versions of an object.", s.show).path("id", id),
+		answers("GET /v1/records/{id}/explain", "Explain", perRecord, "Explains who may have a record and why, and where it came from.", s.explain).path("id", id),
+		takes("POST /v1/records/{id}/what-if", "WhatIf", rules.Administer, "Explains who might have a record at another time, or under a planned agreement.", s.whatIf).path("id", id).acting(),
+		takes("POST /v1/withdraw", "Withdraw", perRecord, "Withdraws records that this organisation published.", s.withdraw).as(Withdraw{IDs: []string{"rec:abcdefghij"}, Reason: "a false positive"}),
+		takes("POST /v1/erase", "Erase", rules.Administer, "Erases records in the whole mesh, and says what was reached and what was not.", s.erase).as(Erase{IDs: []string{"rec:abcdefghij"}, Reason: "request"}),
+		serves("GET /v1/watch", "Watch", perRecord, "Streams records as they arrive, from a cursor on.", s.watch).streams(reflect.TypeFor[node.Record]()).
+			note("A line that is an Error ends the stream. What is sent is an entry of the audit log."),
+		serves("GET /v1/export", "Export", perRecord, "Writes the records after a cursor in a form that other systems read.", s.export).
+			sends(CursorTrailer, "The records. The trailer holds the cursor from which the next export goes on.", exportMedia()...),
+		serves("POST /v1/publish", "Publish", perRecord, "Publishes a file in a topic; with dry_run it shows only what would be done.", s.publish).
+			reads(mediaBytes, "A STIX bundle, a MISP event or feed, or a list; at most 256 MiB.").as("198.51.100.7:443\nc2.example.net\n").streams(reflect.TypeFor[PublishEvent]()).
+			note("The plan comes first, then how far it is, then the receipt: what it counts is durable here. A line with failed ends the stream."),
+	)
+}
+
+// exportMedia are the media types of an export, by its formats.
+func exportMedia() (list []string) {
+	for _, f := range node.ExportFormats() {
+		if m := node.ExportFormat(f).MediaType(); !slices.Contains(list, m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// SearchQuery says what to search for. Without anything, it is what came last.
+type SearchQuery struct {
+	Value     string `query:"value" doc:"an observable in any notation, defanged ones too, or a STIX id"`
+	Type      string `query:"type" doc:"a STIX type"`
+	Topic     string `query:"topic" doc:"only of this topic"`
+	Since     string `query:"since" doc:"received since: 2026-01-31, 2026-01-31T09:30:00Z, 36h or 7d"`
+	After     uint64 `query:"after" doc:"the cursor that the last page ended with"`
+	Limit     uint64 `query:"limit" doc:"at most as many; 0: 100; never more than 10000"`
+	Withdrawn bool   `query:"withdrawn" doc:"withdrawn records too"`
+	Versions  bool   `query:"versions" doc:"all versions of an object, not only the newest"`
+}
 
 // SearchResult is one page of records.
 type SearchResult struct {
@@ -16,22 +61,13 @@ type SearchResult struct {
 	Next    uint64        `json:"next,omitempty"` // cursor of the next page; none at the end
 }
 
-func (s *Server) search(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	query := node.Query{Value: q.Get("value"), Type: q.Get("type"), Topic: q.Get("topic"),
-		Withdrawn: q.Get("withdrawn") != "", Versions: q.Get("versions") != ""}
+func (s *Server) search(r *http.Request, q *SearchQuery) (*SearchResult, error) {
+	query := node.Query{Value: q.Value, Type: q.Type, Topic: q.Topic, After: q.After, Limit: int(min(q.Limit, node.MaxLimit)),
+		Withdrawn: q.Withdrawn, Versions: q.Versions}
 	var err error
-	if query.Since, err = since(q.Get("since")); err != nil {
+	if query.Since, err = since(q.Since); err != nil {
 		return nil, err
 	}
-	if query.After, err = number(q.Get("after")); err != nil {
-		return nil, err
-	}
-	limit, err := number(q.Get("limit"))
-	if err != nil {
-		return nil, err
-	}
-	query.Limit = int(min(limit, node.MaxLimit))
 	recs, next, err := s.reader(r).Search(query)
 	if err == nil {
 		asked, _ := url.QueryUnescape(r.URL.RawQuery)
@@ -40,7 +76,7 @@ func (s *Server) search(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return SearchResult{recs, next}, nil
+	return &SearchResult{recs, next}, nil
 }
 
 // since reads a time, a date, or how long ago: 2026-01-31, RFC 3339, 36h, 7d.
@@ -72,18 +108,7 @@ func cutSuffix(s, suffix string) (string, bool) {
 	return s, false
 }
 
-func number(text string) (uint64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	v, err := strconv.ParseUint(text, 10, 63)
-	if err != nil {
-		return 0, protocol.Errorf(protocol.ErrMalformed, "%q is not a number", text)
-	}
-	return v, nil
-}
-
-func (s *Server) show(r *http.Request) (any, error) {
+func (s *Server) show(r *http.Request, _ *none) ([]node.Record, error) {
 	found, err := s.reader(r).Find(r.PathValue("id"))
 	if err == nil {
 		err = s.disclose(r, "show", r.PathValue("id"), found)
@@ -103,14 +128,19 @@ func (s *Server) disclose(r *http.Request, act, query string, list []node.Record
 	return s.node.Disclose(r.Context(), d)
 }
 
-func (s *Server) explain(r *http.Request) (any, error) {
+// ExplainQuery says of whom to explain.
+type ExplainQuery struct {
+	Org string `query:"org" doc:"only what concerns this organisation"`
+}
+
+func (s *Server) explain(r *http.Request, q *ExplainQuery) (*node.Explanation, error) {
 	found, err := s.reader(r).Find(r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
 	var only *protocol.OrgID
-	if text := r.URL.Query().Get("org"); text != "" {
-		org, err := s.node.FindOrg(text)
+	if q.Org != "" {
+		org, err := s.node.FindOrg(q.Org)
 		if err != nil {
 			return nil, err
 		}
@@ -126,17 +156,18 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	return x, err
 }
 
+// WatchQuery says from where to watch.
+type WatchQuery struct {
+	From   uint64 `query:"from" doc:"the cursor of the last record that was seen"`
+	Follow bool   `query:"follow" default:"true" doc:"go on with what comes later; false: end where there are no more"`
+}
+
 // watch streams records from a cursor on, and goes on with those that arrive, until the
 // client leaves. With follow=0 it ends where there are no more.
-func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
-	from, err := number(r.URL.Query().Get("from"))
-	if err != nil {
-		fail(w, err)
-		return
-	}
+func (s *Server) watch(w http.ResponseWriter, r *http.Request, q *WatchQuery) {
 	out := newStream(w)
 	gone := false
-	err = s.reader(r).Stream(r.Context(), from, r.URL.Query().Get("follow") != "0", func(rec *node.Record) error {
+	err := s.reader(r).Stream(r.Context(), q.From, q.Follow, func(rec *node.Record) error {
 		err := out.send(rec)
 		gone = err != nil
 		return err
@@ -150,28 +181,21 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) handouts(*http.Request) (any, error) { return s.node.Handouts() }
+func (s *Server) handouts(*http.Request, *none) ([]node.Handout, error) { return s.node.Handouts() }
 
 // CursorTrailer is the HTTP trailer in which an export says where the next one begins.
 const CursorTrailer = "Entente-Cursor"
 
-func (s *Server) export(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	from, err := number(q.Get("since"))
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	format := node.ExportFormat(q.Get("format"))
-	if format == "" {
-		format = node.ExportLines
-	}
-	if !format.Valid() {
-		fail(w, protocol.Errorf(protocol.ErrMalformed, "format %q is not known", format))
-		return
-	}
+// ExportQuery says what to export.
+type ExportQuery struct {
+	Since  uint64 `query:"since" doc:"only what came after this cursor"`
+	Format string `query:"format" default:"lines" enum:"lines,csv,stix,jsonl" doc:"lines: observables, for blocklists; stix: a bundle; jsonl: one record a line"`
+}
+
+func (s *Server) export(w http.ResponseWriter, r *http.Request, q *ExportQuery) {
+	format := node.ExportFormat(q.Format)
 	out := &lateWriter{w: w, trailer: CursorTrailer, media: format.MediaType()}
-	next, err := s.reader(r).Export(r.Context(), out, format, from)
+	next, err := s.reader(r).Export(r.Context(), out, format, q.Since)
 	if err != nil && !out.begun {
 		fail(w, err)
 		return

@@ -5,41 +5,46 @@ import (
 	"strconv"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
 func (s *Server) releaseRoutes() {
-	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/releases":                   s.releases,
-		"GET /v1/releases/{number}":          s.release,
-		"GET /v1/releases/{number}/withheld": s.releaseWithheld,
-		"POST /v1/releases/{number}/approve": s.releaseVote(s.approve),
-		"POST /v1/releases/{number}/deny":    s.releaseVote(s.deny),
-		"GET /v1/exclusions":                 s.exclusions,
-		"POST /v1/exclusions":                s.acting(s.exclude),
-		"GET /v1/release-mode":               s.releaseMode,
-		"POST /v1/release-mode":              s.setReleaseMode,
-	} {
-		s.mux.HandleFunc(pattern, call(fn))
-	}
+	const number = "The number of a release."
+	s.declare("releases",
+		answers("GET /v1/releases", "Releases", rules.Release, "Lists what waits for persons before it is passed on.", s.releases),
+		answers("GET /v1/releases/{number}", "Release", rules.Release, "Shows a release.", s.release).path("number", number),
+		answers("GET /v1/releases/{number}/withheld", "ReleaseWithheld", rules.Release, "Says what publishing it with its origin withheld would leave out, or why it is refused.", s.releaseWithheld).path("number", number),
+		takes("POST /v1/releases/{number}/approve", "ReleaseApprove", rules.Release, "Approves a release.", s.releaseApprove).path("number", number),
+		takes("POST /v1/releases/{number}/deny", "ReleaseDeny", rules.Release, "Denies a release.", s.releaseDeny).path("number", number),
+		answers("GET /v1/exclusions", "Exclusions", rules.Administer, "Lists exclusions of organisations from own records, with who acknowledged them.", s.exclusions),
+		takes("POST /v1/exclusions", "Exclude", rules.Administer, "Takes own records back from organisations.", s.exclude).as(Exclude{Records: []string{"rec:abcdefghij"}, Orgs: []string{"Example Police"}}).acting(),
+		answers("GET /v1/release-mode", "ReleaseMode", rules.Administer, "Says what is done with records that may be passed on.", s.releaseMode),
+		takes("POST /v1/release-mode", "SetReleaseMode", rules.Administer, "Sets what is done with records that may be passed on.", s.setReleaseMode),
+	)
 }
 
 // ReleaseMode is what is done with records that may be passed on.
 type ReleaseMode struct {
-	Mode string `json:"mode"`          // off, ask, auto
+	Mode string `json:"mode" required:"true" enum:"off,ask,auto"`
 	All  bool   `json:"all,omitempty"` // in a request: look also at what came before
 }
 
 // ReleaseVote is what a person says of a release.
 type ReleaseVote struct {
-	Person string `json:"person"`
+	Person string `json:"person" required:"true"`
 	Reason string `json:"reason,omitempty"`
 	// WithholdOrigin approves that they are published as this organisation's own, and not passed on.
 	WithholdOrigin bool `json:"withhold_origin,omitempty"`
 }
 
-func (s *Server) releases(r *http.Request) (any, error) {
-	return s.node.Releases(r.URL.Query().Get("all") != "")
+// ReleasesQuery says which releases to list.
+type ReleasesQuery struct {
+	All bool `query:"all" doc:"also those that were decided"`
+}
+
+func (s *Server) releases(_ *http.Request, q *ReleasesQuery) ([]node.ReleaseItem, error) {
+	return s.node.Releases(q.All)
 }
 
 func releaseNumber(r *http.Request) (uint64, error) {
@@ -50,7 +55,7 @@ func releaseNumber(r *http.Request) (uint64, error) {
 	return n, nil
 }
 
-func (s *Server) release(r *http.Request) (any, error) {
+func (s *Server) release(r *http.Request, _ *none) (*node.ReleaseItem, error) {
 	n, err := releaseNumber(r)
 	if err != nil {
 		return nil, err
@@ -59,7 +64,7 @@ func (s *Server) release(r *http.Request) (any, error) {
 }
 
 // releaseWithheld says what approving a release with its origin withheld would do.
-func (s *Server) releaseWithheld(r *http.Request) (any, error) {
+func (s *Server) releaseWithheld(r *http.Request, _ *none) (*node.WithheldPlan, error) {
 	n, err := releaseNumber(r)
 	if err != nil {
 		return nil, err
@@ -67,45 +72,46 @@ func (s *Server) releaseWithheld(r *http.Request) (any, error) {
 	return s.node.PlanWithheld(n)
 }
 
-// releaseVote answers a request of a person to approve or deny a release.
-func (s *Server) releaseVote(vote func(r *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error)) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		var q ReleaseVote
-		if err := decode(r, &q); err != nil {
-			return nil, err
-		}
-		if err := s.voter(r, q.Person); err != nil {
-			return nil, err
-		}
-		number, err := releaseNumber(r)
-		if err != nil {
-			return nil, err
-		}
-		return vote(r, number, &q)
+// vote reads who votes on which release.
+func (s *Server) vote(r *http.Request, person string) (number uint64, err error) {
+	if err := s.voter(r, person); err != nil {
+		return 0, err
 	}
+	return releaseNumber(r)
 }
 
-func (s *Server) approve(r *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error) {
+func (s *Server) releaseApprove(r *http.Request, q *ReleaseVote) (*node.ReleaseItem, error) {
+	number, err := s.vote(r, q.Person)
+	if err != nil {
+		return nil, err
+	}
 	return s.node.ApproveRelease(r.Context(), number, q.Person, q.WithholdOrigin)
 }
 
-func (s *Server) deny(_ *http.Request, number uint64, q *ReleaseVote) (*node.ReleaseItem, error) {
+func (s *Server) releaseDeny(r *http.Request, q *ReleaseVote) (*node.ReleaseItem, error) {
+	number, err := s.vote(r, q.Person)
+	if err != nil {
+		return nil, err
+	}
 	return s.node.DenyRelease(number, q.Person, q.Reason)
 }
 
 // Exclude takes own records back from organisations.
 type Exclude struct {
-	Records []string `json:"records"`
-	Orgs    []string `json:"organisations"`
+	Records []string `json:"records" required:"true"`
+	Orgs    []string `json:"organisations" required:"true"`
 }
 
-func (s *Server) exclusions(*http.Request) (any, error) { return s.node.Exclusions() }
+// Excluded says of how many records organisations were excluded.
+type Excluded struct {
+	Records int `json:"records"`
+}
 
-func (s *Server) exclude(r *http.Request) (any, error) {
-	var q Exclude
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) exclusions(*http.Request, *none) ([]node.ExclusionInfo, error) {
+	return s.node.Exclusions()
+}
+
+func (s *Server) exclude(r *http.Request, q *Exclude) (*Excluded, error) {
 	found, err := s.find(r, q.Records)
 	if err != nil {
 		return nil, err
@@ -118,22 +124,18 @@ func (s *Server) exclude(r *http.Request) (any, error) {
 	if len(records) == 0 || len(orgs) == 0 {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "name the records, and the organisations that are to get them no more")
 	}
-	return map[string]any{"records": len(records)}, s.node.Exclude(r.Context(), records, orgs)
+	return &Excluded{len(records)}, s.node.Exclude(r.Context(), records, orgs)
 }
 
-func (s *Server) releaseMode(*http.Request) (any, error) {
+func (s *Server) releaseMode(*http.Request, *none) (*ReleaseMode, error) {
 	mode, err := s.node.Release()
-	return ReleaseMode{Mode: mode.String()}, err
+	return &ReleaseMode{Mode: mode.String()}, err
 }
 
-func (s *Server) setReleaseMode(r *http.Request) (any, error) {
-	var q ReleaseMode
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) setReleaseMode(r *http.Request, q *ReleaseMode) (*ReleaseMode, error) {
 	mode, err := node.ParseReleaseMode(q.Mode)
 	if err != nil {
 		return nil, err
 	}
-	return ReleaseMode{Mode: mode.String()}, s.node.SetRelease(r.Context(), mode, q.All)
+	return &ReleaseMode{Mode: mode.String()}, s.node.SetRelease(r.Context(), mode, q.All)
 }

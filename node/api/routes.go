@@ -2,70 +2,20 @@ package api
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
 func (s *Server) routes() {
-	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/status":                       s.status,
-		"GET /v1/id":                           s.id,
-		"POST /v1/network":                     s.networkCreate,
-		"POST /v1/network/invite":              s.networkInvite,
-		"POST /v1/network/join":                s.networkJoin,
-		"POST /v1/network/remove":              s.networkRemove,
-		"GET /v1/peers":                        s.peers,
-		"POST /v1/trust":                       s.trust,
-		"POST /v1/untrust":                     s.untrust,
-		"GET /v1/topics":                       s.topics,
-		"POST /v1/topics/{name}":               s.topicJoin,
-		"DELETE /v1/topics/{name}":             s.topicLeave,
-		"GET /v1/agreements":                   s.agreements,
-		"POST /v1/agreements":                  s.agreementPropose,
-		"POST /v1/agreements/check":            s.agreementCheck,
-		"GET /v1/agreements/template":          s.agreementTemplate,
-		"POST /v1/agreements/import":           s.agreementImport,
-		"POST /v1/agreements/diff":             s.agreementDiff,
-		"POST /v1/agreements/simulate":         s.agreementSimulate,
-		"POST /v1/agreements/iep":              s.agreementFromIEP,
-		"GET /v1/agreements/{id}":              s.agreementShow,
-		"GET /v1/agreements/{id}/iep":          s.agreementIEP,
-		"GET /v1/agreements/{id}/amendment":    s.agreementAmendment,
-		"POST /v1/agreements/{id}/renew":       s.agreementRenew,
-		"GET /v1/agreements/{id}/document":     s.agreementDocument,
-		"POST /v1/agreements/{id}/countersign": s.agreementCountersign,
-		"POST /v1/agreements/{id}/reject":      s.agreementAct(func(id protocol.AgreementID, q *reasonRequest) error { return s.node.Reject(id, q.Reason) }),
-		"POST /v1/agreements/{id}/terminate":   s.agreementAct(s.terminate),
-		"POST /v1/agreements/{id}/suspend":     s.agreementAct(func(id protocol.AgreementID, q *reasonRequest) error { return s.node.Suspend(id, q.Reason) }),
-		"POST /v1/agreements/{id}/resume":      s.agreementAct(func(id protocol.AgreementID, q *reasonRequest) error { return s.node.Resume(id, q.Reason) }),
-		"GET /v1/records":                      s.search,
-		"GET /v1/records/{id}":                 s.show,
-		"GET /v1/records/{id}/explain":         s.explain,
-		"POST /v1/records/{id}/what-if":        s.whatIf,
-		"POST /v1/withdraw":                    s.withdraw,
-		"GET /v1/quarantine":                   s.quarantine,
-		"POST /v1/quarantine/tell":             s.quarantineTell,
-		"GET /v1/refusals":                     s.refusals,
-		"POST /v1/erase":                       s.erase,
-		"GET /v1/feeds":                        s.feeds,
-		"GET /v1/handouts":                     s.handouts,
-	} {
-		if method, path, _ := strings.Cut(pattern, " "); method != "GET" && path != "/v1/erase" && path != "/v1/withdraw" {
-			fn = s.acting(fn)
-		}
-		s.mux.HandleFunc(pattern, call(fn))
-	}
-	monitoring := Monitoring(s.node)
-	for _, path := range []string{"GET /metrics", "GET /healthz", "GET /readyz"} {
-		s.mux.Handle(path, monitoring)
-	}
-	s.mux.HandleFunc("POST /v1/publish", s.publish)
-	s.mux.HandleFunc("GET /v1/watch", s.watch)
-	s.mux.HandleFunc("GET /v1/export", s.export)
+	s.identityRoutes()
+	s.networkRoutes()
+	s.agreementRoutes()
+	s.recordRoutes()
+	s.monitoringRoutes()
 	s.carryRoutes()
 	s.releaseRoutes()
 	s.requestRoutes()
@@ -73,11 +23,40 @@ func (s *Server) routes() {
 	s.aboutRoutes()
 	s.accessRoutes()
 	s.mirrorRoutes()
-	s.mux.HandleFunc("POST /v1/backup", s.backup)
+	s.backupRoutes()
 	s.nodeRoutes()
 	s.auditRoutes()
 	s.rulesRoutes()
 	s.mandateRoutes()
+	s.openAPIRoutes()
+}
+
+func (s *Server) identityRoutes() {
+	s.declare("node",
+		answers("GET /v1/status", "Status", anyone, "Says how the node stands, with problems and what to do about them.", s.status).
+			note("Where rules are about reading, who may not administer sees no counts of records."),
+		answers("GET /v1/id", "ID", anyone, "Says who the organisation is, and hands out its card.", s.id),
+		answers("GET /v1/peers", "Peers", anyone, "Lists the members of the network, and which of their nodes are connected.", s.peers),
+		answers("GET /v1/feeds", "Feeds", rules.Administer, "Says of each feed what is held, what is missing, of whom and since when.", s.feeds),
+		answers("GET /v1/handouts", "Handouts", rules.Administer, "Lists what left this node: exports, streams, carried files, backups.", s.handouts),
+		answers("GET /v1/refusals", "Refusals", rules.Administer, "Lists what partners say that they set aside of what was published here.", s.refusals),
+		answers("GET /v1/quarantine", "Quarantine", rules.Administer, "Lists what arrived and is not used, with the reasons.", s.quarantine),
+		takes("POST /v1/quarantine/tell", "QuarantineTell", rules.Administer, "Tells its publisher that something was set aside, and answers whom.", s.quarantineTell).acting(),
+	)
+}
+
+func (s *Server) networkRoutes() {
+	s.declare("network",
+		takes("POST /v1/network", "NetworkCreate", rules.Administer, "Makes a network, of which this organisation is the first steward.", s.networkCreate).as(NetworkCreate{Name: "example"}).acting(),
+		takes("POST /v1/network/invite", "NetworkInvite", rules.Administer, "Sponsors an organisation, and makes its invitation file.", s.networkInvite).acting(),
+		takes("POST /v1/network/join", "NetworkJoin", rules.Administer, "Joins the network that an invitation is for.", s.networkJoin).acting(),
+		takes("POST /v1/network/remove", "NetworkRemove", rules.Administer, "Removes a member from the network.", s.networkRemove).acting(),
+		takes("POST /v1/trust", "Trust", rules.Administer, "Pins an organisation whose words a person compared.", s.trust).acting(),
+		takes("POST /v1/untrust", "Untrust", rules.Administer, "Takes back that an organisation is pinned.", s.untrust).acting(),
+		answers("GET /v1/topics", "Topics", anyone, "Lists the topics that this node is in.", s.topics),
+		answers("POST /v1/topics/{name}", "TopicJoin", rules.Administer, "Joins a topic.", s.topicJoin).path("name", "The name of the topic.").acting(),
+		answers("DELETE /v1/topics/{name}", "TopicLeave", rules.Administer, "Leaves a topic; what is held of it stays.", s.topicLeave).path("name", "The name of the topic.").acting(),
+	)
 }
 
 // ID is an organisation as it presents itself.
@@ -102,32 +81,41 @@ func IDOf(c *crypto.Card) ID {
 		Card: protocol.Encode(&c.Signed), Fingerprint: c.Hash.String()}
 }
 
-func (s *Server) id(*http.Request) (any, error) {
+func (s *Server) id(*http.Request, *none) (ID, error) {
 	id := IDOf(s.node.OwnCard())
 	id.Node = s.node.ID()
 	return id, nil
 }
 
-func (s *Server) networkCreate(r *http.Request) (any, error) {
-	var q struct {
-		Name string `json:"name"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
-	id, err := s.node.CreateNetwork(q.Name)
-	return map[string]any{"network": id, "name": q.Name}, err
+// NetworkCreate names a network that is to be.
+type NetworkCreate struct {
+	Name string `json:"name" required:"true"`
 }
 
-// networkInvite takes {card, hours} and answers with the invitation file.
-func (s *Server) networkInvite(r *http.Request) (any, error) {
-	var q struct {
-		Card  []byte `json:"card"`
-		Hours int    `json:"hours"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// Network is a network.
+type Network struct {
+	Network protocol.NetworkID `json:"network"`
+	Name    string             `json:"name,omitempty"` // where the node was told it just now
+}
+
+func (s *Server) networkCreate(_ *http.Request, q *NetworkCreate) (*Network, error) {
+	id, err := s.node.CreateNetwork(q.Name)
+	return &Network{Network: id, Name: q.Name}, err
+}
+
+// NetworkInvite is for whom an invitation is to be.
+type NetworkInvite struct {
+	Card  []byte `json:"card" required:"true"`
+	Hours int    `json:"hours,omitempty"` // how long it may be used; 0: 7 days
+}
+
+// Invitation is an invitation file.
+type Invitation struct {
+	Invitation []byte         `json:"invitation"`
+	Invitee    protocol.OrgID `json:"invitee"`
+}
+
+func (s *Server) networkInvite(_ *http.Request, q *NetworkInvite) (*Invitation, error) {
 	card, err := readCard(q.Card)
 	if err != nil {
 		return nil, err
@@ -139,7 +127,7 @@ func (s *Server) networkInvite(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"invitation": protocol.Encode(inv), "invitee": inv.Invitee}, nil
+	return &Invitation{Invitation: protocol.Encode(inv), Invitee: inv.Invitee}, nil
 }
 
 func readCard(b []byte) (*protocol.SignedCard, error) {
@@ -147,46 +135,43 @@ func readCard(b []byte) (*protocol.SignedCard, error) {
 	return &card, protocol.Decode(b, protocol.MaxCardSize, &card)
 }
 
-func (s *Server) networkJoin(r *http.Request) (any, error) {
-	var q struct {
-		Invitation []byte `json:"invitation"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// NetworkJoin is an invitation that is to be used.
+type NetworkJoin struct {
+	Invitation []byte `json:"invitation" required:"true"`
+}
+
+func (s *Server) networkJoin(_ *http.Request, q *NetworkJoin) (*Network, error) {
 	var inv protocol.Invite
 	if err := protocol.Decode(q.Invitation, protocol.MaxInviteSize, &inv); err != nil {
 		return nil, err
 	}
 	id, err := s.node.Join(&inv)
-	return map[string]any{"network": id}, err
+	return &Network{Network: id}, err
 }
 
-func (s *Server) networkRemove(r *http.Request) (any, error) {
-	var q struct {
-		Org    string `json:"organisation"`
-		Reason string `json:"reason"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// NetworkRemove names the member that is to be removed, and why.
+type NetworkRemove struct {
+	Org    string `json:"organisation" required:"true"` // by name or id
+	Reason string `json:"reason,omitempty"`
+}
+
+func (s *Server) networkRemove(_ *http.Request, q *NetworkRemove) (none, error) {
 	org, err := s.node.FindOrg(q.Org)
 	if err != nil {
-		return nil, err
+		return none{}, err
 	}
-	return nil, s.node.RemoveMember(org, q.Reason)
+	return none{}, s.node.RemoveMember(org, q.Reason)
 }
 
-func (s *Server) peers(*http.Request) (any, error) { return s.node.Peers(), nil }
+func (s *Server) peers(*http.Request, *none) ([]node.PeerStatus, error) { return s.node.Peers(), nil }
 
-func (s *Server) trust(r *http.Request) (any, error) {
-	var q struct {
-		Card  []byte `json:"card"`
-		Words string `json:"words"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// Trust is a card, and the words that a person compared.
+type Trust struct {
+	Card  []byte `json:"card" required:"true"`
+	Words string `json:"words" required:"true"`
+}
+
+func (s *Server) trust(_ *http.Request, q *Trust) (*ID, error) {
 	signed, err := readCard(q.Card)
 	if err != nil {
 		return nil, err
@@ -195,65 +180,74 @@ func (s *Server) trust(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return IDOf(c), nil
+	id := IDOf(c)
+	return &id, nil
 }
 
-func (s *Server) untrust(r *http.Request) (any, error) {
-	var q struct {
-		Org string `json:"organisation"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// Untrust names an organisation, by name or id.
+type Untrust struct {
+	Org string `json:"organisation" required:"true"`
+}
+
+// Org is an organisation that something was done about.
+type Org struct {
+	Org protocol.OrgID `json:"organisation"`
+}
+
+func (s *Server) untrust(_ *http.Request, q *Untrust) (*Org, error) {
 	org, err := s.node.FindOrg(q.Org)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"organisation": org}, s.node.Untrust(org)
+	return &Org{org}, s.node.Untrust(org)
 }
 
-func (s *Server) topics(*http.Request) (any, error) { return s.node.Topics() }
+func (s *Server) topics(*http.Request, *none) ([]node.TopicInfo, error) { return s.node.Topics() }
 
-func (s *Server) topicJoin(r *http.Request) (any, error) {
-	return nil, s.node.JoinTopic(r.PathValue("name"))
+func (s *Server) topicJoin(r *http.Request, _ *none) (none, error) {
+	return none{}, s.node.JoinTopic(r.PathValue("name"))
 }
 
-func (s *Server) topicLeave(r *http.Request) (any, error) {
-	return nil, s.node.LeaveTopic(r.PathValue("name"))
+func (s *Server) topicLeave(r *http.Request, _ *none) (none, error) {
+	return none{}, s.node.LeaveTopic(r.PathValue("name"))
 }
 
-func (s *Server) quarantine(r *http.Request) (any, error) {
-	id := r.URL.Query().Get("id")
-	list, err := s.node.Quarantine(id)
+// QuarantineQuery says what of the quarantine to show.
+type QuarantineQuery struct {
+	ID string `query:"id" doc:"only this; without it, all"`
+}
+
+func (s *Server) quarantine(r *http.Request, q *QuarantineQuery) ([]node.Quarantined, error) {
+	list, err := s.node.Quarantine(q.ID)
 	if err == nil && len(list) > 0 {
-		err = s.node.Disclose(r.Context(), node.Disclosure{Act: "look at the quarantine", Query: id})
+		err = s.node.Disclose(r.Context(), node.Disclosure{Act: "look at the quarantine", Query: q.ID})
 	}
 	return list, err
 }
 
 // Tell names what is in quarantine, for its publisher to be told.
 type Tell struct {
-	ID string `json:"id"`
+	ID string `json:"id" required:"true"`
 }
 
-func (s *Server) quarantineTell(r *http.Request) (any, error) {
-	var q Tell
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+func (s *Server) quarantineTell(_ *http.Request, q *Tell) (node.OrgRef, error) {
 	return s.node.TellRefused(q.ID)
 }
 
-func (s *Server) refusals(*http.Request) (any, error) { return s.node.Refusals() }
+func (s *Server) refusals(*http.Request, *none) ([]node.RefusalInfo, error) { return s.node.Refusals() }
 
-func (s *Server) withdraw(r *http.Request) (any, error) {
-	var q struct {
-		IDs    []string `json:"ids"`
-		Reason string   `json:"reason"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// Withdraw names records that are to be withdrawn, and why.
+type Withdraw struct {
+	IDs    []string `json:"ids"` // of records, their beginnings, or STIX ids
+	Reason string   `json:"reason,omitempty"`
+}
+
+// Withdrawn names records that were withdrawn.
+type Withdrawn struct {
+	Withdrawn []protocol.RecordID `json:"withdrawn"`
+}
+
+func (s *Server) withdraw(r *http.Request, q *Withdraw) (*Withdrawn, error) {
 	recs, err := s.find(r, q.IDs)
 	if err != nil {
 		return nil, err
@@ -262,7 +256,7 @@ func (s *Server) withdraw(r *http.Request) (any, error) {
 		return nil, err
 	}
 	ids := idsOf(recs)
-	return map[string]any{"withdrawn": ids}, s.node.Withdraw(r.Context(), ids, q.Reason)
+	return &Withdrawn{ids}, s.node.Withdraw(r.Context(), ids, q.Reason)
 }
 
 // find returns the records that texts name, of those that the caller may read.
@@ -285,15 +279,13 @@ func idsOf(recs []node.Record) (ids []protocol.RecordID) {
 	return ids
 }
 
-// erase takes {ids, reason} and answers with the report.
-func (s *Server) erase(r *http.Request) (any, error) {
-	var q struct {
-		IDs    []string `json:"ids"`
-		Reason string   `json:"reason"`
-	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+// Erase names records that are to be erased in the whole mesh.
+type Erase struct {
+	IDs    []string `json:"ids"` // of records, their beginnings, or STIX ids
+	Reason string   `json:"reason" required:"true" enum:"request,legal,error"`
+}
+
+func (s *Server) erase(r *http.Request, q *Erase) (*node.EraseReport, error) {
 	reason, err := protocol.ParseEraseReason(q.Reason)
 	if err != nil {
 		return nil, err
@@ -305,4 +297,4 @@ func (s *Server) erase(r *http.Request) (any, error) {
 	return s.node.Erase(r.Context(), node.EraseRequest{Records: idsOf(recs), Reason: reason})
 }
 
-func (s *Server) feeds(*http.Request) (any, error) { return s.node.Feeds() }
+func (s *Server) feeds(*http.Request, *none) ([]node.FeedStatus, error) { return s.node.Feeds() }

@@ -4,68 +4,62 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/policy/rules"
 )
 
 func (s *Server) rulesRoutes() {
-	for pattern, fn := range map[string]func(*http.Request) (any, error){
-		"GET /v1/rules":          s.rulesShow,
-		"POST /v1/rules":         s.acting(s.rulesLoad),
-		"POST /v1/rules/check":   s.rulesCheck,
-		"POST /v1/rules/confirm": s.acting(s.rulesConfirm),
-		"GET /v1/rules/schema":   s.rulesSchema,
-	} {
-		s.mux.HandleFunc(pattern, call(fn))
-	}
+	s.declare("rules",
+		answers("GET /v1/rules", "Rules", rules.Administer, "Shows the local rules that are in force, and the people that they are about.", s.rulesShow),
+		takes("POST /v1/rules", "RulesLoad", rules.Administer, "Puts local rules in force.", s.rulesLoad).acting(),
+		takes("POST /v1/rules/check", "RulesCheck", rules.Administer, "Checks local rules, and changes nothing.", s.rulesCheck),
+		takes("POST /v1/rules/confirm", "RulesConfirm", rules.Administer, "Confirms the rules that are in doubt here.", s.rulesConfirm).acting(),
+		answers("GET /v1/rules/schema", "RulesSchema", anyone, "Hands out the Cedar schema of local rules.", s.rulesSchema),
+	)
 }
 
 // RulesRequest holds rules, and the people that they are about. Without people, those in force
 // stay.
 type RulesRequest struct {
-	File       string  `json:"file"` // names of files are for messages
-	Text       string  `json:"text"`
+	File       string  `json:"file,omitempty"` // names of files are for messages
+	Text       string  `json:"text,omitempty"`
 	PeopleFile string  `json:"people_file,omitempty"`
 	People     *string `json:"people,omitempty"`
 	AllNodes   bool    `json:"all_nodes,omitempty"` // of the organisation, where the operational key is
 }
 
-func (s *Server) rulesSource(r *http.Request) (rules.Source, bool, error) {
-	var q RulesRequest
-	if err := decode(r, &q); err != nil {
-		return rules.Source{}, false, err
-	}
+func (q *RulesRequest) source() rules.Source {
 	src := rules.Source{File: q.File, Text: []byte(q.Text)}
 	if q.People != nil {
 		src.PeopleFile, src.People = q.PeopleFile, []byte(*q.People)
 	}
-	return src, q.AllNodes, nil
+	return src
 }
 
-func (s *Server) rulesShow(*http.Request) (any, error) { return s.node.Rules(), nil }
+func (s *Server) rulesShow(*http.Request, *none) (*node.RulesInfo, error) { return s.node.Rules(), nil }
 
-func (s *Server) rulesSchema(*http.Request) (any, error) {
-	return map[string]string{"schema": rules.Schema()}, nil
+// RulesSchema is the Cedar schema of local rules.
+type RulesSchema struct {
+	Schema string `json:"schema"`
 }
 
-func (s *Server) rulesLoad(r *http.Request) (any, error) {
-	src, all, err := s.rulesSource(r)
-	if err != nil {
-		return nil, err
-	}
-	if all {
-		return s.node.LoadRulesEverywhere(src)
-	}
-	return s.node.LoadRules(src)
+func (s *Server) rulesSchema(*http.Request, *none) (*RulesSchema, error) {
+	return &RulesSchema{rules.Schema()}, nil
 }
 
-// rulesConfirm takes {set}.
-func (s *Server) rulesConfirm(r *http.Request) (any, error) {
-	var q struct {
-		Set string `json:"set"`
+func (s *Server) rulesLoad(_ *http.Request, q *RulesRequest) (*node.RulesInfo, error) {
+	if q.AllNodes {
+		return s.node.LoadRulesEverywhere(q.source())
 	}
-	if err := decode(r, &q); err != nil {
-		return nil, err
-	}
+	return s.node.LoadRules(q.source())
+}
+
+// RulesConfirm names the set of rules that is to be confirmed.
+type RulesConfirm struct {
+	Set string `json:"set" required:"true"`
+}
+
+func (s *Server) rulesConfirm(_ *http.Request, q *RulesConfirm) (*node.RulesInfo, error) {
 	return s.node.ConfirmRules(q.Set)
 }
 
@@ -76,24 +70,20 @@ type RulesCheck struct {
 	Problems []rules.Problem `json:"problems"`
 }
 
-func (s *Server) rulesCheck(r *http.Request) (any, error) {
-	src, _, err := s.rulesSource(r)
-	if err != nil {
-		return nil, err
-	}
-	info, err := s.node.CheckRules(src)
+func (s *Server) rulesCheck(_ *http.Request, q *RulesRequest) (*RulesCheck, error) {
+	info, err := s.node.CheckRules(q.source())
 	var errs rules.Errors
 	if errors.As(err, &errs) {
-		return RulesCheck{Rules: []rules.Rule{}, Problems: errs}, nil
+		return &RulesCheck{Rules: []rules.Rule{}, Problems: errs}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return RulesCheck{OK: true, Rules: info.Rules, Problems: []rules.Problem{}}, nil
+	return &RulesCheck{OK: true, Rules: info.Rules, Problems: []rules.Problem{}}, nil
 }
 
 // status leaves out how many records there are where the caller may not know of all.
-func (s *Server) status(r *http.Request) (any, error) {
+func (s *Server) status(r *http.Request, _ *none) (*node.Status, error) {
 	st, err := s.node.Status()
 	if err == nil && s.node.May(callerOf(r), rules.Administer) != nil {
 		st.Records, st.Quarantined, st.Kept, st.CountsHidden, st.Mirror = 0, 0, 0, true, nil

@@ -4,6 +4,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,9 +14,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/protocol"
@@ -32,14 +37,15 @@ const (
 
 // Server answers for one node.
 type Server struct {
-	node  *node.Node
-	mux   *http.ServeMux
-	users sync.Map // names of the users that called, by uid
+	node     *node.Node
+	mux      *routeMux
+	declared map[string]*route // by pattern
+	users    sync.Map          // names of the users that called, by uid
 }
 
 // New makes a server; it is an http.Handler, and may be used without a socket.
 func New(n *node.Node) *Server {
-	s := &Server{node: n, mux: http.NewServeMux()}
+	s := &Server{node: n, mux: &routeMux{ServeMux: http.NewServeMux()}, declared: map[string]*route{}}
 	s.routes()
 	return s
 }
@@ -139,15 +145,67 @@ func call(fn func(r *http.Request) (any, error)) http.HandlerFunc {
 	}
 }
 
-// decode reads a JSON request, strictly.
+// decode reads a JSON request, strictly: members that are unknown, that come twice, or that are
+// spelt otherwise are refused, and so is what lacks a member that is tagged as required.
 func decode(r *http.Request, v any) error {
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
+	b, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = jsonv2.Unmarshal(b, v, jsonv2.RejectUnknownMembers(true))
+	}
+	if err != nil {
 		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %v", err)
+	}
+	var given any
+	if err := jsonv2.Unmarshal(b, &given); err != nil {
+		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %v", err)
+	}
+	t := reflect.TypeOf(v).Elem()
+	if null := findNull(given, t, false); null != "" {
+		return protocol.Errorf(protocol.ErrMalformed, "request is not the JSON that is expected here: %s is null", cmp.Or(strings.Trim(null, "/"), "it"))
+	}
+	for f := range members(t) {
+		name, _ := member(f)
+		if _, ok := given.(map[string]any)[name]; !ok && f.Tag.Get("required") == "true" {
+			return protocol.Errorf(protocol.ErrMalformed, "the request lacks %q", name)
+		}
 	}
 	return nil
 }
+
+// findNull returns where a value of type t holds a null that is not allowed; "": nowhere. Only a
+// list that is a member may be null: Go writes one so that holds nothing.
+func findNull(v any, t reflect.Type, allowed bool) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch x := v.(type) {
+	case nil:
+		if !allowed {
+			return "/"
+		}
+	case []any:
+		for i := range x {
+			if null := findNull(x[i], t.Elem(), false); null != "" {
+				return "/" + strconv.Itoa(i) + null
+			}
+		}
+	case map[string]any:
+		if t.Kind() != reflect.Struct {
+			return ""
+		}
+		for f := range members(t) {
+			name, _ := member(f)
+			if value, ok := x[name]; ok {
+				if null := findNull(value, f.Type, mayBeNull(f.Type)); null != "" {
+					return "/" + name + null
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func mayBeNull(t reflect.Type) bool { return t.Kind() == reflect.Slice || t.Kind() == reflect.Map }
 
 func body(r *http.Request) ([]byte, error) {
 	b, err := io.ReadAll(r.Body)
@@ -178,15 +236,4 @@ func (s *stream) send(v any) error {
 		f.Flush()
 	}
 	return nil
-}
-
-func list(r *http.Request, name string) (out []string) {
-	for _, v := range r.URL.Query()[name] {
-		for s := range strings.SplitSeq(v, ",") {
-			if s = strings.TrimSpace(s); s != "" {
-				out = append(out, s)
-			}
-		}
-	}
-	return out
 }
