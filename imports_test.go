@@ -28,6 +28,9 @@ policy/rules              < protocol policy
 node/misp/core            < protocol protocol/stix
 node/intake               < protocol protocol/stix node/misp/core
 node/corpus               < protocol protocol/stix
+node/corpus/postgres      < protocol protocol/stix node/corpus
+node/corpus/postgres/pgtest <
+node/corpus/corpustest    < protocol protocol/stix node/corpus node/disk node/store
 node/observe              < protocol protocol/stix protocol/stix/pattern
 node/audit                < protocol crypto policy
 node/disk                 <
@@ -36,7 +39,7 @@ node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core
-node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream node/source
+node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream node/source node/corpus
 node/outputs/score        < protocol protocol/stix
 node/outputs/warninglist  < protocol protocol/stix
 node/outputs/gather       < protocol protocol/stix protocol/stix/pattern node/outputs/score
@@ -67,6 +70,7 @@ var onlyUser = map[string][]string{
 	"golang.org/x/mod/sumdb/tlog": {"node/audit"},
 	"golang.org/x/mod/sumdb/note": {"crypto", "node", "node/audit"},
 	"github.com/prometheus/":      {"node/api"},
+	"github.com/jackc/":           {"node/corpus/postgres", "node/corpus/postgres/pgtest"},
 	"github.com/spf13/cobra":      {"cmd/entente"},
 	"github.com/schollz/":         {"cmd/entente"},
 	"github.com/cedar-policy/":    {"policy/rules"},
@@ -77,7 +81,7 @@ var onlyUser = map[string][]string{
 }
 
 // testers are the packages that may import testing outside of tests: they run nodes for tests.
-var testers = []string{"protocol/protocoltest", "node/simtest", "node/hosttest"}
+var testers = []string{"protocol/protocoltest", "node/simtest", "node/hosttest", "node/corpus/corpustest"}
 
 func rules(t *testing.T) map[string][]string {
 	m := map[string][]string{}

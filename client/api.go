@@ -716,6 +716,12 @@ func (c *Client) MISPOrgRemove(ctx context.Context, uuid string) error {
 	return c.Call(ctx, "DELETE", "/v1/misp/orgs/"+url.PathEscape(uuid), nil, nil, nil)
 }
 
+// MirrorForget is DELETE /v1/mirror/{node}. Removes from the database that follows this node what
+// another node wrote that will not come back.
+func (c *Client) MirrorForget(ctx context.Context, node string) error {
+	return c.Call(ctx, "DELETE", "/v1/mirror/"+url.PathEscape(node), nil, nil, nil)
+}
+
 // Backup is POST /v1/backup. Makes a backup of one moment, sealed to keys that are kept off line.
 func (c *Client) Backup(ctx context.Context, body *BackupRequest) (*Body, error) {
 	return c.file(ctx, "POST", "/v1/backup", nil, jsonOf(body), "Entente-Backup")
@@ -2924,6 +2930,8 @@ type Status struct {
 	CountsHidden bool `json:"counts_hidden,omitempty"`
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
 	Incompatible int `json:"incompatible,omitempty"`
+	// Mirror is how the database stands that follows the corpus; nil: there is none.
+	Mirror *MirrorStatus `json:"mirror,omitempty"`
 }
 
 // TopicInfo is a topic that this node is in.
@@ -3439,6 +3447,37 @@ type Waited struct {
 // Withdrawn names records that were withdrawn.
 type Withdrawn struct {
 	Withdrawn []string `json:"withdrawn"`
+}
+
+// MirrorStatus is how a mirror stands.
+type MirrorStatus struct {
+	Connected bool `json:"connected"`
+	// it was up with the node once
+	Whole bool `json:"whole"`
+	// cursor of the last change that is written
+	Position uint64 `json:"position"`
+	// cursor of the last change of which the erasures are written
+	Erased uint64 `json:"erased"`
+	// changes that are not written, about
+	Behind uint64 `json:"behind"`
+	// when it was last up with the node; zero: not since the start
+	UpTo time.Time `json:"up_to"`
+	// records, since the start
+	Written uint64 `json:"written"`
+	// since the start
+	Failures uint64 `json:"failures"`
+	// why it is not connected
+	Error string `json:"error,omitempty"`
+	// there is no role for analysts, and the node may not make it
+	NoReader bool `json:"no_reader"`
+	// what it says of itself
+	Server string `json:"server,omitempty"`
+	// searches are answered by it
+	Searched bool `json:"searched"`
+	// searches that it answered, since the start
+	Answered uint64 `json:"answered"`
+	// searches that the embedded corpus answered in its place
+	Declined uint64 `json:"declined"`
 }
 
 // Disputed is who says that the value is wrong.

@@ -66,6 +66,7 @@ const (
 	kindTaxii        = "n/taxii/"        // the key of TAXII's paging, and status resources
 	kindMisp         = "n/misp/"         // members of the mesh by their UUIDs in MISP, and the label of what it pushes
 	kindConsumer     = "n/consumer/"     // who may come in over the network, by the hash of the token
+	kindMirror       = "n/mirror/"       // what a database that follows the corpus knows this data directory by
 	kindDirect       = "n/direct/"       // direct topics: who may hold what is not for every member
 	kindSink         = "n/sink/"         // where changes are delivered, and how far that has come
 	kindSource       = "n/source/"       // where this node fetches what it publishes

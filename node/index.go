@@ -17,7 +17,12 @@ func (n *Node) openIndex() error {
 	if n.cfg.Disk != nil {
 		limits = corpus.TinyLimits
 	}
-	err := n.st.Update(func(tx *store.Tx) (err error) { n.index, err = corpus.Open(tx, limits); return err })
+	err := n.st.Update(func(tx *store.Tx) (err error) {
+		if n.index, err = corpus.Open(tx, limits); err != nil {
+			return err
+		}
+		return n.mirroring.begin(tx)
+	})
 	if err != nil {
 		return fmt.Errorf("opening the index: %w", err)
 	}

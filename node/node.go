@@ -71,6 +71,9 @@ type Node struct {
 	// warnings are the warninglists, under their own mutex.
 	warnings warninglists
 
+	// mirroring is what a database that follows the corpus is told.
+	mirroring mirroring
+
 	// verified caches verified cards by hash; it only ever holds what verified.
 	verified sync.Map
 

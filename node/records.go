@@ -121,6 +121,9 @@ func (n *Node) Search(q Query) ([]Record, uint64, error) {
 	if !q.Since.IsZero() {
 		cq.Since = uint64(max(q.Since.UnixMilli(), 0))
 	}
+	if out, next, ok := n.searchMirror(s, cq); ok {
+		return out, next, nil
+	}
 	out := []Record{}
 	var next uint64
 	err := n.viewIndex(func(tx *store.Tx) error {
@@ -162,6 +165,9 @@ func (n *Node) Find(text string) ([]Record, error) {
 		return nil, err
 	}
 	s := n.snap.Load()
+	if out, ok := n.findMirror(s, text); ok && len(out) > 0 {
+		return out, nil
+	}
 	var out []Record
 	err := n.viewIndex(func(tx *store.Tx) error {
 		out = nil

@@ -86,6 +86,9 @@ type Status struct {
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
 	Incompatible int `json:"incompatible,omitempty"`
 
+	// Mirror is how the database stands that follows the corpus; nil: there is none.
+	Mirror *corpus.MirrorStatus `json:"mirror,omitempty"`
+
 	awaiting int // of Waiting: those whose keys are missing
 }
 
@@ -191,6 +194,7 @@ func (n *Node) Status() (*Status, error) {
 		return nil, err
 	}
 	n.findRulesProblems(st)
+	n.mirrorProblems(st)
 	n.requestProblems(st)
 	n.feedProblems(st, feeds)
 	n.findProblems(s, st)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/entente-mesh/entente/node/corpus/postgres/pgtest"
 )
 
 // TestMain is also the binary that the scripts call.
@@ -36,6 +39,13 @@ func TestScripts(t *testing.T) {
 			"capture":   capture,
 			"receiver":  receiver,
 			"delivered": delivered,
+			"postgres":  startPostgres,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "postgres" {
+				return pgtest.Wanted() || pgtest.Installed(), nil
+			}
+			return false, fmt.Errorf("condition %q is not known", cond)
 		},
 	})
 }
@@ -111,6 +121,19 @@ func delivered(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		at = i
 	}
+}
+
+// startPostgres starts a server with an empty database and sets PGHOST, PGUSER and PGDATABASE: postgres
+func startPostgres(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: postgres")
+	}
+	s, err := pgtest.Start()
+	ts.Check(err)
+	ts.Defer(s.Stop)
+	ts.Setenv("PGHOST", s.Dir)
+	ts.Setenv("PGUSER", "tester")
+	ts.Setenv("PGDATABASE", "postgres")
 }
 
 // capture sets a variable to the first group of a pattern in the last standard output:

@@ -24,6 +24,7 @@ func (a *app) upCommand() *cobra.Command {
 	var metrics, format, rulesFile, people string
 	var verbose, acceptRestored bool
 	var served serving
+	var followed mirrored
 	var diskLimit, quota, partnerQuota int64
 	cmd := &cobra.Command{
 		Use:     "up",
@@ -40,7 +41,7 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.up(cmd.Context(), metrics, &served, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
+			return a.up(cmd.Context(), metrics, &served, &followed, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
 				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20, Rules: rulesFile, People: people}, func(addrs []string) {
 				if len(addrs) == 0 {
 					fmt.Fprintln(a.out, "up, and on no network yet: 'entente network create' or 'entente network join'; a new node of an organisation waits for 'entente node enrol'")
@@ -55,6 +56,7 @@ func (a *app) upCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	served.flags(cmd)
+	followed.flags(cmd)
 	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: port 4401, QUIC and TCP)")
 	f.StringArrayVar(&announce, "announce", nil, "address for the card; may be repeated (default: those listened on)")
 	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
@@ -70,7 +72,7 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 // up opens the node of the data directory and runs it and its API until ctx ends.
-func (a *app) up(ctx context.Context, metrics string, served *serving, cfg node.Config, ready func([]string)) error {
+func (a *app) up(ctx context.Context, metrics string, served *serving, followed *mirrored, cfg node.Config, ready func([]string)) error {
 	var monitor net.Listener
 	if metrics != "" {
 		var err error
@@ -95,6 +97,11 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, cfg node.
 		return err
 	}
 	defer n.Close()
+	unfollow, err := followed.follow(ctx, n, cfg.Log)
+	if err != nil {
+		return err
+	}
+	defer unfollow()
 	l, err := api.Listen(a.dir)
 	if err != nil {
 		return err

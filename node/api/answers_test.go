@@ -432,7 +432,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		"POST /v1/releases/{number}/approve": "the same", "POST /v1/releases/{number}/deny": "the same",
 		"POST /v1/origins/{id}/prove": "the same", "POST /v1/agreements/{id}/reject": "the answer is that of suspend",
 		"POST /v1/audit/cosigned": "needs a cosigner that is connected", "POST /v1/audit/erase": "needs entries that are old enough",
-		"POST /v1/nodes/reseal": "needs entries of a removed node", "POST /v1/quarantine/tell": "needs something in quarantine", "POST /v1/rules/confirm": "needs rules that are in doubt",
+		"DELETE /v1/mirror/{node}": "needs a database that follows; the script postgres.txtar asks it", "POST /v1/nodes/reseal": "needs entries of a removed node", "POST /v1/quarantine/tell": "needs something in quarantine", "POST /v1/rules/confirm": "needs rules that are in doubt",
 	}
 	for _, pattern := range alice.mux.patterns {
 		switch reason := unseen[pattern]; {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/policy/rules"
 )
 
@@ -71,6 +72,13 @@ var metrics = []metric{
 	{"erases_applied_total", true, "Erase statements applied, own and received.", func(m *node.Metrics) float64 { return float64(m.Erased) }},
 	{"syncs_total", true, "Comparisons with peers begun.", func(m *node.Metrics) float64 { return float64(m.Syncs) }},
 	{"sync_failures_total", true, "Comparisons with peers that broke off.", func(m *node.Metrics) float64 { return float64(m.SyncFailed) }},
+	{"mirror_connected", false, "1 while the database that follows the corpus is connected; 0 also without one.", func(m *node.Metrics) float64 { return truth(mirror(m).Connected) }},
+	{"mirror_behind_changes", false, "Changes of the corpus that the database does not have yet, about.", func(m *node.Metrics) float64 { return float64(mirror(m).Behind) }},
+	{"mirror_up_to_time_seconds", false, "When the database last had everything, in Unix time; 0: not since the start.", func(m *node.Metrics) float64 { return seconds(mirror(m).UpTo) }},
+	{"mirror_written_total", true, "Records written to the database.", func(m *node.Metrics) float64 { return float64(mirror(m).Written) }},
+	{"mirror_failures_total", true, "Failures to write to the database.", func(m *node.Metrics) float64 { return float64(mirror(m).Failures) }},
+	{"mirror_searches_total", true, "Searches that the database answered.", func(m *node.Metrics) float64 { return float64(mirror(m).Answered) }},
+	{"mirror_searches_declined_total", true, "Searches that the embedded corpus answered because the database was behind or failed.", func(m *node.Metrics) float64 { return float64(mirror(m).Declined) }},
 	{"last_sync_time_seconds", false, "When a comparison was last done to its end, in Unix time; 0: never.", func(m *node.Metrics) float64 { return seconds(m.Synced) }},
 }
 
@@ -89,6 +97,14 @@ var topicMetrics = []topicMetric{
 	{"topic_entries_pending", "Entries held and not gone through yet.", func(t *node.TopicMetrics) float64 { return float64(t.Pending) }},
 	{"topic_entries_missing", "Entries and bodies that there are, and that are not held.", func(t *node.TopicMetrics) float64 { return float64(t.Missing) }},
 	{"topic_entries_awaiting_key", "Entries that await a key or what they can be judged by.", func(t *node.TopicMetrics) float64 { return float64(t.Awaiting) }},
+}
+
+// mirror is that of a node, or one that does nothing.
+func mirror(m *node.Metrics) *corpus.MirrorStatus {
+	if m.Mirror == nil {
+		return new(corpus.MirrorStatus)
+	}
+	return m.Mirror
 }
 
 func seconds(t time.Time) float64 {

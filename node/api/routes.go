@@ -23,6 +23,7 @@ func (s *Server) routes() {
 	s.aboutRoutes()
 	s.accessRoutes()
 	s.mispRoutes()
+	s.mirrorRoutes()
 	s.backupRoutes()
 	s.outputRoutes()
 	s.nodeRoutes()

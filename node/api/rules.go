@@ -86,7 +86,7 @@ func (s *Server) rulesCheck(_ *http.Request, q *RulesRequest) (*RulesCheck, erro
 func (s *Server) status(r *http.Request, _ *none) (*node.Status, error) {
 	st, err := s.node.Status()
 	if err == nil && s.node.May(callerOf(r), rules.Administer) != nil {
-		st.Records, st.Quarantined, st.Kept, st.CountsHidden = 0, 0, 0, true
+		st.Records, st.Quarantined, st.Kept, st.CountsHidden, st.Mirror = 0, 0, 0, true, nil
 	}
 	return st, err
 }

@@ -121,7 +121,11 @@ func (r *reader) withValue(q *Query) (list []place, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.asked, err = r.lookups(q); err != nil {
+	have, err := readLengths(r.kv)
+	if err != nil {
+		return nil, err
+	}
+	if r.asked, err = q.lookups(func(p netip.Prefix) bool { b, bit := have.bit(p); return *b&bit != 0 }); err != nil {
 		return nil, err
 	}
 	var hashes []uint64
@@ -145,14 +149,15 @@ func (r *reader) withValue(q *Query) (list []place, err error) {
 	return slices.Compact(list), nil
 }
 
-// lookups lists the observables that a search for q.Value looks up.
-func (r *reader) lookups(q *Query) ([]stix.Observable, error) {
+// lookups lists the observables that a search for q.Value looks up. Of the networks around an address
+// those of a length that occurs.
+func (q *Query) lookups(occurs func(netip.Prefix) bool) ([]stix.Observable, error) {
 	o, ok := stix.Canonical(q.Value)
 	switch {
 	case q.Kind != "" && (!ok || o.Kind != q.Kind):
 		return []stix.Observable{{Kind: q.Kind, Value: q.Value}}, nil
 	case q.Kind != "":
-		return r.around([]stix.Observable{o}, o)
+		return around([]stix.Observable{o}, o, occurs)
 	}
 	// A file may have any name, one like a domain's too: resume.pdf.
 	list := []stix.Observable{{Kind: stix.Filename, Value: q.Value}}
@@ -162,21 +167,17 @@ func (r *reader) lookups(q *Query) ([]stix.Observable, error) {
 	if o != list[0] {
 		list = append(list, o)
 	}
-	return r.around(list, o)
+	return around(list, o, occurs)
 }
 
 // around adds the networks around an address.
-func (r *reader) around(list []stix.Observable, o stix.Observable) ([]stix.Observable, error) {
+func around(list []stix.Observable, o stix.Observable, occurs func(netip.Prefix) bool) ([]stix.Observable, error) {
 	if o.Kind != stix.IPv4 && o.Kind != stix.IPv6 {
 		return list, nil
 	}
 	addr, err := netip.ParseAddr(o.Value)
 	if err != nil {
 		return nil, fmt.Errorf("reading address: %w", err)
-	}
-	have, err := readLengths(r.kv)
-	if err != nil {
-		return nil, err
 	}
 	kind := stix.IPv4CIDR
 	if addr.Is6() {
@@ -187,7 +188,7 @@ func (r *reader) around(list []stix.Observable, o stix.Observable) ([]stix.Obser
 		if err != nil {
 			return nil, fmt.Errorf("reading address: %w", err)
 		}
-		if b, bit := have.bit(p); *b&bit != 0 {
+		if occurs(p) {
 			list = append(list, stix.Observable{Kind: kind, Value: p.String()})
 		}
 	}

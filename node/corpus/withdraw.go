@@ -41,17 +41,19 @@ func (x *Index) Withdraw(kv KV, w Withdrawal) error {
 	if err == nil {
 		err = withdraw(kv, w)
 	}
-	if err != nil || before == nil || before.Withdrawn {
+	if err != nil || before == nil {
 		return err
 	}
 	return x.marked(kv, before, w.Noted)
 }
 
-// marked notes that a record is withdrawn, or is not any more, if that is so now.
+// marked notes that a record is withdrawn, or is not any more, if that is so now; and if another
+// withdrawal counts, which gives another reason.
 func (x *Index) marked(kv KV, before *Entry, at uint64) error {
 	after := *before
-	after.Withdrawn = false
-	if err := x.reader(kv).withdrawal(&after); err != nil || after.Withdrawn == before.Withdrawn {
+	after.Withdrawn, after.WithdrawReason, after.WithdrawnAt = false, "", 0
+	if err := x.reader(kv).withdrawal(&after); err != nil ||
+		after.Withdrawn == before.Withdrawn && after.WithdrawReason == before.WithdrawReason && after.WithdrawnAt == before.WithdrawnAt {
 		return err
 	}
 	kind := ChangeRestored
