@@ -14,7 +14,6 @@ import (
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/outputs"
 	"github.com/entente-mesh/entente/node/outputs/format"
-	"github.com/entente-mesh/entente/node/outputs/score"
 	"github.com/entente-mesh/entente/node/outputs/warninglist"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
@@ -55,7 +54,7 @@ func outputMedia() (list []string) {
 type OutputQuery struct {
 	View     string `query:"view" doc:"the name of a view"`
 	Topic    string `query:"topic" doc:"a topic, instead of a view"`
-	MinScore uint64 `query:"min_score" doc:"the least score, 1 to 100; without it, 30"`
+	MinScore uint64 `query:"min_score" default:"30" doc:"the least score, 1 to 100"`
 }
 
 // OutputExplainQuery names a value.
@@ -66,10 +65,7 @@ type OutputExplainQuery struct {
 
 // outputQuery reads a format, and what the values are of.
 func (s *Server) outputQuery(name string, args *OutputQuery) (q outputs.Query, err error) {
-	q = outputs.Query{Format: format.Format(name), Least: score.Default}
-	if args.MinScore > 0 {
-		q.Least = int(min(args.MinScore, 1000))
-	}
+	q = outputs.Query{Format: format.Format(name), Least: int(min(args.MinScore, 1000))}
 	switch {
 	case args.View != "" && args.Topic != "":
 		err = protocol.Errorf(protocol.ErrMalformed, "give a view or a topic")
