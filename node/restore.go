@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -270,12 +271,23 @@ func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 		return errors.Join(
 			putDoc(tx, kindCard, k.Org[:], &base.Signed),
 			putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: why, Anchored: out.Journal}),
-			judged.put(tx), corpus.SetNext(tx, b.manifest.Cursor))
+			judged.put(tx), corpus.SetNext(tx, cursorAfter(b.manifest.Cursor)))
 	})
 	if err = errors.Join(err, st.Close()); err != nil {
 		return err
 	}
 	return finishRestore(q, k, request, out)
+}
+
+// cursorJump is how far the cursors of a restored node go beyond those of the backup, and at most twice
+// that: the lost node may have given some after it, which consumers hold, and two restores of one backup
+// are not to give the same. 2^47 of them have room for some ten thousand restores.
+const cursorJump = 1 << 32
+
+func cursorAfter(next uint64) uint64 {
+	var random [8]byte
+	_, _ = rand.Read(random[:4])
+	return next + cursorJump + binary.LittleEndian.Uint64(random[:])
 }
 
 // finishRestore writes the keys, and then makes the directory that of a node.

@@ -127,16 +127,18 @@ func (s *Server) RequireScope(scope node.Scope, h http.Handler) http.Handler {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store") // handlers that have ETags say otherwise
-	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+	rc := http.NewResponseController(w)
+	r.Body = http.MaxBytesReader(w, &patientBody{r.Body, rc}, MaxBody)
 	_, pattern := s.mux.Handler(r)
 	if s.open[pattern] {
-		s.mux.ServeHTTP(w, r)
+		s.mux.ServeHTTP(&patientWriter{w, rc, r.Context()}, r)
 		return
 	}
 	c, err := s.consumer(r)
 	switch {
 	case errors.Is(err, node.ErrUnauthorised):
 		s.refused.Add(1)
+		dismiss(w)
 		w.Header().Set("WWW-Authenticate", `Basic realm="entente", charset="UTF-8"`)
 		w.Header().Add("WWW-Authenticate", `Bearer realm="entente"`)
 		s.fail(w, r, http.StatusUnauthorized, err.Error())
@@ -150,11 +152,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	v := &visit{node: s.node, consumer: c, cancel: cancel}
 	if !s.enter(v) {
+		dismiss(w)
 		w.Header().Set("Retry-After", "5")
 		s.fail(w, r, http.StatusTooManyRequests, fmt.Sprintf("at most %d requests are answered at once, and %d of one consumer; ask again", maxRequests, maxPerConsumer))
 		return
 	}
 	defer s.leave(v)
+	// A write that waits for its reader does not look at the context.
+	stop := context.AfterFunc(ctx, func() {
+		_ = rc.SetWriteDeadline(time.Now().Add(farewell))
+		_ = rc.SetReadDeadline(time.Now().Add(farewell))
+	})
+	defer stop()
+	w = &patientWriter{w, rc, ctx}
 	ctx = node.WithCaller(context.WithValue(ctx, key{}, v), node.Caller{Person: c.Principal.ID, Purpose: c.Principal.Purpose})
 	s.mux.ServeHTTP(w, r.WithContext(ctx))
 }
@@ -239,9 +249,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config) 
 	done := make(chan error, 1)
 	go func() {
 		if config == nil {
-			done <- srv.Serve(l)
+			done <- srv.Serve(limited(l))
 		} else {
-			done <- srv.ServeTLS(l, "", "")
+			done <- srv.ServeTLS(limited(l), "", "")
 		}
 	}()
 	go s.Watch(ctx)

@@ -178,3 +178,78 @@ func TestFileConfig(t *testing.T) {
 		t.Error("what is no certificate was taken")
 	}
 }
+
+// TestStuckClients: a stranger that sends nothing is dismissed, and a consumer that does not read is cut
+// off when its token goes.
+func TestStuckClients(t *testing.T) {
+	n := testNode(t)
+	s := New(n, nil)
+	ended := make(chan error, 1)
+	begun := make(chan struct{})
+	s.Handle("POST /in", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	s.Handle("GET /much", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(begun)
+		part := make([]byte, 1<<20)
+		for {
+			if _, err := w.Write(part); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l, nil) }()
+	say := func(text string) net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	// It promises a body, and sends none: the answer comes all the same, and the connection ends.
+	stranger := say("POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+	if b, err := io.ReadAll(stranger); !strings.HasPrefix(string(b), "HTTP/1.1 401") {
+		t.Errorf("a stranger got %q, %v", b, err)
+	}
+	say("GET /much HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token(t, n, "siem", node.ScopeRead) + "\r\n\r\n")
+	<-begun
+	if err := n.RemoveConsumer("siem"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("it went on")
+	}
+	cancel()
+	<-done
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	l := &limitedListener{byHost: map[string]int{}}
+	for range maxPerAddress {
+		if !l.take("192.0.2.1") {
+			t.Fatal("fewer than are allowed")
+		}
+	}
+	if l.take("192.0.2.1") || !l.take("192.0.2.2") || !l.take("") {
+		t.Error("one address takes the place of others, or more than its own")
+	}
+	l.free("192.0.2.1")
+	if !l.take("192.0.2.1") {
+		t.Error("what was freed is not free")
+	}
+	for l.take("") {
+	}
+	if l.all != maxConnections {
+		t.Errorf("%d connections", l.all)
+	}
+}
