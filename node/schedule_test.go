@@ -37,7 +37,7 @@ import (
 // This file runs schedules; schedule_world_test.go holds what they are about, _steps_ what
 // nodes do, _faults_ what befalls them, _checks_ what is asserted.
 var (
-	scheduleCount   = flag.Int("schedules", 350, "run so many schedules")
+	scheduleCount   = flag.Int("schedules", 120, "run so many schedules")
 	scheduleFrom    = flag.Uint64("schedules.from", 1, "seed of the first schedule")
 	scheduleWorkers = flag.Int("schedules.workers", min(2, runtime.NumCPU()), "in so many processes; 1: in this one")
 	scheduleSeed    = flag.Uint64("seed", 0, "run the schedule of this seed only")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 
 // TestMain is also the binary that the scripts call.
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // scripts wait most of the time; a flag on the command line counts
 	testscript.Main(m, map[string]func(){"entente": main})
 }
 
