@@ -249,6 +249,15 @@ func TestSubmit(t *testing.T) {
 	if got := states([]intake.Item{two[0], mail[0], two[1], two[1]}, green); got != "held refused published held" {
 		t.Errorf("mixed: %s", got)
 	}
+	if got := states([]intake.Item{mail[0], mail[0]}, green); got != "refused refused" {
+		t.Errorf("what is refused, twice: %s", got)
+	}
+	clear := readList(t, "198.51.100.7\n")[0]
+	red := clear
+	red.Handling.TLP, clear.Handling.TLP = protocol.TLPRed, protocol.TLPClear
+	if got := states([]intake.Item{red, clear, red}, policy.Flags{Personal: protocol.PersonalNone}); got != "published published held" {
+		t.Errorf("with two handlings: %s", got)
+	}
 	if got := states(two, policy.Flags{TLP: protocol.TLPAmber, Personal: protocol.PersonalNone}); got != "published published" {
 		t.Errorf("with another handling: %s", got)
 	}

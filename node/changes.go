@@ -35,6 +35,15 @@ type Change struct {
 	class *Record // of what was erased or is gone: who may learn of it
 }
 
+// About returns what rules look at: the record, or, if that is gone, what is kept of it, with the cursor
+// under which it came and without object and STIX id.
+func (c *Change) About() *Record {
+	if c.Record != nil {
+		return c.Record
+	}
+	return c.class
+}
+
 func stampTime(stamp uint64) time.Time {
 	if stamp == 0 {
 		return time.Time{}
@@ -76,7 +85,7 @@ func (r *recordReader) change(c *corpus.Change) (Change, error) {
 		out.Record = &rec
 		return out, err
 	}
-	out.class = &Record{ID: c.Record, Type: c.Class.Type, Topic: c.Class.Topic, Originator: r.s.ref(c.Class.Originator), Publisher: r.s.ref(c.Class.Publisher), handling: &c.Class.Handling}
+	out.class = &Record{ID: c.Record, Cursor: c.Class.Added, Type: c.Class.Type, Topic: c.Class.Topic, Originator: r.s.ref(c.Class.Originator), Publisher: r.s.ref(c.Class.Publisher), handling: &c.Class.Handling}
 	if c.Class.Principal != (protocol.OrgID{}) {
 		out.class.OnBehalf = &BehalfView{Principal: r.s.ref(c.Class.Principal)}
 	}
@@ -103,10 +112,7 @@ func (r *Reader) Changes(view *View, after uint64, limit int) (list []Change, ne
 	see := r.sees(rules.Export)
 	for i := range all {
 		c := &all[i]
-		about := c.Record
-		if about == nil {
-			about = c.class
-		}
+		about := c.About()
 		if see(about) && view.holds(about, c.Record == nil) {
 			list = append(list, *c)
 		}

@@ -74,7 +74,7 @@ func (n *Node) submit(ctx context.Context, who *rules.Principal, sub *Submission
 	if err := n.KeepCreated(sub.Items); err != nil {
 		return nil, err
 	}
-	left, places, err := n.notHeld(sub, out.Results)
+	left, places, same, err := n.notHeld(sub, out.Results)
 	if err != nil {
 		return nil, err
 	}
@@ -113,22 +113,35 @@ func (n *Node) submit(ctx context.Context, who *rules.Principal, sub *Submission
 		res.State, res.ID = SubmitPublished, out.Receipt.Records[at]
 		at++
 	}
+	for i, first := range same {
+		res := &out.Results[i]
+		if of := &out.Results[first]; of.State == SubmitRefused {
+			*res = *of
+		} else {
+			res.State, res.ID, res.Reason = SubmitHeld, of.ID, "it stands in the same submission before"
+		}
+	}
 	return out, nil
 }
 
 // notHeld returns the items that this organisation has not published yet, and their places, and says of
-// the others that it has.
-func (n *Node) notHeld(sub *Submission, results []SubmitResult) (left []intake.Item, places []int, err error) {
-	seen := map[string]int{} // objects of this submission, by id
+// the others that it has. same are those that stand in the submission before, with the same bytes and
+// handling, and the places of the first: what becomes of that becomes of them.
+func (n *Node) notHeld(sub *Submission, results []SubmitResult) (left []intake.Item, places []int, same map[int]int, err error) {
+	type told struct{ raw, handling string }
+	seen := map[told]int{} // objects of this submission
 	err = n.viewIndex(func(tx *store.Tx) error {
 		find := n.index.ByStixIDs(tx)
-		left, places = nil, nil
+		left, places, same = nil, nil, map[int]int{}
 		clear(seen)
 		for i := range sub.Items {
 			it := &sub.Items[i]
 			results[i] = SubmitResult{StixID: it.Object.ID}
-			if first, ok := seen[it.Object.ID]; ok && bytes.Equal(sub.Items[first].Object.Raw, it.Object.Raw) {
-				results[i].State, results[i].Reason = SubmitHeld, "it stands in the same submission before"
+			stated := it.Handling
+			stated.Normalise()
+			as := told{string(it.Object.Raw), string(protocol.Encode(&stated))}
+			if first, ok := seen[as]; ok {
+				same[i] = first
 				continue
 			}
 			h, err := policy.Narrow(it.Handling, sub.Flags)
@@ -148,11 +161,11 @@ func (n *Node) notHeld(sub *Submission, results []SubmitResult) (left []intake.I
 				}
 			}
 			if results[i].State == "" {
-				seen[it.Object.ID] = i
+				seen[as] = i
 				left, places = append(left, *it), append(places, i)
 			}
 		}
 		return nil
 	})
-	return left, places, err
+	return left, places, same, err
 }

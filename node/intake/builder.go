@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 
+	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
 )
 
@@ -33,13 +34,15 @@ func (b *builder) expect(n int) {
 	b.one = make([]int32, 0, n)
 }
 
-// again reports whether the same bytes, and so the same STIX id, were added before. Different
-// bytes under one id are versions, and both are kept.
-func (b *builder) again(raw []byte) bool {
+// again reports whether the same bytes, and so the same STIX id, were added before with the same
+// handling. Different bytes under one id are versions, and both are kept; the same ones with another
+// handling, as of an observable in two events, are for others, and both are kept.
+func (b *builder) again(item *Item) bool {
+	raw := item.Object.Raw
 	h := maphash.Bytes(b.seed, raw)
 	same := b.seen[h]
 	for _, i := range same {
-		if bytes.Equal(b.Items[i].Object.Raw, raw) {
+		if bytes.Equal(b.Items[i].Object.Raw, raw) && bytes.Equal(protocol.Encode(&b.Items[i].Handling), protocol.Encode(&item.Handling)) {
 			return true
 		}
 	}
@@ -55,7 +58,8 @@ func (b *builder) again(raw []byte) bool {
 
 // add keeps an item unless it is a duplicate.
 func (b *builder) add(item Item) {
-	if b.again(item.Object.Raw) {
+	item.Handling.Normalise()
+	if b.again(&item) {
 		b.Duplicates++
 		return
 	}
@@ -66,7 +70,6 @@ func (b *builder) add(item Item) {
 		}
 	}
 	item.Object.Line = item.Line
-	item.Handling.Normalise()
 	b.Items = append(b.Items, item)
 }
 

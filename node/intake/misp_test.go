@@ -141,6 +141,12 @@ func TestReadMISPHandling(t *testing.T) {
 	if len(res.Notes) == 0 || !strings.Contains(res.Notes[0], "your organisation only") {
 		t.Errorf("notes %q", res.Notes)
 	}
+	// What stands in two events is for the readers of both, as each of them says.
+	one := event(`"Tag":[{"name":"tlp:red"}],`, attr("ip-dst", "192.0.2.1", false, ""))
+	two := read(t, "["+one+","+strings.Replace(one, "tlp:red", "tlp:clear", 1)+","+one+"]", Options{})
+	if got := types(two); strings.Count(got, "ipv4-addr/red") != 1 || strings.Count(got, "ipv4-addr/clear") != 1 || two.Duplicates == 0 {
+		t.Errorf("the same with two handlings: %s, %d duplicates", got, two.Duplicates)
+	}
 	bad := read(t, event(`"Tag":[{"name":"tlp:unclear"}],`, attr("ip-dst", "192.0.2.1", true, "")), Options{})
 	if len(bad.Items) != 0 || len(bad.Problems) != 2 {
 		t.Errorf("event with a label that is not known: %s, %v", types(bad), bad.Problems)

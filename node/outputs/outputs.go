@@ -16,6 +16,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
@@ -36,18 +37,23 @@ func stepOf(now time.Time) uint64 { return uint64(now.Truncate(Step).UnixMilli()
 
 const (
 	page     = 1000 // changes that are read at a time
-	attempts = 4    // passes over the records, before it is said that they change too fast
+	attempts = 4    // passes over the records, before it is said that the rules change too fast
 	// keepBytes bounds what is kept of what was gathered, for the next who asks, maxKept how many sets
 	// that may be, and keepFor how long: a million values have about 280 MB. What is more than that is
-	// gathered anew for each who asks.
+	// gathered anew for each who asks, as long as what slow readers hold of it is less than maxHeld sets,
+	// and not more than keepBytes.
 	keepBytes = 512 << 20
 	maxKept   = 32
+	maxHeld   = 8
 	keepFor   = 30 * time.Minute
 	maxTags   = 64 // ETags that are remembered of one set
 )
 
-// ErrBusy is returned while records are erased or withdrawn faster than they can be gone through.
-var ErrBusy = errors.New("records are being erased or withdrawn; ask again in a moment")
+// Reasons why a list cannot be made at the moment.
+var (
+	ErrBusy = errors.New("the rules change while the records are gone through; ask again in a moment")
+	ErrFull = errors.New("others are still reading lists that are not kept any more; ask again in a moment")
+)
 
 // Engine makes lists, and keeps what it gathered for the next who asks. It may be used by several
 // goroutines.
@@ -59,13 +65,14 @@ type Engine struct {
 
 	mu   sync.Mutex
 	sets map[string]*gathered
-	used []string    // keys of sets, the one that was used last at the end
-	idle *time.Timer // forgets the sets when nobody asked for them for a while; nil: none was kept
+	held map[*gathered]int // how many read each
+	used []string          // keys of sets, the one that was used last at the end
+	idle *time.Timer       // forgets the sets when nobody asked for them for a while; nil: none was kept
 }
 
 // New returns an engine. keep says whether it is for many who ask again.
 func New(n *node.Node, keep bool) *Engine {
-	e := &Engine{n: n, building: make(chan struct{}, 1), sets: map[string]*gathered{}}
+	e := &Engine{n: n, building: make(chan struct{}, 1), sets: map[string]*gathered{}, held: map[*gathered]int{}}
 	if keep {
 		e.keep = keepBytes
 	}
@@ -79,6 +86,12 @@ type gathered struct {
 	view   *node.View
 	cursor uint64
 	sight  node.Sight
+	begun  uint64 // the cursor of the last change when it was begun to be made
+	again  bool   // what set.Void said when it was made
+	frozen bool   // something went that is in it: it is for those who asked by begun only
+	bad    bool   // it could not be brought up to date
+
+	size atomic.Int64 // of set, about
 
 	tagMu sync.Mutex // of tags, which are of set as it is
 	tags  map[tagKey]tag
@@ -140,11 +153,12 @@ type List struct {
 	now    uint64
 	serial uint32
 	lists  *warninglist.Set
+	e      *Engine
 	g      *gathered
 }
 
 // Close lets go of what a list is made of.
-func (l *List) Close() { l.g.mu.RUnlock() }
+func (l *List) Close() { l.e.release(l.g) }
 
 // Open makes a list as of a time, and says what its ETag is. The same records, rules and
 // warninglists give the same list, within a Step.
@@ -160,7 +174,7 @@ func (e *Engine) Open(ctx context.Context, r *node.Reader, q Query, now time.Tim
 	if err != nil {
 		return nil, err
 	}
-	l := &List{q: q, now: stepOf(now), lists: lists, g: g, Cursor: g.cursor}
+	l := &List{q: q, now: stepOf(now), lists: lists, e: e, g: g, Cursor: g.cursor}
 	if err := l.seal(e, r); err != nil {
 		l.Close()
 		return nil, err
@@ -262,33 +276,19 @@ func (l *List) write(w io.Writer) (values uint64, err error) {
 	return values, out.Close()
 }
 
-// gather returns what a reader may see of a view, held for reading. It is never older than the call.
+// gather returns what a reader may see of a view, held for reading until release. It is never older
+// than the call.
 func (e *Engine) gather(ctx context.Context, r *node.Reader, v *node.View) (*gathered, error) {
 	key := string(protocol.Encode(viewOf(v)))
 	if sight := r.Sight(); !sight.All {
 		key += r.Who()
 	}
-	if g := e.kept(key); g != nil {
-		// Who writes a list to somebody slow holds it: then another is made, and nobody waits.
-		if g.mu.TryLock() {
-			err := g.catchUp(r)
-			g.mu.Unlock()
-			if err == nil {
-				g.mu.RLock()
-				return g, nil
-			}
-			if !errors.Is(err, errStale) {
-				return nil, err
-			}
-		} else if g.mu.TryRLock() {
-			if ok, err := g.current(r); ok || err != nil {
-				if err != nil {
-					g.mu.RUnlock()
-				}
-				return g, err
-			}
-			g.mu.RUnlock()
-		}
+	asked, err := e.end()
+	if err != nil {
+		return nil, err
+	}
+	if g, err := e.ready(key, r, asked); g != nil || err != nil {
+		return g, err
 	}
 	select {
 	case e.building <- struct{}{}:
@@ -296,13 +296,111 @@ func (e *Engine) gather(ctx context.Context, r *node.Reader, v *node.View) (*gat
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	// Who had the turn before may have made what is asked for.
+	if g, err := e.ready(key, r, asked); g != nil || err != nil {
+		return g, err
+	}
+	if e.full() {
+		return nil, ErrFull
+	}
 	g, err := e.build(ctx, r, v)
 	if err != nil {
 		return nil, err
 	}
 	e.put(key, g)
 	g.mu.RLock()
+	e.hold(g)
 	return g, nil
+}
+
+// end is the cursor of the last change.
+func (e *Engine) end() (uint64, error) { return e.n.CursorAt(time.UnixMicro(math.MaxInt64)) }
+
+// ready returns a set that is kept, held for reading, if it is not older than a cursor; nil if there is
+// none.
+func (e *Engine) ready(key string, r *node.Reader, asked uint64) (*gathered, error) {
+	g := e.kept(key)
+	if g == nil {
+		return nil, nil
+	}
+	// Who writes a list to somebody slow holds it: then another is made, and nobody waits.
+	if g.mu.TryLock() {
+		err := g.catchUp(r, asked)
+		g.bad = err != nil
+		g.size.Store(int64(g.set.Size()))
+		g.mu.Unlock()
+		if err != nil {
+			e.drop(key, g) // part of it may be newer than the rest
+			if errors.Is(err, errStale) {
+				err = nil
+			}
+			return nil, err
+		}
+		g.mu.RLock()
+		if g.bad { // somebody was between
+			g.mu.RUnlock()
+			return nil, nil
+		}
+	} else {
+		if !g.mu.TryRLock() {
+			return nil, nil
+		}
+		ok, err := g.current(r, asked)
+		if err != nil || !ok {
+			g.mu.RUnlock()
+			return nil, err
+		}
+	}
+	e.hold(g)
+	return g, nil
+}
+
+// hold notes that a set is held for reading.
+func (e *Engine) hold(g *gathered) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held[g]++
+}
+
+// release lets go of a set that is held for reading.
+func (e *Engine) release(g *gathered) {
+	e.mu.Lock()
+	if e.held[g]--; e.held[g] == 0 {
+		delete(e.held, g)
+	}
+	e.mu.Unlock()
+	g.mu.RUnlock()
+}
+
+// full reports whether those who read hold so much, beside what is kept, that no more is to be made.
+func (e *Engine) full() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.keep == 0 {
+		return false
+	}
+	n, size := 0, int64(0)
+	kept := map[*gathered]bool{}
+	for _, g := range e.sets {
+		kept[g] = true
+	}
+	for g := range e.held {
+		if !kept[g] {
+			n++
+			size += g.size.Load()
+		}
+	}
+	return n >= maxHeld || size > int64(e.keep)
+}
+
+// drop forgets a set.
+func (e *Engine) drop(key string, g *gathered) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sets[key] == g {
+		delete(e.sets, key)
+		e.used = slices.DeleteFunc(e.used, func(k string) bool { return k == key })
+	}
 }
 
 func (e *Engine) kept(key string) *gathered {
@@ -328,9 +426,9 @@ func (e *Engine) put(key string, g *gathered) {
 	e.idle.Reset(keepFor)
 	e.used = append(slices.DeleteFunc(e.used, func(k string) bool { return k == key }), key)
 	e.sets[key] = g
-	size := 0
+	size := int64(0)
 	for i := len(e.used) - 1; i >= 0; i-- {
-		if size += e.sets[e.used[i]].set.Size(); size > e.keep || len(e.used)-i > maxKept {
+		if size += e.sets[e.used[i]].size.Load(); size > int64(e.keep) || len(e.used)-i > maxKept {
 			for _, k := range e.used[:i+1] {
 				delete(e.sets, k)
 			}
@@ -350,44 +448,55 @@ func (e *Engine) forget() {
 // errStale says that what was gathered is not what the reader would see now.
 var errStale = errors.New("stale")
 
-// current reports whether nothing happened since.
-func (g *gathered) current(r *node.Reader) (bool, error) {
-	list, next, err := r.Changes(nil, g.cursor, 1)
-	if err != nil {
-		return false, err
-	}
-	now := r.Sight()
-	return len(list) == 0 && next == g.cursor && now.Same(g.sight) && time.Now().Before(g.sight.Until), nil
+// sees reports whether a reader sees now what it did when the set was made.
+func (g *gathered) sees(now node.Sight) bool {
+	return now.Same(g.sight) && time.Now().Before(g.sight.Until) && time.Now().Before(now.Until)
 }
 
-// catchUp takes what came since. Where something went, or the rules are others, it returns errStale.
-func (g *gathered) catchUp(r *node.Reader) error {
-	if !r.Sight().Same(g.sight) || !time.Now().Before(g.sight.Until) {
+// current reports whether nothing happened since that the set is made of.
+func (g *gathered) current(r *node.Reader, asked uint64) (bool, error) {
+	if g.bad || !g.sees(r.Sight()) {
+		return false, nil
+	}
+	if g.frozen {
+		return g.begun >= asked, nil
+	}
+	for at := g.cursor; ; {
+		list, next, err := r.Changes(nil, at, page)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(list, func(c node.Change) bool { return g.made(&c) }) {
+			return false, nil
+		}
+		if next == at {
+			return g.sees(r.Sight()), nil
+		}
+		at = next
+	}
+}
+
+// catchUp takes what came since, and takes out what went. Where that cannot be done, or the rules are
+// others, it returns errStale. After an error the set is not to be used.
+func (g *gathered) catchUp(r *node.Reader, asked uint64) error {
+	switch {
+	case g.bad, !g.sees(r.Sight()):
+		return errStale
+	case g.frozen && g.begun >= asked:
+		return nil
+	case g.frozen:
 		return errStale
 	}
-	void, _ := g.set.Void()
-	for {
-		list, next, err := r.Changes(nil, g.cursor, page)
-		if err != nil {
-			return err
-		}
-		for i := range list {
-			if list[i].Kind != node.ChangeAdded {
-				return errStale
-			}
-			add(g.set, g.view, list[i].Record)
-			clear(g.tags)
-		}
-		if next == g.cursor {
-			break
-		}
-		g.cursor = next
+	if ok, err := g.follow(context.Background(), r, 0); err != nil {
+		return err
+	} else if !ok {
+		return errStale
 	}
-	if now, again := g.set.Void(); again && len(now) != len(void) {
+	if _, again := g.set.Void(); again != g.again {
 		return errStale
 	}
 	after := r.Sight()
-	if !after.Same(g.sight) || !time.Now().Before(after.Until) {
+	if !g.sees(after) {
 		return errStale
 	}
 	if after.Until.Before(g.sight.Until) {
@@ -397,37 +506,44 @@ func (g *gathered) catchUp(r *node.Reader) error {
 	return nil
 }
 
-// build goes through all records. What is erased or withdrawn, or which rules come, meanwhile, makes it
-// begin again.
+// build goes through all records. Which rules come meanwhile makes it begin again, and nothing that
+// others do: of what goes meanwhile, what cannot be taken out again is left as it was when it was
+// asked for, for those who asked by then.
 func (e *Engine) build(ctx context.Context, r *node.Reader, v *node.View) (*gathered, error) {
 	var void map[[16]byte]bool
-	for range attempts {
+	for try := range attempts {
 		g := &gathered{view: v, sight: r.Sight(), tags: map[tagKey]tag{}}
 		g.set = gather.New(e.n.Org(), kindsOf(v), void)
-		begun, err := e.n.CursorAt(time.UnixMicro(math.MaxInt64))
+		var err error
+		if g.begun, err = e.end(); err != nil {
+			return nil, err
+		}
+		whole, err := g.follow(ctx, r, g.begun)
 		if err != nil {
 			return nil, err
 		}
-		whole, err := g.pass(ctx, r, begun)
-		if err != nil {
-			return nil, err
-		}
-		var again bool
-		void, again = g.set.Void()
+		void, g.again = g.set.Void()
 		after := r.Sight()
-		if !whole || again || !after.Same(g.sight) || !time.Now().Before(after.Until) {
+		if !after.Same(g.sight) || !time.Now().Before(after.Until) {
 			continue
 		}
+		if g.again && try == 0 {
+			continue // those that were revoked are known now, but for what is revoked after this
+		}
+		g.frozen = !whole || g.again
 		g.sight = after
 		g.set.Sorted()
+		g.size.Store(int64(g.set.Size()))
 		return g, nil
 	}
 	return nil, ErrBusy
 }
 
-// pass adds all records. It returns false if one went that may have been added: begun is the cursor at
-// which the pass began.
-func (g *gathered) pass(ctx context.Context, r *node.Reader, begun uint64) (bool, error) {
+// follow takes all changes after g.cursor. It returns false if some went, or came again, that the set
+// is made of and that cannot be followed. What records are says already what became of them up to the
+// cursor begun.
+func (g *gathered) follow(ctx context.Context, r *node.Reader, begun uint64) (whole bool, err error) {
+	whole = true
 	for {
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -436,20 +552,42 @@ func (g *gathered) pass(ctx context.Context, r *node.Reader, begun uint64) (bool
 		if err != nil {
 			return false, err
 		}
+		gone := map[uint64]string{}
 		for i := range list {
 			c := &list[i]
 			switch {
+			case !g.made(c):
+				continue
 			case c.Kind == node.ChangeAdded:
-				add(g.set, g.view, c.Record)
-			case c.Cursor > begun:
-				return false, nil
+				add(g.set, c.Record)
+			case c.Cursor <= begun:
+				continue
+			case c.Kind == node.ChangeRestored:
+				whole = false
+			default:
+				gone[c.About().Cursor] = c.About().Type
 			}
+			clear(g.tags)
 		}
+		whole = g.set.Remove(gone) && whole
 		if next == g.cursor {
-			return true, nil
+			return whole, nil
 		}
 		g.cursor = next
 	}
+}
+
+// made reports whether a change is of a record of which the set may be made. The view says which
+// reports that are; what others saw of them, and think of them, counts whether or not it is in the view,
+// if the reader may see it.
+func (g *gathered) made(c *node.Change) bool {
+	switch c.About().Type {
+	case "indicator":
+		return c.Record == nil || g.view.Holds(c.Record)
+	case "sighting", "opinion":
+		return true
+	}
+	return false
 }
 
 func kindsOf(v *node.View) []stix.Kind {
@@ -459,19 +597,9 @@ func kindsOf(v *node.View) []stix.Kind {
 	return v.Kinds
 }
 
-// add gathers a record. The view says which reports a list is made of; what others saw of them, and
-// think of them, counts whether or not it is in the view, if the reader may see it.
-func add(s *gather.Set, v *node.View, rec *node.Record) {
+// add gathers a record.
+func add(s *gather.Set, rec *node.Record) {
 	if rec == nil || rec.Withdrawn {
-		return
-	}
-	switch rec.Type {
-	case "indicator":
-		if !v.Holds(rec) {
-			return
-		}
-	case "sighting", "opinion":
-	default:
 		return
 	}
 	o, err := stix.Parse(rec.Object)
@@ -555,7 +683,7 @@ func (e *Engine) Explain(ctx context.Context, r *node.Reader, v *node.View, text
 	if err != nil {
 		return nil, err
 	}
-	defer g.mu.RUnlock()
+	defer e.release(g)
 	at := stepOf(now)
 	it, parts, disputes, known := g.set.Explain(o, at)
 	x := &Explanation{Value: o.Value, Kind: o.Kind, Score: it.Score, Least: least, Sources: it.Sources, Seen: it.Seen, Reports: []Report{}}

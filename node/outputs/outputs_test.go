@@ -3,6 +3,7 @@ package outputs
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -511,4 +512,155 @@ func TestSlowReader(t *testing.T) {
 	}
 	slow.Close()
 	other.Close()
+}
+
+// What others withdraw does not make lists anew, unless it is what cannot be taken out again; and then
+// who asked before is given what there was, and who asks later is not.
+func TestWithdrawnIsTakenOut(t *testing.T) {
+	w := newWorld(t)
+	ids := w.publish(protocol.TLPGreen, domain("evil.example"), domain("bad.example"), object("malware", "m", map[string]any{"is_family": false, "name": "x"}),
+		object("sighting", "s", map[string]any{"sighting_of_ref": idOf("indicator", "bad.example")}), domain("old.example"))
+	e, reader := New(w.n, true), w.n.Reader(nil)
+	open := func() string {
+		t.Helper()
+		l, err := e.Open(t.Context(), reader, Query{Format: format.List, Least: 30}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		var b strings.Builder
+		if _, err := l.WriteTo(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	set := func() *gathered {
+		for _, g := range e.sets {
+			return g
+		}
+		return nil
+	}
+	open()
+	g := set()
+	for i, want := range []string{"bad.example\nold.example\n", "old.example\n", "old.example\n", "old.example\n"} {
+		if err := w.n.Withdraw(t.Context(), ids[i:i+1], "x"); err != nil {
+			t.Fatal(err)
+		}
+		if got := open(); got != want || set() != g {
+			t.Errorf("after withdrawal %d: %q; the set is the same: %v", i, got, set() == g)
+		}
+	}
+	if _, err := w.n.Erase(t.Context(), node.EraseRequest{Records: ids[4:], Reason: protocol.EraseRequest}); err != nil {
+		t.Fatal(err)
+	}
+	if got := open(); got != "" || set() != g || g.set.Len() != 0 {
+		t.Errorf("after an erasure: %q, %d values; the set is the same: %v", got, g.set.Len(), set() == g)
+	}
+	// Of two versions one went: the set does not know the other.
+	w.publish(protocol.TLPGreen, object("indicator", "v", map[string]any{"pattern": "[domain-name:value = 'one.example']", "pattern_type": "stix", "valid_from": "2000-01-01T00:00:00Z", "modified": "2026-01-01T00:00:00.000Z", "confidence": 90}))
+	time.Sleep(2 * time.Millisecond)
+	v2 := w.publish(protocol.TLPGreen, report("v", "[domain-name:value = 'two.example']"))
+	g = &gathered{sight: reader.Sight(), tags: map[tagKey]tag{}, set: gather.New(w.n.Org(), nil, nil)}
+	var err error
+	if g.begun, err = e.end(); err != nil {
+		t.Fatal(err)
+	}
+	if whole, err := g.follow(t.Context(), reader, g.begun); err != nil || !whole {
+		t.Fatal(whole, err)
+	}
+	if err := w.n.Withdraw(t.Context(), v2, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if whole, err := g.follow(t.Context(), reader, g.begun); err != nil || whole || g.set.Len() != 2 {
+		t.Errorf("what cannot be taken out: whole %v, %d values, %v", whole, g.set.Len(), err)
+	}
+	g.frozen = true
+	key := string(protocol.Encode(viewOf(nil)))
+	e.put(key, g)
+	if got, err := e.ready(key, reader, g.begun); got != g || err != nil {
+		t.Errorf("who asked before is given %v, %v", got, err)
+	}
+	e.release(g)
+	end, _ := e.end()
+	if got, err := e.ready(key, reader, end); got != nil || err != nil || set() != nil {
+		t.Errorf("who asked later is given %v, %v", got, err)
+	}
+	if got := open(); strings.Contains(got, "two.example") {
+		t.Errorf("after all %q", got)
+	}
+}
+
+// What could not be brought up to date is not kept, whether or not another was made.
+func TestStaleIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.publish(protocol.TLPGreen, domain("evil.example"))
+	e, reader := New(w.n, true), w.n.Reader(nil)
+	q := Query{Format: format.List, Least: 30}
+	l, err := e.Open(t.Context(), reader, q, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	v := report("evil.example", "[domain-name:value = 'other.example']", "modified", time.Now().Add(time.Hour).UTC().Format(stix.TimeFormat))
+	ids := w.publish(protocol.TLPGreen, v)
+	if err := w.n.Withdraw(t.Context(), ids, "x"); err != nil {
+		t.Fatal(err)
+	}
+	w.rules(strings.Replace(noAmber, "amber\" };", "red\" };", 1))
+	w.rules("")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	e.building <- struct{}{} // another has the turn
+	if _, err := e.Open(ctx, reader, q, time.Now()); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if len(e.sets) != 0 || len(e.used) != 0 {
+		t.Error("a set is kept that is stale")
+	}
+	<-e.building
+}
+
+// Who reads slowly holds what is not kept any more, and only so many may.
+func TestHeldIsBounded(t *testing.T) {
+	w := newWorld(t)
+	e, reader := New(w.n, true), w.n.Reader(nil)
+	var slow []*List
+	open := func() error {
+		w.publish(protocol.TLPGreen, domain(fmt.Sprintf("evil%d.example", len(slow))+strings.Repeat("x", len(slow))))
+		l, err := e.Open(t.Context(), reader, Query{Format: format.List, Least: 30}, time.Now())
+		if err == nil {
+			slow = append(slow, l)
+		}
+		return err
+	}
+	for range maxHeld + 1 { // the last is kept
+		if err := open(); err != nil {
+			t.Fatal(len(slow), err)
+		}
+	}
+	if err := open(); err != nil { // all but one are held, and not kept
+		if !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	} else {
+		t.Errorf("%d sets are held", len(slow))
+	}
+	rec := httptest.NewRecorder()
+	failWith(rec, httptest.NewRequest("GET", "/", nil), ErrFull)
+	if rec.Code != 503 || rec.Header().Get("Retry-After") == "" {
+		t.Errorf("answered with %d %v", rec.Code, rec.Header())
+	}
+	slow[0].Close()
+	slow = slow[1:]
+	if l, err := e.Open(t.Context(), reader, Query{Format: format.List, Least: 30}, time.Now()); err != nil {
+		t.Errorf("after one has read: %v", err)
+	} else {
+		l.Close()
+	}
+	for _, l := range slow {
+		l.Close()
+	}
+	if len(e.held) != 0 {
+		t.Errorf("%d sets are held by nobody", len(e.held))
+	}
 }

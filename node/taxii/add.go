@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -131,6 +132,16 @@ func (s *server) add(r *http.Request, c *collection, objects []json.RawMessage) 
 			}
 		}
 	}
+	// What was read once only has the result of the first that is the same.
+	first := map[string]int{}
+	for i, o := range objects {
+		at, ok := first[string(o)]
+		if !ok {
+			first[string(o)] = i
+		} else if why[i] == "" && records[i] == (protocol.RecordID{}) {
+			why[i], records[i] = why[at], records[at]
+		}
+	}
 	for i, o := range objects {
 		d := detail(o, i)
 		if d.Version == "" {
@@ -214,6 +225,7 @@ func (s *server) deleteObject(w http.ResponseWriter, r *http.Request, c *collect
 	}
 	f.ids, f.limit = []string{id}, limitBound
 	q := newSearch(r.Context(), f, serve.Reader(r), c.list)
+	q.room = math.MaxInt // what it finds is not shown
 	found, more, err := q.page(0)
 	if err != nil {
 		return err

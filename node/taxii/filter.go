@@ -16,6 +16,7 @@ const (
 	maxValues  = 100      // of one match field
 	pageLimit  = 1000     // objects of a page, if the client states no limit
 	limitBound = 10000    // and at most
+	pageBytes  = 16 << 20 // of objects of a page, at which it ends, whatever the limit
 )
 
 // filter is what a request asks for (TAXII 3.4).
@@ -161,6 +162,12 @@ func parseTime(v string) (time.Time, error) {
 
 // timestamp writes a time as TAXII does (section 2): UTC, in microseconds.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// impossible reports whether nothing can be asked for by it: a node holds nothing but STIX 2.1, which
+// is asked of every object that is read (package stix).
+func (f *filter) impossible() bool {
+	return len(f.specs) > 0 && !slices.Contains(f.specs, "2.1")
+}
 
 // canonical writes the match fields in one way, whatever way they were asked for in.
 func (f *filter) canonical() string {

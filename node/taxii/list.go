@@ -26,9 +26,10 @@ type list struct {
 	mu     sync.RWMutex // held to change what is below, and to read it
 	items  []item       // by cursor
 	newest map[uint64]uint32
-	moved  map[uint64]moved        // records that came again, by the cursor of that
-	again  map[uint64]uint64       // those cursors, by that in the corpus
-	kinds  map[string]*node.Record // a record of each class, without its object
+	moved  map[uint64]moved  // records that came again, by the cursor of that
+	again  map[uint64]uint64 // those cursors, by that in the corpus
+	number map[string]uint16 // of each class, from 1
+	kinds  []*node.Record    // a record of each class, without its object, by number
 }
 
 // item is a record in a list: 16 bytes of it.
@@ -36,6 +37,7 @@ type item struct {
 	cursor uint64 // under which it came
 	before uint32 // the place of the one before of the same object, from 1; 0: there is none
 	gone   bool   // withdrawn
+	class  uint16 // of the record, a number; 0: there are too many
 }
 
 // moved is a record of which a withdrawal does not count any more: who read on while it did was not
@@ -73,7 +75,6 @@ func (l *list) note(c *node.Change) {
 		if rec.Withdrawn {
 			l.items[len(l.items)-1].gone = true
 		}
-		l.class(rec)
 	case node.ChangeWithdrawn:
 		l.drop(rec.Cursor)
 	case node.ChangeRestored:
@@ -88,7 +89,7 @@ func (l *list) note(c *node.Change) {
 
 func (l *list) add(rec *node.Record, cursor uint64) {
 	key := objectKey(rec)
-	l.items = append(l.items, item{cursor: cursor, before: l.newest[key]})
+	l.items = append(l.items, item{cursor: cursor, before: l.newest[key], class: l.class(rec)})
 	l.newest[key] = uint32(len(l.items))
 }
 
@@ -112,13 +113,16 @@ func (l *list) find(cursor uint64) (int, bool) {
 	return slices.BinarySearchFunc(l.items, cursor, func(it item, c uint64) int { return cmp.Compare(it.cursor, c) })
 }
 
-func (l *list) class(rec *node.Record) {
-	if len(l.kinds) >= maxKinds {
-		return
+// class returns the number of the class of a record.
+func (l *list) class(rec *node.Record) uint16 {
+	name := rec.Class()
+	n := l.number[name]
+	if n == 0 && len(l.kinds) < maxKinds {
+		l.kinds = append(l.kinds, rec.Outline())
+		n = uint16(len(l.kinds))
+		l.number[name] = n
 	}
-	if name := rec.Class(); l.kinds[name] == nil {
-		l.kinds[name] = rec.Outline()
-	}
+	return n
 }
 
 // place is where a record of a list is to be read.
@@ -128,8 +132,9 @@ type place struct {
 	added  time.Time // zero: when it came to the corpus
 }
 
-// from returns at most n places after a cursor, and the cursor to go on from; 0: these are all.
-func (l *list) from(after uint64, n int) (out []place, next uint64) {
+// from returns at most n places after a cursor, and the cursor to go on from; 0: these are all. Records
+// of classes that are not wanted are passed over, for which nothing is read.
+func (l *list) from(after uint64, n int, want func(number uint16, class *node.Record) bool) (out []place, next uint64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	i, ok := l.find(after)
@@ -137,12 +142,14 @@ func (l *list) from(after uint64, n int) (out []place, next uint64) {
 		i++
 	}
 	for ; i < len(l.items); i++ {
+		it := &l.items[i]
+		if it.gone || it.class != 0 && !want(it.class, l.kinds[it.class-1]) {
+			continue
+		}
 		if len(out) == n {
 			return out, out[n-1].cursor
 		}
-		if !l.items[i].gone {
-			out = append(out, l.place(i))
-		}
+		out = append(out, l.place(i))
 	}
 	return out, 0
 }
@@ -228,7 +235,7 @@ func (c *catalog) get(id, name string, v *node.View) *list {
 	if l := c.byID[id]; l != nil && sameView(l.view, v) {
 		return l
 	}
-	l := &list{name: name, view: v, newest: map[uint64]uint32{}, moved: map[uint64]moved{}, again: map[uint64]uint64{}, kinds: map[string]*node.Record{}}
+	l := &list{name: name, view: v, newest: map[uint64]uint32{}, moved: map[uint64]moved{}, again: map[uint64]uint64{}, number: map[string]uint16{}}
 	c.byID[id] = l
 	return l
 }
@@ -245,8 +252,9 @@ func (c *catalog) keepOnly(ids map[string]bool) {
 }
 
 // sync brings all lists in step with the node as it is now. The first time it goes through the
-// corpus, once for all of them. What ctx cuts short is gone on with by the next one.
-func (c *catalog) sync(ctx context.Context) error {
+// corpus, once for all of them. What ctx cuts short is gone on with by the next one. held are lists that
+// whoever asks goes by: another request that knows of other views may have forgotten them meanwhile.
+func (c *catalog) sync(ctx context.Context, held ...*list) error {
 	select {
 	case <-c.turn:
 	case <-ctx.Done():
@@ -258,13 +266,17 @@ func (c *catalog) sync(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
-	lists := make([]*list, 0, len(c.byID))
-	at := goal
+	lists := slices.Clone(held)
 	for _, l := range c.byID {
-		lists = append(lists, l)
-		at = min(at, l.seen)
+		if !slices.Contains(held, l) {
+			lists = append(lists, l)
+		}
 	}
 	c.mu.Unlock()
+	at := goal
+	for _, l := range lists {
+		at = min(at, l.seen)
+	}
 	for at < goal {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -65,7 +65,7 @@ func TestListFollowsChanges(t *testing.T) {
 			after := rapid.Uint64Range(0, cursor).Draw(t, "after")
 			got, size := map[uint64]uint64{}, rapid.IntRange(1, 5).Draw(t, "page")
 			for c := after; ; {
-				page, next := l.from(c, size)
+				page, next := l.from(c, size, func(uint16, *node.Record) bool { return true })
 				for _, p := range page {
 					if p.cursor <= c {
 						t.Fatalf("%d comes after %d", p.cursor, c)
@@ -110,6 +110,95 @@ func TestListMadeLater(t *testing.T) {
 	w.serve()
 	if after, _ := w.all("siem", c+"objects/", "match[version]=all", 4); !slices.Equal(before, after) || len(before) != 13 {
 		t.Errorf("%v became %v", before, after)
+	}
+}
+
+// TestNotLookedAt: for what nobody asked for, and what is not there for the reader, nothing is read.
+func TestNotLookedAt(t *testing.T) {
+	w := newWorld(t, "c2")
+	c := w.collection("c2")
+	for i := range 5 {
+		w.post(c, indicator(i, 0), observable(i))
+	}
+	w.rules(`@id("own") forbid (principal in Role::"sink", action == Action::"read", resource) when { resource.kind == "indicator" };`)
+	catalog := newCatalog(w.n)
+	l := catalog.get("x", "c2", node.TopicView("c2"))
+	if err := catalog.sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		reader *node.Reader
+		f      filter
+		places int
+	}{
+		{"all", w.n.Reader(nil), filter{}, 10},
+		{"a type", w.n.Reader(nil), filter{types: []string{"ipv4-addr"}}, 5},
+		{"no type", w.n.Reader(nil), filter{types: []string{"nothing"}}, 0},
+		{"what may be seen", w.n.Reader(w.n.PersonOf("siem")), filter{}, 5},
+		{"what may not be seen", w.n.Reader(w.n.PersonOf("siem")), filter{types: []string{"indicator"}}, 0},
+	} {
+		tt.f.limit, tt.f.last = 10, true
+		q := newSearch(t.Context(), &tt.f, tt.reader, l)
+		if places, next := l.from(0, 100, q.wants); len(places) != tt.places || next != 0 {
+			t.Errorf("%s: %d places, want %d", tt.name, len(places), tt.places)
+		}
+		if got, next, err := q.page(0); err != nil || next != 0 || len(got) != tt.places {
+			t.Errorf("%s: %d objects, want %d (%v)", tt.name, len(got), tt.places, err)
+		}
+	}
+	// The reader is nil: it would be asked if anything were looked at.
+	q := newSearch(t.Context(), &filter{limit: 10, last: true, specs: []string{"2.0"}}, nil, l)
+	if got, next, err := q.page(0); len(got) != 0 || next != 0 || err != nil {
+		t.Errorf("version 2.0: %v, %d, %v", got, next, err)
+	}
+}
+
+// TestPageOfBytes: a page ends where its objects are large enough, but has one.
+func TestPageOfBytes(t *testing.T) {
+	w := newWorld(t, "c2")
+	c := w.collection("c2")
+	size := len(indicator(0, 0))
+	for i := range 5 {
+		w.post(c, indicator(i, 0))
+	}
+	catalog := newCatalog(w.n)
+	l := catalog.get("x", "c2", node.TopicView("c2"))
+	if err := catalog.sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, ids := range [][]string{nil, {id(0), id(1), id(2), id(3), id(4)}} {
+		for room, want := range map[int]int{1: 1, 2*size + 1: 2, 5 * size: 5} {
+			var got []string
+			for after, pages := uint64(0), 0; ; pages++ {
+				q := newSearch(t.Context(), &filter{limit: 10, last: true, ids: ids}, w.n.Reader(nil), l)
+				q.room = room
+				out, next, err := q.page(after)
+				if err != nil || len(out) == 0 || len(out) > want || pages == 0 && len(out) != want || pages > 5 {
+					t.Fatalf("%d bytes: %d objects, %v", room, len(out), err)
+				}
+				for _, o := range out {
+					got = append(got, o.rec.StixID)
+				}
+				if after = next; next == 0 {
+					break
+				}
+			}
+			wantIDs(t, fmt.Sprintf("pages of %d bytes", room), got, 0, 1, 2, 3, 4)
+		}
+	}
+}
+
+// TestListForgottenMeanwhile: a list that a request goes by is brought in step although another one,
+// which knows of other views, had it forgotten.
+func TestListForgottenMeanwhile(t *testing.T) {
+	w := newWorld(t, "c2")
+	w.post(w.collection("c2"), indicator(1, 0))
+	catalog := newCatalog(w.n)
+	l := catalog.get("x", "c2", node.TopicView("c2"))
+	catalog.keepOnly(map[string]bool{})
+	if err := catalog.sync(t.Context(), l); err != nil || len(l.items) != 1 {
+		t.Errorf("%d records, %v", len(l.items), err)
 	}
 }
 

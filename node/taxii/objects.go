@@ -73,6 +73,8 @@ type search struct {
 	// versions of objects that were looked up, earlier ones first, each of another time.
 	versions map[uint64][]*version
 	later    map[uint64]time.Time // a version of that time is there
+	classes  map[uint16]bool      // by its number in the list: whether a class may hold what is asked for
+	room     int                  // bytes of objects that the page still has; 0: it is full
 }
 
 // version is what a search remembers of one.
@@ -88,11 +90,14 @@ const scanned = 256
 // all. It goes on until it found one, or there is none: a client that is told that there is more, and
 // given nothing, may ask the same for ever.
 func (q *search) page(after uint64) (out []*object, next uint64, err error) {
+	if q.impossible() {
+		return nil, 0, nil
+	}
 	if len(q.ids) > 0 {
 		return q.named(after)
 	}
 	for {
-		places, more := q.list.from(after, scanned)
+		places, more := q.list.from(after, scanned, q.wants)
 		if out, next, err = q.pick(out, places); err != nil || next != 0 || more == 0 {
 			return out, next, err
 		}
@@ -116,12 +121,24 @@ func (q *search) named(after uint64) (out []*object, next uint64, err error) {
 		recs = append(recs, found...)
 	}
 	places := q.list.placesOf(recs)
-	for i, p := range places {
-		if p.cursor > after {
-			return q.pick(nil, places[i:])
+	places = slices.DeleteFunc(places, func(p place) bool { return p.cursor <= after })
+	for chunk := range slices.Chunk(places, scanned) {
+		if out, next, err = q.pick(out, chunk); err != nil || next != 0 {
+			return out, next, err
 		}
 	}
-	return nil, 0, nil
+	return out, 0, nil
+}
+
+// wants reports whether a class of records may hold what is asked for and is there for the reader. Of
+// each record it is decided again when it is read.
+func (q *search) wants(number uint16, class *node.Record) bool {
+	want, ok := q.classes[number]
+	if !ok {
+		want = (len(q.types) == 0 || slices.Contains(q.types, class.Type)) && q.reader.Sees(class)
+		q.classes[number] = want
+	}
+	return want
 }
 
 // pick appends what of some places is asked for.
@@ -144,10 +161,10 @@ func (q *search) pick(out []*object, places []place) ([]*object, uint64, error) 
 		if !ok {
 			continue
 		}
-		if len(out) == q.limit {
+		if len(out) == q.limit || len(out) > 0 && len(o.rec.Object) > q.room {
 			return out, out[len(out)-1].cursor, nil
 		}
-		out = append(out, o)
+		out, q.room = append(out, o), max(q.room-len(o.rec.Object), 0)
 	}
 	return out, 0, nil
 }
@@ -306,11 +323,13 @@ func (s *server) find(r *http.Request, c *collection, fields []string, id, act s
 }
 
 func newSearch(ctx context.Context, f *filter, reader *node.Reader, l *list) *search {
-	return &search{filter: f, ctx: ctx, reader: reader, list: l, versions: map[uint64][]*version{}, later: map[uint64]time.Time{}}
+	return &search{filter: f, ctx: ctx, reader: reader, list: l, versions: map[uint64][]*version{}, later: map[uint64]time.Time{},
+		classes: map[uint16]bool{}, room: pageBytes}
 }
 
 // holds reports whether anything is there that the match fields ask for, whenever it was added.
 func (q *search) holds() (bool, error) {
+	q.room = pageBytes
 	found, _, err := q.page(0)
 	return len(found) > 0, err
 }
@@ -399,11 +418,7 @@ func (s *server) getManifest(w http.ResponseWriter, r *http.Request, c *collecti
 		return err
 	}
 	dates(w, r, list)
-	if len(list) == 0 {
-		write(w, http.StatusOK, struct{}{})
-		return nil
-	}
-	m := manifest{More: next != "", Next: next}
+	m := manifest{More: next != "", Next: next, Objects: []manifestRecord{}} // as in writeEnvelope
 	for _, o := range list {
 		h := o.handling()
 		m.Objects = append(m.Objects, manifestRecord{ID: o.rec.StixID, DateAdded: timestamp(o.added), Version: o.version, MediaType: stix21, Handling: &h})
@@ -418,11 +433,7 @@ func (s *server) getVersions(w http.ResponseWriter, r *http.Request, c *collecti
 		return err
 	}
 	dates(w, r, list)
-	if len(list) == 0 {
-		write(w, http.StatusOK, struct{}{})
-		return nil
-	}
-	v := versions{More: next != "", Next: next}
+	v := versions{More: next != "", Next: next, Versions: []string{}}
 	for _, o := range list {
 		if !slices.Contains(v.Versions, o.version) { // two originators may have the same
 			v.Versions = append(v.Versions, o.version)

@@ -44,7 +44,7 @@ type (
 	manifest struct {
 		More    bool             `json:"more"`
 		Next    string           `json:"next,omitempty"`
-		Objects []manifestRecord `json:"objects,omitempty"`
+		Objects []manifestRecord `json:"objects"`
 	}
 	manifestRecord struct {
 		ID        string    `json:"id"`
@@ -56,7 +56,7 @@ type (
 	versions struct {
 		More     bool     `json:"more"`
 		Next     string   `json:"next,omitempty"`
-		Versions []string `json:"versions,omitempty"`
+		Versions []string `json:"versions"`
 	}
 	// status is a status resource (4.3.1).
 	status struct {

@@ -177,11 +177,12 @@ func (s *server) collections(r *http.Request, name string) ([]*collection, error
 		all = append(all, c)
 	}
 	known := map[string]bool{}
+	var held []*list
 	for _, c := range all {
-		known[c.ID] = true
+		known[c.ID], held = true, append(held, c.list)
 	}
 	s.catalog.keepOnly(known)
-	if err := s.catalog.sync(r.Context()); err != nil {
+	if err := s.catalog.sync(r.Context(), held...); err != nil {
 		return nil, err
 	}
 	var out []*collection

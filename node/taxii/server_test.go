@@ -61,6 +61,20 @@ func TestWithdrawnVanishes(t *testing.T) {
 
 // TestRightsOfConsumers: what local rules forbid a consumer is in no output, count, manifest, header or
 // error that it gets.
+// TestSameTwice: what stands in an envelope twice has one result, which is told of both.
+func TestSameTwice(t *testing.T) {
+	w := newWorld(t, "c2")
+	c := w.collection("c2")
+	unmarked := strings.Replace(indicator(1, 0), green, "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed", 1)
+	unmarked = strings.Replace(unmarked, `, "object_marking_refs": ["marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"]`, "", 1)
+	a := w.ask("tip", "POST", c+"objects/", []byte(`{"objects":[`+unmarked+","+indicator(2, 0)+","+unmarked+","+indicator(2, 0)+`]}`))
+	var st status
+	if err := json.Unmarshal(a.body, &st); err != nil || st.SuccessCount != 2 || st.FailureCount != 2 || len(st.Failures) != 2 || st.Failures[1].ID != id(1) || st.Failures[1].Message == "" {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+	w.post(c, observable(1), observable(1))
+}
+
 func TestRightsOfConsumers(t *testing.T) {
 	w := newWorld(t, "c2", "secret")
 	open, closed := w.collection("c2"), w.collection("secret")
@@ -104,7 +118,7 @@ func TestRightsOfConsumers(t *testing.T) {
 		if string(a.body) != "{\"more\":false,\"objects\":[]}\n" || a.header.Get("X-TAXII-Date-Added-Last") != "1970-01-01T00:00:00.000000Z" || a.header.Get("X-Entente-TLP") != "" {
 			t.Errorf("%s: %v %s", q, a.header, a.body)
 		}
-		if a := w.get(open + "manifest/" + q); string(a.body) != "{}\n" {
+		if a := w.get(open + "manifest/" + q); string(a.body) != "{\"more\":false,\"objects\":[]}\n" {
 			t.Errorf("manifest %s: %s", q, a.body)
 		}
 	}

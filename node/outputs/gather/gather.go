@@ -59,7 +59,13 @@ type Set struct {
 	heard   map[key]*heard
 	void    map[key]bool // sightings that a later version revokes
 	again   bool
-	order   []uint32 // of list, sorted; nil: to be sorted
+	// What cannot be taken out again, because it is not known whether, or how, it counted.
+	replaced bool     // an object that came in another version
+	refused  bool     // a claim for which there was no room
+	mixed    bool     // what an organisation said more than once of an object, or found no room
+	dead     int      // objects that were taken out
+	sweep    bool     // values may be left that nothing reports
+	order    []uint32 // of list, sorted; nil: to be sorted
 }
 
 // key is of an object: of its id, or of its originator and its id.
@@ -69,6 +75,8 @@ type value struct {
 	stix.Observable
 	first uint32 // claim, from 1; 0: none
 	n     uint32 // of them
+
+	refused bool // one found no room
 }
 
 type object struct {
@@ -84,6 +92,7 @@ type object struct {
 	tlp         protocol.TLP
 	pap         protocol.PAP
 	live, copy  bool
+	several     bool // another version of it came
 }
 
 type claim struct {
@@ -99,14 +108,16 @@ type heard struct {
 }
 
 type sighting struct {
-	org uint32
-	at  uint64
+	org    uint32
+	at     uint64
+	cursor uint64 // of the record; 0: of several
 }
 
 type dispute struct {
 	org      uint32
 	modified uint64
-	level    uint8 // 0: it does not disagree, 1, 2: strongly
+	cursor   uint64 // of the record; 0: of several
+	level    uint8  // 0: it does not disagree, 1, 2: strongly
 }
 
 // New returns an empty set. own is the organisation that asks; kinds are those that count, none for
@@ -132,7 +143,7 @@ func (s *Set) Void() (void map[[16]byte]bool, again bool) {
 }
 
 // Len is how many values there are.
-func (s *Set) Len() int { return len(s.list) }
+func (s *Set) Len() int { return len(s.values) }
 
 // Size is about how many bytes the set takes (BenchmarkGather compares it with what it does).
 func (s *Set) Size() int {
@@ -185,6 +196,9 @@ func (s *Set) indicator(r *Record) {
 	k := keyOf(&r.Originator, o.ID)
 	i, known := s.objects[k]
 	modified := milli(o.Modified)
+	if known {
+		s.object[i].several, s.replaced = true, true
+	}
 	if known && s.object[i].modified >= modified {
 		return
 	}
@@ -251,6 +265,7 @@ func (s *Set) claim(o stix.Observable, obj uint32) bool {
 		return true
 	}
 	if mine >= maxOfSource || v.n >= MaxClaims {
+		v.refused, s.refused = true, true
 		return false
 	}
 	s.claims = append(s.claims, claim{v.first, obj, s.object[obj].version})
@@ -300,13 +315,15 @@ func (s *Set) sighting(r *Record) {
 	org := s.org(r.Originator)
 	for i := range h.seen {
 		if h.seen[i].org == org {
-			h.seen[i].at = max(h.seen[i].at, at)
+			h.seen[i].at, h.seen[i].cursor, s.mixed = max(h.seen[i].at, at), 0, true
 			return
 		}
 	}
 	if len(h.seen) < MaxHeard {
-		h.seen = append(h.seen, sighting{org, at})
+		h.seen = append(h.seen, sighting{org, at, r.Cursor})
+		return
 	}
+	s.mixed = true
 }
 
 // opinion takes that an organisation disagrees, or does not any more.
@@ -332,18 +349,129 @@ func (s *Set) disputed(of key, r *Record, level uint8) {
 		level = 0
 	}
 	h := s.hear(of) // also where it agrees: it may be the newer version of what comes later
-	d := dispute{s.org(r.Originator), milli(r.Object.Modified), level}
+	d := dispute{s.org(r.Originator), milli(r.Object.Modified), r.Cursor, level}
 	for i := range h.disputed {
 		if h.disputed[i].org == d.org {
 			if d.modified >= h.disputed[i].modified {
 				h.disputed[i] = d
 			}
+			h.disputed[i].cursor, s.mixed = 0, true
 			return
 		}
 	}
 	if len(h.disputed) < MaxHeard {
 		h.disputed = append(h.disputed, d)
+		return
 	}
+	s.mixed = true
+}
+
+// Remove takes out records that went, by the cursors under which they were added, with their types. What
+// was not added is passed over. It returns false, and changes nothing, where the set would not be the
+// one that is made without them: then it is to be made anew.
+func (s *Set) Remove(gone map[uint64]string) bool {
+	if len(gone) == 0 {
+		return true
+	}
+	reports, said := 0, 0
+	for _, typ := range gone {
+		switch typ {
+		case "indicator":
+			reports++
+		case "sighting":
+			said++
+		case "opinion": // of several objects
+			if said++; s.mixed {
+				return false
+			}
+		}
+	}
+	var keys []key
+	out := map[uint32]bool{}
+	if reports > 0 {
+		for k, i := range s.objects {
+			e := &s.object[i]
+			if _, ok := gone[e.cursor]; !ok {
+				continue
+			}
+			if e.several {
+				return false // the other version is not known any more
+			}
+			keys, out[i] = append(keys, k), true
+		}
+		// A version that was replaced may have taken the room of what was refused.
+		if s.refused && (s.replaced && len(out) < reports || s.tookRoom(out)) || s.dead+len(out) > max(minDead, len(s.object)/2) {
+			return false
+		}
+	}
+	if said > 0 {
+		found := map[uint64]bool{}
+		for _, h := range s.heard {
+			for i := range h.seen {
+				found[h.seen[i].cursor] = true
+			}
+			for i := range h.disputed {
+				found[h.disputed[i].cursor] = true
+			}
+		}
+		for c, typ := range gone {
+			// One that is not found was not added, or is one of several, or revokes one.
+			if typ == "sighting" && !found[c] && (s.mixed || len(s.void) > 0) {
+				return false
+			}
+		}
+	}
+	for _, k := range keys {
+		delete(s.objects, k)
+	}
+	for i := range out {
+		s.object[i].live = false
+	}
+	s.dead, s.sweep, s.order = s.dead+len(out), s.sweep || len(out) > 0, nil
+	if said > 0 {
+		for k, h := range s.heard {
+			h.seen = slices.DeleteFunc(h.seen, func(e sighting) bool { return gone[e.cursor] != "" })
+			h.disputed = slices.DeleteFunc(h.disputed, func(e dispute) bool { return gone[e.cursor] != "" })
+			if len(h.seen)+len(h.disputed) == 0 {
+				delete(s.heard, k)
+			}
+		}
+	}
+	return true
+}
+
+// minDead is how many objects that were taken out a set has, before it is made anew for their room.
+const minDead = 1000
+
+// tookRoom reports whether an object reports a value for which another found no room.
+func (s *Set) tookRoom(objects map[uint32]bool) bool {
+	if len(objects) == 0 {
+		return false
+	}
+	for i := range s.list {
+		for c := s.list[i].first; s.list[i].refused && c != 0; c = s.claims[c-1].next {
+			if objects[s.claims[c-1].object] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// swept forgets the values that nothing reports any more: they may have been erased.
+func (s *Set) swept() {
+	for i := range s.list {
+		v := &s.list[i]
+		live := v.first == 0
+		for c := v.first; c != 0 && !live; c = s.claims[c-1].next {
+			live = s.counts(&s.claims[c-1])
+		}
+		if !live {
+			delete(s.values, v.Observable)
+			*v = value{}
+		}
+	}
+	s.sweep, s.order = false, nil
 }
 
 func (s *Set) hear(of key) *heard {
@@ -404,10 +532,15 @@ type Item struct {
 
 // Sorted returns the positions of values, in the order of their kinds and of their bytes.
 func (s *Set) Sorted() []uint32 {
+	if s.sweep {
+		s.swept()
+	}
 	if s.order == nil {
-		s.order = make([]uint32, len(s.list))
-		for i := range s.order {
-			s.order[i] = uint32(i)
+		s.order = make([]uint32, 0, len(s.list))
+		for i := range s.list {
+			if s.list[i].first != 0 {
+				s.order = append(s.order, uint32(i))
+			}
 		}
 		slices.SortFunc(s.order, func(a, b uint32) int {
 			x, y := &s.list[a], &s.list[b]
@@ -580,5 +713,5 @@ func (s *Set) Explain(o stix.Observable, now uint64) (it Item, parts []Part, dis
 			}
 		}
 	}
-	return it, parts, disputes, true
+	return it, parts, disputes, len(parts) > 0
 }

@@ -301,3 +301,71 @@ func TestExplain(t *testing.T) {
 		t.Error("bounds do not fit")
 	}
 }
+
+// TestRemove: a set from which records were taken is the one that was made without them, or it says
+// that it would not be.
+func TestRemove(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var all []*Record
+		for i := range rapid.IntRange(1, 30).Draw(t, "records") {
+			from := byte(rapid.IntRange(1, 3).Draw(t, "from"))
+			id, modified := fmt.Sprint(rapid.IntRange(1, 12).Draw(t, "id")), now-uint64(rapid.IntRange(1, 9).Draw(t, "age"))*day
+			text := indicator{id: id, pattern: fmt.Sprintf("[domain-name:value = 'v%d.example']", rapid.IntRange(1, 2).Draw(t, "value")), modified: modified,
+				more: map[string]any{"confidence": 10 * i % 100, "revoked": rapid.IntRange(0, 9).Draw(t, "revoked") == 0}}.json()
+			switch rapid.IntRange(0, 6).Draw(t, "type") {
+			case 0:
+				text = other("sighting", fmt.Sprint("s", i%5), id, modified, map[string]any{"revoked": i%5 == 4})
+			case 1:
+				text = other("opinion", fmt.Sprint("o", i), id, modified, map[string]any{"opinion": "disagree"})
+			}
+			r := record(t, from, text)
+			r.Cursor = uint64(i + 1)
+			all = append(all, r)
+		}
+		build := func(without map[uint64]string) *Set {
+			var void map[[16]byte]bool
+			for {
+				s := New(org(9), nil, void)
+				for _, r := range all {
+					if without[r.Cursor] == "" {
+						s.Add(r)
+					}
+				}
+				var again bool
+				if void, again = s.Void(); !again {
+					return s
+				}
+			}
+		}
+		said := func(s *Set) string {
+			var b strings.Builder
+			r := s.Reckoner()
+			for _, at := range s.Sorted() {
+				if it := r.Item(at, now); it.Score > 0 {
+					fmt.Fprintf(&b, "%+v\n", it)
+				}
+			}
+			return b.String()
+		}
+		gone := map[uint64]string{}
+		for _, r := range all {
+			if rapid.IntRange(0, 5).Draw(t, "gone") == 0 {
+				gone[r.Cursor] = r.Object.Type
+			}
+		}
+		s := build(nil)
+		before := said(s)
+		if !s.Remove(gone) {
+			if got := said(s); got != before {
+				t.Fatalf("it cannot be done, and changed\n%s\nto\n%s", before, got)
+			}
+			return
+		}
+		if got, want := said(s), said(build(gone)); got != want {
+			t.Fatalf("without %v:\n%s\nanew:\n%s", gone, got, want)
+		}
+		if !s.Remove(gone) && len(gone) == 0 {
+			t.Fatal("nothing cannot be taken out")
+		}
+	})
+}
