@@ -269,6 +269,8 @@ func TestPushRefused(t *testing.T) {
 		{"unknown TLP", "/events/add", strings.Replace(plain, "tlp:green", "tlp:mauve", 1), 403, "unknown TLP"},
 		{"own only", "/events/add", strings.Replace(plain, `"distribution":"3"`, `"distribution":"0"`, 1), 403, "your organisation only"},
 		{"draft", "/events/add", strings.Replace(plain, `"published":true`, `"published":false`, 1), 403, "not published"},
+		{"says not whether it is published", "/events/add", strings.Replace(plain, `"published":true,`, "", 1), 403, "not published"},
+		{"published is null", "/events/add", strings.Replace(plain, `"published":true`, `"published":null`, 1), 403, "not published"},
 		{"sharing group", "/events/add", strings.Replace(plain, `"distribution":"3"`, `"distribution":"4","SharingGroup":{"name":"G","SharingGroupOrg":[{"Organisation":{"name":"x","uuid":"y"}}]}`, 1), 403, "entente misp org add"},
 		{"no uuid", "/events/add", strings.Replace(plain, `"uuid":"`+uuid+`",`, "", 1), 403, "no uuid"},
 		{"other event", "/events/edit/" + core.NewUUID("other"), plain, 400, "another one than its address"},
@@ -314,6 +316,46 @@ func TestPushRefused(t *testing.T) {
 	reader.token = "nobody"
 	if status, data, _ := reader.call("GET", "/servers/getVersion", nil); status != 401 || !strings.Contains(string(data), `"message"`) {
 		t.Errorf("unknown token: %d %s", status, data)
+	}
+}
+
+// A token withdraws in its own topics only, neither by deleting an event nor by an edit in which something is
+// deleted.
+func TestWithdrawInTopic(t *testing.T) {
+	n := alone(t)
+	if err := n.JoinTopic("other"); err != nil {
+		t.Fatal(err)
+	}
+	uuid := core.NewUUID("e1")
+	publish(t, n, eventFile(uuid, "1700000001", attribute(1, ""), attribute(2, "")), policy.Flags{Personal: protocol.PersonalNone})
+	there := func() int {
+		t.Helper()
+		recs, _, err := n.Search(node.Query{Type: "indicator", Topic: "c2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(recs)
+	}
+	i := newInstanceIn(t, n, "elsewhere", "other", node.ScopeRead, node.ScopePublish, node.ScopeWithdraw)
+	for _, method := range []string{"POST", "DELETE"} {
+		if status, data, _ := i.call(method, "/events/delete/"+uuid, nil); status != 403 || !strings.Contains(string(data), `in topic \"c2\", in which this token does not allow to withdraw`) {
+			t.Errorf("%s: %d %s", method, status, data)
+		}
+	}
+	status, data, _ := i.call("POST", "/events/edit/"+uuid, eventFile(uuid, "1700000009", attribute(1, `,"deleted":true`), attribute(3, "")))
+	if status != 200 || !strings.Contains(string(data), "1 records would be withdrawn, which this token does not allow") {
+		t.Errorf("edit: %d %s", status, data)
+	}
+	if got := there(); got != 2 {
+		t.Errorf("%d of 2 indicators are left in c2", got)
+	}
+	// The token of the topic does withdraw them, but not the event as long as some of it is elsewhere.
+	i = newInstance(t, n, node.ScopeRead, node.ScopePublish, node.ScopeWithdraw)
+	if status, data, _ := i.call("POST", "/events/edit/"+uuid, eventFile(uuid, "1700000010", attribute(1, `,"deleted":true`))); status != 200 || there() != 1 {
+		t.Errorf("edit: %d %s, %d are left", status, data, there())
+	}
+	if status, data, _ := i.call("POST", "/events/delete/"+uuid, nil); status != 403 || there() != 1 {
+		t.Errorf("delete: %d %s, %d are left", status, data, there())
 	}
 }
 

@@ -137,6 +137,12 @@ func newInstance(t *testing.T, n *node.Node, scopes ...node.Scope) *instance {
 	return newInstanceNamed(t, n, "misp", scopes...)
 }
 
+// newInstanceIn has a token for another topic than c2.
+func newInstanceIn(t *testing.T, n *node.Node, name, topic string, scopes ...node.Scope) *instance {
+	t.Helper()
+	return newInstanceOf(t, n, node.Consumer{Name: name, Topics: []string{topic}, Scopes: scopes})
+}
+
 // call sends a request as MISP does, and returns the status and the body.
 func (i *instance) call(method, path string, body any) (int, []byte, http.Header) {
 	i.t.Helper()
@@ -194,7 +200,13 @@ func attribute(n int, more string) string {
 
 func newInstanceNamed(t *testing.T, n *node.Node, name string, scopes ...node.Scope) *instance {
 	t.Helper()
-	token, err := n.AddConsumer(node.Consumer{Name: name, Scopes: scopes, Topics: []string{"c2"}, Expires: time.Now().Add(time.Hour)})
+	return newInstanceOf(t, n, node.Consumer{Name: name, Topics: []string{"c2"}, Scopes: scopes})
+}
+
+func newInstanceOf(t *testing.T, n *node.Node, c node.Consumer) *instance {
+	t.Helper()
+	c.Expires = time.Now().Add(time.Hour)
+	token, err := n.AddConsumer(c)
 	if err != nil {
 		t.Fatal(err)
 	}
