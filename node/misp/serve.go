@@ -339,7 +339,7 @@ func (s *server) head(reader *node.Reader, o *outline) (head map[string]any, by 
 			report, marks, by = r, rec.Marks(), []protocol.RecordID{id}
 		}
 	}
-	return o.event.key.Head(core.Building{UUID: o.uuid, Org: o.event.org, At: o.at, Before: o.before}, o.event.first, report, marks), by, nil
+	return o.event.key.Head(core.Building{UUID: o.uuid, Org: o.event.org, At: o.at, Before: o.before}, o.first, report, marks), by, nil
 }
 
 // find returns a record that the reader may read and export; nil if there is none.
