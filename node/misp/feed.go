@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/entente-mesh/entente/node"
@@ -20,8 +21,18 @@ import (
 // topicPrefix begins the name of a feed that is a topic, and no saved view.
 const topicPrefix = "topic:"
 
+// viewOf returns the view of a feed: a saved one, or of a topic that this organisation is in.
 func (s *server) viewOf(name string) (*node.View, error) {
+	topics := s.node.TopicNames()
+	views, err := s.node.Views()
+	if err != nil {
+		return nil, err
+	}
+	s.keepOnly(views, topics)
 	if topic, ok := strings.CutPrefix(name, topicPrefix); ok {
+		if !slices.Contains(topics, topic) {
+			return nil, notFound("feed: there is no such topic here.")
+		}
 		return node.TopicView(topic), nil
 	}
 	return s.node.View(name)

@@ -1,6 +1,7 @@
 package misp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +35,7 @@ type server struct {
 	now  func() time.Time
 
 	mu      sync.Mutex
-	shelves map[string]*shelf // by the view
+	shelves map[string]*shelf // by the name of the view, or topicPrefix and that of the topic
 	pushing sync.Mutex        // what is pushed is taken one after the other: an edit reads what stands
 }
 
@@ -232,27 +235,37 @@ func (s *server) describeTypes(w http.ResponseWriter, _ *http.Request) error {
 	return answer(w, map[string]any{"result": map[string]any{"sane_defaults": defaults, "types": types, "categories": categories, "category_type_mappings": mapping}})
 }
 
-// shelf returns the shelf of a view; nil: of everything.
+// everything is the name of the shelf that is of no view.
+const everything = "*"
+
+// shelf returns the shelf of a view, or of a topic; nil: of everything.
 func (s *server) shelf(view *node.View) *shelf {
-	key := "*"
+	name := everything
 	if view != nil {
-		key = string(protocol.Encode(view))
+		if name = view.Name; name == "" {
+			name = topicPrefix + view.Topics[0]
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.shelves[key]
-	if x == nil {
-		if view != nil { // of a view that was set anew, the former shelf is forgotten
-			for k, old := range s.shelves {
-				if old.view != nil && old.view.Name == view.Name {
-					delete(s.shelves, k)
-				}
-			}
-		}
+	x := s.shelves[name]
+	if x == nil || view != nil && !bytes.Equal(protocol.Encode(view), protocol.Encode(x.view)) { // it was set anew
 		x = newShelf(s.node, view)
-		s.shelves[key] = x
+		s.shelves[name] = x
 	}
 	return x
+}
+
+// keepOnly forgets the shelves of views and topics that are there no more.
+func (s *server) keepOnly(views []node.View, topics []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.shelves {
+		topic, ok := strings.CutPrefix(name, topicPrefix)
+		if name != everything && !(ok && slices.Contains(topics, topic)) && !slices.ContainsFunc(views, func(v node.View) bool { return v.Name == name }) {
+			delete(s.shelves, name)
+		}
+	}
 }
 
 // look looks at a view as whoever asks sees it, and calls fn.

@@ -406,6 +406,9 @@ func TestFeed(t *testing.T) {
 	if err := n.SetView(&node.View{Name: "ops", Labels: []string{"spring"}}); err != nil {
 		t.Fatal(err)
 	}
+	if err := n.JoinTopic("empty"); err != nil {
+		t.Fatal(err)
+	}
 	i := newInstance(t, n, node.ScopeRead)
 	var manifest map[string]core.Fields
 	i.get("GET", "/feed/topic:c2/manifest.json", nil, &manifest)
@@ -419,7 +422,7 @@ func TestFeed(t *testing.T) {
 	if header.Get("ETag") == "" {
 		t.Error("hashes have no ETag")
 	}
-	for path, want := range map[string]int{"/feed/none/manifest.json": 404, "/feed/topic:other/manifest.json": 200, "/feed/topic:c2/x": 404, "/feed/topic:c2/" + core.NewUUID("x") + ".json": 404, "/feed/topic:other/" + uuid + ".json": 404} {
+	for path, want := range map[string]int{"/feed/none/manifest.json": 404, "/feed/topic:other/manifest.json": 404, "/feed/topic:empty/manifest.json": 200, "/feed/topic:c2/x": 404, "/feed/topic:c2/" + core.NewUUID("x") + ".json": 404, "/feed/topic:other/" + uuid + ".json": 404} {
 		if status, data, _ := i.call("GET", path, nil); status != want || want == 200 && string(data) != "{}" {
 			t.Errorf("%s: %d %s", path, status, data)
 		}

@@ -3,6 +3,7 @@ package misp
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,49 @@ func TestManySightings(t *testing.T) {
 	}
 	if said := strings.Join(exported.Notes, "\n"); strings.Count(said, fmt.Sprintf("%d sightings are left out", 2*made-core.MaxOfOrg)) != events {
 		t.Errorf("notes %s", said)
+	}
+}
+
+// Each topic and each view has a shelf of its own, as long as it is there.
+func TestShelves(t *testing.T) {
+	n := alone(t)
+	if err := n.JoinTopic("other"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.SetView(&node.View{Name: "c2", Labels: []string{"spring"}}); err != nil {
+		t.Fatal(err)
+	}
+	i := newInstance(t, n, node.ScopeRead)
+	feeds := []string{"topic:c2", "topic:other", "c2"}
+	ask := func(names ...string) {
+		for _, name := range names {
+			if status, data, _ := i.call("GET", "/feed/"+name+"/manifest.json", nil); status != 200 {
+				t.Errorf("%s: %d %s", name, status, data)
+			}
+		}
+	}
+	ask(feeds...)
+	before := maps.Clone(i.s.shelves)
+	ask(feeds...)
+	for _, name := range feeds {
+		if before[name] == nil || before[name] != i.s.shelves[name] {
+			t.Errorf("the shelf of %s was thrown away", name)
+		}
+	}
+	if status, data, _ := i.call("GET", "/feed/topic:nowhere/manifest.json", nil); status != 404 || len(i.s.shelves) != len(feeds) {
+		t.Errorf("a topic that is not there: %d %s, %d shelves", status, data, len(i.s.shelves))
+	}
+	if err := n.SetView(&node.View{Name: "c2", Labels: []string{"winter"}}); err != nil {
+		t.Fatal(err)
+	}
+	if ask("c2"); i.s.shelves["c2"] == before["c2"] || i.s.shelves["topic:c2"] != before["topic:c2"] {
+		t.Error("a view that was set anew has the shelf of the former, or its topic a new one")
+	}
+	if err := n.RemoveView("c2"); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, _ := i.call("GET", "/feed/c2/manifest.json", nil); status != 404 || i.s.shelves["c2"] != nil {
+		t.Errorf("a view that was removed: %d, %d shelves", status, len(i.s.shelves))
 	}
 }
 
