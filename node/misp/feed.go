@@ -54,7 +54,7 @@ func (s *server) feed(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		event, ids, err := s.build(serve.Reader(r), o)
+		event, ids, err := s.build(r.Context(), serve.Reader(r), o)
 		if err != nil {
 			return err
 		}
@@ -96,6 +96,11 @@ func (s *server) manifest(w http.ResponseWriter, r *http.Request, view *node.Vie
 // hashes lists MD5 over every value, by which an instance finds what it knows without pulling it. Of
 // values in two parts it is each part.
 func (s *server) hashes(w http.ResponseWriter, r *http.Request, view *node.View) error {
+	done, err := s.building(w, r)
+	if err != nil {
+		return err
+	}
+	defer done()
 	list, err := s.outlines(r, view)
 	if err != nil {
 		return err
@@ -104,7 +109,7 @@ func (s *server) hashes(w http.ResponseWriter, r *http.Request, view *node.View)
 	buf := bufio.NewWriter(&out)
 	var ids []protocol.RecordID
 	for _, o := range list {
-		event, in, err := s.build(serve.Reader(r), o)
+		event, in, err := s.build(r.Context(), serve.Reader(r), o)
 		if err != nil {
 			return err
 		}

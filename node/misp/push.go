@@ -27,33 +27,44 @@ func (s *server) filterEvents(w http.ResponseWriter, r *http.Request) error {
 	if err := body(w, r, maxQuery, &list); err != nil {
 		return err
 	}
+	newest := map[string]time.Time{} // that the instance has
+	for _, e := range list {
+		uuid := strings.ToLower(e.Event.Text("uuid"))
+		if len(uuid) != 36 {
+			continue
+		}
+		if at, known := newest[uuid]; !known || e.Event.Time("timestamp", time.Time{}).After(at) {
+			newest[uuid] = e.Event.Time("timestamp", time.Time{})
+		}
+	}
+	uuids := slices.Sorted(maps.Keys(newest))
 	wanted := []string{}
+	var own []string // what this organisation published of them is read when others may look again
 	err := s.look(r, nil, func(at *sight) error {
-		for _, e := range list {
-			uuid := strings.ToLower(e.Event.Text("uuid"))
-			if len(uuid) != 36 {
-				continue
-			}
-			o := at.byUUID(uuid)
-			if o == nil {
+		for _, uuid := range uuids {
+			switch o := at.byUUID(uuid); {
+			case o == nil:
 				wanted = append(wanted, uuid)
-				continue
-			}
-			if o.event.key.Originator != s.node.Org() {
-				continue
-			}
-			held, err := s.held(serve.Reader(r), uuid)
-			if err != nil {
-				return err
-			}
-			if e.Event.Time("timestamp", time.Time{}).After(held) {
-				wanted = append(wanted, uuid)
+			case o.event.key.Originator == s.node.Org():
+				own = append(own, uuid)
 			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	for _, uuid := range own {
+		if err := r.Context().Err(); err != nil {
+			return err
+		}
+		held, err := s.held(serve.Reader(r), uuid)
+		if err != nil {
+			return err
+		}
+		if newest[uuid].After(held) {
+			wanted = append(wanted, uuid)
+		}
 	}
 	return answer(w, wanted)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
@@ -29,24 +30,37 @@ const (
 	maxQuery = 8 << 20
 )
 
+// Bounds on what is answered.
+const (
+	// maxBuilding bounds the requests of one consumer that build every event, at once.
+	maxBuilding = 2
+	// maxRecords bounds the records in an answer to a search: the events are in memory.
+	maxRecords = 200_000
+)
+
 // server answers MISP instances.
 type server struct {
 	node *node.Node
 	now  func() time.Time
+	log  *slog.Logger
 
 	mu      sync.Mutex
 	shelves map[string]*shelf // by the name of the view, or topicPrefix and that of the topic
+	busy    map[string]int    // requests that build every event, by consumer
 	pushing sync.Mutex        // what is pushed is taken one after the other: an edit reads what stands
 }
 
-// Mount puts MISP's calls below /misp, and feeds below /misp/feed.
-func Mount(s *serve.Server, n *node.Node) error {
-	newServer(n, time.Now).mount(s)
+// Mount puts MISP's calls below /misp, and feeds below /misp/feed. log may be nil.
+func Mount(s *serve.Server, n *node.Node, log *slog.Logger) error {
+	newServer(n, time.Now, log).mount(s)
 	return nil
 }
 
-func newServer(n *node.Node, now func() time.Time) *server {
-	return &server{node: n, now: now, shelves: map[string]*shelf{}}
+func newServer(n *node.Node, now func() time.Time, log *slog.Logger) *server {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &server{node: n, now: now, log: log, shelves: map[string]*shelf{}, busy: map[string]int{}}
 }
 
 func (s *server) mount(srv *serve.Server) {
@@ -95,10 +109,10 @@ func (s *server) mount(srv *serve.Server) {
 		},
 	} {
 		for pattern, fn := range routes {
-			srv.Handle(pattern, srv.RequireScope(scope, handler(fn)))
+			srv.Handle(pattern, srv.RequireScope(scope, s.handler(fn)))
 		}
 	}
-	srv.Handle("/misp/", handler(func(http.ResponseWriter, *http.Request) error {
+	srv.Handle("/misp/", s.handler(func(http.ResponseWriter, *http.Request) error {
 		return &refusal{http.StatusNotFound, "this node does not answer that call of MISP; docs/misp.md lists those it does", ""}
 	}))
 }
@@ -115,7 +129,7 @@ func (e *refusal) Error() string { return e.text }
 func notFound(what string) error { return &refusal{http.StatusNotFound, "Invalid " + what, ""} }
 
 // handler writes what fn returns as MISP writes errors.
-func handler(fn func(http.ResponseWriter, *http.Request) error) http.Handler {
+func (s *server) handler(fn func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := fn(w, r)
 		var no *refusal
@@ -135,8 +149,11 @@ func handler(fn func(http.ResponseWriter, *http.Request) error) http.Handler {
 			fail(w, r, http.StatusForbidden, err.Error())
 		case errors.Is(err, node.ErrNotFound):
 			fail(w, r, http.StatusNotFound, err.Error())
+		case r.Context().Err() != nil: // nobody waits for it, or the token does not count any more
+			fail(w, r, http.StatusServiceUnavailable, "the request ended before it was answered")
 		default:
-			fail(w, r, http.StatusInternalServerError, err.Error())
+			s.log.Error("answering MISP", "path", r.URL.Path, "err", err)
+			fail(w, r, http.StatusInternalServerError, "the node could not answer; its log says why")
 		}
 	})
 }
@@ -268,6 +285,33 @@ func (s *server) keepOnly(views []node.View, topics []string) {
 	}
 }
 
+// building admits a request that builds any number of events; done ends it.
+func (s *server) building(w http.ResponseWriter, r *http.Request) (done func(), err error) {
+	name := serve.Consumer(r).Name
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy[name] >= maxBuilding {
+		w.Header().Set("Retry-After", "5")
+		return nil, &refusal{http.StatusTooManyRequests, fmt.Sprintf("at most %d requests of one consumer that go through every event are answered at once; ask again, or for values", maxBuilding), ""}
+	}
+	s.busy[name]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.busy[name]--; s.busy[name] == 0 {
+			delete(s.busy, name)
+		}
+	}, nil
+}
+
+// bounded returns an error if an answer would hold too many records.
+func bounded(records int) error {
+	if records <= maxRecords {
+		return nil
+	}
+	return protocol.Errorf(protocol.ErrOversize, "the answer would hold more than %d records; ask for less at once, with limit and page", maxRecords)
+}
+
 // look looks at a view as whoever asks sees it, and calls fn.
 func (s *server) look(r *http.Request, view *node.View, fn func(*sight) error) error {
 	at, err := s.shelf(view).look(serve.Reader(r), s.now())
@@ -301,9 +345,12 @@ func (s *server) disclose(ctx context.Context, what string, ids []protocol.Recor
 }
 
 // build reads the records of an event, and makes it. shown are the records that are in it.
-func (s *server) build(reader *node.Reader, o *outline) (event map[string]any, shown []protocol.RecordID, err error) {
+func (s *server) build(ctx context.Context, reader *node.Reader, o *outline) (event map[string]any, shown []protocol.RecordID, err error) {
 	g := &core.Group{Key: o.event.key, UUID: o.uuid}
 	for _, id := range o.entries {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		rec, err := find(reader, id)
 		if err != nil {
 			return nil, nil, err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/misp/core"
+	"github.com/entente-mesh/entente/node/serve"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -183,6 +186,14 @@ func TestPush(t *testing.T) {
 	if got := wanted("1700000009"); len(got) != 1 {
 		t.Error("a newer event is not wanted")
 	}
+	var ids []string // an event named twice is looked up once, by the newest
+	named := func(at string) map[string]any {
+		return map[string]any{"Event": map[string]any{"uuid": uuid, "timestamp": at}}
+	}
+	i.get("POST", "/events/filterEventIdsForPush", []any{named("1700000009"), named("1700000001"), named("1700000008")}, &ids)
+	if !slices.Equal(ids, []string{uuid}) {
+		t.Errorf("named three times, wanted %v", ids)
+	}
 	if status, data := push(uuid, eventFile(uuid, "1700000001", attribute(1, ""))); status != 403 || !strings.Contains(string(data), "not newer") {
 		t.Errorf("the same again: %d %s", status, data)
 	}
@@ -288,6 +299,9 @@ func TestPushRefused(t *testing.T) {
 		{"sightings of the wrong form", "/sightings/bulkSaveSightings/" + uuid, `7`, 400, "no list of sightings"},
 		{"filter of the wrong form", "/events/filterEventIdsForPush", `{"a":1}`, 400, "not the JSON"},
 		{"unknown filter", "/events/index", `{"moon":"1"}`, 400, "is not understood"},
+		{"drafts only", "/events/index", `{"published":0}`, 400, "not understood"},
+		{"drafts only, in words", "/attributes/restSearch", `{"published":false}`, 400, "not understood"},
+		{"drafts only, as a list", "/events/restSearch", `{"published":["0"]}`, 400, "not understood"},
 		{"filter without meaning", "/attributes/restSearch", `{"tags":{"AND":["a"]}}`, 400, "not understood"},
 	} {
 		status, data, _ := i.call("POST", tt.path, tt.body)
@@ -553,6 +567,82 @@ func TestHidden(t *testing.T) {
 	}
 }
 
+// Requests that go through every event are few at once, end with who asked, and their answers are bounded.
+func TestSearchBounds(t *testing.T) {
+	n := alone(t)
+	publish(t, n, eventFile(core.NewUUID("e1"), "1700000001", attribute(1, "")), policy.Flags{Personal: protocol.PersonalNone})
+	i := newInstance(t, n, node.ScopeRead)
+	other := newInstanceNamed(t, n, "other", node.ScopeRead)
+	every := []struct{ method, path, body string }{
+		{"POST", "/attributes/restSearch", `{"type":"domain"}`}, {"POST", "/events/restSearch", `{"value":"%c1%"}`}, {"POST", "/events/restSearch", ""},
+		{"POST", "/sightings/restSearch/event", `{"uuid":["` + core.NewUUID("e1") + `"]}`}, {"GET", "/feed/topic:c2/hashes.csv", ""},
+	}
+	i.s.busy["misp"] = maxBuilding
+	for _, c := range every {
+		if status, data, header := i.call(c.method, c.path, c.body); status != 429 || header.Get("Retry-After") == "" || !strings.Contains(string(data), "ask again") {
+			t.Errorf("%s %s with %d under way: %d %s", c.path, c.body, maxBuilding, status, data)
+		}
+		if status, data, _ := other.call(c.method, c.path, c.body); status != 200 {
+			t.Errorf("%s %s of another: %d %s", c.path, c.body, status, data)
+		}
+	}
+	for _, path := range []string{"/attributes/restSearch", "/events/restSearch"} {
+		if status, data, _ := i.call("POST", path, `{"value":"c1.example"}`); status != 200 || !strings.Contains(string(data), "c1.example") {
+			t.Errorf("%s for a value: %d %s", path, status, data)
+		}
+	}
+	delete(i.s.busy, "misp")
+	for _, c := range every {
+		if status, data, _ := i.call(c.method, c.path, c.body); status != 200 || len(i.s.busy) != 0 {
+			t.Errorf("%s %s: %d %s, %v", c.path, c.body, status, data, i.s.busy)
+		}
+	}
+	if err := bounded(maxRecords); err != nil {
+		t.Error(err)
+	}
+	if err := bounded(maxRecords + 1); !errors.Is(err, protocol.ErrOversize) || !strings.Contains(err.Error(), "limit and page") {
+		t.Errorf("more than the bound: %v", err)
+	}
+	// Who asked is gone.
+	s := serve.New(n, nil)
+	i.s.mount(s)
+	for _, c := range every {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, c.method, "/misp"+c.path, strings.NewReader(c.body))
+		r.Header.Set("Authorization", i.token)
+		cancel()
+		w := httptest.NewRecorder()
+		if s.ServeHTTP(w, r); w.Code != 503 {
+			t.Errorf("%s, and who asked is gone: %d %s", c.path, w.Code, w.Body)
+		}
+	}
+}
+
+// What fails inside is for the log.
+func TestInternalError(t *testing.T) {
+	n := alone(t)
+	i := newInstance(t, n, node.ScopeRead)
+	w := httptest.NewRecorder()
+	i.s.handler(func(http.ResponseWriter, *http.Request) error { return errors.New("reading /var/lib/x: broken") }).ServeHTTP(w, httptest.NewRequest("GET", "/misp/events/view/x", nil))
+	if w.Code != 500 || strings.Contains(w.Body.String(), "broken") || !strings.Contains(w.Body.String(), "its log says why") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if !strings.Contains(i.log.String(), "broken") || !strings.Contains(i.log.String(), "/misp/events/view/x") {
+		t.Errorf("the log says %q", &i.log)
+	}
+}
+
+// Of several times the latest counts, in whatever order they are read.
+func TestSince(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	q := map[string]json.RawMessage{"timestamp": json.RawMessage(`"1700000000"`), "last": json.RawMessage(`"1d"`), "attribute_timestamp": json.RawMessage(`1600000000`)}
+	for range 50 { // maps are read in another order each time
+		if s, err := readSearch(q, now); err != nil || s.since != now.Unix()-86400 {
+			t.Fatalf("since %d, %v", s.since, err)
+		}
+	}
+}
+
 // PyMISP searches by value, type, tag and time; what is not understood is an error, not everything.
 func TestSearch(t *testing.T) {
 	n := alone(t)
@@ -582,6 +672,8 @@ func TestSearch(t *testing.T) {
 		{`{"last":"1d","type":"ip-dst"}`, "198.51.100.1"},
 		{`{"timestamp":"2000000000000"}`, ""},
 		{`{"limit":1,"page":2,"type":"domain"}`, "c2.example"},
+		{`{"published":[0,1],"value":"c1.example"}`, "c1.example"},
+		{`{"published":true,"value":"c1.example"}`, "c1.example"},
 		{`{"request":{"value":"c1.example"}}`, "c1.example"},
 	} {
 		var got struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -130,6 +131,7 @@ type instance struct {
 	agent string
 	now   time.Time
 	s     *server
+	log   bytes.Buffer // to be read when nothing is being answered
 }
 
 func newInstance(t *testing.T, n *node.Node, scopes ...node.Scope) *instance {
@@ -211,7 +213,7 @@ func newInstanceOf(t *testing.T, n *node.Node, c node.Consumer) *instance {
 		t.Fatal(err)
 	}
 	i := &instance{t: t, token: token, agent: "MISP 2.4.190 - #0123", now: time.Now().Add(3 * time.Second)}
-	i.s = newServer(n, func() time.Time { return i.now })
+	i.s = newServer(n, func() time.Time { return i.now }, slog.New(slog.NewTextHandler(&i.log, nil)))
 	s := serve.New(n, nil)
 	i.s.mount(s)
 	i.srv = httptest.NewServer(s)
