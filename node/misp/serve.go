@@ -93,6 +93,7 @@ func (s *server) mount(srv *serve.Server) {
 			"POST /misp/analyst_data/indexMinimal":                 empty(`{}`),
 		},
 		node.ScopePublish: {
+			"GET /misp/eventReports/add":                  empty(`{"description":"Event reports are taken as a part of their event."}`), // asked before each is pushed
 			"POST /misp/events/filterEventIdsForPush":     s.filterEvents,
 			"POST /misp/events/add":                       s.add,
 			"POST /misp/events/add/{rest...}":             s.add,

@@ -176,6 +176,10 @@ func TestPush(t *testing.T) {
 	if got := wanted("1700000001"); !slices.Equal(got, []string{uuid}) {
 		t.Errorf("a new event is wanted: %v", got)
 	}
+	var described struct{ Description string } // an instance leaves reports out if this says nothing
+	if i.get("GET", "/eventReports/add", nil, &described); described.Description == "" {
+		t.Error("whether reports are taken is not said")
+	}
 	seenOnly := fmt.Sprintf(`{"uuid":%q,"type":"ip-dst","category":"Network activity","value":"203.0.113.9","to_ids":false,"timestamp":"1700000000"}`, core.NewUUID("seen"))
 	if status, data := push(uuid, eventFile(uuid, "1700000001", attribute(1, ""), attribute(2, ""), seenOnly)); status != 200 || !strings.Contains(string(data), uuid) {
 		t.Fatalf("%d %s", status, data)
