@@ -25,7 +25,7 @@ type search struct {
 	info                                         string
 	since                                        int64 // Unix seconds
 	ids                                          string
-	deleted                                      bool
+	deleted, live                                bool // which of both
 	minimal                                      bool
 	limit, page                                  int
 }
@@ -72,7 +72,7 @@ const (
 )
 
 func readSearch(q map[string]json.RawMessage, now time.Time) (*search, error) {
-	s := &search{limit: defaultLimit, page: 1}
+	s := &search{live: true, limit: defaultLimit, page: 1}
 	if inner := q["request"]; inner != nil && len(q) == 1 {
 		q = nil
 		if err := json.Unmarshal(inner, &q); err != nil {
@@ -98,6 +98,9 @@ func (s *search) read(name string, raw json.RawMessage, now time.Time) (err erro
 	one := core.Fields{"": raw}.Text("")
 	switch name {
 	case "value", "quickFilter", "searchall":
+		if string(raw) == "true" || string(raw) == "false" { // PyMISP has searchall as a switch
+			return bad(name)
+		}
 		s.values, err = readCondition(name, raw)
 	case "type":
 		s.types, err = readCondition(name, raw)
@@ -128,7 +131,12 @@ func (s *search) read(name string, raw json.RawMessage, now time.Time) (err erro
 			return bad(name)
 		}
 	case "deleted":
-		s.deleted = one == "1" || one == "true" || strings.Contains(string(raw), "1")
+		c, err := readCondition(name, raw)
+		if err != nil {
+			return err
+		}
+		s.deleted = c.holds("1") || c.holds("true") || c.holds("only")
+		s.live = !s.deleted || c.holds("0") || c.holds("false") // alone, 1 asks for nothing else
 	case "minimal":
 		s.minimal = one == "1" || one == "true"
 	case "limit":
@@ -280,7 +288,7 @@ func tagNames(of map[string]any) (names []string) {
 
 // fitsAttribute reports whether an attribute is asked for. Tags of its event count for it.
 func (s *search) fitsAttribute(a map[string]any, above []string) bool {
-	if a["deleted"] == true && !s.deleted || s.ids != "" && text(a["to_ids"]) != s.ids {
+	if a["deleted"] == true && !s.deleted || a["deleted"] != true && !s.live || s.ids != "" && text(a["to_ids"]) != s.ids {
 		return false
 	}
 	value := text(a["value"])

@@ -303,6 +303,7 @@ func TestPushRefused(t *testing.T) {
 		{"sightings of the wrong form", "/sightings/bulkSaveSightings/" + uuid, `7`, 400, "no list of sightings"},
 		{"filter of the wrong form", "/events/filterEventIdsForPush", `{"a":1}`, 400, "not the JSON"},
 		{"unknown filter", "/events/index", `{"moon":"1"}`, 400, "is not understood"},
+		{"a switch", "/attributes/restSearch", `{"searchall":true}`, 400, "not understood"},
 		{"drafts only", "/events/index", `{"published":0}`, 400, "not understood"},
 		{"drafts only, in words", "/attributes/restSearch", `{"published":false}`, 400, "not understood"},
 		{"drafts only, as a list", "/events/restSearch", `{"published":["0"]}`, 400, "not understood"},
@@ -690,6 +691,26 @@ func TestSearch(t *testing.T) {
 		}
 		if slices.Sort(found); strings.Join(found, " ") != tt.want {
 			t.Errorf("%s finds %v, want %s", tt.query, found, tt.want)
+		}
+	}
+	recs, _, err := n.Search(node.Query{Value: "c2.example"})
+	if err != nil || len(recs) != 1 {
+		t.Fatal(err, recs)
+	}
+	if err := n.Withdraw(t.Context(), []protocol.RecordID{recs[0].ID}, "no longer"); err != nil {
+		t.Fatal(err)
+	}
+	for deleted, want := range map[string]string{`null`: "c1.example", `0`: "c1.example", `1`: "c2.example", `"only"`: "c2.example", `["0","1"]`: "c1.example c2.example"} {
+		var got struct {
+			Response struct{ Attribute []core.Fields }
+		}
+		i.get("POST", "/attributes/restSearch", `{"type":"domain","deleted":`+deleted+`}`, &got)
+		var found []string
+		for _, a := range got.Response.Attribute {
+			found = append(found, a.Text("value"))
+		}
+		if slices.Sort(found); strings.Join(found, " ") != want {
+			t.Errorf("deleted %s finds %v, want %s", deleted, found, want)
 		}
 	}
 	var events struct{ Response []served }
