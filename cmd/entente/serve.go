@@ -106,5 +106,5 @@ func (s *serving) certNames() []string {
 
 // mount puts everything that consumers speak where they look for it.
 func mount(s *serve.Server, n *node.Node, log *slog.Logger) error {
-	return errors.Join(taxii.Mount(s, n, log), misp.Mount(s, n), outputs.Mount(s, n), stream.Mount(s, n))
+	return errors.Join(taxii.Mount(s, n, log), misp.Mount(s, n, log), outputs.Mount(s, n), stream.Mount(s, n))
 }

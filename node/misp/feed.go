@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/entente-mesh/entente/node"
@@ -20,8 +21,18 @@ import (
 // topicPrefix begins the name of a feed that is a topic, and no saved view.
 const topicPrefix = "topic:"
 
+// viewOf returns the view of a feed: a saved one, or of a topic that this organisation is in.
 func (s *server) viewOf(name string) (*node.View, error) {
+	topics := s.node.TopicNames()
+	views, err := s.node.Views()
+	if err != nil {
+		return nil, err
+	}
+	s.keepOnly(views, topics)
 	if topic, ok := strings.CutPrefix(name, topicPrefix); ok {
+		if !slices.Contains(topics, topic) {
+			return nil, notFound("feed: there is no such topic here.")
+		}
 		return node.TopicView(topic), nil
 	}
 	return s.node.View(name)
@@ -43,7 +54,7 @@ func (s *server) feed(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		event, ids, err := s.build(serve.Reader(r), o)
+		event, ids, err := s.build(r.Context(), serve.Reader(r), o)
 		if err != nil {
 			return err
 		}
@@ -85,6 +96,11 @@ func (s *server) manifest(w http.ResponseWriter, r *http.Request, view *node.Vie
 // hashes lists MD5 over every value, by which an instance finds what it knows without pulling it. Of
 // values in two parts it is each part.
 func (s *server) hashes(w http.ResponseWriter, r *http.Request, view *node.View) error {
+	done, err := s.building(w, r)
+	if err != nil {
+		return err
+	}
+	defer done()
 	list, err := s.outlines(r, view)
 	if err != nil {
 		return err
@@ -93,7 +109,7 @@ func (s *server) hashes(w http.ResponseWriter, r *http.Request, view *node.View)
 	buf := bufio.NewWriter(&out)
 	var ids []protocol.RecordID
 	for _, o := range list {
-		event, in, err := s.build(serve.Reader(r), o)
+		event, in, err := s.build(r.Context(), serve.Reader(r), o)
 		if err != nil {
 			return err
 		}

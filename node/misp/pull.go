@@ -2,6 +2,7 @@ package misp
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -24,7 +25,7 @@ type search struct {
 	info                                         string
 	since                                        int64 // Unix seconds
 	ids                                          string
-	deleted                                      bool
+	deleted, live                                bool // which of both
 	minimal                                      bool
 	limit, page                                  int
 }
@@ -61,7 +62,7 @@ func like(pattern, s string) bool {
 }
 
 // harmless are parameters that ask for more or less around what is found, or for an order.
-var harmless = map[string]bool{"returnFormat": true, "sort": true, "direction": true, "order": true, "metadata": true, "withAttachments": true, "published": true,
+var harmless = map[string]bool{"returnFormat": true, "sort": true, "direction": true, "order": true, "metadata": true, "withAttachments": true,
 	"enforceWarninglist": true, "sgReferenceOnly": true, "extended": true, "requested_attributes": true, "headerless": true, "excludeLocalTags": true, "sharinggroup": true,
 	"excludeGalaxy": true, "threat_level_id": false}
 
@@ -71,7 +72,7 @@ const (
 )
 
 func readSearch(q map[string]json.RawMessage, now time.Time) (*search, error) {
-	s := &search{limit: defaultLimit, page: 1}
+	s := &search{live: true, limit: defaultLimit, page: 1}
 	if inner := q["request"]; inner != nil && len(q) == 1 {
 		q = nil
 		if err := json.Unmarshal(inner, &q); err != nil {
@@ -97,6 +98,9 @@ func (s *search) read(name string, raw json.RawMessage, now time.Time) (err erro
 	one := core.Fields{"": raw}.Text("")
 	switch name {
 	case "value", "quickFilter", "searchall":
+		if string(raw) == "true" || string(raw) == "false" { // PyMISP has searchall as a switch
+			return bad(name)
+		}
 		s.values, err = readCondition(name, raw)
 	case "type":
 		s.types, err = readCondition(name, raw)
@@ -111,7 +115,14 @@ func (s *search) read(name string, raw json.RawMessage, now time.Time) (err erro
 	case "eventinfo", "searcheventinfo":
 		s.info = one
 	case "timestamp", "last", "attribute_timestamp", "publish_timestamp", "event_timestamp":
-		if s.since, err = since(one, now); err != nil {
+		at, err := since(one, now)
+		if err != nil {
+			return bad(name)
+		}
+		s.since = max(s.since, at) // of several, all must hold
+	case "published": // there is nothing else here; a list of both asks for that as well
+		c, err := readCondition(name, raw)
+		if err != nil || !slices.ContainsFunc(c.any, func(v string) bool { return v == "1" || v == "true" }) {
 			return bad(name)
 		}
 	case "to_ids":
@@ -120,7 +131,12 @@ func (s *search) read(name string, raw json.RawMessage, now time.Time) (err erro
 			return bad(name)
 		}
 	case "deleted":
-		s.deleted = one == "1" || one == "true" || strings.Contains(string(raw), "1")
+		c, err := readCondition(name, raw)
+		if err != nil {
+			return err
+		}
+		s.deleted = c.holds("1") || c.holds("true") || c.holds("only")
+		s.live = !s.deleted || c.holds("0") || c.holds("false") // alone, 1 asks for nothing else
 	case "minimal":
 		s.minimal = one == "1" || one == "true"
 	case "limit":
@@ -272,7 +288,7 @@ func tagNames(of map[string]any) (names []string) {
 
 // fitsAttribute reports whether an attribute is asked for. Tags of its event count for it.
 func (s *search) fitsAttribute(a map[string]any, above []string) bool {
-	if a["deleted"] == true && !s.deleted || s.ids != "" && text(a["to_ids"]) != s.ids {
+	if a["deleted"] == true && !s.deleted || a["deleted"] != true && !s.live || s.ids != "" && text(a["to_ids"]) != s.ids {
 		return false
 	}
 	value := text(a["value"])
@@ -309,7 +325,7 @@ func (s *server) view(w http.ResponseWriter, r *http.Request) error {
 			q["excludeGalaxy"] = json.RawMessage("1")
 		}
 	}
-	event, ids, err := s.build(serve.Reader(r), o)
+	event, ids, err := s.build(r.Context(), serve.Reader(r), o)
 	if err != nil {
 		return err
 	}
@@ -351,7 +367,7 @@ func trim(event map[string]any, deleted, noGalaxy bool) {
 }
 
 // found goes through what a search finds, event by event; fn says whether to go on.
-func (s *server) found(w http.ResponseWriter, r *http.Request, fn func(want *search, event map[string]any, ids []protocol.RecordID, fit []map[string]any) bool) error {
+func (s *server) found(w http.ResponseWriter, r *http.Request, fn func(want *search, event map[string]any, ids []protocol.RecordID, fit []map[string]any) (bool, error)) error {
 	q := map[string]json.RawMessage{}
 	if err := body(w, r, maxQuery, &q); err != nil {
 		return err
@@ -360,22 +376,32 @@ func (s *server) found(w http.ResponseWriter, r *http.Request, fn func(want *sea
 	if err != nil {
 		return err
 	}
+	if !want.plain() {
+		done, err := s.building(w, r)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	list, err := s.outlines(r, nil)
 	if err != nil {
 		return err
 	}
-	near, err := s.near(serve.Reader(r), want)
+	near, err := s.near(r.Context(), serve.Reader(r), want)
 	if err != nil {
 		return err
 	}
 	for _, o := range list {
+		if err := r.Context().Err(); err != nil {
+			return err
+		}
 		if !want.uuids.empty() && len(want.uuids.any) > 0 && q["id"] == nil && q["uuid"] == nil && !want.uuids.holds(o.uuid) {
 			continue
 		}
 		if near != nil && !o.plain && !slices.ContainsFunc(o.entries, func(id protocol.RecordID) bool { return near[id] }) {
 			continue
 		}
-		event, ids, err := s.build(serve.Reader(r), o)
+		event, ids, err := s.build(r.Context(), serve.Reader(r), o)
 		if err != nil {
 			return err
 		}
@@ -393,22 +419,33 @@ func (s *server) found(w http.ResponseWriter, r *http.Request, fn func(want *sea
 				fit = append(fit, a)
 			}
 		}
-		if len(fit) > 0 && !fn(want, event, ids, fit) {
-			break
+		if len(fit) == 0 {
+			continue
+		}
+		if more, err := fn(want, event, ids, fit); err != nil || !more {
+			return err
 		}
 	}
 	return nil
 }
 
+// plain reports whether a search is for values that can be looked up.
+func (s *search) plain() bool {
+	return len(s.values.any) > 0 && len(s.values.any) <= 100 && !slices.ContainsFunc(s.values.any, func(v string) bool { return strings.Contains(v, "%") || core.IsText(v) })
+}
+
 // near returns the records that may hold one of the values asked for; nil: any may.
-func (s *server) near(reader *node.Reader, want *search) (map[protocol.RecordID]bool, error) {
-	if len(want.values.any) == 0 || len(want.values.any) > 100 || slices.ContainsFunc(want.values.any, func(v string) bool { return strings.Contains(v, "%") || core.IsText(v) }) {
+func (s *server) near(ctx context.Context, reader *node.Reader, want *search) (map[protocol.RecordID]bool, error) {
+	if !want.plain() {
 		return nil, nil
 	}
 	near := map[protocol.RecordID]bool{}
 	for _, v := range want.values.any {
 		q := node.Query{Value: v, Limit: node.MaxLimit, Withdrawn: true, Versions: true}
 		for {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			list, next, err := reader.Search(q)
 			if err != nil {
 				return nil, err
@@ -428,12 +465,12 @@ func (s *server) searchEvents(w http.ResponseWriter, r *http.Request) error {
 	out := []map[string]any{}
 	var ids []protocol.RecordID
 	at := 0
-	err := s.found(w, r, func(want *search, event map[string]any, in []protocol.RecordID, _ []map[string]any) bool {
+	err := s.found(w, r, func(want *search, event map[string]any, in []protocol.RecordID, _ []map[string]any) (bool, error) {
 		if at++; at > (want.page-1)*want.limit {
 			trim(event, want.deleted, false)
 			out, ids = append(out, map[string]any{"Event": event}), append(ids, in...)
 		}
-		return len(out) < want.limit
+		return len(out) < want.limit, bounded(len(ids))
 	})
 	if err != nil {
 		return err
@@ -448,7 +485,7 @@ func (s *server) searchAttributes(w http.ResponseWriter, r *http.Request) error 
 	out := []map[string]any{}
 	var ids []protocol.RecordID
 	at := 0
-	err := s.found(w, r, func(want *search, event map[string]any, in []protocol.RecordID, fit []map[string]any) bool {
+	err := s.found(w, r, func(want *search, event map[string]any, in []protocol.RecordID, fit []map[string]any) (bool, error) {
 		used := false
 		for _, a := range fit {
 			if at++; at <= (want.page-1)*want.limit || len(out) >= want.limit {
@@ -463,7 +500,7 @@ func (s *server) searchAttributes(w http.ResponseWriter, r *http.Request) error 
 		if used {
 			ids = append(ids, in...)
 		}
-		return len(out) < want.limit
+		return len(out) < want.limit, nil // which bounds it
 	})
 	if err != nil {
 		return err
@@ -491,20 +528,32 @@ func (s *server) searchSightings(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	done, err := s.building(w, r)
+	if err != nil {
+		return err
+	}
+	defer done()
 	out := []map[string]any{}
 	var ids []protocol.RecordID
-	for _, uuid := range want.any {
+	slices.Sort(want.any)
+	for _, uuid := range slices.Compact(want.any) {
 		o, err := s.outline(r, nil, strings.ToLower(uuid))
 		if err != nil {
+			if r.Context().Err() != nil {
+				return err
+			}
 			continue // none that this consumer sees
 		}
-		event, in, err := s.build(serve.Reader(r), o)
+		event, in, err := s.build(r.Context(), serve.Reader(r), o)
 		if err != nil {
 			return err
 		}
 		found := sightings(event)
 		if len(found) > 0 {
 			ids = append(ids, in...)
+		}
+		if err := bounded(len(ids)); err != nil {
+			return err
 		}
 		for _, x := range found {
 			out = append(out, map[string]any{"Sighting": x})
@@ -534,7 +583,7 @@ func (s *server) filterSightings(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	event, ids, err := s.build(serve.Reader(r), o)
+	event, ids, err := s.build(r.Context(), serve.Reader(r), o)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package misp
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,33 +27,44 @@ func (s *server) filterEvents(w http.ResponseWriter, r *http.Request) error {
 	if err := body(w, r, maxQuery, &list); err != nil {
 		return err
 	}
+	newest := map[string]time.Time{} // that the instance has
+	for _, e := range list {
+		uuid := strings.ToLower(e.Event.Text("uuid"))
+		if len(uuid) != 36 {
+			continue
+		}
+		if at, known := newest[uuid]; !known || e.Event.Time("timestamp", time.Time{}).After(at) {
+			newest[uuid] = e.Event.Time("timestamp", time.Time{})
+		}
+	}
+	uuids := slices.Sorted(maps.Keys(newest))
 	wanted := []string{}
+	var own []string // what this organisation published of them is read when others may look again
 	err := s.look(r, nil, func(at *sight) error {
-		for _, e := range list {
-			uuid := strings.ToLower(e.Event.Text("uuid"))
-			if len(uuid) != 36 {
-				continue
-			}
-			o := at.byUUID(uuid)
-			if o == nil {
+		for _, uuid := range uuids {
+			switch o := at.byUUID(uuid); {
+			case o == nil:
 				wanted = append(wanted, uuid)
-				continue
-			}
-			if o.event.key.Originator != s.node.Org() {
-				continue
-			}
-			held, err := s.held(serve.Reader(r), uuid)
-			if err != nil {
-				return err
-			}
-			if e.Event.Time("timestamp", time.Time{}).After(held) {
-				wanted = append(wanted, uuid)
+			case o.event.key.Originator == s.node.Org():
+				own = append(own, uuid)
 			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	for _, uuid := range own {
+		if err := r.Context().Err(); err != nil {
+			return err
+		}
+		held, err := s.held(serve.Reader(r), uuid)
+		if err != nil {
+			return err
+		}
+		if newest[uuid].After(held) {
+			wanted = append(wanted, uuid)
+		}
 	}
 	return answer(w, wanted)
 }
@@ -119,7 +129,7 @@ func readEvent(w http.ResponseWriter, r *http.Request) (*core.Event, error) {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "%s", strings.Join(problems[:min(len(problems), 10)], "; "))
 	}
 	e := events[0]
-	if e.Fields["published"] != nil && !e.Fields.True("published") {
+	if !e.Fields.True("published") { // MISP takes an event that does not say it for a draft
 		return nil, &refusal{http.StatusForbidden, "the event is not published; publish it first, for this node keeps no drafts", ""}
 	}
 	if e.Fields.Text("distribution") == "0" {
@@ -224,9 +234,10 @@ func (s *server) take(w http.ResponseWriter, r *http.Request, e *core.Event) err
 	if err != nil {
 		return err
 	}
-	if len(gone) > 0 && !c.May(node.ScopeWithdraw) {
-		said = append(said, fmt.Sprintf("%d records would be withdrawn, which this token does not allow", len(gone)))
-		gone = nil
+	due := len(gone)
+	gone = slices.DeleteFunc(gone, func(rec node.Record) bool { return !c.May(node.ScopeWithdraw) || !c.MayTopic(rec.Topic) })
+	if n := due - len(gone); n > 0 {
+		said = append(said, fmt.Sprintf("%d records would be withdrawn, which this token does not allow", n))
 	}
 	published := 0
 	if len(res.Items) > 0 {
@@ -247,7 +258,7 @@ func (s *server) take(w http.ResponseWriter, r *http.Request, e *core.Event) err
 			}
 		}
 	}
-	if err := s.withdraw(r.Context(), serve.Reader(r), gone, "deleted in MISP"); err != nil {
+	if err := s.withdraw(r, gone, "deleted in MISP"); err != nil {
 		return err
 	}
 	if published == 0 && len(gone) == 0 {
@@ -310,19 +321,23 @@ func (s *server) deletions(r *http.Request, ids []string) (list []node.Record, e
 	return list, nil
 }
 
-// withdraw withdraws records, if whoever asks may.
-func (s *server) withdraw(ctx context.Context, reader *node.Reader, list []node.Record, why string) error {
+// withdraw withdraws records, if whoever asks may: all of them or none.
+func (s *server) withdraw(r *http.Request, list []node.Record, why string) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := reader.MayWithdraw(list); err != nil {
-		return err
-	}
+	c := serve.Consumer(r)
 	var ids []protocol.RecordID
 	for i := range list {
+		if !c.MayTopic(list[i].Topic) {
+			return &refusal{http.StatusForbidden, fmt.Sprintf("record %s is in topic %q, in which this token does not allow to withdraw", list[i].ID.Short(), list[i].Topic), ""}
+		}
 		ids = append(ids, list[i].ID)
 	}
-	return s.node.Withdraw(ctx, ids, why)
+	if err := serve.Reader(r).MayWithdraw(list); err != nil {
+		return err
+	}
+	return s.node.Withdraw(r.Context(), ids, why)
 }
 
 // publish answers /events/publish/UUID: what is here is published.
@@ -355,7 +370,7 @@ func (s *server) remove(w http.ResponseWriter, r *http.Request) error {
 			list = append(list, *rec)
 		}
 	}
-	if err := s.withdraw(r.Context(), reader, list, "deleted in MISP"); err != nil {
+	if err := s.withdraw(r, list, "deleted in MISP"); err != nil {
 		return err
 	}
 	return answer(w, map[string]any{"saved": true, "success": "Event deleted.", "name": "Event deleted.", "message": "Event deleted.", "url": r.URL.Path})

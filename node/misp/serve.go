@@ -1,13 +1,17 @@
 package misp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,24 +30,37 @@ const (
 	maxQuery = 8 << 20
 )
 
+// Bounds on what is answered.
+const (
+	// maxBuilding bounds the requests of one consumer that build every event, at once.
+	maxBuilding = 2
+	// maxRecords bounds the records in an answer to a search: the events are in memory.
+	maxRecords = 200_000
+)
+
 // server answers MISP instances.
 type server struct {
 	node *node.Node
 	now  func() time.Time
+	log  *slog.Logger
 
 	mu      sync.Mutex
-	shelves map[string]*shelf // by the view
+	shelves map[string]*shelf // by the name of the view, or topicPrefix and that of the topic
+	busy    map[string]int    // requests that build every event, by consumer
 	pushing sync.Mutex        // what is pushed is taken one after the other: an edit reads what stands
 }
 
-// Mount puts MISP's calls below /misp, and feeds below /misp/feed.
-func Mount(s *serve.Server, n *node.Node) error {
-	newServer(n, time.Now).mount(s)
+// Mount puts MISP's calls below /misp, and feeds below /misp/feed. log may be nil.
+func Mount(s *serve.Server, n *node.Node, log *slog.Logger) error {
+	newServer(n, time.Now, log).mount(s)
 	return nil
 }
 
-func newServer(n *node.Node, now func() time.Time) *server {
-	return &server{node: n, now: now, shelves: map[string]*shelf{}}
+func newServer(n *node.Node, now func() time.Time, log *slog.Logger) *server {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &server{node: n, now: now, log: log, shelves: map[string]*shelf{}, busy: map[string]int{}}
 }
 
 func (s *server) mount(srv *serve.Server) {
@@ -76,6 +93,7 @@ func (s *server) mount(srv *serve.Server) {
 			"POST /misp/analyst_data/indexMinimal":                 empty(`{}`),
 		},
 		node.ScopePublish: {
+			"GET /misp/eventReports/add":                  empty(`{"description":"Event reports are taken as a part of their event."}`), // asked before each is pushed
 			"POST /misp/events/filterEventIdsForPush":     s.filterEvents,
 			"POST /misp/events/add":                       s.add,
 			"POST /misp/events/add/{rest...}":             s.add,
@@ -92,10 +110,10 @@ func (s *server) mount(srv *serve.Server) {
 		},
 	} {
 		for pattern, fn := range routes {
-			srv.Handle(pattern, srv.RequireScope(scope, handler(fn)))
+			srv.Handle(pattern, srv.RequireScope(scope, s.handler(fn)))
 		}
 	}
-	srv.Handle("/misp/", handler(func(http.ResponseWriter, *http.Request) error {
+	srv.Handle("/misp/", s.handler(func(http.ResponseWriter, *http.Request) error {
 		return &refusal{http.StatusNotFound, "this node does not answer that call of MISP; docs/misp.md lists those it does", ""}
 	}))
 }
@@ -112,7 +130,7 @@ func (e *refusal) Error() string { return e.text }
 func notFound(what string) error { return &refusal{http.StatusNotFound, "Invalid " + what, ""} }
 
 // handler writes what fn returns as MISP writes errors.
-func handler(fn func(http.ResponseWriter, *http.Request) error) http.Handler {
+func (s *server) handler(fn func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := fn(w, r)
 		var no *refusal
@@ -132,8 +150,11 @@ func handler(fn func(http.ResponseWriter, *http.Request) error) http.Handler {
 			fail(w, r, http.StatusForbidden, err.Error())
 		case errors.Is(err, node.ErrNotFound):
 			fail(w, r, http.StatusNotFound, err.Error())
+		case r.Context().Err() != nil: // nobody waits for it, or the token does not count any more
+			fail(w, r, http.StatusServiceUnavailable, "the request ended before it was answered")
 		default:
-			fail(w, r, http.StatusInternalServerError, err.Error())
+			s.log.Error("answering MISP", "path", r.URL.Path, "err", err)
+			fail(w, r, http.StatusInternalServerError, "the node could not answer; its log says why")
 		}
 	})
 }
@@ -232,27 +253,64 @@ func (s *server) describeTypes(w http.ResponseWriter, _ *http.Request) error {
 	return answer(w, map[string]any{"result": map[string]any{"sane_defaults": defaults, "types": types, "categories": categories, "category_type_mappings": mapping}})
 }
 
-// shelf returns the shelf of a view; nil: of everything.
+// everything is the name of the shelf that is of no view.
+const everything = "*"
+
+// shelf returns the shelf of a view, or of a topic; nil: of everything.
 func (s *server) shelf(view *node.View) *shelf {
-	key := "*"
+	name := everything
 	if view != nil {
-		key = string(protocol.Encode(view))
+		if name = view.Name; name == "" {
+			name = topicPrefix + view.Topics[0]
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.shelves[key]
-	if x == nil {
-		if view != nil { // of a view that was set anew, the former shelf is forgotten
-			for k, old := range s.shelves {
-				if old.view != nil && old.view.Name == view.Name {
-					delete(s.shelves, k)
-				}
-			}
-		}
+	x := s.shelves[name]
+	if x == nil || view != nil && !bytes.Equal(protocol.Encode(view), protocol.Encode(x.view)) { // it was set anew
 		x = newShelf(s.node, view)
-		s.shelves[key] = x
+		s.shelves[name] = x
 	}
 	return x
+}
+
+// keepOnly forgets the shelves of views and topics that are there no more.
+func (s *server) keepOnly(views []node.View, topics []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.shelves {
+		topic, ok := strings.CutPrefix(name, topicPrefix)
+		if name != everything && !(ok && slices.Contains(topics, topic)) && !slices.ContainsFunc(views, func(v node.View) bool { return v.Name == name }) {
+			delete(s.shelves, name)
+		}
+	}
+}
+
+// building admits a request that builds any number of events; done ends it.
+func (s *server) building(w http.ResponseWriter, r *http.Request) (done func(), err error) {
+	name := serve.Consumer(r).Name
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy[name] >= maxBuilding {
+		w.Header().Set("Retry-After", "5")
+		return nil, &refusal{http.StatusTooManyRequests, fmt.Sprintf("at most %d requests of one consumer that go through every event are answered at once; ask again, or for values", maxBuilding), ""}
+	}
+	s.busy[name]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.busy[name]--; s.busy[name] == 0 {
+			delete(s.busy, name)
+		}
+	}, nil
+}
+
+// bounded returns an error if an answer would hold too many records.
+func bounded(records int) error {
+	if records <= maxRecords {
+		return nil
+	}
+	return protocol.Errorf(protocol.ErrOversize, "the answer would hold more than %d records; ask for less at once, with limit and page", maxRecords)
 }
 
 // look looks at a view as whoever asks sees it, and calls fn.
@@ -288,9 +346,12 @@ func (s *server) disclose(ctx context.Context, what string, ids []protocol.Recor
 }
 
 // build reads the records of an event, and makes it. shown are the records that are in it.
-func (s *server) build(reader *node.Reader, o *outline) (event map[string]any, shown []protocol.RecordID, err error) {
+func (s *server) build(ctx context.Context, reader *node.Reader, o *outline) (event map[string]any, shown []protocol.RecordID, err error) {
 	g := &core.Group{Key: o.event.key, UUID: o.uuid}
 	for _, id := range o.entries {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		rec, err := find(reader, id)
 		if err != nil {
 			return nil, nil, err
@@ -339,7 +400,7 @@ func (s *server) head(reader *node.Reader, o *outline) (head map[string]any, by 
 			report, marks, by = r, rec.Marks(), []protocol.RecordID{id}
 		}
 	}
-	return o.event.key.Head(core.Building{UUID: o.uuid, Org: o.event.org, At: o.at, Before: o.before}, o.event.first, report, marks), by, nil
+	return o.event.key.Head(core.Building{UUID: o.uuid, Org: o.event.org, At: o.at, Before: o.before}, o.first, report, marks), by, nil
 }
 
 // find returns a record that the reader may read and export; nil if there is none.

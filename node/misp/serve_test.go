@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/misp/core"
+	"github.com/entente-mesh/entente/node/serve"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -173,6 +176,10 @@ func TestPush(t *testing.T) {
 	if got := wanted("1700000001"); !slices.Equal(got, []string{uuid}) {
 		t.Errorf("a new event is wanted: %v", got)
 	}
+	var described struct{ Description string } // an instance leaves reports out if this says nothing
+	if i.get("GET", "/eventReports/add", nil, &described); described.Description == "" {
+		t.Error("whether reports are taken is not said")
+	}
 	seenOnly := fmt.Sprintf(`{"uuid":%q,"type":"ip-dst","category":"Network activity","value":"203.0.113.9","to_ids":false,"timestamp":"1700000000"}`, core.NewUUID("seen"))
 	if status, data := push(uuid, eventFile(uuid, "1700000001", attribute(1, ""), attribute(2, ""), seenOnly)); status != 200 || !strings.Contains(string(data), uuid) {
 		t.Fatalf("%d %s", status, data)
@@ -182,6 +189,14 @@ func TestPush(t *testing.T) {
 	}
 	if got := wanted("1700000009"); len(got) != 1 {
 		t.Error("a newer event is not wanted")
+	}
+	var ids []string // an event named twice is looked up once, by the newest
+	named := func(at string) map[string]any {
+		return map[string]any{"Event": map[string]any{"uuid": uuid, "timestamp": at}}
+	}
+	i.get("POST", "/events/filterEventIdsForPush", []any{named("1700000009"), named("1700000001"), named("1700000008")}, &ids)
+	if !slices.Equal(ids, []string{uuid}) {
+		t.Errorf("named three times, wanted %v", ids)
 	}
 	if status, data := push(uuid, eventFile(uuid, "1700000001", attribute(1, ""))); status != 403 || !strings.Contains(string(data), "not newer") {
 		t.Errorf("the same again: %d %s", status, data)
@@ -269,6 +284,8 @@ func TestPushRefused(t *testing.T) {
 		{"unknown TLP", "/events/add", strings.Replace(plain, "tlp:green", "tlp:mauve", 1), 403, "unknown TLP"},
 		{"own only", "/events/add", strings.Replace(plain, `"distribution":"3"`, `"distribution":"0"`, 1), 403, "your organisation only"},
 		{"draft", "/events/add", strings.Replace(plain, `"published":true`, `"published":false`, 1), 403, "not published"},
+		{"says not whether it is published", "/events/add", strings.Replace(plain, `"published":true,`, "", 1), 403, "not published"},
+		{"published is null", "/events/add", strings.Replace(plain, `"published":true`, `"published":null`, 1), 403, "not published"},
 		{"sharing group", "/events/add", strings.Replace(plain, `"distribution":"3"`, `"distribution":"4","SharingGroup":{"name":"G","SharingGroupOrg":[{"Organisation":{"name":"x","uuid":"y"}}]}`, 1), 403, "entente misp org add"},
 		{"no uuid", "/events/add", strings.Replace(plain, `"uuid":"`+uuid+`",`, "", 1), 403, "no uuid"},
 		{"other event", "/events/edit/" + core.NewUUID("other"), plain, 400, "another one than its address"},
@@ -286,6 +303,10 @@ func TestPushRefused(t *testing.T) {
 		{"sightings of the wrong form", "/sightings/bulkSaveSightings/" + uuid, `7`, 400, "no list of sightings"},
 		{"filter of the wrong form", "/events/filterEventIdsForPush", `{"a":1}`, 400, "not the JSON"},
 		{"unknown filter", "/events/index", `{"moon":"1"}`, 400, "is not understood"},
+		{"a switch", "/attributes/restSearch", `{"searchall":true}`, 400, "not understood"},
+		{"drafts only", "/events/index", `{"published":0}`, 400, "not understood"},
+		{"drafts only, in words", "/attributes/restSearch", `{"published":false}`, 400, "not understood"},
+		{"drafts only, as a list", "/events/restSearch", `{"published":["0"]}`, 400, "not understood"},
 		{"filter without meaning", "/attributes/restSearch", `{"tags":{"AND":["a"]}}`, 400, "not understood"},
 	} {
 		status, data, _ := i.call("POST", tt.path, tt.body)
@@ -314,6 +335,46 @@ func TestPushRefused(t *testing.T) {
 	reader.token = "nobody"
 	if status, data, _ := reader.call("GET", "/servers/getVersion", nil); status != 401 || !strings.Contains(string(data), `"message"`) {
 		t.Errorf("unknown token: %d %s", status, data)
+	}
+}
+
+// A token withdraws in its own topics only, neither by deleting an event nor by an edit in which something is
+// deleted.
+func TestWithdrawInTopic(t *testing.T) {
+	n := alone(t)
+	if err := n.JoinTopic("other"); err != nil {
+		t.Fatal(err)
+	}
+	uuid := core.NewUUID("e1")
+	publish(t, n, eventFile(uuid, "1700000001", attribute(1, ""), attribute(2, "")), policy.Flags{Personal: protocol.PersonalNone})
+	there := func() int {
+		t.Helper()
+		recs, _, err := n.Search(node.Query{Type: "indicator", Topic: "c2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(recs)
+	}
+	i := newInstanceIn(t, n, "elsewhere", "other", node.ScopeRead, node.ScopePublish, node.ScopeWithdraw)
+	for _, method := range []string{"POST", "DELETE"} {
+		if status, data, _ := i.call(method, "/events/delete/"+uuid, nil); status != 403 || !strings.Contains(string(data), `in topic \"c2\", in which this token does not allow to withdraw`) {
+			t.Errorf("%s: %d %s", method, status, data)
+		}
+	}
+	status, data, _ := i.call("POST", "/events/edit/"+uuid, eventFile(uuid, "1700000009", attribute(1, `,"deleted":true`), attribute(3, "")))
+	if status != 200 || !strings.Contains(string(data), "1 records would be withdrawn, which this token does not allow") {
+		t.Errorf("edit: %d %s", status, data)
+	}
+	if got := there(); got != 2 {
+		t.Errorf("%d of 2 indicators are left in c2", got)
+	}
+	// The token of the topic does withdraw them, but not the event as long as some of it is elsewhere.
+	i = newInstance(t, n, node.ScopeRead, node.ScopePublish, node.ScopeWithdraw)
+	if status, data, _ := i.call("POST", "/events/edit/"+uuid, eventFile(uuid, "1700000010", attribute(1, `,"deleted":true`))); status != 200 || there() != 1 {
+		t.Errorf("edit: %d %s, %d are left", status, data, there())
+	}
+	if status, data, _ := i.call("POST", "/events/delete/"+uuid, nil); status != 403 || there() != 1 {
+		t.Errorf("delete: %d %s, %d are left", status, data, there())
 	}
 }
 
@@ -364,6 +425,9 @@ func TestFeed(t *testing.T) {
 	if err := n.SetView(&node.View{Name: "ops", Labels: []string{"spring"}}); err != nil {
 		t.Fatal(err)
 	}
+	if err := n.JoinTopic("empty"); err != nil {
+		t.Fatal(err)
+	}
 	i := newInstance(t, n, node.ScopeRead)
 	var manifest map[string]core.Fields
 	i.get("GET", "/feed/topic:c2/manifest.json", nil, &manifest)
@@ -377,7 +441,7 @@ func TestFeed(t *testing.T) {
 	if header.Get("ETag") == "" {
 		t.Error("hashes have no ETag")
 	}
-	for path, want := range map[string]int{"/feed/none/manifest.json": 404, "/feed/topic:other/manifest.json": 200, "/feed/topic:c2/x": 404, "/feed/topic:c2/" + core.NewUUID("x") + ".json": 404, "/feed/topic:other/" + uuid + ".json": 404} {
+	for path, want := range map[string]int{"/feed/none/manifest.json": 404, "/feed/topic:other/manifest.json": 404, "/feed/topic:empty/manifest.json": 200, "/feed/topic:c2/x": 404, "/feed/topic:c2/" + core.NewUUID("x") + ".json": 404, "/feed/topic:other/" + uuid + ".json": 404} {
 		if status, data, _ := i.call("GET", path, nil); status != want || want == 200 && string(data) != "{}" {
 			t.Errorf("%s: %d %s", path, status, data)
 		}
@@ -508,6 +572,82 @@ func TestHidden(t *testing.T) {
 	}
 }
 
+// Requests that go through every event are few at once, end with who asked, and their answers are bounded.
+func TestSearchBounds(t *testing.T) {
+	n := alone(t)
+	publish(t, n, eventFile(core.NewUUID("e1"), "1700000001", attribute(1, "")), policy.Flags{Personal: protocol.PersonalNone})
+	i := newInstance(t, n, node.ScopeRead)
+	other := newInstanceNamed(t, n, "other", node.ScopeRead)
+	every := []struct{ method, path, body string }{
+		{"POST", "/attributes/restSearch", `{"type":"domain"}`}, {"POST", "/events/restSearch", `{"value":"%c1%"}`}, {"POST", "/events/restSearch", ""},
+		{"POST", "/sightings/restSearch/event", `{"uuid":["` + core.NewUUID("e1") + `"]}`}, {"GET", "/feed/topic:c2/hashes.csv", ""},
+	}
+	i.s.busy["misp"] = maxBuilding
+	for _, c := range every {
+		if status, data, header := i.call(c.method, c.path, c.body); status != 429 || header.Get("Retry-After") == "" || !strings.Contains(string(data), "ask again") {
+			t.Errorf("%s %s with %d under way: %d %s", c.path, c.body, maxBuilding, status, data)
+		}
+		if status, data, _ := other.call(c.method, c.path, c.body); status != 200 {
+			t.Errorf("%s %s of another: %d %s", c.path, c.body, status, data)
+		}
+	}
+	for _, path := range []string{"/attributes/restSearch", "/events/restSearch"} {
+		if status, data, _ := i.call("POST", path, `{"value":"c1.example"}`); status != 200 || !strings.Contains(string(data), "c1.example") {
+			t.Errorf("%s for a value: %d %s", path, status, data)
+		}
+	}
+	delete(i.s.busy, "misp")
+	for _, c := range every {
+		if status, data, _ := i.call(c.method, c.path, c.body); status != 200 || len(i.s.busy) != 0 {
+			t.Errorf("%s %s: %d %s, %v", c.path, c.body, status, data, i.s.busy)
+		}
+	}
+	if err := bounded(maxRecords); err != nil {
+		t.Error(err)
+	}
+	if err := bounded(maxRecords + 1); !errors.Is(err, protocol.ErrOversize) || !strings.Contains(err.Error(), "limit and page") {
+		t.Errorf("more than the bound: %v", err)
+	}
+	// Who asked is gone.
+	s := serve.New(n, nil)
+	i.s.mount(s)
+	for _, c := range every {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, c.method, "/misp"+c.path, strings.NewReader(c.body))
+		r.Header.Set("Authorization", i.token)
+		cancel()
+		w := httptest.NewRecorder()
+		if s.ServeHTTP(w, r); w.Code != 503 {
+			t.Errorf("%s, and who asked is gone: %d %s", c.path, w.Code, w.Body)
+		}
+	}
+}
+
+// What fails inside is for the log.
+func TestInternalError(t *testing.T) {
+	n := alone(t)
+	i := newInstance(t, n, node.ScopeRead)
+	w := httptest.NewRecorder()
+	i.s.handler(func(http.ResponseWriter, *http.Request) error { return errors.New("reading /var/lib/x: broken") }).ServeHTTP(w, httptest.NewRequest("GET", "/misp/events/view/x", nil))
+	if w.Code != 500 || strings.Contains(w.Body.String(), "broken") || !strings.Contains(w.Body.String(), "its log says why") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if !strings.Contains(i.log.String(), "broken") || !strings.Contains(i.log.String(), "/misp/events/view/x") {
+		t.Errorf("the log says %q", &i.log)
+	}
+}
+
+// Of several times the latest counts, in whatever order they are read.
+func TestSince(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	q := map[string]json.RawMessage{"timestamp": json.RawMessage(`"1700000000"`), "last": json.RawMessage(`"1d"`), "attribute_timestamp": json.RawMessage(`1600000000`)}
+	for range 50 { // maps are read in another order each time
+		if s, err := readSearch(q, now); err != nil || s.since != now.Unix()-86400 {
+			t.Fatalf("since %d, %v", s.since, err)
+		}
+	}
+}
+
 // PyMISP searches by value, type, tag and time; what is not understood is an error, not everything.
 func TestSearch(t *testing.T) {
 	n := alone(t)
@@ -537,6 +677,8 @@ func TestSearch(t *testing.T) {
 		{`{"last":"1d","type":"ip-dst"}`, "198.51.100.1"},
 		{`{"timestamp":"2000000000000"}`, ""},
 		{`{"limit":1,"page":2,"type":"domain"}`, "c2.example"},
+		{`{"published":[0,1],"value":"c1.example"}`, "c1.example"},
+		{`{"published":true,"value":"c1.example"}`, "c1.example"},
 		{`{"request":{"value":"c1.example"}}`, "c1.example"},
 	} {
 		var got struct {
@@ -549,6 +691,26 @@ func TestSearch(t *testing.T) {
 		}
 		if slices.Sort(found); strings.Join(found, " ") != tt.want {
 			t.Errorf("%s finds %v, want %s", tt.query, found, tt.want)
+		}
+	}
+	recs, _, err := n.Search(node.Query{Value: "c2.example"})
+	if err != nil || len(recs) != 1 {
+		t.Fatal(err, recs)
+	}
+	if err := n.Withdraw(t.Context(), []protocol.RecordID{recs[0].ID}, "no longer"); err != nil {
+		t.Fatal(err)
+	}
+	for deleted, want := range map[string]string{`null`: "c1.example", `0`: "c1.example", `1`: "c2.example", `"only"`: "c2.example", `["0","1"]`: "c1.example c2.example"} {
+		var got struct {
+			Response struct{ Attribute []core.Fields }
+		}
+		i.get("POST", "/attributes/restSearch", `{"type":"domain","deleted":`+deleted+`}`, &got)
+		var found []string
+		for _, a := range got.Response.Attribute {
+			found = append(found, a.Text("value"))
+		}
+		if slices.Sort(found); strings.Join(found, " ") != want {
+			t.Errorf("deleted %s finds %v, want %s", deleted, found, want)
 		}
 	}
 	var events struct{ Response []served }

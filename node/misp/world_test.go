@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -130,11 +131,18 @@ type instance struct {
 	agent string
 	now   time.Time
 	s     *server
+	log   bytes.Buffer // to be read when nothing is being answered
 }
 
 func newInstance(t *testing.T, n *node.Node, scopes ...node.Scope) *instance {
 	t.Helper()
 	return newInstanceNamed(t, n, "misp", scopes...)
+}
+
+// newInstanceIn has a token for another topic than c2.
+func newInstanceIn(t *testing.T, n *node.Node, name, topic string, scopes ...node.Scope) *instance {
+	t.Helper()
+	return newInstanceOf(t, n, node.Consumer{Name: name, Topics: []string{topic}, Scopes: scopes})
 }
 
 // call sends a request as MISP does, and returns the status and the body.
@@ -194,12 +202,18 @@ func attribute(n int, more string) string {
 
 func newInstanceNamed(t *testing.T, n *node.Node, name string, scopes ...node.Scope) *instance {
 	t.Helper()
-	token, err := n.AddConsumer(node.Consumer{Name: name, Scopes: scopes, Topics: []string{"c2"}, Expires: time.Now().Add(time.Hour)})
+	return newInstanceOf(t, n, node.Consumer{Name: name, Topics: []string{"c2"}, Scopes: scopes})
+}
+
+func newInstanceOf(t *testing.T, n *node.Node, c node.Consumer) *instance {
+	t.Helper()
+	c.Expires = time.Now().Add(time.Hour)
+	token, err := n.AddConsumer(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := &instance{t: t, token: token, agent: "MISP 2.4.190 - #0123", now: time.Now().Add(3 * time.Second)}
-	i.s = newServer(n, func() time.Time { return i.now })
+	i.s = newServer(n, func() time.Time { return i.now }, slog.New(slog.NewTextHandler(&i.log, nil)))
 	s := serve.New(n, nil)
 	i.s.mount(s)
 	i.srv = httptest.NewServer(s)

@@ -2,6 +2,7 @@ package core
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -94,18 +95,19 @@ type Group struct {
 
 // Groups gathers records into events.
 type Groups struct {
-	byKey   map[Key]*Group
-	order   []*Group
-	claimed map[string]Key
-	byID    map[string][]Key     // events by the ids of what is in them
-	others  map[Key]*stix.Object // clusters, by originator and id
-	waiting []Member             // sightings, until all is there
+	byKey     map[Key]*Group
+	order     []*Group
+	claimed   map[string]Key
+	others    map[Key]*stix.Object // clusters, by originator and id
+	sightings map[string][]Member  // by the id of what they are of, once each, whatever holds that
+	heard     map[string][]Member  // those of them that count, once that was asked for
 }
 
 // Add adds a record. Records come in the order in which they came to the node.
 func (g *Groups) Add(m Member) {
 	if g.byKey == nil {
-		g.byKey, g.claimed, g.byID, g.others = map[Key]*Group{}, map[string]Key{}, map[string][]Key{}, map[Key]*stix.Object{}
+		g.byKey, g.claimed, g.others = map[Key]*Group{}, map[string]Key{}, map[Key]*stix.Object{}
+		g.sightings, g.heard = map[string][]Member{}, map[string][]Member{}
 	}
 	k, ok := m.KeyOf()
 	switch {
@@ -114,7 +116,8 @@ func (g *Groups) Add(m Member) {
 	case IsCluster(m.Object):
 		g.others[Key{Originator: m.Originator, Name: m.Object.ID}] = m.Object
 	case SightingOf(m.Object) != "":
-		g.waiting = append(g.waiting, m)
+		of := SightingOf(m.Object)
+		g.sightings[of] = append(g.sightings[of], m)
 	}
 }
 
@@ -129,25 +132,61 @@ func (g *Groups) put(k Key, m Member) {
 		g.order = append(g.order, group)
 	}
 	group.Members = append(group.Members, m)
-	if keys := g.byID[m.Object.ID]; !slices.Contains(keys, k) {
-		g.byID[m.Object.ID] = append(keys, k)
-	}
 }
 
-// All returns the groups, in the order in which they began.
-func (g *Groups) All() []*Group {
-	for _, m := range g.waiting {
-		for _, k := range g.byID[SightingOf(m.Object)] {
-			g.put(k, m)
+// All returns the groups, in the order in which they began, without the sightings of what is in them.
+func (g *Groups) All() []*Group { return g.order }
+
+// Build makes the group's event, as it was at its source, with the sightings of what is in it.
+func (g *Groups) Build(group *Group) (event map[string]any, notes []string) {
+	whole := &Group{Key: group.Key, UUID: group.UUID, Members: slices.Clip(group.Members)}
+	left, seen := 0, map[string]bool{}
+	for i := range group.Members {
+		id := group.Members[i].Object.ID
+		all := g.sightings[id]
+		if len(all) == 0 || seen[id] {
+			continue
+		}
+		seen[id] = true
+		kept, known := g.heard[id]
+		if !known {
+			kept = Heard(all, func(m Member) protocol.OrgID { return m.Originator })
+			g.heard[id] = kept
+		}
+		left += len(all) - len(kept)
+		whole.Members = append(whole.Members, kept...)
+	}
+	event, notes = whole.Build(Building{Find: func(id string) *stix.Object { return g.others[Key{Originator: group.Key.Originator, Name: id}] }})
+	if left > 0 {
+		notes = append(notes, fmt.Sprintf("%d sightings are left out: of one attribute there are the last %d of each of %d organisations", left, MaxOfOrg, MaxHeard))
+	}
+	return event, notes
+}
+
+// Bounds of the sightings of one object that an event holds: whoever makes many of what is in many events
+// makes work for the sum of them, and not for the product.
+const (
+	MaxHeard = 16 // organisations, those that were first
+	MaxOfOrg = 32 // of one of them, those that came last
+)
+
+// Heard returns those of the sightings of one object that count, in the order in which they came, in
+// which they are given.
+func Heard[T any](all []T, by func(T) protocol.OrgID) (kept []T) {
+	due := map[protocol.OrgID]int{}
+	for _, x := range all {
+		if org := by(x); due[org] > 0 || len(due) < MaxHeard {
+			due[org]++
 		}
 	}
-	g.waiting = nil
-	return g.order
-}
-
-// Build makes the group's event, as it was at its source.
-func (g *Groups) Build(group *Group) (event map[string]any, notes []string) {
-	return group.Build(Building{Find: func(id string) *stix.Object { return g.others[Key{Originator: group.Key.Originator, Name: id}] }})
+	for _, x := range all {
+		org := by(x)
+		if n := due[org]; n > 0 && n <= MaxOfOrg {
+			kept = append(kept, x)
+		}
+		due[org]--
+	}
+	return kept
 }
 
 // Build makes the group's event. Of how, Find, Grown, At and Before
