@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -194,7 +195,7 @@ func (d *deadDoc) open(tx *store.Tx, key []byte) (*deadBody, error) {
 	return b, protocol.Decode(plain, maxDocument, b)
 }
 
-// putDead keeps a dead letter; one of its name is replaced, and counted.
+// putDead keeps a dead letter; one of its name is replaced, and counted; under a legal hold it is kept aside.
 func (n *Node) putDead(tx *store.Tx, name string, l *Letter, now uint64) error {
 	src, err := getSource(tx, name)
 	if err != nil {
@@ -211,21 +212,69 @@ func (n *Node) putDead(tx *store.Tx, name string, l *Letter, now uint64) error {
 	}
 	key := deadKey(name, l.ID)
 	d := deadDoc{First: now, At: now, Times: 1}
+	plain := protocol.Encode(b)
+	d.Size = uint64(len(plain))
 	var old deadDoc
 	if found, err := getDoc(tx, kindDeadLetter, key[len(kindDeadLetter):], &old); err != nil {
 		return err
 	} else if found {
 		d.First, d.Times = old.First, old.Times+1
-		if err := tx.Destroy(old.Wrapped); err != nil {
+		same, err := n.replaceDead(tx, name, key, &old, plain)
+		if err != nil {
 			return err
 		}
+		if same {
+			d.Wrapped = old.Wrapped
+			return putDoc(tx, kindDeadLetter, key[len(kindDeadLetter):], &d)
+		}
 	}
-	plain := protocol.Encode(b)
-	d.Size = uint64(len(plain))
 	if d.Wrapped, err = tx.Wrap(key, plain); err != nil {
 		return err
 	}
 	return putDoc(tx, kindDeadLetter, key[len(kindDeadLetter):], &d)
+}
+
+// replaceDead makes way for a later letter of the same name. One that a legal hold keeps goes aside under a
+// name of its own. same: the later one says nothing else, and what is there can stay.
+func (n *Node) replaceDead(tx *store.Tx, name string, key []byte, old *deadDoc, plain []byte) (same bool, err error) {
+	was, err := tx.Unwrap(key, old.Wrapped)
+	if errors.Is(err, store.ErrDestroyed) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if bytes.Equal(was, plain) {
+		return true, nil
+	}
+	b := new(deadBody)
+	if err := protocol.Decode(was, maxDocument, b); err != nil {
+		return false, err
+	}
+	h, err := readHolds(tx, uint64(nowMillis()))
+	if err != nil {
+		return false, err
+	}
+	by, err := n.deadHeld(h, b)
+	if err != nil {
+		return false, err
+	}
+	if len(by) > 0 {
+		aside := *old
+		if aside.Gone == 0 {
+			aside.Gone = uint64(nowMillis())
+		}
+		var id DeadID
+		_, _ = rand.Read(id[:])
+		to := deadKey(name, id)
+		if aside.Wrapped, err = tx.Wrap(to, was); err != nil {
+			return false, err
+		}
+		if err := putDoc(tx, kindDeadLetter, to[len(kindDeadLetter):], &aside); err != nil {
+			return false, err
+		}
+	}
+	return false, tx.Destroy(old.Wrapped)
 }
 
 // takeDead removes a dead letter; one that a legal hold keeps is kept aside: it does not wait any more, and

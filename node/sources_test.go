@@ -347,3 +347,34 @@ func TestSourceDocumentsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestI5HeldDeadLettersAreNotReplaced: a later letter of the same name leaves one under a legal hold what it was,
+// and the same letter said again stays one.
+func TestI5HeldDeadLettersAreNotReplaced(t *testing.T) {
+	n := testNode(t, "Author")
+	s := addSource(t, n, testSource("one"))
+	putLetters(t, n, s, testLetter(1, "198.51.100.1 evidence\n"))
+	h := holdOn(t, n, HoldRequest{Value: "198.51.100.1"})
+	putLetters(t, n, s, testLetter(1, "198.51.100.1 evidence\n"))
+	if got := letterTexts(t, n.Reader(nil), true); len(got) != 0 {
+		t.Errorf("said again, and there are kept aside %q", got)
+	}
+	putLetters(t, n, s, testLetter(1, "nothing\n"))
+	putLetters(t, n, s, testLetter(1, "nothing more\n"))
+	if got, want := letterTexts(t, n.Reader(nil), true), []string{"198.51.100.1 evidence"}; !slices.Equal(got, want) {
+		t.Errorf("kept aside are %q, want %q", got, want)
+	}
+	if got, want := letterTexts(t, n.Reader(nil), false), []string{"nothing more"}; !slices.Equal(got, want) {
+		t.Errorf("there wait %q, want %q", got, want)
+	}
+	list, err := n.Reader(nil).DeadLetters("one", false)
+	if err != nil || len(list) != 1 || list[0].Times != 4 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := n.ReleaseHold(context.Background(), h.ID, "over"); err != nil {
+		t.Fatal(err)
+	}
+	if got := letterTexts(t, n.Reader(nil), true); len(got) != 0 {
+		t.Errorf("after the hold there are %q", got)
+	}
+}

@@ -221,9 +221,10 @@ func (m *Machine) document(d *Document) Effect {
 	return Effect{Sift: d}
 }
 
-// Letter makes the dead letter about a whole document. A later one about the same takes its place.
+// Letter makes the dead letter about a whole document. A later one about the same bytes takes its place.
 func Letter(key [32]byte, d *Document, what, reason, do string, count int) node.Letter {
-	l := node.Letter{ID: node.DeadID(hashOf(key, what, []byte(d.Where))), Where: d.Where, Count: count, Reason: reason, Do: do, Format: d.Format, Handling: d.Handling}
+	sum := sha256.Sum256(d.Bytes)
+	l := node.Letter{ID: node.DeadID(hashOf(key, what, append(sum[:], d.Where...))), Where: d.Where, Count: count, Reason: reason, Do: do, Format: d.Format, Handling: d.Handling}
 	if d.Bytes != nil && len(d.Bytes) <= node.MaxDeadLetter/2 {
 		l.Bytes = d.Bytes
 	}

@@ -436,3 +436,22 @@ func TestLargeObjectsAreNotKept(t *testing.T) {
 		t.Errorf("%+v, %v, %d letters, all kept: %v", r.m.Counts, err, len(m.letters), whole)
 	}
 }
+
+// TestLettersOfOnePlaceAreSeveral: what another document of the same place was set aside for does not replace
+// the first.
+func TestLettersOfOnePlaceAreSeveral(t *testing.T) {
+	m := newModel()
+	for i, text := range []string{"\x00one", "\x00two", "\x00two"} {
+		if _, err := m.run(Start{}, &Document{Where: "list", Bytes: []byte(text), Next: []byte(fmt.Sprintf("%06d", i+1))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := []string{}
+	for _, l := range m.letters {
+		got = append(got, string(l.Bytes))
+	}
+	slices.Sort(got)
+	if want := []string{"\x00one", "\x00two"}; !slices.Equal(got, want) {
+		t.Errorf("letters keep %q, want %q", got, want)
+	}
+}
