@@ -416,9 +416,10 @@ func (m *Machine) close() Effect {
 func (m *Machine) commit(c node.SourceCommit, as phase) Effect {
 	m.Counts.Add(c.Counts)
 	last := c
-	for len(last.Letters) > commitLetters {
-		m.queue = append(m.queue, node.SourceCommit{Letters: last.Letters[:commitLetters]})
-		last.Letters = last.Letters[commitLetters:]
+	for len(last.Letters) > commitLetters || len(last.Letters) > 0 && len(last.Learn) > commitKnown { // before what they make known
+		part := min(len(last.Letters), commitLetters)
+		m.queue = append(m.queue, node.SourceCommit{Letters: last.Letters[:part]})
+		last.Letters = last.Letters[part:]
 	}
 	for len(last.Learn) > commitKnown {
 		m.queue = append(m.queue, node.SourceCommit{Learn: last.Learn[:commitKnown]})
