@@ -348,7 +348,7 @@ func (m *Machine) refused(reason string, items []*Item) (out []node.Letter) {
 
 func doRefused(reason string) string {
 	if strings.Contains(reason, "--tlp") {
-		return "remove the source and add it again with a TLP (--tlp), or have the document state one; then try it again"
+		return "give the source a TLP (source add --replace --tlp), or have the document state one; then try it again"
 	}
 	return "see to the reason; then try it again, or drop it"
 }

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -149,7 +150,7 @@ func (r *Runner) look() {
 func (r *Runner) puller(src *node.Source, st *node.SourceState, s *sifter) (Puller, error) {
 	p, err := newPuller(src, st, s)
 	if f, ok := p.(*folder); ok {
-		id := src.Where + "\x00" + src.Added.String()
+		id := fmt.Sprintf("%s\x00%s\x00%d", src.Where, src.Added, src.MaxBytes)
 		r.mu.Lock()
 		if r.folders[id] == nil {
 			r.folders[id] = new(memory)
