@@ -188,7 +188,11 @@ func runSource(ctx context.Context, n *node.Node, name string, o Options, makePu
 		end.Never = true
 	}
 	if err != nil {
-		end.Error, end.Next, end.Never = err.Error(), now.Add(max(backoff(st.Failures+1), retryAfter(err))), !ok
+		failures := st.Failures + 1
+		if r.m.Counts.Documents > 0 {
+			failures = 1 // something was taken: the rest of it is not kept waiting
+		}
+		end.Error, end.Next, end.Never = err.Error(), now.Add(max(backoff(failures), retryAfter(err))), !ok
 	} else if r.m.limited && ok {
 		end.Next = now // the rest at once
 	} else if a, isAgain := p.(again); isAgain && a.Again() > 0 && (!ok || now.Add(a.Again()).Before(next)) {
