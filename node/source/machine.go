@@ -44,8 +44,10 @@ type Sifted struct {
 	Learn   []node.Known    // what was set aside with Letters, and what was known and is to be noted again
 	Forget  []node.KnownKey // what has to go so that the rest has room
 	Known   int
-	Set     int  // objects and entries in Letters
-	Partial bool // what could not be read may be anything: nothing is known to be gone
+	Set     int // objects and entries in Letters
+	// NotWhole: it is known, and something of it was set aside that no dead letter could keep.
+	NotWhole bool
+	Partial  bool // what could not be read may be anything: nothing is known to be gone
 }
 
 // Gone is what the source gave, and does not hold any more.
@@ -53,6 +55,9 @@ type Gone struct {
 	Known []node.Known // published by this source, and given by no other
 	Live  int          // how many this source published: those among them
 }
+
+// notWhole stands where a record would for a document of which something is only where it came from.
+var notWhole = protocol.RecordID([]byte("source document, not kept whole\x00"))
 
 // Withdrawn is what became of records that were to be withdrawn.
 type Withdrawn struct {
@@ -254,6 +259,7 @@ func (m *Machine) sifted(s *Sifted) Effect {
 	for _, l := range s.Letters {
 		m.set(l)
 	}
+	m.whole = m.whole && !s.NotWhole
 	m.items = s.Items
 	if room := m.start.Limit - m.count; len(m.items) > room {
 		m.left = len(m.items) - room
@@ -404,7 +410,11 @@ func (m *Machine) close() Effect {
 	if m.left > 0 {
 		c.Cursor, c.Counts.Left = nil, uint64(m.left)
 	} else if m.doc.HasKey {
-		c.Learn = append(c.Learn, node.Known{Key: m.doc.Key, Record: m.doc.Mark, Day: m.start.Day})
+		mark := m.doc.Mark
+		if !m.whole && mark == (protocol.RecordID{}) {
+			mark = notWhole
+		}
+		c.Learn = append(c.Learn, node.Known{Key: m.doc.Key, Record: mark, Day: m.start.Day})
 	}
 	if m.start.Retry != nil && !m.made[*m.start.Retry] {
 		c.Resolved = append(c.Resolved, *m.start.Retry)

@@ -436,8 +436,13 @@ func TestLargeObjectsAreNotKept(t *testing.T) {
 	big := note(protocol.MaxObjectSize - len(note(0)))
 	whole := true
 	d := &Document{Where: "f", Bytes: []byte(big), Format: intake.STIX, Finish: func(w bool) error { whole = w; return nil }}
+	d.Key, d.HasKey = node.KnownKey{1}, true
 	if r, err := m.run(Start{}, d); err != nil || r.m.Counts.SetAside != 1 || len(m.letters) != 1 || whole {
 		t.Errorf("%+v, %v, %d letters, all kept: %v", r.m.Counts, err, len(m.letters), whole)
+	}
+	whole = true
+	if r, err := m.run(Start{}, d); err != nil || r.m.Counts.Known != 1 || whole {
+		t.Errorf("the next run: %+v, %v, all kept: %v", r.m.Counts, err, whole)
 	}
 }
 

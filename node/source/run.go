@@ -138,6 +138,9 @@ func Run(ctx context.Context, n *node.Node, name string, o Options) (*Report, er
 	return runSource(ctx, n, name, o, newPuller)
 }
 
+// maxRun bounds a run, so that slow servers do not keep other sources waiting.
+var maxRun = 30 * time.Minute
+
 // again is a puller that has to be asked again soon.
 type again interface{ Again() time.Duration }
 
@@ -173,7 +176,11 @@ func runSource(ctx context.Context, n *node.Node, name string, o Options, makePu
 		if o.AcceptMissing {
 			cursor = nil
 		}
-		err = r.pull(ctx, start, p, cursor)
+		deadline, cancel := context.WithTimeout(ctx, maxRun)
+		if err = r.pull(deadline, start, p, cursor); err != nil && deadline.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("the run was ended after %s; the next goes on behind what was taken: %w", maxRun, err)
+		}
+		cancel()
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // the node goes down: it is as if the run had not been made

@@ -45,6 +45,15 @@ func (s *sifter) known(key node.KnownKey) bool {
 	return false
 }
 
+// notWhole reports whether something of a known document was not kept.
+func (s *sifter) notWhole(key node.KnownKey) bool {
+	if k, ok := s.fresh[key]; ok {
+		return k.Record == notWhole
+	}
+	i := s.set.Find(key)
+	return i >= 0 && s.set[i].Record == notWhole
+}
+
 // commit takes over what a commit notes.
 func (s *sifter) commit(c *node.SourceCommit) {
 	for _, k := range c.Learn {
@@ -63,7 +72,7 @@ func (s *sifter) sift(d *Document) *Sifted {
 	case d.Handling != nil:
 		out = s.objects(d)
 	case d.HasKey && d.Mark == (protocol.RecordID{}) && !d.Again && s.known(d.Key):
-		out = &Sifted{Known: 1}
+		out = &Sifted{Known: 1, NotWhole: s.notWhole(d.Key)}
 	case isList(d):
 		out = s.list(d)
 	default:

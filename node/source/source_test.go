@@ -339,6 +339,34 @@ func TestFailuresAreToldAndBackOff(t *testing.T) {
 	}
 }
 
+// slow gives one document, and then nothing until its context ends.
+type slow struct{ d *Document }
+
+func (s slow) Pull(ctx context.Context, _ []byte, fn func(*Document) error) error {
+	if err := fn(s.d); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestRunsEnd: a server that gives nothing more ends the run, which failed, and keeps what was taken.
+func TestRunsEnd(t *testing.T) {
+	n := testNode(t)
+	add(t, n, node.Source{Name: "one", Flags: green})
+	defer func(was time.Duration) { maxRun = was }(maxRun)
+	maxRun = 2 * time.Second
+	rep, err := runSource(context.Background(), n, "one", Options{}, func(*node.Source, *node.SourceState, *sifter) (Puller, error) {
+		return slow{listOf(1, true, "198.51.100.1")}, nil
+	})
+	if err != nil || rep.Counts.Published != 1 || !strings.Contains(rep.Error, "the run was ended after 2s") {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	if st, err := n.SourceState("one"); err != nil || string(st.Cursor) != "000001" || st.Failures != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
 // TestRemovedWhileItRuns: a source that is removed in the middle commits nothing more, and one of its name that
 // is added then is another.
 func TestRemovedWhileItRuns(t *testing.T) {
