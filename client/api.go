@@ -1199,14 +1199,14 @@ type MatchOpenQuery struct {
 type OutputExplainQuery struct {
 	View     string `query:"view"`                  // the name of a view
 	Topic    string `query:"topic"`                 // a topic, instead of a view
-	MinScore uint64 `query:"min_score"`             // the least score, 1 to 100; without it, 30
+	MinScore uint64 `query:"min_score"`             // the least score, 1 to 100
 	Value    string `query:"value" required:"true"` // an address, a domain, a URL, a hash
 }
 
 type OutputQuery struct {
 	View     string `query:"view"`      // the name of a view
 	Topic    string `query:"topic"`     // a topic, instead of a view
-	MinScore uint64 `query:"min_score"` // the least score, 1 to 100; without it, 30
+	MinScore uint64 `query:"min_score"` // the least score, 1 to 100
 }
 
 type PackQuery struct {
@@ -1645,6 +1645,8 @@ type SourceAddRequest struct {
 	Token           string `json:"token,omitempty"`
 	// PEM
 	CA string `json:"ca,omitempty"`
+	// one of the same name, which keeps what it gave; all settings are given anew
+	Replace bool `json:"replace,omitempty"`
 }
 
 // SourceHandlingRequest is the default handling of a source, in the words of 'publish'.
@@ -2845,7 +2847,7 @@ type SourceCounts struct {
 	Known uint64 `json:"known"`
 	// records
 	Published uint64 `json:"published"`
-	// objects that this organisation published already, by whatever way
+	// objects that this organisation published already, by whatever way, or erased here
 	Held uint64 `json:"held"`
 	// objects and entries of documents that went into dead letters
 	SetAside uint64 `json:"set_aside"`

@@ -704,18 +704,8 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 			return nil, err
 		}
 	}
-	if err := n.eraseAside(about.Quarantine, q.Reason, CallerOf(ctx)); err != nil {
+	if err := n.noteErasedValue(q.Value); err != nil {
 		return nil, err
-	}
-	if out.Dead > 0 {
-		if err := n.eraseDead(ctx, about.Dead); err != nil {
-			return nil, err
-		}
-	}
-	if out.Requests > 0 {
-		if out.Requests, err = n.eraseRequests(ctx, q.Value); err != nil {
-			return nil, err
-		}
 	}
 	for part := range slices.Chunk(ids, eraseAboutChunk) {
 		rep, err := n.Erase(ctx, EraseRequest{Records: part, Reason: q.Reason})
@@ -724,6 +714,19 @@ func (r *Reader) EraseAbout(ctx context.Context, q EraseAbout) (*ErasedAbout, er
 		}
 		if err != nil {
 			return out, fmt.Errorf("erasing what mentions the value: %w", err)
+		}
+	}
+	if err := n.eraseAside(about.Quarantine, q.Reason, CallerOf(ctx)); err != nil {
+		return out, err
+	}
+	if out.Dead > 0 {
+		if err := n.eraseDead(ctx, about.Dead); err != nil {
+			return out, err
+		}
+	}
+	if out.Requests > 0 {
+		if out.Requests, err = n.eraseRequests(ctx, q.Value); err != nil {
+			return out, err
 		}
 	}
 	return out, nil

@@ -185,6 +185,8 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return checkSourceState(id, value)
 	case kindDeadLetter:
 		return checkDead(id, value)
+	case kindErasedHere:
+		return checkErasedHere(id, value)
 	case kindMandate:
 		return read(64, new(mandateDoc))
 	case kindOrigin:

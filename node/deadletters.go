@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -156,7 +157,7 @@ func (n *Node) updateDead(fn func(tx *store.Tx) error) error {
 	forget := func() {
 		n.sources.mu.Lock()
 		defer n.sources.mu.Unlock()
-		n.sources.dead = nil
+		n.sources.dead, n.sources.heldDead = nil, nil
 		n.sources.writes++
 	}
 	forget()
@@ -194,7 +195,7 @@ func (d *deadDoc) open(tx *store.Tx, key []byte) (*deadBody, error) {
 	return b, protocol.Decode(plain, maxDocument, b)
 }
 
-// putDead keeps a dead letter; one of its name is replaced, and counted.
+// putDead keeps a dead letter; one of its name is replaced, and counted; under a legal hold it is kept aside.
 func (n *Node) putDead(tx *store.Tx, name string, l *Letter, now uint64) error {
 	src, err := getSource(tx, name)
 	if err != nil {
@@ -211,21 +212,69 @@ func (n *Node) putDead(tx *store.Tx, name string, l *Letter, now uint64) error {
 	}
 	key := deadKey(name, l.ID)
 	d := deadDoc{First: now, At: now, Times: 1}
+	plain := protocol.Encode(b)
+	d.Size = uint64(len(plain))
 	var old deadDoc
 	if found, err := getDoc(tx, kindDeadLetter, key[len(kindDeadLetter):], &old); err != nil {
 		return err
 	} else if found {
 		d.First, d.Times = old.First, old.Times+1
-		if err := tx.Destroy(old.Wrapped); err != nil {
+		same, err := n.replaceDead(tx, name, key, &old, plain)
+		if err != nil {
 			return err
 		}
+		if same {
+			d.Wrapped = old.Wrapped
+			return putDoc(tx, kindDeadLetter, key[len(kindDeadLetter):], &d)
+		}
 	}
-	plain := protocol.Encode(b)
-	d.Size = uint64(len(plain))
 	if d.Wrapped, err = tx.Wrap(key, plain); err != nil {
 		return err
 	}
 	return putDoc(tx, kindDeadLetter, key[len(kindDeadLetter):], &d)
+}
+
+// replaceDead makes way for a later letter of the same name. One that a legal hold keeps goes aside under a
+// name of its own. same: the later one says nothing else, and what is there can stay.
+func (n *Node) replaceDead(tx *store.Tx, name string, key []byte, old *deadDoc, plain []byte) (same bool, err error) {
+	was, err := tx.Unwrap(key, old.Wrapped)
+	if errors.Is(err, store.ErrDestroyed) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if bytes.Equal(was, plain) {
+		return true, nil
+	}
+	b := new(deadBody)
+	if err := protocol.Decode(was, maxDocument, b); err != nil {
+		return false, err
+	}
+	h, err := readHolds(tx, uint64(nowMillis()))
+	if err != nil {
+		return false, err
+	}
+	by, err := n.deadHeld(h, b)
+	if err != nil {
+		return false, err
+	}
+	if len(by) > 0 {
+		aside := *old
+		if aside.Gone == 0 {
+			aside.Gone = uint64(nowMillis())
+		}
+		var id DeadID
+		_, _ = rand.Read(id[:])
+		to := deadKey(name, id)
+		if aside.Wrapped, err = tx.Wrap(to, was); err != nil {
+			return false, err
+		}
+		if err := putDoc(tx, kindDeadLetter, to[len(kindDeadLetter):], &aside); err != nil {
+			return false, err
+		}
+	}
+	return false, tx.Destroy(old.Wrapped)
 }
 
 // takeDead removes a dead letter; one that a legal hold keeps is kept aside: it does not wait any more, and
@@ -236,9 +285,10 @@ func (n *Node) takeDead(tx *store.Tx, h *holds, key []byte, d *deadDoc, b *deadB
 		return err
 	}
 	if len(by) > 0 {
-		if d.Gone == 0 {
-			d.Gone = uint64(nowMillis())
+		if d.Gone != 0 {
+			return nil
 		}
+		d.Gone = uint64(nowMillis())
 		return putDoc(tx, kindDeadLetter, key[len(kindDeadLetter):], d)
 	}
 	return errors.Join(tx.Destroy(d.Wrapped), tx.Delete(key))
@@ -322,31 +372,109 @@ func (n *Node) evictDead(tx *store.Tx, name string) (count int, err error) {
 	return count, nil
 }
 
-// dropDead removes those dead letters of a source, "": of all, that fn picks.
-func (n *Node) dropDead(tx *store.Tx, c Caller, name string, fn func(*deadDoc, *deadBody) bool, act string) error {
+// maxDeadPart bounds the bytes of dead letters that one transaction changes: those under a hold are written
+// anew, and a transaction takes about 9 MiB.
+const maxDeadPart = 4 << 20
+
+// dropDead removes dead letters of a source that wait, as many as one transaction takes.
+func (n *Node) dropDead(tx *store.Tx, c Caller, name string) error {
 	h, err := readHolds(tx, uint64(nowMillis()))
 	if err != nil {
 		return err
 	}
-	gone := map[string]int{}
+	count, size := 0, uint64(0)
 	if err := n.eachDead(tx, name, func(k []byte, d *deadDoc, b *deadBody) error {
-		if d.Gone != 0 || !fn(d, b) {
+		if d.Gone != 0 || count > 0 && size+d.Size > maxDeadPart {
 			return nil
 		}
-		of, _, _ := strings.Cut(string(k[len(kindDeadLetter):]), "/")
-		gone[of]++
+		count, size = count+1, size+d.Size
 		return n.takeDead(tx, h, k, d, b)
 	}); err != nil {
 		return err
 	}
-	for of, count := range gone {
-		e := n.details(act, c)
-		e.Text = audit.Clip(fmt.Sprintf("%s: %d", of, count), audit.MaxText)
-		if _, err := n.account.Append(tx, audit.Erase, e); err != nil {
+	e := n.details("drop dead letters", c)
+	e.Text = audit.Clip(fmt.Sprintf("%s: %d", name, count), audit.MaxText)
+	_, err = n.account.Append(tx, audit.Erase, e)
+	return err
+}
+
+// takeDeadParts removes dead letters, in parts that a transaction takes each; note notes each part in the audit log.
+func (n *Node) takeDeadParts(list []DeadLetter, note func(tx *store.Tx, gone map[string]int) error) error {
+	for len(list) > 0 {
+		count, size := 0, 0
+		for count < len(list) && count < MaxDeadLetters && (count == 0 || size+list[count].Size <= maxDeadPart) {
+			size += list[count].Size
+			count++
+		}
+		part := list[:count]
+		list = list[count:]
+		if err := n.updateDead(func(tx *store.Tx) error {
+			h, err := readHolds(tx, uint64(nowMillis()))
+			if err != nil {
+				return err
+			}
+			gone := map[string]int{}
+			for i := range part {
+				key := deadKey(part[i].Source, part[i].Key)
+				var d deadDoc
+				found, err := getDoc(tx, kindDeadLetter, key[len(kindDeadLetter):], &d)
+				if err != nil {
+					return err
+				}
+				if !found || d.Gone != 0 && part[i].Gone == nil {
+					continue
+				}
+				b, err := d.open(tx, key)
+				if errors.Is(err, store.ErrDestroyed) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				gone[part[i].Source]++
+				if err := n.takeDead(tx, h, key, &d, b); err != nil {
+					return err
+				}
+			}
+			return note(tx, gone)
+		}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// heldDead returns how many dead letters are kept under legal holds only, and their bytes.
+func (n *Node) heldDead() (held heldLetters, err error) {
+	t := &n.sources
+	t.mu.Lock()
+	known, before := t.heldDead, t.writes
+	t.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	if err := n.st.View(func(tx *store.Tx) error {
+		held = heldLetters{}
+		return scanDocs(tx, kindDeadLetter, func(_ []byte, d *deadDoc) error {
+			if d.Gone != 0 {
+				held.count, held.bytes = held.count+1, held.bytes+d.Size
+			}
+			return nil
+		})
+	}); err != nil {
+		return held, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.writes == before {
+		t.heldDead = &held
+	}
+	return held, nil
+}
+
+type heldLetters struct {
+	count int
+	bytes uint64
 }
 
 // dropUnheldDead destroys the dead letters that were kept under holds which stand no more.
@@ -542,29 +670,8 @@ func (r *Reader) DeadLetter(text string) (*DeadLetter, error) {
 
 // DropDead drops dead letters for good. Those under a legal hold do not wait any more, and are kept aside.
 func (n *Node) DropDead(ctx context.Context, list []DeadLetter) error {
-	return n.updateDead(func(tx *store.Tx) error {
-		picked := map[string]map[DeadID]bool{}
-		for i := range list {
-			if picked[list[i].Source] == nil {
-				picked[list[i].Source] = map[DeadID]bool{}
-			}
-			picked[list[i].Source][list[i].Key] = true
-		}
-		h, err := readHolds(tx, uint64(nowMillis()))
-		if err != nil {
-			return err
-		}
-		for name, ids := range picked {
-			count := 0
-			if err := n.eachDead(tx, name, func(k []byte, d *deadDoc, b *deadBody) error {
-				if d.Gone != 0 || !ids[DeadID(k[len(k)-len(DeadID{}):])] {
-					return nil
-				}
-				count++
-				return n.takeDead(tx, h, k, d, b)
-			}); err != nil {
-				return err
-			}
+	return n.takeDeadParts(slices.DeleteFunc(slices.Clone(list), func(l DeadLetter) bool { return l.Gone != nil }), func(tx *store.Tx, gone map[string]int) error {
+		for name, count := range gone {
 			if err := n.auditSource(tx, CallerOf(ctx), "drop dead letters", name, fmt.Sprintf("%d", count)); err != nil {
 				return err
 			}
@@ -595,28 +702,14 @@ func (a *aboutFinder) dead(context.Context) error {
 // eraseDead destroys the dead letters that an erasure by value found, those under a legal hold excepted,
 // which are kept aside.
 func (n *Node) eraseDead(ctx context.Context, list []DeadLetter) error {
-	found := map[string]bool{}
-	for i := range list {
-		found[string(deadKey(list[i].Source, list[i].Key))] = true
-	}
-	return n.updateDead(func(tx *store.Tx) error {
-		h, err := readHolds(tx, uint64(nowMillis()))
-		if err != nil {
-			return err
-		}
+	return n.takeDeadParts(list, func(tx *store.Tx, gone map[string]int) error {
 		count := 0
-		if err := n.eachDead(tx, "", func(k []byte, d *deadDoc, b *deadBody) error {
-			if !found[string(k)] {
-				return nil
-			}
-			count++
-			return n.takeDead(tx, h, k, d, b)
-		}); err != nil {
-			return err
+		for _, c := range gone {
+			count += c
 		}
 		e := n.details("erase dead letters", CallerOf(ctx))
 		e.Text = fmt.Sprintf("%d", count)
-		_, err = n.account.Append(tx, audit.Erase, e)
+		_, err := n.account.Append(tx, audit.Erase, e)
 		return err
 	})
 }

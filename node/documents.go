@@ -72,6 +72,7 @@ const (
 	kindSource       = "n/source/"       // where this node fetches what it publishes
 	kindSourceState  = "n/sourcestate/"  // how far each of them has come, and what it gave already
 	kindDeadLetter   = "n/deadletter/"   // what they gave and what did not become a record
+	kindErasedHere   = "n/erasedhere/"   // what no source is to bring back, by hash
 )
 
 const maxDocument = 8 << 20

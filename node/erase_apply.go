@@ -283,6 +283,11 @@ func (n *Node) eraseRecords(tx *store.Tx, ids []protocol.RecordID, by protocol.O
 	if err := n.keepRest(tx, ids, by, reason); err != nil {
 		return err
 	}
+	if (by == corpus.Locally || by == n.org) && reason != protocol.EraseExpired {
+		if err := n.noteErasedRecords(tx, ids); err != nil {
+			return err
+		}
+	}
 	copies, err := n.index.Erase(tx, ids, by, reason, uint64(nowMillis()))
 	if err == nil {
 		err = copiesFollow(tx, ids)

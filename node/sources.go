@@ -243,11 +243,12 @@ func (d *sourceDoc) checkFlags() error {
 
 // sourceTable is what of sources is in memory only.
 type sourceTable struct {
-	mu      sync.Mutex
-	held    map[string]chan struct{} // of those that run: closed when they are done
-	dead    map[string]int           // how many dead letters of them wait, as far as that is known
-	writes  int                      // to dead letters
-	changes broadcast
+	mu       sync.Mutex
+	held     map[string]chan struct{} // of those that run: closed when they are done
+	dead     map[string]int           // how many dead letters of them wait, as far as that is known
+	writes   int                      // to dead letters
+	heldDead *heldLetters             // as far as that is known
+	changes  broadcast
 }
 
 // ErrSourceBusy is returned where a source runs already.
@@ -278,7 +279,20 @@ func (n *Node) HoldSource(name string) (release func(), err error) {
 func (n *Node) SourcesChanged() <-chan struct{} { return n.sources.changes.wait() }
 
 // SetSource adds a source.
-func (n *Node) SetSource(ctx context.Context, s Source) error {
+func (n *Node) SetSource(ctx context.Context, s Source) error { return n.setSource(ctx, s, false) }
+
+// ReplaceSource gives a source all of its settings anew, credentials too. What it gave stays known, with its dead
+// letters and its counts; where it is another place, it is read from the beginning.
+func (n *Node) ReplaceSource(ctx context.Context, s Source) error {
+	release, err := n.HoldSource(s.Name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return n.setSource(ctx, s, true)
+}
+
+func (n *Node) setSource(ctx context.Context, s Source, replace bool) error {
 	if s.Principal != "" && n.HasPeople() && n.PersonOf(s.Principal) == nil {
 		return fmt.Errorf("the people file names no person or machine %q; 'entente rules show' tells whom it does: %w", s.Principal, ErrForbidden)
 	}
@@ -290,10 +304,13 @@ func (n *Node) SetSource(ctx context.Context, s Source) error {
 		return err
 	}
 	err := n.st.Update(func(tx *store.Tx) error {
+		if replace {
+			return n.replaceSource(tx, c, &s, d)
+		}
 		count := 0
 		if err := scanDocs(tx, kindSource, func(id []byte, _ *sourceDoc) error {
 			if count++; string(id) == s.Name {
-				return protocol.Errorf(protocol.ErrMalformed, "there is a source %q already; remove it first, or give another name", s.Name)
+				return protocol.Errorf(protocol.ErrMalformed, "there is a source %q already; change it with --replace, which keeps what it gave, or give another name", s.Name)
 			}
 			return nil
 		}); err != nil {
@@ -314,6 +331,30 @@ func (n *Node) SetSource(ctx context.Context, s Source) error {
 		n.sources.changes.notify()
 	}
 	return err
+}
+
+func (n *Node) replaceSource(tx *store.Tx, c Caller, s *Source, d *sourceDoc) error {
+	was, err := getSource(tx, s.Name)
+	if err != nil {
+		return err
+	}
+	if was.Kind != d.Kind {
+		return protocol.Errorf(protocol.ErrMalformed, "source %q is of kind %s and cannot become one of kind %s; give another name", s.Name, was.Kind, d.Kind)
+	}
+	var st sourceStateDoc
+	if _, err := getDoc(tx, kindSourceState, []byte(s.Name), &st); err != nil {
+		return err
+	}
+	d.Born, d.At, d.Person = was.Born, was.At, was.Person
+	if was.Where != d.Where || was.Collection != d.Collection {
+		st.Cursor = nil
+	}
+	st.Next, st.Failures = 0, 0
+	if strings.EqualFold(strings.TrimSpace(s.Schedule), "manual") {
+		st.Next = never
+	}
+	return errors.Join(putDoc(tx, kindSource, []byte(s.Name), d), putDoc(tx, kindSourceState, []byte(s.Name), &st),
+		n.auditSource(tx, c, "change source", s.Name, fmt.Sprintf("%s %s, topic %s, every record published as %s", d.Kind, d.Where, d.Topic, s.who())))
 }
 
 // who names as whom a source publishes.
@@ -421,7 +462,7 @@ func (n *Node) RemoveSource(ctx context.Context, name string, drop bool) error {
 		return err
 	}
 	defer release()
-	for first := true; ; first = false {
+	for {
 		done := false
 		err := n.updateDead(func(tx *store.Tx) error {
 			if _, err := getSource(tx, name); err != nil {
@@ -439,8 +480,8 @@ func (n *Node) RemoveSource(ctx context.Context, name string, drop bool) error {
 			if waiting > 0 && !drop {
 				return protocol.Errorf(protocol.ErrMalformed, "%d dead letters of source %s wait; try them again or drop them ('entente source dead %s' shows them), or remove it with --drop", waiting, name, name)
 			}
-			if first && waiting > 0 {
-				return n.dropDead(tx, CallerOf(ctx), name, func(*deadDoc, *deadBody) bool { return true }, "drop dead letters")
+			if waiting > 0 {
+				return n.dropDead(tx, CallerOf(ctx), name)
 			}
 			var keys [][]byte
 			if err := tx.Scan(knownKey(name, nil), nil, false, func(k, _ []byte) (bool, error) {

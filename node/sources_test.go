@@ -347,3 +347,173 @@ func TestSourceDocumentsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestI5HeldDeadLettersAreNotReplaced: a later letter of the same name leaves one under a legal hold what it was,
+// and the same letter said again stays one.
+func TestI5HeldDeadLettersAreNotReplaced(t *testing.T) {
+	n := testNode(t, "Author")
+	s := addSource(t, n, testSource("one"))
+	putLetters(t, n, s, testLetter(1, "198.51.100.1 evidence\n"))
+	h := holdOn(t, n, HoldRequest{Value: "198.51.100.1"})
+	putLetters(t, n, s, testLetter(1, "198.51.100.1 evidence\n"))
+	if got := letterTexts(t, n.Reader(nil), true); len(got) != 0 {
+		t.Errorf("said again, and there are kept aside %q", got)
+	}
+	putLetters(t, n, s, testLetter(1, "nothing\n"))
+	putLetters(t, n, s, testLetter(1, "nothing more\n"))
+	if got, want := letterTexts(t, n.Reader(nil), true), []string{"198.51.100.1 evidence"}; !slices.Equal(got, want) {
+		t.Errorf("kept aside are %q, want %q", got, want)
+	}
+	if got, want := letterTexts(t, n.Reader(nil), false), []string{"nothing more"}; !slices.Equal(got, want) {
+		t.Errorf("there wait %q, want %q", got, want)
+	}
+	list, err := n.Reader(nil).DeadLetters("one", false)
+	if err != nil || len(list) != 1 || list[0].Times != 4 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := n.ReleaseHold(context.Background(), h.ID, "over"); err != nil {
+		t.Fatal(err)
+	}
+	if got := letterTexts(t, n.Reader(nil), true); len(got) != 0 {
+		t.Errorf("after the hold there are %q", got)
+	}
+}
+
+// TestErasedIsRememberedWithinBounds: what was erased is found by its hash, comes back from a backup, and the oldest go.
+func TestErasedIsRememberedWithinBounds(t *testing.T) {
+	n := testNetwork(t, "Author", "Reader")[0]
+	item := func(value string) intake.Item {
+		res, err := intake.Read("list", strings.NewReader(value+"\n"), intake.Options{Format: intake.List})
+		if err != nil || len(res.Items) != 1 {
+			t.Fatal(res, err)
+		}
+		return res.Items[0]
+	}
+	if err := errors.Join(n.noteErasedValue("hxxp://198[.]51[.]100[.]2/x"), n.noteErasedValue("Jane Example")); err != nil {
+		t.Fatal(err)
+	}
+	key := newOffline(t)
+	back, _ := restoreInto(t, filepath.Join(t.TempDir(), "r"), backupOf(t, n, key), key)
+	for _, n := range []*Node{n, back} {
+		got, err := n.ErasedHere(context.Background(), []intake.Item{item("http://198.51.100.2/x"), item("http://198.51.100.2/y")})
+		if err != nil || !slices.Equal(got, []bool{true, false}) {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+	defer func(was int) { maxErasedHere = was }(maxErasedHere)
+	maxErasedHere = 8
+	for i := range 30 {
+		if err := n.noteErasedValue(fmt.Sprintf("198.51.100.%d", i+10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := 0
+	var head erasedKeyDoc
+	if err := n.st.View(func(tx *store.Tx) error {
+		if _, err := getDoc(tx, kindErasedHere, nil, &head); err != nil {
+			return err
+		}
+		return tx.Scan([]byte(kindErasedHere), nil, false, func(k, _ []byte) (bool, error) {
+			if len(k) > len(kindErasedHere) {
+				count++
+			}
+			return true, nil
+		})
+	}); err != nil || count > 8 || count < 6 || uint64(count) != head.Count {
+		t.Errorf("%d are remembered, counted as %d, %v", count, head.Count, err)
+	}
+	for name, err := range map[string]error{"key of version 2": checkErasedHere(nil, protocol.Encode(&erasedKeyDoc{Version: 2})), "short hash": checkErasedHere(make([]byte, 15), protocol.Encode(&erasedDoc{}))} {
+		if err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// TestReplacedSourcesKeepWhatTheyGave: settings change, what is known, letters and counts stay, and the cursor where
+// the place does.
+func TestReplacedSourcesKeepWhatTheyGave(t *testing.T) {
+	n := testNode(t, "Author")
+	src := testSource("one")
+	if err := n.ReplaceSource(context.Background(), src); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a source that is not there: %v", err)
+	}
+	s := addSource(t, n, src)
+	known := Known{Key: KnownKey{7}, Day: 20000}
+	if err := n.CommitSource(s, &SourceCommit{Cursor: []byte("here"), Learn: []Known{known}, Letters: []Letter{testLetter(1, "x")}, Counts: SourceCounts{Published: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	folder := src
+	folder.Kind, folder.Where = SourceFolder, "/srv"
+	if err := n.ReplaceSource(context.Background(), folder); !errors.Is(err, protocol.ErrMalformed) {
+		t.Errorf("another kind: %v", err)
+	}
+	release, err := n.HoldSource("one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ReplaceSource(context.Background(), src); !errors.Is(err, ErrSourceBusy) {
+		t.Errorf("while it runs: %v", err)
+	}
+	release()
+	for _, c := range []struct{ where, cursor string }{{src.Where, "here"}, {src.Where + "/other", ""}} {
+		src.Where, src.MaxBytes = c.where, src.MaxBytes+1
+		if err := n.ReplaceSource(context.Background(), src); err != nil {
+			t.Fatal(err)
+		}
+		st, err := n.SourceState("one")
+		if err != nil || string(st.Cursor) != c.cursor || st.Dead != 1 || st.All.Published != 3 {
+			t.Errorf("%s: %+v, %v", c.where, st, err)
+		}
+		got, err := n.Source("one")
+		if err != nil || got.MaxBytes != src.MaxBytes || got.Where != c.where {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if set, err := n.KnownOf("one"); err != nil || !slices.Equal(set, KnownSet{known}) {
+			t.Errorf("%+v, %v", set, err)
+		}
+	}
+	if err := n.CommitSource(s, &SourceCommit{Counts: SourceCounts{Published: 1}}); err != nil {
+		t.Errorf("it is another one: %v", err)
+	}
+}
+
+// TestI5LargeHeldLettersStopNoErasure: held letters that no transaction takes together are kept aside, records are erased,
+// the status says how much is held, and what is aside already is not written again.
+func TestI5LargeHeldLettersStopNoErasure(t *testing.T) {
+	n := testNode(t, "Author")
+	s := addSource(t, n, testSource("one"))
+	const count = 24
+	for i := range count {
+		putLetters(t, n, s, testLetter(byte(i+1), "Jane Example "+strings.Repeat(fmt.Sprintf("%02d", i), MaxDeadLetter/2-100)))
+	}
+	h := holdOn(t, n, HoldRequest{Value: "Jane Example"})
+	for range 2 {
+		out, err := n.Reader(nil).EraseAbout(context.Background(), EraseAbout{Value: "Jane Example", Reason: protocol.EraseRequest})
+		if err != nil || out.Dead != count {
+			t.Fatalf("%+v, %v", out, err)
+		}
+	}
+	if got := letterTexts(t, n.Reader(nil), true); len(got) != count {
+		t.Errorf("%d are held", len(got))
+	}
+	status, err := n.Status()
+	if err != nil || !slices.ContainsFunc(status.Problems, func(p Problem) bool {
+		return strings.Contains(p.Text, fmt.Sprintf("%d dead letters with 12", count)) && strings.Contains(p.Text, "under legal holds")
+	}) {
+		t.Errorf("nobody is told: %+v, %v", status.Problems, err)
+	}
+	if _, err := n.ReleaseHold(context.Background(), h.ID, "over"); err != nil {
+		t.Fatal(err)
+	}
+	// The same for dropping them, and with their source.
+	for i := range count {
+		putLetters(t, n, s, testLetter(byte(i+1), "John Example "+strings.Repeat(fmt.Sprintf("%02d", i), MaxDeadLetter/2-100)))
+	}
+	holdOn(t, n, HoldRequest{Value: "John Example"})
+	if err := n.RemoveSource(context.Background(), "one", true); err != nil {
+		t.Fatal(err)
+	}
+	if got := letterTexts(t, n.Reader(nil), true); len(got) != count {
+		t.Errorf("%d are held", len(got))
+	}
+}

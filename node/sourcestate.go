@@ -45,7 +45,7 @@ type SourceCounts struct {
 	Documents uint64 `json:"documents"`
 	Known     uint64 `json:"known"`     // objects that the source gave before, and that cost nothing
 	Published uint64 `json:"published"` // records
-	Held      uint64 `json:"held"`      // objects that this organisation published already, by whatever way
+	Held      uint64 `json:"held"`      // objects that this organisation published already, by whatever way, or erased here
 	SetAside  uint64 `json:"set_aside"` // objects and entries of documents that went into dead letters
 	Withdrawn uint64 `json:"withdrawn"` // records that the source does not hold any more
 	Left      uint64 `json:"left"`      // new objects over the limit of a run, for the next
@@ -320,6 +320,16 @@ func (n *Node) sourceStatus(problem func(Problem)) (out SourceStatus, err error)
 	list, err := n.Sources()
 	if err != nil {
 		return out, err
+	}
+	if problem != nil {
+		held, err := n.heldDead()
+		if err != nil {
+			return out, err
+		}
+		if held.count > 0 {
+			problem(Problem{Severity: "warning", Text: fmt.Sprintf("%d dead letters with %d KiB are kept under legal holds only", held.count, (held.bytes+1023)>>10),
+				Do: "'entente source dead --held' shows them; they go with the holds"})
+		}
 	}
 	for i := range list {
 		st, err := n.SourceState(list[i].Name)

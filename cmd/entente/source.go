@@ -80,7 +80,11 @@ func (a *app) sourceAdd() *cobra.Command {
 				return err
 			}
 			return a.print(v, func(w io.Writer) {
-				fmt.Fprintf(w, "Added. It is looked at while the node is up (%s); 'entente source run %s' looks now.\n", v.Schedule, v.Name)
+				done := "Added"
+				if q.Replace {
+					done = "Changed"
+				}
+				fmt.Fprintf(w, "%s. It is looked at while the node is up (%s); 'entente source run %s' looks now.\n", done, v.Schedule, v.Name)
 			})
 		},
 	}
@@ -120,6 +124,7 @@ func (a *app) sourceAdd() *cobra.Command {
 	f.StringVar(&token, "token-file", "", "file that holds the bearer token to log in with; - for standard input")
 	f.StringVar(&ca, "ca", "", "PEM file of certificates to trust in place of the system's")
 	f.BoolVar(&q.Paused, "paused", false, "do not look at it until it is resumed or run by hand")
+	f.BoolVar(&q.Replace, "replace", false, "change the source of this name, which keeps what it gave; give all of its settings anew, and credentials")
 	_ = cmd.MarkFlagRequired("topic")
 	cmd.MarkFlagsMutuallyExclusive("every", "cron")
 	cmd.MarkFlagsMutuallyExclusive("token-file", "user")

@@ -74,7 +74,8 @@ type SourceAdd struct {
 	User            string               `json:"user,omitempty"`
 	Password        string               `json:"password,omitempty"`
 	Token           string               `json:"token,omitempty"`
-	CA              string               `json:"ca,omitempty"` // PEM
+	CA              string               `json:"ca,omitempty"`      // PEM
+	Replace         bool                 `json:"replace,omitempty"` // one of the same name, which keeps what it gave; all settings are given anew
 }
 
 // SourceView is a source and how far it has come.
@@ -138,7 +139,11 @@ func (s *Server) sourceAdd(r *http.Request, q *SourceAdd) (*SourceView, error) {
 	if err := source.Check(&src); err != nil {
 		return nil, err
 	}
-	if err := s.node.SetSource(r.Context(), src); err != nil {
+	set := s.node.SetSource
+	if q.Replace {
+		set = s.node.ReplaceSource
+	}
+	if err := set(r.Context(), src); err != nil {
 		return nil, err
 	}
 	added, err := s.node.Source(src.Name)

@@ -99,6 +99,7 @@ type Problem struct {
 	File string // the name given to Read
 	Line int    // counted from one; 0: the file as a whole
 	Text string // the reason, in words
+	Raw  []byte // the STIX object at fault as it stands in the file; nil: it is none, or not one
 }
 
 // String returns "file:line: text".

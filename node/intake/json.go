@@ -37,6 +37,7 @@ func readSTIX(b *builder, data []byte) error {
 		} else {
 			b.problem(p.Line, "%v", p.Err)
 		}
+		b.Problems[len(b.Problems)-1].Raw = p.Raw
 	}
 	markings := stix.NewMarkings(objects)
 	notes := map[string]int{}
@@ -44,11 +45,13 @@ func readSTIX(b *builder, data []byte) error {
 	for _, o := range objects {
 		if found := stix.Validate(o, b.validation); len(found) > 0 {
 			b.problem(found[0].Line, "%s: %s", o.ID, violations(found))
+			b.Problems[len(b.Problems)-1].Raw = o.Raw
 			continue
 		}
 		h, said, err := markings.Handling(o)
 		if err != nil {
 			b.problem(o.Line, "%s: %v", o.ID, err)
+			b.Problems[len(b.Problems)-1].Raw = o.Raw
 			continue
 		}
 		for _, n := range said {

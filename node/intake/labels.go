@@ -44,7 +44,7 @@ func ReadLabels(name string, r io.Reader) (*Labels, []Problem, error) {
 		}
 		var bad *csv.ParseError
 		if errors.As(err, &bad) {
-			problems = append(problems, Problem{name, bad.Line, bad.Err.Error()})
+			problems = append(problems, Problem{File: name, Line: bad.Line, Text: bad.Err.Error()})
 			continue
 		} else if err != nil {
 			return nil, nil, fmt.Errorf("reading labels %s: %w", name, err)
@@ -58,7 +58,7 @@ func ReadLabels(name string, r io.Reader) (*Labels, []Problem, error) {
 		}
 		if err := l.add(row, columns); err != nil {
 			line, _ := in.FieldPos(0)
-			problems = append(problems, Problem{name, line, err.Error()})
+			problems = append(problems, Problem{File: name, Line: line, Text: err.Error()})
 		}
 	}
 }

@@ -27,6 +27,9 @@ type FeedClient struct {
 	URL    string       // where manifest.json lies
 	HTTP   *http.Client // nil: http.DefaultClient
 	Header http.Header  // of every request, as Authorization; may be nil
+	// Missing is called for an event of the manifest that the feed does not hold (404, 410), or holds another in
+	// place of, with the manifest's timestamp and the reason. An error ends the poll. nil: it is part of Poll's error.
+	Missing func(id string, at int64, why error) error
 }
 
 // FeedState is how far a feed was pulled. It is kept as JSON, and is the zero value at first.
@@ -37,7 +40,8 @@ type FeedState struct {
 
 // Poll pulls what of a feed is new or newer than state says: the manifest, and then the events in the
 // order of their timestamps. fn is called for each, {"Event":…}, with the state to go on from when the
-// event is taken; it must keep the state before it returns, and not keep the map. An error of fn ends
+// event is taken; it must keep the state before it returns, and not keep the map. Last of all, if nothing is
+// left and the manifest is another one, it is called with nil and the state with the ETag. An error of fn ends
 // the poll. An event that cannot be had is passed over, to be tried again the next time, and is part
 // of the error.
 func (c *FeedClient) Poll(ctx context.Context, state FeedState, fn func(event json.RawMessage, next FeedState) error) error {
@@ -66,13 +70,19 @@ func (c *FeedClient) Poll(ctx context.Context, state FeedState, fn func(event js
 	}
 	order := slices.SortedFunc(maps.Keys(stamps), func(a, b string) int { return cmp.Or(cmp.Compare(stamps[a], stamps[b]), cmp.Compare(a, b)) })
 	order = slices.DeleteFunc(order, func(id string) bool { seen, ok := next.Events[id]; return ok && seen >= stamps[id] })
-	for i, id := range order {
+	for _, id := range order {
 		event, _, err := c.get(ctx, id+".json", "", MaxEvent)
 		if err == nil {
 			err = isEvent(event, id)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if err != nil && c.Missing != nil && (errors.Is(err, errMissing) || errors.Is(err, protocol.ErrMalformed) || errors.Is(err, protocol.ErrWrongContext) || errors.Is(err, protocol.ErrOversize)) {
+			if err := c.Missing(id, stamps[id], err); err != nil {
+				return err
+			}
+			continue
 		}
 		if err != nil {
 			if bad = append(bad, err); len(bad) >= 100 {
@@ -81,15 +91,19 @@ func (c *FeedClient) Poll(ctx context.Context, state FeedState, fn func(event js
 			continue
 		}
 		next.Events[id] = stamps[id]
-		if i == len(order)-1 && len(bad) == 0 {
-			next.ETag = etag
-		}
 		if err := fn(event, next); err != nil {
 			return err
 		}
 	}
+	if len(bad) == 0 && etag != "" && etag != state.ETag {
+		next.ETag = etag
+		return fn(nil, next)
+	}
 	return errors.Join(bad...)
 }
+
+// errMissing: the feed has no such file.
+var errMissing = errors.New("it is not there")
 
 // isEvent checks that a file of a feed is the event that it is named for.
 func isEvent(data json.RawMessage, id string) error {
@@ -126,6 +140,9 @@ func (c *FeedClient) get(ctx context.Context, file, etag string, bound int64) (b
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotModified && etag != "" {
 		return nil, etag, nil
+	}
+	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
+		return nil, "", fmt.Errorf("reading %s: %s: %w", url, resp.Status, errMissing)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, "", fmt.Errorf("reading %s: %s", url, resp.Status)

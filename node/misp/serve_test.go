@@ -456,6 +456,9 @@ func TestFeed(t *testing.T) {
 				return err
 			}
 			state = FeedState{}
+			if event == nil {
+				return json.Unmarshal(kept, &state)
+			}
 			var e served
 			if err := json.Unmarshal(event, &e); err != nil {
 				return err

@@ -24,6 +24,9 @@ const settle = 2 * time.Second
 // maxFiles bounds the files of a folder that are looked at.
 const maxFiles = 100_000
 
+// maxFileErrors bounds the files of a folder that could not be read and that one run names.
+const maxFileErrors = 20
+
 // doneFolder is where files are moved that were published.
 const doneFolder = "done"
 
@@ -73,20 +76,26 @@ func (f *folder) Pull(ctx context.Context, _ []byte, fn func(*Document) error) e
 		return fmt.Errorf("the folder has more than %d files; move away what is done, or give --move-done", maxFiles)
 	}
 	slices.Sort(names)
+	var bad []error
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		d, err := f.file(root, name)
-		if err == nil && d != nil {
-			err = fn(d)
+		if err != nil { // the others are not kept waiting
+			if len(bad) < maxFileErrors {
+				bad = append(bad, err)
+			}
+			continue
 		}
-		if err != nil {
-			return err
+		if d != nil {
+			if err := fn(d); err != nil {
+				return err
+			}
 		}
 	}
 	f.forget(names)
-	return nil
+	return errors.Join(bad...)
 }
 
 func ignoreEOF(err error) error {
@@ -134,7 +143,7 @@ func (f *folder) file(root *os.Root, name string) (*Document, error) {
 	d := &Document{Where: name, Format: f.src.Format, HasKey: true, Finish: func(whole bool) error { return f.finish(root, name, info, whole) }}
 	if uint64(info.Size()) > f.src.MaxBytes {
 		d.Key = hashOf(f.key, "stat", fmt.Appendf(nil, "%s\x00%d\x00%d", name, info.Size(), info.ModTime().UnixNano()))
-		d.Reason, d.Do = fmt.Sprintf("the file has %d bytes, and the source takes %d", info.Size(), f.src.MaxBytes), "split it, or remove the source and add it with a larger --max-bytes"
+		d.Reason, d.Do = fmt.Sprintf("the file has %d bytes, and the source takes %d", info.Size(), f.src.MaxBytes), "split it, or change the source (--replace) to a larger --max-bytes"
 		return f.unless(d, name), nil
 	}
 	data, whole, err := f.read(root, name, info)

@@ -44,8 +44,10 @@ type Sifted struct {
 	Learn   []node.Known    // what was set aside with Letters, and what was known and is to be noted again
 	Forget  []node.KnownKey // what has to go so that the rest has room
 	Known   int
-	Set     int  // objects and entries in Letters
-	Partial bool // what could not be read may be anything: nothing is known to be gone
+	Set     int // objects and entries in Letters
+	// NotWhole: it is known, and something of it was set aside that no dead letter could keep.
+	NotWhole bool
+	Partial  bool // what could not be read may be anything: nothing is known to be gone
 }
 
 // Gone is what the source gave, and does not hold any more.
@@ -53,6 +55,9 @@ type Gone struct {
 	Known []node.Known // published by this source, and given by no other
 	Live  int          // how many this source published: those among them
 }
+
+// notWhole stands where a record would for a document of which something is only where it came from.
+var notWhole = protocol.RecordID([]byte("source document, not kept whole\x00"))
 
 // Withdrawn is what became of records that were to be withdrawn.
 type Withdrawn struct {
@@ -221,9 +226,10 @@ func (m *Machine) document(d *Document) Effect {
 	return Effect{Sift: d}
 }
 
-// Letter makes the dead letter about a whole document. A later one about the same takes its place.
+// Letter makes the dead letter about a whole document. A later one about the same bytes takes its place.
 func Letter(key [32]byte, d *Document, what, reason, do string, count int) node.Letter {
-	l := node.Letter{ID: node.DeadID(hashOf(key, what, []byte(d.Where))), Where: d.Where, Count: count, Reason: reason, Do: do, Format: d.Format, Handling: d.Handling}
+	sum := sha256.Sum256(d.Bytes)
+	l := node.Letter{ID: node.DeadID(hashOf(key, what, append(sum[:], d.Where...))), Where: d.Where, Count: count, Reason: reason, Do: do, Format: d.Format, Handling: d.Handling}
 	if d.Bytes != nil && len(d.Bytes) <= node.MaxDeadLetter/2 {
 		l.Bytes = d.Bytes
 	}
@@ -253,6 +259,7 @@ func (m *Machine) sifted(s *Sifted) Effect {
 	for _, l := range s.Letters {
 		m.set(l)
 	}
+	m.whole = m.whole && !s.NotWhole
 	m.items = s.Items
 	if room := m.start.Limit - m.count; len(m.items) > room {
 		m.left = len(m.items) - room
@@ -347,7 +354,7 @@ func (m *Machine) refused(reason string, items []*Item) (out []node.Letter) {
 
 func doRefused(reason string) string {
 	if strings.Contains(reason, "--tlp") {
-		return "remove the source and add it again with a TLP (--tlp), or have the document state one; then try it again"
+		return "give the source a TLP (source add --replace --tlp), or have the document state one; then try it again"
 	}
 	return "see to the reason; then try it again, or drop it"
 }
@@ -403,7 +410,11 @@ func (m *Machine) close() Effect {
 	if m.left > 0 {
 		c.Cursor, c.Counts.Left = nil, uint64(m.left)
 	} else if m.doc.HasKey {
-		c.Learn = append(c.Learn, node.Known{Key: m.doc.Key, Record: m.doc.Mark, Day: m.start.Day})
+		mark := m.doc.Mark
+		if !m.whole && mark == (protocol.RecordID{}) {
+			mark = notWhole
+		}
+		c.Learn = append(c.Learn, node.Known{Key: m.doc.Key, Record: mark, Day: m.start.Day})
 	}
 	if m.start.Retry != nil && !m.made[*m.start.Retry] {
 		c.Resolved = append(c.Resolved, *m.start.Retry)
@@ -415,9 +426,10 @@ func (m *Machine) close() Effect {
 func (m *Machine) commit(c node.SourceCommit, as phase) Effect {
 	m.Counts.Add(c.Counts)
 	last := c
-	for len(last.Letters) > commitLetters {
-		m.queue = append(m.queue, node.SourceCommit{Letters: last.Letters[:commitLetters]})
-		last.Letters = last.Letters[commitLetters:]
+	for len(last.Letters) > commitLetters || len(last.Letters) > 0 && len(last.Learn) > commitKnown { // before what they make known
+		part := min(len(last.Letters), commitLetters)
+		m.queue = append(m.queue, node.SourceCommit{Letters: last.Letters[:part]})
+		last.Letters = last.Letters[part:]
 	}
 	for len(last.Learn) > commitKnown {
 		m.queue = append(m.queue, node.SourceCommit{Learn: last.Learn[:commitKnown]})

@@ -327,7 +327,11 @@ func TestUnreadableIsNotGone(t *testing.T) {
 			t.Errorf("%s: %+v, %v, %d letters", name, r.m.Counts, err, len(m.letters))
 		}
 		for _, l := range m.letters {
-			if !slices.Equal(l.Bytes, doc.Bytes) || l.Reason == "" || l.Do == "" {
+			want := string(doc.Bytes)
+			if name == "half of it" {
+				want = `[{"type": "indicator"}]`
+			}
+			if string(l.Bytes) != want || l.Reason == "" || l.Do == "" {
 				t.Errorf("%s: the letter keeps %q, and says %q, %q", name, l.Bytes, l.Reason, l.Do)
 			}
 		}
@@ -432,7 +436,75 @@ func TestLargeObjectsAreNotKept(t *testing.T) {
 	big := note(protocol.MaxObjectSize - len(note(0)))
 	whole := true
 	d := &Document{Where: "f", Bytes: []byte(big), Format: intake.STIX, Finish: func(w bool) error { whole = w; return nil }}
+	d.Key, d.HasKey = node.KnownKey{1}, true
 	if r, err := m.run(Start{}, d); err != nil || r.m.Counts.SetAside != 1 || len(m.letters) != 1 || whole {
 		t.Errorf("%+v, %v, %d letters, all kept: %v", r.m.Counts, err, len(m.letters), whole)
+	}
+	whole = true
+	if r, err := m.run(Start{}, d); err != nil || r.m.Counts.Known != 1 || whole {
+		t.Errorf("the next run: %+v, %v, all kept: %v", r.m.Counts, err, whole)
+	}
+}
+
+// TestLettersOfOnePlaceAreSeveral: what another document of the same place was set aside for does not replace
+// the first.
+func TestLettersOfOnePlaceAreSeveral(t *testing.T) {
+	m := newModel()
+	for i, text := range []string{"\x00one", "\x00two", "\x00two"} {
+		if _, err := m.run(Start{}, &Document{Where: "list", Bytes: []byte(text), Next: []byte(fmt.Sprintf("%06d", i+1))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := []string{}
+	for _, l := range m.letters {
+		got = append(got, string(l.Bytes))
+	}
+	slices.Sort(got)
+	if want := []string{"\x00one", "\x00two"}; !slices.Equal(got, want) {
+		t.Errorf("letters keep %q, want %q", got, want)
+	}
+}
+
+// TestFaultsOfLargePagesAreKept: of a page that no letter could hold the objects at fault are kept, each once however
+// pages overlap, with the definitions that say what their markings mean; those of another page do not replace them.
+func TestFaultsOfLargePagesAreKept(t *testing.T) {
+	const def = `{"type": "marking-definition", "spec_version": "2.1", "id": "marking-definition--5d0092c5-5f74-4287-9642-33f4c354e56d", "created": "2026-01-01T00:00:00Z", "definition_type": "statement", "definition": {"statement": "ours"}}`
+	good := func(i int) string {
+		return fmt.Sprintf(`{"type": "note", "spec_version": "2.1", "id": "note--5d0092c5-5f74-4287-9642-%012d", "created": "2026-01-01T00:00:00Z", "modified": "2026-01-01T00:00:00Z", "content": %q, "object_refs": ["indicator--5d0092c5-5f74-4287-9642-33f4c354e56e"]}`,
+			i, strings.Repeat("x", 1<<10))
+	}
+	bad := func(i int) string {
+		return fmt.Sprintf(`{"type": "indicator", "name": "bad %d", "object_marking_refs": ["marking-definition--5d0092c5-5f74-4287-9642-33f4c354e56d"]}`, i)
+	}
+	page := func(next int, faults ...string) *Document {
+		objects := append([]string{def}, faults...)
+		for i := range 600 {
+			objects = append(objects, good(next*1000+i))
+		}
+		b := []byte(`{"type": "bundle", "id": "bundle--5d0092c5-5f74-4287-9642-33f4c354e56d", "objects": [` + strings.Join(objects, ",") + "]}")
+		if len(b) <= node.MaxDeadLetter {
+			t.Fatalf("a page of %d bytes", len(b))
+		}
+		return &Document{Where: "collection c, page 1", Bytes: b, Format: intake.STIX, Next: fmt.Appendf(nil, "%06d", next)}
+	}
+	m := newModel()
+	for i, d := range []*Document{page(1, bad(1), bad(2)), page(2, bad(2), bad(3)), page(3, bad(1), bad(2), bad(3))} {
+		r, err := m.run(Start{}, d)
+		if want := []uint64{2, 1, 0}[i]; err != nil || r.m.Counts.SetAside != want {
+			t.Errorf("page %d: %+v, %v; want %d set aside", i+1, r.m.Counts, err, want)
+		}
+	}
+	got := []string{}
+	for id, l := range m.letters {
+		got = append(got, string(l.Bytes))
+		again := &Document{Where: l.Where, Bytes: l.Bytes, Format: l.Format, Handling: l.Handling, Again: true}
+		if _, err := m.run(Start{Retry: &id}, again); err != nil || len(m.letters) != 2 {
+			t.Errorf("tried again: %v, %d letters", err, len(m.letters))
+		}
+	}
+	slices.Sort(got)
+	want := []string{"[" + def + ",\n" + bad(1) + ",\n" + bad(2) + "]", "[" + def + ",\n" + bad(3) + "]"}
+	if !slices.Equal(got, want) {
+		t.Errorf("letters keep\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

@@ -58,7 +58,7 @@ func (t *taxiiSource) Pull(ctx context.Context, cursor []byte, fn func(*Document
 			d.Bytes = bundle(objects)
 		}
 		if uint64(len(d.Bytes)) > t.src.MaxBytes {
-			return protocol.Errorf(protocol.ErrOversize, "a page of %d objects has %d bytes, and the source takes %d; remove it and add it with a larger --max-bytes", len(objects), len(d.Bytes), t.src.MaxBytes)
+			return protocol.Errorf(protocol.ErrOversize, "a page of %d objects has %d bytes, and the source takes %d; change the source (--replace) to a larger --max-bytes", len(objects), len(d.Bytes), t.src.MaxBytes)
 		}
 		return fn(d)
 	})
@@ -121,13 +121,20 @@ func eventMark(at int64) (id protocol.RecordID) {
 	return id
 }
 
-const eventPrefix = "misp event\x00taken at\x00\x00\x00\x00\x00"
+const (
+	eventPrefix  = "misp event\x00taken at\x00\x00\x00\x00\x00"
+	missedPrefix = "misp event\x00missed at\x00\x00\x00\x00" // it could not be had
+)
+
+// missedDays is after how many days an event that could not be had is tried again, if its timestamp did not change.
+const missedDays = 7
 
 // events returns the events that were taken, with their timestamps.
 func (m *mispSource) events() map[string]int64 {
 	out := map[string]int64{}
 	for _, k := range m.sift.set {
-		if strings.HasPrefix(string(k.Record[:]), eventPrefix) {
+		mark := string(k.Record[:])
+		if strings.HasPrefix(mark, eventPrefix) || strings.HasPrefix(mark, missedPrefix) && k.Day+missedDays > m.sift.day {
 			out[uuid.UUID(k.Key).String()] = int64(binary.BigEndian.Uint64(k.Record[len(k.Record)-8:]))
 		}
 	}
@@ -138,6 +145,16 @@ func (m *mispSource) events() map[string]int64 {
 func (m *mispSource) Pull(ctx context.Context, cursor []byte, fn func(*Document) error) error {
 	defer m.client.HTTP.CloseIdleConnections()
 	state := misp.FeedState{ETag: string(cursor), Events: m.events()}
+	m.client.Missing = func(id string, at int64, why error) error {
+		u, err := uuid.Parse(id)
+		if err != nil {
+			return err
+		}
+		mark := eventMark(at)
+		copy(mark[:], missedPrefix)
+		return fn(&Document{Where: "event " + u.String(), Key: node.KnownKey(u), HasKey: true, Mark: mark, Reason: "the feed's manifest names the event, and it cannot be had: " + why.Error(),
+			Do: "tell who runs the feed, or drop this; it is tried again when its timestamp changes, and else at the earliest after a week"})
+	}
 	return m.client.Poll(ctx, state, func(event json.RawMessage, next misp.FeedState) error {
 		if event == nil {
 			if next.ETag == string(cursor) || len(next.ETag) > maxETag {
@@ -151,7 +168,7 @@ func (m *mispSource) Pull(ctx context.Context, cursor []byte, fn func(*Document)
 		}
 		d := &Document{Where: "event " + id.String(), Bytes: event, Format: intake.MISP, Key: node.KnownKey(id), HasKey: true, Mark: eventMark(at)}
 		if uint64(len(event)) > m.src.MaxBytes {
-			d.Bytes, d.Reason, d.Do = nil, fmt.Sprintf("the event has %d bytes, and the source takes %d", len(event), m.src.MaxBytes), "remove the source and add it with a larger --max-bytes"
+			d.Bytes, d.Reason, d.Do = nil, fmt.Sprintf("the event has %d bytes, and the source takes %d", len(event), m.src.MaxBytes), "change the source (--replace) to a larger --max-bytes"
 		}
 		return fn(d)
 	})

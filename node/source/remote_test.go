@@ -113,7 +113,7 @@ func TestMISPSourceTakesWhatIsNewer(t *testing.T) {
 	}
 	files := map[string]string{"/manifest.json": fmt.Sprintf(`{%q: {"timestamp": "10", "info": "x"}, %q: {"timestamp": "11", "info": "x"}}`, one, two),
 		"/" + one + ".json": event(one, "198.51.100.1"), "/" + two + ".json": event(two, "198.51.100.2")}
-	etag := `"1"`
+	etag, none := `"1"`, http.StatusNotFound
 	asked := map[string]int{}
 	remote(t, n, node.Source{Name: "m", Kind: node.SourceMISP, Secret: node.SourceSecret{Token: "s3cret"}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked[r.URL.Path]++
@@ -122,7 +122,7 @@ func TestMISPSourceTakesWhatIsNewer(t *testing.T) {
 		case r.Header.Get("Authorization") != "s3cret":
 			w.WriteHeader(http.StatusForbidden)
 		case !ok:
-			w.WriteHeader(http.StatusNotFound)
+			w.WriteHeader(none)
 		case r.URL.Path == "/manifest.json" && r.Header.Get("If-None-Match") == etag:
 			w.WriteHeader(http.StatusNotModified)
 		default:
@@ -154,14 +154,35 @@ func TestMISPSourceTakesWhatIsNewer(t *testing.T) {
 		t.Errorf("one event changed: %+v", rep)
 	}
 	has("198.51.100.3")
+	// An event that is not there is a dead letter, fails nothing, and is not asked for again at once.
+	const gone = "5d0092c5-5f74-4287-9642-33f4c354e503"
+	files["/manifest.json"] = fmt.Sprintf(`{%q: {"timestamp": "10", "info": "x"}, %q: {"timestamp": "12", "info": "x"}, %q: {"timestamp": "1", "info": "x"}}`, one, two, gone)
+	etag = `"3"`
+	if rep := runReal(t, n, "m"); rep.Error != "" || rep.Counts.SetAside != 1 {
+		t.Errorf("one event is missing: %+v", rep)
+	}
+	if list := dead(t, n, "m"); len(list) != 1 || !strings.Contains(list[0].Where, gone) || !strings.Contains(list[0].Reason, "404") {
+		t.Errorf("dead letters %+v", list)
+	}
+	if rep := runReal(t, n, "m"); rep.Error != "" || rep.Counts.Documents != 0 {
+		t.Errorf("unchanged: %+v", rep)
+	}
+	if st, err := n.SourceState("m"); err != nil || string(st.Cursor) != etag {
+		t.Errorf("the cursor is %q, %v", st.Cursor, err)
+	}
+	etag = `"4"`
+	runReal(t, n, "m")
+	if asked["/"+gone+".json"] != 1 {
+		t.Errorf("asked %d times for what is not there", asked["/"+gone+".json"])
+	}
 	if asked["/"+one+".json"] != 1 || asked["/"+two+".json"] != 2 {
 		t.Errorf("asked: %v", asked)
 	}
-	// An event that is missing fails the run, and is asked for again.
+	// One that the server fails to give fails the run, and is asked for again.
 	files["/manifest.json"] = fmt.Sprintf(`{%q: {"timestamp": "13", "info": "x"}}`, one)
 	delete(files, "/"+one+".json")
-	etag = `"3"`
-	if rep := runReal(t, n, "m"); !strings.Contains(rep.Error, "404") {
+	etag, none = `"5"`, http.StatusInternalServerError
+	if rep := runReal(t, n, "m"); !strings.Contains(rep.Error, "500") {
 		t.Errorf("an event is missing: %+v", rep)
 	}
 	files["/"+one+".json"] = event(one, "198.51.100.1", "198.51.100.4")

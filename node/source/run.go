@@ -138,6 +138,9 @@ func Run(ctx context.Context, n *node.Node, name string, o Options) (*Report, er
 	return runSource(ctx, n, name, o, newPuller)
 }
 
+// maxRun bounds a run, so that slow servers do not keep other sources waiting.
+var maxRun = 30 * time.Minute
+
 // again is a puller that has to be asked again soon.
 type again interface{ Again() time.Duration }
 
@@ -173,7 +176,11 @@ func runSource(ctx context.Context, n *node.Node, name string, o Options, makePu
 		if o.AcceptMissing {
 			cursor = nil
 		}
-		err = r.pull(ctx, start, p, cursor)
+		deadline, cancel := context.WithTimeout(ctx, maxRun)
+		if err = r.pull(deadline, start, p, cursor); err != nil && deadline.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("the run was ended after %s; the next goes on behind what was taken: %w", maxRun, err)
+		}
+		cancel()
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // the node goes down: it is as if the run had not been made
@@ -188,7 +195,11 @@ func runSource(ctx context.Context, n *node.Node, name string, o Options, makePu
 		end.Never = true
 	}
 	if err != nil {
-		end.Error, end.Next, end.Never = err.Error(), now.Add(max(backoff(st.Failures+1), retryAfter(err))), !ok
+		failures := st.Failures + 1
+		if r.m.Counts.Documents > 0 {
+			failures = 1 // something was taken: the rest of it is not kept waiting
+		}
+		end.Error, end.Next, end.Never = err.Error(), now.Add(max(backoff(failures), retryAfter(err))), !ok
 	} else if r.m.limited && ok {
 		end.Next = now // the rest at once
 	} else if a, isAgain := p.(again); isAgain && a.Again() > 0 && (!ok || now.Add(a.Again()).Before(next)) {

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,7 +13,7 @@ import (
 	"github.com/entente-mesh/entente/node"
 )
 
-// maxRunning bounds the sources that are run at once.
+// maxRunning bounds the folders that are run at once, and the other sources.
 const maxRunning = 4
 
 // Runner runs the sources of a node when they are due.
@@ -20,6 +21,7 @@ type Runner struct {
 	n     *node.Node
 	log   *slog.Logger
 	slots chan struct{}
+	local chan struct{} // slots of folders, which wait for no server
 
 	mu      sync.Mutex
 	running map[string]bool
@@ -33,7 +35,7 @@ func New(n *node.Node, log *slog.Logger) *Runner {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{n: n, log: log, slots: make(chan struct{}, maxRunning), running: map[string]bool{}, touched: map[string]time.Time{}, folders: map[string]*memory{}, wake: make(chan struct{}, 1)}
+	return &Runner{n: n, log: log, slots: make(chan struct{}, maxRunning), local: make(chan struct{}, maxRunning), running: map[string]bool{}, touched: map[string]time.Time{}, folders: map[string]*memory{}, wake: make(chan struct{}, 1)}
 }
 
 // Run runs sources until ctx ends, and returns when none runs any more.
@@ -101,22 +103,26 @@ func (r *Runner) due(ctx context.Context, w *watcher, wg *sync.WaitGroup) time.D
 		r.running[src.Name] = true
 		delete(r.touched, src.Name)
 		r.mu.Unlock()
-		wg.Go(func() { r.one(ctx, src.Name) })
+		wg.Go(func() { r.one(ctx, src.Name, src.Kind) })
 	}
 	return max(time.Until(next), time.Millisecond)
 }
 
 // one runs a source.
-func (r *Runner) one(ctx context.Context, name string) {
+func (r *Runner) one(ctx context.Context, name string, kind node.SourceKind) {
 	defer func() {
 		r.mu.Lock()
 		delete(r.running, name)
 		r.mu.Unlock()
 		r.look()
 	}()
+	slots := r.slots
+	if kind == node.SourceFolder {
+		slots = r.local
+	}
 	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return
 	}
@@ -149,7 +155,7 @@ func (r *Runner) look() {
 func (r *Runner) puller(src *node.Source, st *node.SourceState, s *sifter) (Puller, error) {
 	p, err := newPuller(src, st, s)
 	if f, ok := p.(*folder); ok {
-		id := src.Where + "\x00" + src.Added.String()
+		id := fmt.Sprintf("%s\x00%s\x00%d", src.Where, src.Added, src.MaxBytes)
 		r.mu.Lock()
 		if r.folders[id] == nil {
 			r.folders[id] = new(memory)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -44,6 +45,15 @@ func (s *sifter) known(key node.KnownKey) bool {
 	return false
 }
 
+// notWhole reports whether something of a known document was not kept.
+func (s *sifter) notWhole(key node.KnownKey) bool {
+	if k, ok := s.fresh[key]; ok {
+		return k.Record == notWhole
+	}
+	i := s.set.Find(key)
+	return i >= 0 && s.set[i].Record == notWhole
+}
+
 // commit takes over what a commit notes.
 func (s *sifter) commit(c *node.SourceCommit) {
 	for _, k := range c.Learn {
@@ -62,7 +72,7 @@ func (s *sifter) sift(d *Document) *Sifted {
 	case d.Handling != nil:
 		out = s.objects(d)
 	case d.HasKey && d.Mark == (protocol.RecordID{}) && !d.Again && s.known(d.Key):
-		out = &Sifted{Known: 1}
+		out = &Sifted{Known: 1, NotWhole: s.notWhole(d.Key)}
 	case isList(d):
 		out = s.list(d)
 	default:
@@ -198,16 +208,95 @@ func (s *sifter) document(d *Document) *Sifted {
 	for i := range res.Items {
 		s.add(d, out, res.Items[i])
 	}
-	if n := len(res.Problems); n > 0 {
-		var reasons []string
-		for _, p := range res.Problems {
-			reasons = append(reasons, p.String())
-		}
-		l := Letter(s.key, d, "problems", summary(reasons), "mend it where it comes from, or drop this; what could be read is published", n)
-		l.Line = res.Problems[0].Line
-		out.Letters, out.Set, out.Partial = append(out.Letters, l), n, true
-	}
+	s.faults(d, res, out)
 	return out
+}
+
+const doProblems = "mend it where it comes from, or drop this; what could be read is published"
+
+// faults sets aside what of a document could not be read: of STIX the objects at fault, each once, and else
+// the document.
+func (s *sifter) faults(d *Document, res *intake.Result, out *Sifted) {
+	out.Partial = len(res.Problems) > 0
+	var at []intake.Problem // of which the bytes are known
+	var first *intake.Problem
+	var reasons []string
+	for i := range res.Problems {
+		p := &res.Problems[i]
+		if p.Raw != nil {
+			at = append(at, *p)
+			continue
+		}
+		if reasons = append(reasons, p.String()); first == nil {
+			first = p
+		}
+	}
+	if first != nil {
+		l := Letter(s.key, d, "problems", summary(reasons), doProblems, len(reasons))
+		l.Line = first.Line
+		out.Letters, out.Set = append(out.Letters, l), len(reasons)
+	}
+	var defs []*stix.Object // what their markings may mean
+	if len(at) > 0 {
+		for i := range res.Items {
+			if o := res.Items[i].Object; o.Type == "marking-definition" && !stix.IsTLPMarking(o.ID) {
+				defs = append(defs, o)
+			}
+		}
+	}
+	var group []intake.Problem
+	need := map[string][]byte{} // definitions for the group, by id
+	size := 0
+	flush := func() {
+		if len(group) > 0 {
+			out.Letters = append(out.Letters, s.atFault(d, group, need))
+		}
+		group, need, size = nil, map[string][]byte{}, 0
+	}
+	for _, p := range at {
+		key := hashOf(s.key, "fault", p.Raw)
+		if s.known(key) && !d.Again {
+			out.Known++
+			continue
+		}
+		mine, more := map[string][]byte{}, len(p.Raw)+1
+		for _, o := range defs {
+			if bytes.Contains(p.Raw, []byte(o.ID)) && mine[o.ID] == nil {
+				mine[o.ID] = o.Raw
+				more += len(o.Raw) + 1
+			}
+		}
+		if size+more > node.MaxDeadLetter/2 {
+			flush()
+		}
+		size += more
+		group = append(group, p)
+		for id, raw := range mine {
+			need[id] = raw
+		}
+		out.Learn = append(out.Learn, node.Known{Key: key, Day: s.day})
+		out.Set++
+	}
+	flush()
+}
+
+// atFault makes the dead letter of objects that could not be read, with the definitions of their markings: without
+// those they would state less when they are tried again. It is named for its bytes alone: pages overlap.
+func (s *sifter) atFault(d *Document, group []intake.Problem, need map[string][]byte) node.Letter {
+	var raws [][]byte
+	for _, id := range slices.Sorted(maps.Keys(need)) {
+		raws = append(raws, need[id])
+	}
+	var reasons []string
+	for i := range group {
+		raws, reasons = append(raws, group[i].Raw), append(reasons, group[i].String())
+	}
+	all := slices.Concat([]byte("["), bytes.Join(raws, []byte(",\n")), []byte("]"))
+	l := node.Letter{ID: node.DeadID(hashOf(s.key, "fault", all)), Where: d.Where, Line: group[0].Line, Count: len(group), Reason: summary(reasons), Do: doProblems, Format: intake.STIX, Bytes: all}
+	if len(all) > node.MaxDeadLetter { // one large object
+		l.Bytes, l.Do = nil, "mend it where it comes from; it is too large to be kept here"
+	}
+	return l
 }
 
 // add takes an object that is not known. Its key covers what the source states of its handling: the same

@@ -158,6 +158,51 @@ func TestErasedIsNotGivenAgain(t *testing.T) {
 	wantStanding(t, n, "198.51.100.3", "198.51.100.4")
 }
 
+// TestI5NoSourceBringsBackWhatWasErased: neither another one, nor one of the same name that was added anew, by its STIX id,
+// or under another by the value that was erased; nothing of it is kept in a dead letter. A person may.
+func TestI5NoSourceBringsBackWhatWasErased(t *testing.T) {
+	n := testNode(t)
+	add(t, n, node.Source{Name: "one", Flags: green})
+	runWith(t, n, "one", Options{}, listOf(1, true, "198.51.100.1", "198.51.100.2", "198.51.100.3"))
+	recs, _, err := n.Search(node.Query{Value: "198.51.100.1"})
+	if err != nil || len(recs) != 1 {
+		t.Fatal(recs, err)
+	}
+	if _, err := n.Erase(context.Background(), node.EraseRequest{Records: []protocol.RecordID{recs[0].ID}, Reason: protocol.EraseRequest}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Reader(nil).EraseAbout(context.Background(), node.EraseAbout{Value: "198.51.100.2", Reason: protocol.EraseRequest}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.RemoveSource(context.Background(), "one", false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one", "two"} {
+		add(t, n, node.Source{Name: name, Flags: green})
+		if rep := runWith(t, n, name, Options{}, listOf(1, true, "198.51.100.1", "198.51.100.2", "198.51.100.3")); rep.Counts.Published != 0 || rep.Counts.Held != 3 || rep.Error != "" {
+			t.Errorf("%s: %+v", name, rep)
+		}
+		if list := dead(t, n, name); len(list) != 0 {
+			t.Errorf("%s: dead letters %+v", name, list)
+		}
+	}
+	other := func(name, value string) *Document {
+		return &Document{Where: name, Format: intake.STIX, Next: []byte(name), Bytes: fmt.Appendf(nil, `[{"type": "indicator", "spec_version": "2.1", "id": "indicator--5d0092c5-5f74-4287-9642-33f4c354e56%s", "created": "2026-01-01T00:00:00Z", "modified": "2026-01-01T00:00:00Z", "pattern": "[ipv4-addr:value = '%s']", "pattern_type": "stix", "valid_from": "2026-01-01T00:00:00Z"}]`, name, value)}
+	}
+	add(t, n, node.Source{Name: "three", Flags: green})
+	if rep := runWith(t, n, "three", Options{}, other("1", "198.51.100.2"), other("2", "198.51.100.4")); rep.Counts.Published != 1 || rep.Counts.Held != 1 {
+		t.Errorf("another object of the value: %+v", rep)
+	}
+	wantStanding(t, n, "198.51.100.3", "198.51.100.4")
+	res, err := intake.Read("by hand", strings.NewReader("198.51.100.1\n"), intake.Options{Format: intake.List})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := n.Submit(context.Background(), nil, node.Submission{Topic: "c2", Items: res.Items, Flags: green}); err != nil || out.Results[0].State != node.SubmitPublished {
+		t.Errorf("by hand: %+v, %v", out, err)
+	}
+}
+
 // TestLocalRulesBindSources: what the source's principal may not publish is a dead letter with the rule's name;
 // once the rule is gone it goes through.
 func TestLocalRulesBindSources(t *testing.T) {
@@ -290,6 +335,34 @@ func TestFailuresAreToldAndBackOff(t *testing.T) {
 	}
 	runWith(t, n, "one", Options{}, listOf(1, true, "198.51.100.1"))
 	if st, err := n.SourceState("one"); err != nil || st.Failures != 0 || st.Error != "" || st.Good == nil {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// slow gives one document, and then nothing until its context ends.
+type slow struct{ d *Document }
+
+func (s slow) Pull(ctx context.Context, _ []byte, fn func(*Document) error) error {
+	if err := fn(s.d); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestRunsEnd: a server that gives nothing more ends the run, which failed, and keeps what was taken.
+func TestRunsEnd(t *testing.T) {
+	n := testNode(t)
+	add(t, n, node.Source{Name: "one", Flags: green})
+	defer func(was time.Duration) { maxRun = was }(maxRun)
+	maxRun = 2 * time.Second
+	rep, err := runSource(context.Background(), n, "one", Options{}, func(*node.Source, *node.SourceState, *sifter) (Puller, error) {
+		return slow{listOf(1, true, "198.51.100.1")}, nil
+	})
+	if err != nil || rep.Counts.Published != 1 || !strings.Contains(rep.Error, "the run was ended after 2s") {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	if st, err := n.SourceState("one"); err != nil || string(st.Cursor) != "000001" || st.Failures != 1 {
 		t.Errorf("%+v, %v", st, err)
 	}
 }

@@ -258,7 +258,7 @@ func gunzip(data []byte, limit int64) ([]byte, error) {
 func readUpTo(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
-		err = protocol.Errorf(protocol.ErrOversize, "the document has more than %d bytes; remove the source and add it with a larger --max-bytes", limit)
+		err = protocol.Errorf(protocol.ErrOversize, "the document has more than %d bytes; change the source (--replace) to a larger --max-bytes", limit)
 	}
 	if data == nil {
 		data = []byte{}

@@ -15,6 +15,7 @@ type Problem struct {
 	Line int    // where the object starts in the file, counted from one
 	ID   string // "" if the object has none that can be read
 	Err  error
+	Raw  []byte // the value as it stands in the data
 }
 
 // Error returns the reason with the line and the id.
@@ -61,7 +62,7 @@ func ParseBundle(data []byte) (objects []*Object, problems []Problem, err error)
 		raw := data[at:end:end]
 		o, err := read(raw, members)
 		if err != nil {
-			problems = append(problems, Problem{Line: line, ID: idOf(raw), Err: err})
+			problems = append(problems, Problem{Line: line, ID: idOf(raw), Err: err, Raw: raw})
 			return end
 		}
 		o.Line = line
