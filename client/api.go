@@ -42,7 +42,8 @@ func (c *Client) Feeds(ctx context.Context) (v []FeedStatus, err error) {
 	return v, err
 }
 
-// Handouts is GET /v1/handouts. Lists what left this node: exports, streams, carried files, backups.
+// Handouts is GET /v1/handouts. Lists what left this node: exports, lists, streams, carried files,
+// backups.
 func (c *Client) Handouts(ctx context.Context) (v []Handout, err error) {
 	err = c.Call(ctx, "GET", "/v1/handouts", nil, nil, &v)
 	return v, err
@@ -1199,14 +1200,14 @@ type MatchOpenQuery struct {
 type OutputExplainQuery struct {
 	View     string `query:"view"`                  // the name of a view
 	Topic    string `query:"topic"`                 // a topic, instead of a view
-	MinScore uint64 `query:"min_score"`             // the least score, 1 to 100; without it, 30
+	MinScore uint64 `query:"min_score"`             // the least score, 1 to 100
 	Value    string `query:"value" required:"true"` // an address, a domain, a URL, a hash
 }
 
 type OutputQuery struct {
 	View     string `query:"view"`      // the name of a view
 	Topic    string `query:"topic"`     // a topic, instead of a view
-	MinScore uint64 `query:"min_score"` // the least score, 1 to 100; without it, 30
+	MinScore uint64 `query:"min_score"` // the least score, 1 to 100
 }
 
 type PackQuery struct {
@@ -2396,12 +2397,14 @@ type HandlingView struct {
 // Handout is something that left this node.
 type Handout struct {
 	ID uint64 `json:"id"`
-	// export, watch, stream, carried file, backup
+	// export, watch, stream, sink, list, taxii, misp, carried file, backup
 	Kind string `json:"kind"`
 	// its format, or for whom it was
 	Detail string    `json:"detail"`
 	At     time.Time `json:"at"`
-	// of exports and streams
+	// when it was gone on with, of those that are: stream, list, taxii, misp
+	Last time.Time `json:"last,omitzero"`
+	// not of sealed ones; of lists values; all that were given, the same ones again too
 	Records uint64 `json:"records,omitempty"`
 	// it is being taken now
 	Open bool `json:"open,omitempty"`
