@@ -673,6 +673,12 @@ func (c *Client) ConsumerRemove(ctx context.Context, name string) error {
 	return c.Call(ctx, "DELETE", "/v1/consumers/"+url.PathEscape(name), nil, nil, nil)
 }
 
+// ConsumerConfirm is POST /v1/consumers/{name}/confirm. Confirms a consumer that came from a backup;
+// its token opens again.
+func (c *Client) ConsumerConfirm(ctx context.Context, name string) error {
+	return c.Call(ctx, "POST", "/v1/consumers/"+url.PathEscape(name)+"/confirm", nil, nil, nil)
+}
+
 // Changes is GET /v1/changes. Lists what happened to what this organisation can read, in order, after a
 // cursor.
 func (c *Client) Changes(ctx context.Context, q ChangesQuery) (*ChangesResult, error) {
@@ -2123,6 +2129,9 @@ type Consumer struct {
 	Topics  []string  `json:"topics,omitempty"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
+	// Unconfirmed is one that came from a backup, and may have been removed since: it may not come until
+	// somebody confirms it.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
 // CosignedLog is the audit log of another node as it was last cosigned here.
@@ -3437,6 +3446,7 @@ type SourceView struct {
 	HasLogin        bool            `json:"credentials"`
 	Added           time.Time       `json:"added"`
 	Person          string          `json:"person,omitempty"`
+	Unconfirmed     bool            `json:"unconfirmed,omitempty"`
 	State           SourceState     `json:"state"`
 }
 

@@ -187,6 +187,9 @@ func (n *Node) Status() (*Status, error) {
 	if st.Kept, err = n.countKept(); err != nil {
 		return nil, err
 	}
+	if err := n.consumerProblems(st); err != nil {
+		return nil, err
+	}
 	if err := n.sinkProblems(st); err != nil {
 		return nil, err
 	}
