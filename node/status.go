@@ -197,7 +197,9 @@ func (n *Node) Status() (*Status, error) {
 		return nil, err
 	}
 	n.findRulesProblems(st)
-	n.mirrorProblems(st)
+	if err := n.mirrorProblems(st); err != nil {
+		return nil, err
+	}
 	n.requestProblems(st)
 	n.feedProblems(st, feeds)
 	n.findProblems(s, st)
