@@ -42,7 +42,8 @@ func (c *Client) Feeds(ctx context.Context) (v []FeedStatus, err error) {
 	return v, err
 }
 
-// Handouts is GET /v1/handouts. Lists what left this node: exports, streams, carried files, backups.
+// Handouts is GET /v1/handouts. Lists what left this node: exports, lists, streams, carried files,
+// backups.
 func (c *Client) Handouts(ctx context.Context) (v []Handout, err error) {
 	err = c.Call(ctx, "GET", "/v1/handouts", nil, nil, &v)
 	return v, err
@@ -670,6 +671,12 @@ func (c *Client) ConsumerAdd(ctx context.Context, body *ConsumerRequest) (*Consu
 // ConsumerRemove is DELETE /v1/consumers/{name}. Removes a consumer; its token opens nothing any more.
 func (c *Client) ConsumerRemove(ctx context.Context, name string) error {
 	return c.Call(ctx, "DELETE", "/v1/consumers/"+url.PathEscape(name), nil, nil, nil)
+}
+
+// ConsumerConfirm is POST /v1/consumers/{name}/confirm. Confirms a consumer that came from a backup;
+// its token opens again.
+func (c *Client) ConsumerConfirm(ctx context.Context, name string) error {
+	return c.Call(ctx, "POST", "/v1/consumers/"+url.PathEscape(name)+"/confirm", nil, nil, nil)
 }
 
 // Changes is GET /v1/changes. Lists what happened to what this organisation can read, in order, after a
@@ -2124,6 +2131,9 @@ type Consumer struct {
 	Topics  []string  `json:"topics,omitempty"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
+	// Unconfirmed is one that came from a backup, and may have been removed since: it may not come until
+	// somebody confirms it.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
 // CosignedLog is the audit log of another node as it was last cosigned here.
@@ -2398,12 +2408,14 @@ type HandlingView struct {
 // Handout is something that left this node.
 type Handout struct {
 	ID uint64 `json:"id"`
-	// export, watch, stream, carried file, backup
+	// export, watch, stream, sink, list, taxii, misp, carried file, backup
 	Kind string `json:"kind"`
 	// its format, or for whom it was
 	Detail string    `json:"detail"`
 	At     time.Time `json:"at"`
-	// of exports and streams
+	// when it was gone on with, of those that are: stream, list, taxii, misp
+	Last time.Time `json:"last,omitzero"`
+	// not of sealed ones; of lists values; all that were given, the same ones again too
 	Records uint64 `json:"records,omitempty"`
 	// it is being taken now
 	Open bool `json:"open,omitempty"`
@@ -3436,6 +3448,7 @@ type SourceView struct {
 	HasLogin        bool            `json:"credentials"`
 	Added           time.Time       `json:"added"`
 	Person          string          `json:"person,omitempty"`
+	Unconfirmed     bool            `json:"unconfirmed,omitempty"`
 	State           SourceState     `json:"state"`
 }
 

@@ -273,14 +273,18 @@ func (n *Node) Disclose(ctx context.Context, what Disclosure) error {
 
 // auditHandout notes what begins to leave this node in a file or a stream, and what has left it.
 func (n *Node) auditHandout(tx *store.Tx, c Caller, h *handoutDoc) error {
+	_, err := n.account.Append(tx, audit.Disclose, n.handoutDetails(c, h))
+	return err
+}
+
+func (n *Node) handoutDetails(c Caller, h *handoutDoc) *audit.Details {
 	d := n.details(h.Kind, c)
 	d.Text = audit.Clip(h.Detail, audit.MaxText)
 	d.Records = audit.RecordSet{Count: h.Records, After: h.From}
 	if d.Reason = "begins"; !h.Open {
 		d.Reason, d.Records.To = "ended", h.To
 	}
-	_, err := n.account.Append(tx, audit.Disclose, d)
-	return err
+	return d
 }
 
 // auditRelease notes that a person approved or denied that records are passed on to organisations, or

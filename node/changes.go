@@ -125,12 +125,13 @@ const changesPage = 256
 
 // Follow gives send all changes after a cursor that the reader may see and a view holds, in order, and
 // goes on with those that come until ctx ends. Idle is called whenever there are no more for now. What
-// it gives is noted as a hand-out, which detail describes: to whom, by which way.
+// it gives is noted as a hand-out, which detail describes: of what, for whom; who comes back with the same
+// detail goes on with the same hand-out.
 func (r *Reader) Follow(ctx context.Context, view *View, after uint64, detail string, send func(*Change) error, idle func()) error {
 	if err := r.n.usable(); err != nil {
 		return err
 	}
-	h, err := r.n.handOut(ctx, handoutStream, detail, after, false)
+	h, err := r.n.handOn(ctx, handoutStream, detail, after)
 	if err != nil {
 		return err
 	}

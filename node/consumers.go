@@ -39,6 +39,9 @@ type Consumer struct {
 	Topics  []string  `json:"topics,omitempty"` // in which it may publish; the first is where it does if nothing says otherwise; none: in any
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
+	// Unconfirmed is one that came from a backup, and may have been removed since: it may not come until
+	// somebody confirms it.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 
 	// Principal is As in the rules that are in force.
 	Principal *rules.Principal `json:"-"`
@@ -64,6 +67,7 @@ type consumerDoc struct {
 	Topics  []string
 	Created uint64 // Unix milliseconds
 	Expires uint64 // the same
+	Doubted bool   // Unconfirmed
 }
 
 // Bounds of consumers.
@@ -146,7 +150,7 @@ func (n *Node) Consumers() ([]Consumer, error) {
 }
 
 func (d *consumerDoc) consumer(id []byte) Consumer {
-	c := Consumer{Name: d.Name, As: d.As, Topics: d.Topics, Created: millis(d.Created), Expires: millis(d.Expires), id: string(id)}
+	c := Consumer{Name: d.Name, As: d.As, Topics: d.Topics, Created: millis(d.Created), Expires: millis(d.Expires), Unconfirmed: d.Doubted, id: string(id)}
 	for _, s := range d.Scopes {
 		c.Scopes = append(c.Scopes, Scope(s))
 	}
@@ -177,6 +181,44 @@ func (n *Node) RemoveConsumer(name string) error {
 	return err
 }
 
+// ConfirmConsumer lets a consumer that came from a backup come again by the token that it had.
+func (n *Node) ConfirmConsumer(name string) error {
+	return n.st.Update(func(tx *store.Tx) error {
+		var id []byte
+		var held consumerDoc
+		err := scanDocs(tx, kindConsumer, func(k []byte, d *consumerDoc) error {
+			if d.Name == name {
+				id, held = slices.Clone(k), *d
+			}
+			return nil
+		})
+		if err == nil && id == nil {
+			err = fmt.Errorf("consumer %q: %w", name, ErrNotFound)
+		}
+		if err != nil || !held.Doubted {
+			return err
+		}
+		held.Doubted = false
+		return errors.Join(putDoc(tx, kindConsumer, id, &held), n.auditAccess(tx, "confirm consumer", fmt.Sprintf("%s as %s, %s", held.Name, held.As, strings.Join(held.Scopes, ", "))))
+	})
+}
+
+// consumerProblems tells of consumers that nobody confirmed since a restore.
+func (n *Node) consumerProblems(st *Status) error {
+	list, err := n.Consumers()
+	doubted := 0
+	for i := range list {
+		if list[i].Unconfirmed && list[i].Expires.UnixMilli() > nowMillis() {
+			doubted++
+		}
+	}
+	if doubted > 0 {
+		st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("%d consumers came from a backup, which may hold ones that were removed since; they are refused until somebody confirms them", doubted),
+			Do: "look at them with 'entente consumer list', then 'entente consumer confirm NAME' or '--all', and 'entente consumer remove' those that were removed"})
+	}
+	return err
+}
+
 // ConsumerOf returns whose a token is; ErrUnauthorised if it is nobody's. User is the name that came
 // with it, if one did: it must be theirs.
 func (n *Node) ConsumerOf(user, token string) (*Consumer, error) {
@@ -203,6 +245,9 @@ func (n *Node) consumer(id []byte) (*Consumer, error) {
 	}
 	if !ok || uint64(nowMillis()) >= d.Expires {
 		return nil, ErrUnauthorised
+	}
+	if d.Doubted {
+		return nil, fmt.Errorf("this node was restored from a backup, and nobody has confirmed this consumer since; 'entente consumer confirm %s' does: %w", d.Name, ErrUnauthorised)
 	}
 	c := d.consumer(id)
 	switch p := n.PersonOf(c.As); {

@@ -93,6 +93,13 @@ func (n *Node) Erase(ctx context.Context, r EraseRequest) (*EraseReport, error) 
 	if rep.Beyond, err = taken.find(n, rep.Local > 0); err != nil {
 		return rep, err
 	}
+	row, err := n.mirrorBeyond()
+	if err != nil {
+		return rep, err
+	}
+	if row != nil {
+		rep.Beyond = append(rep.Beyond, *row)
+	}
 	n.beyond(rep)
 	return rep, nil
 }

@@ -1,13 +1,17 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 )
@@ -18,10 +22,11 @@ import (
 // Handout is something that left this node.
 type Handout struct {
 	ID      uint64    `json:"id"`
-	Kind    string    `json:"kind"`   // export, watch, stream, carried file, backup
+	Kind    string    `json:"kind"`   // export, watch, stream, sink, list, taxii, misp, carried file, backup
 	Detail  string    `json:"detail"` // its format, or for whom it was
 	At      time.Time `json:"at"`
-	Records uint64    `json:"records,omitempty"` // of exports and streams
+	Last    time.Time `json:"last,omitzero"`     // when it was gone on with, of those that are: stream, list, taxii, misp
+	Records uint64    `json:"records,omitempty"` // not of sealed ones; of lists values; all that were given, the same ones again too
 	Open    bool      `json:"open,omitempty"`    // it is being taken now
 }
 
@@ -37,6 +42,10 @@ type handoutDoc struct {
 	Records uint64
 	Sealed  bool
 	Open    bool
+	// Standing is one of a kind and a detail, which all that the same reader takes goes into; Last is
+	// when that was, Unix milliseconds.
+	Standing bool
+	Last     uint64
 }
 
 // Kinds of handouts.
@@ -47,10 +56,166 @@ const (
 	handoutBackup = "backup"
 	handoutStream = "stream"
 	handoutSink   = "sink"
+	handoutList   = "list"
+
+	HandoutTAXII = "taxii"
+	HandoutMISP  = "misp"
 )
 
-// maxHandouts bounds the handouts that are remembered; the oldest go first.
+// maxHandouts bounds the handouts that are remembered, of sealed ones, of exports and of all others each: of
+// a group that is full the one goes that was gone on with the longest ago, so that none goes for a stream or
+// a list but another such.
 const maxHandouts = 10000
+
+// group returns which ones a handout may make go.
+func (d *handoutDoc) group() int {
+	switch {
+	case d.Sealed:
+		return 0
+	case d.Kind == handoutExport:
+		return 1
+	}
+	return 2
+}
+
+// touched returns when a handout was gone on with last, Unix milliseconds.
+func (d *handoutDoc) touched() uint64 { return max(d.At, d.Last) }
+
+// standings are the handouts that are gone on with, by kind and detail.
+type standings struct {
+	mu  sync.Mutex
+	all map[string]*standing
+}
+
+type standing struct {
+	id   []byte
+	doc  handoutDoc // To is how far what has ended went
+	open int        // how many go on now
+	kept uint64     // when it was stored last, Unix milliseconds
+}
+
+// standingLag is how old times and counts may be in the store, in milliseconds; what a handout covers is there
+// before it leaves.
+const standingLag = 60_000
+
+// stored is the handout as it is kept: an open one may hold all that comes.
+func (s *standing) stored() *handoutDoc {
+	d := s.doc
+	if d.Open = s.open > 0; d.Open {
+		d.To = math.MaxInt64
+	}
+	return &d
+}
+
+func standingKey(kind, detail string) string { return kind + "\x00" + detail }
+
+// goOn notes that the standing handout of a kind and a detail covers what is above from, up to to, and has so
+// many more records; opens is 1 if it is being taken from now on, and -1 if it is no more.
+func (n *Node) goOn(kind, detail string, from, to, records uint64, opens int) error {
+	h := &n.handouts
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := uint64(nowMillis())
+	key := standingKey(kind, detail)
+	was := h.all[key]
+	next := standing{doc: handoutDoc{Kind: kind, Detail: detail, At: now, From: from, To: to, Standing: true}}
+	if was != nil {
+		next = *was
+	}
+	next.doc.From, next.doc.To = min(next.doc.From, from), max(next.doc.To, to)
+	next.doc.Records, next.doc.Last, next.open = next.doc.Records+records, now, next.open+opens
+	if was != nil && next.open > 0 == (was.open > 0) && next.doc.From == was.doc.From && (next.open > 0 || next.doc.To == was.doc.To) && now-was.kept < standingLag {
+		*was = next
+		return nil
+	}
+	empty := next.open == 0 && next.doc.Records == 0
+	var gone string
+	err := n.st.Update(func(tx *store.Tx) (err error) {
+		gone = ""
+		switch {
+		case empty && was == nil:
+			return nil
+		case empty:
+			return tx.Delete(append([]byte(kindHandout), was.id...))
+		case was == nil:
+			if next.id, gone, err = n.newHandout(tx, &next.doc); err != nil {
+				return err
+			}
+		}
+		return putDoc(tx, kindHandout, next.id, next.stored())
+	})
+	if err != nil {
+		return fmt.Errorf("noting what leaves this node: %w", err)
+	}
+	if next.kept = now; h.all == nil {
+		h.all = map[string]*standing{}
+	}
+	delete(h.all, gone)
+	if h.all[key] = &next; empty {
+		delete(h.all, key)
+	}
+	return nil
+}
+
+// keepHandouts stores the counts of those that are gone on with, before the node ends.
+func (n *Node) keepHandouts() error {
+	h := &n.handouts
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	late := slices.DeleteFunc(slices.Collect(maps.Values(h.all)), func(s *standing) bool { return s.doc.Last == s.kept })
+	if len(late) == 0 {
+		return nil
+	}
+	return n.st.Update(func(tx *store.Tx) error {
+		for _, s := range late {
+			if err := putDoc(tx, kindHandout, s.id, s.stored()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// handoutNow returns a handout with what is not stored yet of its times and counts.
+func (n *Node) handoutNow(d *handoutDoc) handoutDoc {
+	if d.Standing {
+		n.handouts.mu.Lock()
+		defer n.handouts.mu.Unlock()
+		if s := n.handouts.all[standingKey(d.Kind, d.Detail)]; s != nil {
+			return *s.stored()
+		}
+	}
+	return *d
+}
+
+// newHandout returns the id of a handout that is new, and makes room for it; gone is the key of a standing one
+// that went for that.
+func (n *Node) newHandout(tx *store.Tx, d *handoutDoc) (id []byte, gone string, err error) {
+	var last uint64
+	count := 0
+	var first []byte
+	var oldest handoutDoc
+	err = scanDocs(tx, kindHandout, func(k []byte, o *handoutDoc) error {
+		if len(k) != 8 {
+			return nil
+		}
+		_, last = splitEntryKey(append(make([]byte, 32), k...))
+		if o.group() != d.group() {
+			return nil
+		}
+		count++
+		if !o.Open && (first == nil || o.touched() < oldest.touched()) {
+			first, oldest = slices.Clone(k), *o
+		}
+		return nil
+	})
+	if err == nil && count >= maxHandouts && first != nil {
+		if err = tx.Delete(append([]byte(kindHandout), first...)); oldest.Standing {
+			gone = standingKey(oldest.Kind, oldest.Detail)
+		}
+	}
+	return be64(last + 1), gone, err
+}
 
 // handout is one that is being made. A nil one notes nothing.
 type handout struct {
@@ -64,34 +229,76 @@ type handout struct {
 // and if the process ends before, it counts as holding all that it might.
 func (n *Node) handOut(ctx context.Context, kind, detail string, from uint64, sealed bool) (*handout, error) {
 	h := &handout{n: n, caller: CallerOf(ctx), doc: handoutDoc{Kind: kind, Detail: detail, At: uint64(nowMillis()), From: from, To: math.MaxInt64, Sealed: sealed, Open: true}}
-	err := n.st.Update(func(tx *store.Tx) error {
-		var last uint64
-		count := 0
-		var first []byte
-		err := tx.Scan([]byte(kindHandout), nil, false, func(k, _ []byte) (bool, error) {
-			if id := k[len(kindHandout):]; len(id) == 8 {
-				_, last = splitEntryKey(append(make([]byte, 32), id...))
-				if count++; first == nil {
-					first = slices.Clone(k)
-				}
-			}
-			return true, nil
-		})
-		if err != nil {
+	n.handouts.mu.Lock() // a standing one that goes for it is known
+	defer n.handouts.mu.Unlock()
+	var gone string
+	err := n.st.Update(func(tx *store.Tx) (err error) {
+		if h.id, gone, err = n.newHandout(tx, &h.doc); err != nil {
 			return err
 		}
-		if count >= maxHandouts {
-			if err := tx.Delete(first); err != nil {
-				return err
-			}
-		}
-		h.id = be64(last + 1)
 		return errors.Join(n.auditHandout(tx, h.caller, &h.doc), putDoc(tx, kindHandout, h.id, &h.doc))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("noting what leaves this node: %w", err)
 	}
+	delete(n.handouts.all, gone)
 	return h, nil
+}
+
+// handOn is handOut of what the same reader takes again and again: it goes on with the one that there is.
+func (n *Node) handOn(ctx context.Context, kind, detail string, from uint64) (*handout, error) {
+	h := &handout{n: n, caller: CallerOf(ctx), doc: handoutDoc{Kind: kind, Detail: detail, From: from, To: math.MaxInt64, Open: true, Standing: true}}
+	if err := n.auditNow(audit.Disclose, n.handoutDetails(h.caller, &h.doc)); err != nil {
+		return nil, err
+	}
+	return h, n.goOn(kind, detail, from, 0, 0, 1)
+}
+
+// HandList is HandOut of a list of so many values, which a consumer reads again and again, made of all records
+// up to a cursor; end is to be called when it was written, or as much of it as could be.
+func (n *Node) HandList(ctx context.Context, what string, to, values uint64) (end func() error, err error) {
+	if err := n.usable(); err != nil {
+		return nil, err
+	}
+	caller, doc := CallerOf(ctx), handoutDoc{Kind: handoutList, Detail: what, Open: true}
+	if err := n.auditNow(audit.Disclose, n.handoutDetails(caller, &doc)); err != nil {
+		return nil, err
+	}
+	if values > 0 {
+		if err := n.goOn(handoutList, what, 0, to, values, 0); err != nil {
+			return nil, err
+		}
+	}
+	return func() error {
+		doc.Open, doc.To, doc.Records = false, to, values
+		return n.auditNow(audit.Disclose, n.handoutDetails(caller, &doc))
+	}, nil
+}
+
+// HandRecords is Disclose of records that a consumer keeps: they are noted as handed out too, under a kind and
+// for whom.
+func (n *Node) HandRecords(ctx context.Context, kind, detail string, what Disclosure) error {
+	if err := n.Disclose(ctx, what); err != nil {
+		return err
+	}
+	from, to := uint64(math.MaxUint64), uint64(0)
+	err := n.viewIndex(func(tx *store.Tx) error {
+		from, to = math.MaxUint64, 0
+		for _, id := range what.Records {
+			e, err := n.index.Get(tx, id)
+			if err != nil {
+				return err
+			}
+			if e != nil && e.Cursor > 0 {
+				from, to = min(from, e.Cursor-1), max(to, e.Cursor)
+			}
+		}
+		return nil
+	})
+	if err != nil || to == 0 {
+		return err
+	}
+	return n.goOn(kind, detail, from, to, uint64(len(what.Records)), 0)
 }
 
 // reach notes that the hand-out may hold records that came before it begins: what became of an old
@@ -106,13 +313,21 @@ func (h *handout) reach(list []Change) error {
 	if from == h.doc.From {
 		return nil
 	}
-	h.doc.From = from
+	if h.doc.From = from; h.doc.Standing {
+		return h.n.goOn(h.doc.Kind, h.doc.Detail, from, 0, 0, 0)
+	}
 	return h.n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindHandout, h.id, &h.doc) })
 }
 
 // end notes up to which cursor it went. What left nothing is forgotten.
 func (h *handout) end(to, records uint64) error {
 	h.doc.To, h.doc.Records, h.doc.Open = to, records, false
+	if h.doc.Standing {
+		if records == 0 {
+			to = 0
+		}
+		return errors.Join(h.n.goOn(h.doc.Kind, h.doc.Detail, h.doc.From, to, records, -1), h.n.auditNow(audit.Disclose, h.n.handoutDetails(h.caller, &h.doc)))
+	}
 	return h.n.st.Update(func(tx *store.Tx) error {
 		if err := h.n.auditHandout(tx, h.caller, &h.doc); err != nil {
 			return err
@@ -127,11 +342,16 @@ func (h *handout) end(to, records uint64) error {
 // closeHandouts ends those that were open when the process ended: they may hold all that
 // there was.
 func (n *Node) closeHandouts() error {
-	open := map[string]handoutDoc{}
+	n.handouts.mu.Lock()
+	defer n.handouts.mu.Unlock()
 	return n.st.Update(func(tx *store.Tx) error {
+		open := map[string]handoutDoc{}
+		n.handouts.all = map[string]*standing{}
 		err := scanDocs(tx, kindHandout, func(id []byte, d *handoutDoc) error {
 			if d.Open {
 				open[string(id)] = *d
+			} else if d.Standing {
+				n.handouts.all[standingKey(d.Kind, d.Detail)] = &standing{id: slices.Clone(id), doc: *d, kept: d.Last}
 			}
 			return nil
 		})
@@ -143,7 +363,9 @@ func (n *Node) closeHandouts() error {
 			return err
 		}
 		for id, d := range open {
-			d.Open, d.To = false, c.Cursor
+			if d.Open, d.To = false, c.Cursor; d.Standing {
+				n.handouts.all[standingKey(d.Kind, d.Detail)] = &standing{id: []byte(id), doc: d, kept: d.Last}
+			}
 			if err := errors.Join(n.auditHandout(tx, Caller{}, &d), putDoc(tx, kindHandout, []byte(id), &d)); err != nil {
 				return err
 			}
@@ -158,7 +380,12 @@ func (n *Node) Handouts() ([]Handout, error) {
 	err := n.st.View(func(tx *store.Tx) error {
 		return scanDocs(tx, kindHandout, func(id []byte, d *handoutDoc) error {
 			_, number := splitEntryKey(append(make([]byte, 32), id...))
-			list = append(list, Handout{ID: number, Kind: d.Kind, Detail: d.Detail, At: millis(d.At), Records: d.Records, Open: d.Open})
+			x := n.handoutNow(d)
+			h := Handout{ID: number, Kind: x.Kind, Detail: x.Detail, At: millis(x.At), Records: x.Records, Open: x.Open}
+			if x.Last > 0 {
+				h.Last = millis(x.Last)
+			}
+			list = append(list, h)
 			return nil
 		})
 	})
@@ -198,15 +425,15 @@ func (c *copies) find(n *Node, local bool) (rows []BeyondRow, err error) {
 	err = n.st.View(func(tx *store.Tx) error {
 		return scanDocs(tx, kindHandout, func(_ []byte, d *handoutDoc) error {
 			if c.in(d) {
-				found = append(found, *d)
+				found = append(found, n.handoutNow(d))
 			}
 			return nil
 		})
 	})
-	slices.Reverse(found)
+	slices.SortStableFunc(found, func(a, b handoutDoc) int { return cmp.Compare(b.touched(), a.touched()) })
 	for i, d := range found {
 		if i == maxCopies {
-			rows = append(rows, BeyondRow{fmt.Sprintf("%d more exports, streams, carried files and backups, made before these", len(found)-i), "'entente handouts' lists them"})
+			rows = append(rows, BeyondRow{fmt.Sprintf("%d more exports, streams, lists, carried files and backups, made before these", len(found)-i), "'entente handouts' lists them"})
 			break
 		}
 		rows = append(rows, d.row(local))
@@ -216,13 +443,20 @@ func (c *copies) find(n *Node, local bool) (rows []BeyondRow, err error) {
 
 func (d *handoutDoc) row(local bool) BeyondRow {
 	when := millis(d.At).Format("2006-01-02 15:04 MST")
+	last := millis(d.touched()).Format("2006-01-02 15:04 MST")
 	switch d.Kind {
 	case handoutExport:
 		return BeyondRow{fmt.Sprintf("the export as %s of %s, %d records", d.Detail, when, d.Records), "erase it where it was taken to, and in the systems that read it"}
 	case handoutWatch:
 		return BeyondRow{fmt.Sprintf("the stream that was read since %s, %d records", when, d.Records), "erase it in the system that read it; it is told of withdrawals only"}
+	case handoutList:
+		return BeyondRow{fmt.Sprintf("the list as %s, read from %s to %s", d.Detail, when, last), "it is not in what is read from now on; erase it in the system that read it if that does not read it again"}
+	case HandoutTAXII:
+		return BeyondRow{fmt.Sprintf("what was read by TAXII of %s, from %s to %s, %d objects", d.Detail, when, last, d.Records), "erase it in the system that read it: TAXII has no way to tell it"}
+	case HandoutMISP:
+		return BeyondRow{fmt.Sprintf("what MISP read %s, from %s to %s, %d records", d.Detail, when, last, d.Records), "erase it in the instance that read it, and where that sent it: it is not told"}
 	case handoutStream:
-		return BeyondRow{fmt.Sprintf("the stream %s that was read since %s, %d records", d.Detail, when, d.Records), "who reads it was told of the erasure, or will be when it reads on; erase it in the system that read it if it does not act on that"}
+		return BeyondRow{fmt.Sprintf("the stream %s that was read from %s to %s, %d records", d.Detail, when, last, d.Records), "who reads it was told of the erasure, or will be when it reads on; erase it in the system that read it if it does not act on that"}
 	case handoutSink:
 		return BeyondRow{fmt.Sprintf("what was delivered to %s since %s, %d records", d.Detail, when, d.Records), "erase it in the system that took it; it is told of the erasure by itself while the sink stands"}
 	case handoutCarry:

@@ -262,9 +262,13 @@ func (n *Node) mirrorStatus() *corpus.MirrorStatus {
 	return &st
 }
 
-// ForgetMirror removes from the database what another node wrote, and what it alone held.
+// ForgetMirror removes from the database what another node wrote, and what it alone held. Of this node itself,
+// where no database follows it, it says that the one that did was dropped.
 func (n *Node) ForgetMirror(ctx context.Context, node protocol.NodeID) error {
 	m := n.mirroring.used.Load()
+	if m == nil && node == n.ID() {
+		return n.dropMirror()
+	}
 	if m == nil {
 		return fmt.Errorf("no database follows this node; run it with --postgres: %w", ErrNotFound)
 	}
@@ -275,9 +279,54 @@ func (n *Node) ForgetMirror(ctx context.Context, node protocol.NodeID) error {
 	return m.Forget(ctx, node)
 }
 
-func (n *Node) mirrorProblems(st *Status) {
+// mirrorUsed reports whether a database ever followed this data directory, and nobody said that it was dropped.
+func (n *Node) mirrorUsed() (used bool, err error) {
+	err = n.st.View(func(tx *store.Tx) (err error) {
+		used, err = getDoc(tx, kindMirror, []byte(mirrorSelf), &mirrorDoc{})
+		return err
+	})
+	return used, err
+}
+
+// dropMirror forgets that a database followed, which was dropped.
+func (n *Node) dropMirror() error {
+	return n.st.Update(func(tx *store.Tx) error {
+		held, err := getDoc(tx, kindMirror, []byte(mirrorSelf), &mirrorDoc{})
+		if err == nil && !held {
+			err = fmt.Errorf("no database ever followed this node: %w", ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(tx.Delete([]byte(kindMirror+mirrorSelf)), n.auditAccess(tx, "database dropped", n.ID().String()))
+	})
+}
+
+// mirrorBeyond is what an erasure does not reach in the database; nil: there is none.
+func (n *Node) mirrorBeyond() (*BeyondRow, error) {
+	used, err := n.mirrorUsed()
+	if err != nil || !used {
+		return nil, err
+	}
+	const left = "what it deleted stays in its files until they are vacuumed, and in its log, replicas and backups: docs/postgres.md says what to do"
+	switch m := n.mirrorStatus(); {
+	case m == nil:
+		return &BeyondRow{"rows of them in the PostgreSQL database that followed this node, and does not now", "run the node with --postgres, which deletes them, or drop the database and say so by 'entente postgres forget " + n.ID().String() + "'; " + left}, nil
+	case !m.Connected:
+		return &BeyondRow{"rows of them in the PostgreSQL database that follows this node, and is not connected now", "they are deleted as soon as it is: 'entente postgres status' says why it is not; " + left}, nil
+	default:
+		return &BeyondRow{"what is left of their rows in the PostgreSQL database that follows this node", "the rows are deleted right after this; " + left}, nil
+	}
+}
+
+func (n *Node) mirrorProblems(st *Status) error {
 	if st.Mirror = n.mirrorStatus(); st.Mirror == nil {
-		return
+		used, err := n.mirrorUsed()
+		if used {
+			st.Problems = append(st.Problems, Problem{Severity: "warning", Text: "a PostgreSQL database followed this node, and does not now; what is erased here stays in it",
+				Do: "run the node with --postgres; if the database was dropped, 'entente postgres forget " + n.ID().String() + "' says so"})
+		}
+		return err
 	}
 	m := st.Mirror
 	add := func(severity, do, format string, args ...any) {
@@ -293,4 +342,5 @@ func (n *Node) mirrorProblems(st *Status) {
 	if m.NoReader {
 		add("warning", "have its administrator run 'CREATE ROLE entente_reader NOLOGIN', and start the node again", "the database has no role entente_reader for analysts, and the node may not make it")
 	}
+	return nil
 }

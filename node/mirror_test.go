@@ -192,3 +192,69 @@ func TestForgetMirrorIsNoted(t *testing.T) {
 		t.Errorf("it is not noted: %v", err)
 	}
 }
+
+// TestErasureNamesTheDatabase: the report of an erasure says what is left in a database that follows, or did, and
+// status tells of one that does not any more, until somebody says that it was dropped.
+func TestErasureNamesTheDatabase(t *testing.T) {
+	n := testNetwork(t, "Vendor")[0]
+	erase := func(value string) string {
+		t.Helper()
+		publishList(t, n, value+"\n", amber())
+		rep, err := n.Erase(t.Context(), EraseRequest{Records: []protocol.RecordID{theRecord(t, n, value).ID}, Reason: protocol.EraseRequest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, r := range rep.Beyond {
+			if strings.Contains(r.What, "PostgreSQL") {
+				out = append(out, r.What+": "+r.Do)
+			}
+		}
+		return strings.Join(out, "\n")
+	}
+	problem := func() bool {
+		t.Helper()
+		st, err := n.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range st.Problems {
+			if strings.Contains(p.Text, "PostgreSQL database followed") && strings.Contains(p.Do, "entente postgres forget "+n.ID().String()) {
+				return true
+			}
+		}
+		return false
+	}
+	if got := erase("198.51.100.1"); got != "" || problem() {
+		t.Errorf("where there never was one: %s", got)
+	}
+	if err := n.ForgetMirror(t.Context(), n.ID()); !errors.Is(err, ErrNotFound) {
+		t.Errorf("dropped one that never was: %v", err)
+	}
+	if _, err := n.MirrorSource().Identity(false); err != nil { // as one does when it connects
+		t.Fatal(err)
+	}
+	m := &past{}
+	if err := n.UseMirror(m, "tester@db/ti", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := erase("198.51.100.2"); !strings.Contains(got, "the rows are deleted right after this") || problem() {
+		t.Errorf("while it follows: %s", got)
+	}
+	m.behind = true
+	if got := erase("198.51.100.3"); !strings.Contains(got, "is not connected now") {
+		t.Errorf("while it is not connected: %s", got)
+	}
+	if err := n.UseMirror(nil, "", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := erase("198.51.100.4"); !strings.Contains(got, "run the node with --postgres") || !problem() {
+		t.Errorf("after it followed: %s", got)
+	}
+	if err := n.ForgetMirror(t.Context(), n.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if got := erase("198.51.100.5"); got != "" || problem() {
+		t.Errorf("after it was dropped: %s", got)
+	}
+}

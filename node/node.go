@@ -73,6 +73,8 @@ type Node struct {
 
 	// mirroring is what a database that follows the corpus is told.
 	mirroring mirroring
+	// handouts are those that are gone on with.
+	handouts standings
 
 	// verified caches verified cards by hash; it only ever holds what verified.
 	verified sync.Map
@@ -245,7 +247,11 @@ func anchorOf(dir string) string {
 // Close closes the store and the anchor. Run must have returned.
 func (n *Node) Close() error {
 	n.stateAudit()
-	err := n.st.Close()
+	err := n.keepHandouts()
+	if errors.Is(err, store.ErrClosed) { // closed before
+		err = nil
+	}
+	err = errors.Join(err, n.st.Close())
 	if n.anchor != nil {
 		err = errors.Join(err, n.anchor.Close())
 	}

@@ -439,8 +439,42 @@ func (t *restorer) document(kind string, id, value []byte) error {
 		id, value := slices.Clone(id), slices.Clone(value)
 		return t.do(len(id)+len(value), 2, func(tx *store.Tx) error { return loadDead(tx, id, value) })
 	}
+	value, err := t.doubt(kind, value)
+	if err != nil {
+		return err
+	}
 	key, value := append([]byte(kind), id...), slices.Clone(value)
 	return t.do(len(key)+len(value), 1, func(tx *store.Tx) error { return tx.Set(key, value) })
+}
+
+// doubtRestored is why a sink stands still after a restore.
+const doubtRestored = "the node was restored from a backup, and nobody has said since that this sink still stands"
+
+// doubt has what gives to others, or publishes by itself, stand still until somebody says that it still stands:
+// it may have been removed after the backup was made, and nothing tells.
+func (t *restorer) doubt(kind string, value []byte) ([]byte, error) {
+	switch kind {
+	case kindConsumer:
+		var d consumerDoc
+		err := protocol.Decode(value, maxDocument, &d)
+		d.Doubted = true
+		return protocol.Encode(&d), err
+	case kindSink:
+		var d sinkDoc
+		err := protocol.Decode(value, maxDocument, &d)
+		if d.Progress.Stopped == 0 {
+			d.Progress.Stopped, d.Progress.Error = uint64(nowMillis()), doubtRestored
+		}
+		return protocol.Encode(&d), err
+	case kindSource:
+		var d sourceDoc
+		err := protocol.Decode(value, maxDocument, &d)
+		if !d.Paused {
+			d.Paused, d.Doubted = true, true
+		}
+		return protocol.Encode(&d), err
+	}
+	return value, nil
 }
 
 func (t *restorer) feed(f *protocol.BackupFeed) error {

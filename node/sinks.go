@@ -503,6 +503,9 @@ func (n *Node) sinkProblems(st *Status) error {
 	for i := range list {
 		s := &list[i]
 		switch {
+		case !s.Stopped.IsZero() && s.Error == doubtRestored:
+			add("error", fmt.Sprintf("'entente sink replay %s --from %d' goes on where it was, 'entente sink remove %s' if it was removed since", s.Name, s.Cursor, s.Name),
+				"sink %s came from a backup, and may have been removed since; nothing is delivered to it", s.Name)
 		case !s.Stopped.IsZero():
 			add("error", fmt.Sprintf("'entente sink remove %s'; if it was a mistake there, 'entente sink replay %s --from %d' goes on where it stopped", s.Name, s.Name, s.Cursor),
 				"sink %s stopped at %s: %s", s.Name, s.Stopped.Format("2006-01-02 15:04"), s.Error)

@@ -81,6 +81,9 @@ type Source struct {
 	HasLogin bool         `json:"credentials"`
 	Added    time.Time    `json:"added"`
 	Person   string       `json:"person,omitempty"` // who added it
+	// Unconfirmed is one that came from a backup, and may have been removed or paused since: it is paused
+	// until somebody resumes it.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 
 	born [16]byte // tells it from a later one of its name
 }
@@ -152,6 +155,7 @@ type sourceDoc struct {
 	CA         []byte
 	At         uint64 // Unix milliseconds
 	Person     string
+	Doubted    bool // paused by a restore
 }
 
 func flagsOf(h *protocol.Handling) policy.Flags {
@@ -176,7 +180,7 @@ func (s *snapshot) source(name string, d *sourceDoc) Source {
 	return Source{Name: name, Kind: SourceKind(d.Kind), Where: d.Where, Collection: d.Collection, Schedule: d.Schedule, Topic: d.Topic, Flags: flagsOf(&d.Flags),
 		Handling: s.handlingView(&d.Flags, true), Format: intake.Format(d.Format), Labels: d.Labels, Assessment: d.Assessment, Principal: d.Principal, MaxRecords: d.MaxRecords,
 		MaxBytes: d.MaxBytes, Private: d.Private, WithdrawMissing: d.Missing, MoveDone: d.MoveDone, Paused: d.Paused, Secret: d.Secret, CA: d.CA, HasLogin: !d.Secret.IsZero(),
-		Added: millis(d.At), Person: d.Person, born: d.Born}
+		Added: millis(d.At), Person: d.Person, Unconfirmed: d.Doubted, born: d.Born}
 }
 
 var sourceName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
@@ -434,7 +438,7 @@ func (n *Node) PauseSource(ctx context.Context, name string, paused bool) error 
 		if err != nil || d.Paused == paused {
 			return err
 		}
-		d.Paused = paused
+		d.Paused, d.Doubted = paused, false
 		err = errors.Join(putDoc(tx, kindSource, []byte(name), d), n.auditSource(tx, CallerOf(ctx), act, name, ""))
 		if !paused { // at once
 			var st sourceStateDoc

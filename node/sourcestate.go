@@ -349,6 +349,10 @@ func (n *Node) sourceStatus(problem func(Problem)) (out SourceStatus, err error)
 		if problem == nil {
 			continue
 		}
+		if list[i].Unconfirmed {
+			problem(Problem{Severity: "error", Text: fmt.Sprintf("source %s came from a backup, and may have been removed or paused since; it is paused", list[i].Name),
+				Do: "'entente source resume " + list[i].Name + "', or 'entente source remove " + list[i].Name + "'"})
+		}
 		if st.Failures >= failingAfter && !list[i].Paused {
 			problem(Problem{Severity: "error", Text: fmt.Sprintf("source %s failed %d times one after the other: %s", list[i].Name, st.Failures, st.Error),
 				Do: "'entente source show " + list[i].Name + "' says more; mend it, or pause the source"})

@@ -187,6 +187,9 @@ func (n *Node) Status() (*Status, error) {
 	if st.Kept, err = n.countKept(); err != nil {
 		return nil, err
 	}
+	if err := n.consumerProblems(st); err != nil {
+		return nil, err
+	}
 	if err := n.sinkProblems(st); err != nil {
 		return nil, err
 	}
@@ -194,7 +197,9 @@ func (n *Node) Status() (*Status, error) {
 		return nil, err
 	}
 	n.findRulesProblems(st)
-	n.mirrorProblems(st)
+	if err := n.mirrorProblems(st); err != nil {
+		return nil, err
+	}
 	n.requestProblems(st)
 	n.feedProblems(st, feeds)
 	n.findProblems(s, st)

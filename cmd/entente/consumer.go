@@ -21,7 +21,7 @@ func (a *app) consumerCommand() *cobra.Command {
 			"a node that runs with 'entente up --serve'. It comes with a token, by HTTP Basic (its name and the token),\n" +
 			"as a bearer token, or as MISP sends it. Local rules see it as somebody of the people file.",
 	}
-	cmd.AddCommand(a.consumerAddCommand(), a.consumerListCommand(), a.consumerRemoveCommand())
+	cmd.AddCommand(a.consumerAddCommand(), a.consumerListCommand(), a.consumerConfirmCommand(), a.consumerRemoveCommand())
 	return cmd
 }
 
@@ -73,12 +73,50 @@ func (a *app) consumerListCommand() *cobra.Command {
 					if time.Now().After(c.Expires) {
 						until += " (over)"
 					}
+					if c.Unconfirmed {
+						until += " (refused: from a backup, not confirmed)"
+					}
 					rows = append(rows, []string{c.Name, c.As, strings.Join(may, ", "), dash(strings.Join(c.Topics, ", ")), until})
 				}
 				table(w, rows...)
 			})
 		},
 	}
+}
+
+func (a *app) consumerConfirmCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "confirm NAME|--all", Short: "After a restore, let a consumer come again by the token that it had",
+		Long: "A backup may hold consumers that were removed after it was made. After a restore all are refused until\n" +
+			"somebody confirms them; remove those that were removed before.",
+		Example: "  entente consumer confirm siem\n  entente consumer confirm --all", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all == (len(args) == 1) {
+				return fmt.Errorf("give the name of a consumer, or --all")
+			}
+			if all {
+				var list []node.Consumer
+				if err := a.ask(cmd.Context(), "GET", "consumers", nil, nil, &list); err != nil {
+					return err
+				}
+				for _, c := range list {
+					if c.Unconfirmed {
+						args = append(args, c.Name)
+					}
+				}
+			}
+			for _, name := range args {
+				if err := a.ask(cmd.Context(), "POST", "consumers/"+url.PathEscape(name)+"/confirm", nil, nil, nil); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.out, "%s may come again\n", printable(name))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all that are to be confirmed")
+	return cmd
 }
 
 func (a *app) consumerRemoveCommand() *cobra.Command {

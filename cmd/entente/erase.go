@@ -45,9 +45,10 @@ func (a *app) eraseCommand() *cobra.Command {
 
 func (a *app) handoutsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "handouts", Short: "List what left this node: exports, streams, carried files, backups",
+		Use: "handouts", Short: "List what left this node: exports, lists, streams, carried files, backups",
 		Long: "Every export, stream, carried file and backup is noted when it is made, so that the report of an\n" +
-			"erasure can name the copies that it does not reach. What they hold is not noted.",
+			"erasure can name the copies that it does not reach. What they hold is not noted. What a consumer\n" +
+			"reads again and again (lists, streams, TAXII, MISP) is one line, with when it read last.",
 		Example: "  entente handouts", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var list []node.Handout
@@ -55,17 +56,20 @@ func (a *app) handoutsCommand() *cobra.Command {
 				return err
 			}
 			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"AT", "WHAT", "DETAIL", "RECORDS"}}
+				rows := [][]string{{"AT", "LAST", "WHAT", "DETAIL", "RECORDS"}}
 				for _, h := range list {
 					records := dash("")
 					if h.Records > 0 {
 						records = fmt.Sprint(h.Records)
 					}
-					what := h.Kind
+					what, last := h.Kind, dash("")
+					if !h.Last.IsZero() {
+						last = h.Last.Format("2006-01-02 15:04 MST")
+					}
 					if h.Open {
 						what += " (going on)"
 					}
-					rows = append(rows, []string{h.At.Format("2006-01-02 15:04 MST"), what, dash(h.Detail), records})
+					rows = append(rows, []string{h.At.Format("2006-01-02 15:04 MST"), last, what, dash(h.Detail), records})
 				}
 				table(w, rows...)
 			})

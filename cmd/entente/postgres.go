@@ -73,7 +73,8 @@ func (a *app) postgresCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "forget NODE", Short: "Remove from the database what a node wrote that will not come back", Example: "  entente postgres forget 12D3KooW...",
 			Long: "Removes what the node with that peer ID held, and with it the records that no other node holds.\n" +
-				"A node that is up writes again what it holds.", Args: cobra.ExactArgs(1),
+				"A node that is up writes again what it holds. Of the node itself, while no database follows it: says\n" +
+				"that the one that did was dropped.", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return a.ask(cmd.Context(), "DELETE", "mirror/"+args[0], nil, nil, nil)
 			},

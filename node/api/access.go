@@ -18,6 +18,7 @@ func (s *Server) accessRoutes() {
 		answers("GET /v1/consumers", "Consumers", rules.Administer, "Lists who may come over the network.", s.consumers),
 		takes("POST /v1/consumers", "ConsumerAdd", rules.Administer, "Lets a person or a machine come over the network, and makes its token.", s.consumerAdd).acting(),
 		answers("DELETE /v1/consumers/{name}", "ConsumerRemove", rules.Administer, "Removes a consumer; its token opens nothing any more.", s.consumerRemove).path("name", "The name of a consumer.").acting(),
+		answers("POST /v1/consumers/{name}/confirm", "ConsumerConfirm", rules.Administer, "Confirms a consumer that came from a backup; its token opens again.", s.consumerConfirm).path("name", "The name of a consumer.").acting(),
 		answers("GET /v1/changes", "Changes", perRecord, "Lists what happened to what this organisation can read, in order, after a cursor.", s.changes),
 	)
 }
@@ -34,6 +35,10 @@ func (s *Server) consumers(*http.Request, *none) ([]node.Consumer, error) { retu
 
 func (s *Server) consumerRemove(r *http.Request, _ *none) (none, error) {
 	return none{}, s.node.RemoveConsumer(r.PathValue("name"))
+}
+
+func (s *Server) consumerConfirm(r *http.Request, _ *none) (none, error) {
+	return none{}, s.node.ConfirmConsumer(r.PathValue("name"))
 }
 
 // ViewRequest is a view as it is set.

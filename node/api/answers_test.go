@@ -269,6 +269,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c.do(bob, "POST /v1/rules", nil, RulesRequest{File: "x", Text: "@id(\"red\") forbid (principal, action == Action::\"export\", resource) when { resource.tlp == \"red\" };", PeopleFile: "people.json", People: &people}, nil)
 	c.do(bob, "POST /v1/consumers", nil, ConsumerRequest{Name: "siem", Scopes: []node.Scope{node.ScopeRead}, Expires: time.Now().AddDate(0, 1, 0)}, nil)
 	c.do(bob, "GET /v1/consumers", nil, nil, nil)
+	c.do(bob, "POST /v1/consumers/siem/confirm", nil, nil, nil)
 	c.do(bob, "DELETE /v1/consumers/siem", nil, nil, nil)
 	c.do(bob, "PUT /v1/misp/tlp", nil, m{"tlp": "amber"}, nil)
 	c.do(bob, "PUT /v1/misp/orgs/55f6ea5e-2c60-40e5-964f-47a8950d210f", nil, m{"org": "Example Vendor"}, nil)

@@ -42,7 +42,7 @@ func (s *Server) identityRoutes() {
 		answers("GET /v1/id", "ID", anyone, "Says who the organisation is, and hands out its card.", s.id),
 		answers("GET /v1/peers", "Peers", anyone, "Lists the members of the network, and which of their nodes are connected.", s.peers),
 		answers("GET /v1/feeds", "Feeds", rules.Administer, "Says of each feed what is held, what is missing, of whom and since when.", s.feeds),
-		answers("GET /v1/handouts", "Handouts", rules.Administer, "Lists what left this node: exports, streams, carried files, backups.", s.handouts),
+		answers("GET /v1/handouts", "Handouts", rules.Administer, "Lists what left this node: exports, lists, streams, carried files, backups.", s.handouts),
 		answers("GET /v1/refusals", "Refusals", rules.Administer, "Lists what partners say that they set aside of what was published here.", s.refusals),
 		answers("GET /v1/quarantine", "Quarantine", rules.Administer, "Lists what arrived and is not used, with the reasons.", s.quarantine),
 		takes("POST /v1/quarantine/tell", "QuarantineTell", rules.Administer, "Tells its publisher that something was set aside, and answers whom.", s.quarantineTell).acting(),

@@ -148,7 +148,7 @@ func (s *server) tagged(w http.ResponseWriter, r *http.Request, body []byte, med
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	if err := s.disclose(r.Context(), "feed "+r.PathValue("view")+" "+r.PathValue("file"), ids); err != nil {
+	if err := s.disclose(r, "feed "+r.PathValue("view")+" "+r.PathValue("file"), ids); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", media)

@@ -262,7 +262,7 @@ func (s *server) index(w http.ResponseWriter, r *http.Request) error {
 		head["Org"] = head["Orgc"]
 		out = append(out, head)
 	}
-	if err := s.disclose(r.Context(), "events/index", ids); err != nil {
+	if err := s.disclose(r, "events/index", ids); err != nil {
 		return err
 	}
 	return answer(w, out)
@@ -333,7 +333,7 @@ func (s *server) view(w http.ResponseWriter, r *http.Request) error {
 		return notFound("event.")
 	}
 	trim(event, deleted, q["excludeGalaxy"] != nil)
-	if err := s.disclose(r.Context(), "events/view "+o.uuid, ids); err != nil {
+	if err := s.disclose(r, "events/view "+o.uuid, ids); err != nil {
 		return err
 	}
 	return answer(w, json.RawMessage(core.Encode(event)))
@@ -475,7 +475,7 @@ func (s *server) searchEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.disclose(r.Context(), "events/restSearch", ids); err != nil {
+	if err := s.disclose(r, "events/restSearch", ids); err != nil {
 		return err
 	}
 	return answer(w, map[string]any{"response": out})
@@ -505,7 +505,7 @@ func (s *server) searchAttributes(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if err := s.disclose(r.Context(), "attributes/restSearch", ids); err != nil {
+	if err := s.disclose(r, "attributes/restSearch", ids); err != nil {
 		return err
 	}
 	return answer(w, map[string]any{"response": map[string]any{"Attribute": out}})
@@ -559,7 +559,7 @@ func (s *server) searchSightings(w http.ResponseWriter, r *http.Request) error {
 			out = append(out, map[string]any{"Sighting": x})
 		}
 	}
-	if err := s.disclose(r.Context(), "sightings/restSearch", ids); err != nil {
+	if err := s.disclose(r, "sightings/restSearch", ids); err != nil {
 		return err
 	}
 	return answer(w, map[string]any{"response": out})
@@ -593,7 +593,7 @@ func (s *server) filterSightings(w http.ResponseWriter, r *http.Request) error {
 			known = append(known, uuid)
 		}
 	}
-	if err := s.disclose(r.Context(), "sightings/filterSightingUuidsForPush", ids); err != nil {
+	if err := s.disclose(r, "sightings/filterSightingUuidsForPush", ids); err != nil {
 		return err
 	}
 	return answer(w, known)

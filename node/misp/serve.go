@@ -341,8 +341,8 @@ func (s *server) outline(r *http.Request, view *node.View, uuid string) (o *outl
 }
 
 // disclose notes which records leave, before they do.
-func (s *server) disclose(ctx context.Context, what string, ids []protocol.RecordID) error {
-	return s.node.Disclose(ctx, node.Disclosure{Act: "misp", Query: what, Records: ids})
+func (s *server) disclose(r *http.Request, what string, ids []protocol.RecordID) error {
+	return s.node.HandRecords(r.Context(), node.HandoutMISP, "for "+serve.Consumer(r).Name, node.Disclosure{Act: "misp", Query: what, Records: ids})
 }
 
 // build reads the records of an event, and makes it. shown are the records that are in it.

@@ -152,6 +152,9 @@ func TestPull(t *testing.T) {
 			t.Errorf("%.40s: %d %s", path, status, data)
 		}
 	}
+	if list, err := n.Handouts(); err != nil || len(list) != 1 || list[0].Kind != node.HandoutMISP || list[0].Records == 0 || !strings.HasPrefix(list[0].Detail, "for ") {
+		t.Errorf("hand-outs %+v, %v", list, err)
+	}
 }
 
 // TestPush makes the calls of a push: what is wanted, new events, edits, deletions, sightings.

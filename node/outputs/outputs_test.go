@@ -215,7 +215,7 @@ func TestServed(t *testing.T) {
 			t.Errorf("zipped, again: %d", got.Code)
 		}
 		list, err := w.n.Handouts()
-		if err != nil || len(list) == 0 || list[0].Records == 0 || list[0].Kind != "export" {
+		if err != nil || len(list) == 0 || list[0].Records == 0 || list[0].Kind != "list" {
 			t.Errorf("handouts %+v, %v", list, err)
 		}
 	})

@@ -106,7 +106,7 @@ func (h *server) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	what := fmt.Sprintf("%s of %s, for %s", q.Format, q.name(), serve.Consumer(r).Name)
-	end, err := h.n.HandOut(r.Context(), what)
+	end, err := h.n.HandList(r.Context(), what, l.Cursor, l.Values)
 	if err != nil {
 		for _, name := range []string{"ETag", "Content-Encoding", "Content-Length"} {
 			head.Del(name)
@@ -123,7 +123,7 @@ func (h *server) list(w http.ResponseWriter, r *http.Request) {
 	} else {
 		_, err = l.WriteTo(w)
 	}
-	if err := errors.Join(err, end(l.Cursor, l.Values)); err != nil {
+	if err := errors.Join(err, end()); err != nil {
 		panic(http.ErrAbortHandler) // the status is gone already: half a list must not look whole
 	}
 }

@@ -115,9 +115,9 @@ func (h *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kept := make(chan struct{})
 	go func() { defer close(kept); out.keepAlive(ctx) }()
 	defer func() { cancel(); <-kept }()
-	detail := "stream"
+	detail := "for " + c.Name
 	if view != nil {
-		detail = "stream of view " + view.Name
+		detail = "of view " + view.Name + ", for " + c.Name
 	}
 	_ = serve.Reader(r).Follow(ctx, view, after, detail, func(ch *node.Change) error {
 		if !h.stands(c) {

@@ -33,7 +33,8 @@ const (
 	maxSecrets     = 2
 	secretPrefix   = "whsec_"
 	webhookTimeout = 30 * time.Second // the standard recommends 15 to 30
-	maxPost        = 1 << 20          // of the changes in one request, unless one alone is larger
+	maxPost        = 512 << 10        // of a request, unless one change alone is larger; nginx refuses more than 1 MiB unless it is told to take it
+	minPost        = 64 << 10         // what is remembered at least of a receiver that takes less
 	maxAnswer      = 4 << 10          // of an answer that is read, so that the connection can be used again
 )
 
@@ -78,6 +79,7 @@ type webhook struct {
 	keys   [][]byte
 	client *http.Client
 	now    func() time.Time
+	most   int // bytes of a request; less than maxPost once the receiver refused that
 }
 
 func newWebhook(s *node.Sink) (*webhook, error) {
@@ -100,7 +102,7 @@ func newWebhook(s *node.Sink) (*webhook, error) {
 		MaxIdleConnsPerHost: 1, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: webhookTimeout, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
 	}
 	client := &http.Client{Transport: t, Timeout: webhookTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return &webhook{sink: s.Name, url: s.URL, keys: keys, client: client, now: time.Now}, nil
+	return &webhook{sink: s.Name, url: s.URL, keys: keys, client: client, now: time.Now, most: maxPost}, nil
 }
 
 // payload is the body of a webhook.
@@ -124,28 +126,58 @@ func batchID(list []message) string {
 	return "msg_" + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// send implements sender: all of them at once, or, where they are more than maxPost bytes, in parts.
+// errTooLarge is what a receiver says to a request that is larger than it takes.
+var errTooLarge = errors.New("the receiver answered 413, it takes no request of that size")
+
+// send implements sender: all of them at once, or, where they are more than the receiver takes, in parts.
 func (w *webhook) send(ctx context.Context, list []message) (acked int, err error) {
-	for acked < len(list) && err == nil {
-		end, size := acked+1, len(list[acked].body)
-		for end < len(list) && size+len(list[end].body) <= maxPost {
-			size += len(list[end].body)
+	envelope, err := w.payload(nil)
+	if err != nil {
+		return 0, err
+	}
+	most := w.most
+	for acked < len(list) {
+		end, size := acked+1, len(envelope)+maxStamp+len(list[acked].body)
+		for end < len(list) && size+1+len(list[end].body) <= most {
+			size += 1 + len(list[end].body)
 			end++
 		}
-		if err = w.sendPart(ctx, list[acked:end]); err == nil {
+		err = w.sendPart(ctx, list[acked:end])
+		switch one := &list[acked]; {
+		case err == nil:
 			acked = end
+		case !errors.Is(err, errTooLarge):
+			return acked, err
+		case end == acked+1:
+			what := "the " + string(one.kind) + " change"
+			if one.record != "" {
+				what = "record " + one.record
+			}
+			return acked, fmt.Errorf("%w: %s alone makes %d bytes, at cursor %d; have the receiver take that (nginx: client_max_body_size), or replay the sink from that cursor to leave it out", errTooLarge, what, size, one.cursor)
+		default:
+			most = size / 2
+			w.most = max(most, min(minPost, w.most))
 		}
 	}
-	return acked, err
+	return acked, nil
+}
+
+// maxStamp bounds what the time of a payload may be longer by than in an empty one, in bytes.
+const maxStamp = 16
+
+// payload is the body that carries some changes.
+func (w *webhook) payload(list []message) ([]byte, error) {
+	p := payload{Type: eventType}
+	p.Data.Sink, p.Data.Changes = w.sink, []json.RawMessage{}
+	for i := range list {
+		p.Timestamp = list[i].at
+		p.Data.Changes = append(p.Data.Changes, list[i].body)
+	}
+	return compact(&p)
 }
 
 func (w *webhook) sendPart(ctx context.Context, list []message) error {
-	p := payload{Type: eventType, Timestamp: list[len(list)-1].at}
-	p.Data.Sink = w.sink
-	for i := range list {
-		p.Data.Changes = append(p.Data.Changes, list[i].body)
-	}
-	body, err := compact(&p)
+	body, err := w.payload(list)
 	if err != nil {
 		return err
 	}
@@ -177,6 +209,8 @@ func answer(resp *http.Response, now time.Time) error {
 	switch code := resp.StatusCode; {
 	case code >= 200 && code < 300:
 		return nil
+	case code == http.StatusRequestEntityTooLarge:
+		return errTooLarge
 	case code == http.StatusGone:
 		return fmt.Errorf("the receiver answered 410 Gone: %w", ErrGone)
 	case code >= 300 && code < 400:

@@ -318,6 +318,61 @@ func TestWebhookParts(t *testing.T) {
 	}
 }
 
+// TestWebhookTooLarge: no request is larger than what a receiver takes by default, with what is around the
+// changes; one that takes less gets smaller ones, down to one change, and of one that is too large alone the
+// error says which record it is.
+func TestWebhookTooLarge(t *testing.T) {
+	secret := NewSecret()
+	h := newHook(t, secret)
+	s := h.sink("siem", secret)
+	w, err := newWebhook(&s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	list := make([]message, 900)
+	for i := range list {
+		list[i] = message{id: strconv.Itoa(i), cursor: uint64(i + 1), kind: node.ChangeAdded, record: "rec:" + strconv.Itoa(i), at: time.Unix(1, 123456789), body: []byte(`{"cursor":` + strconv.Itoa(i+1) + `,"x":"` + strings.Repeat("x", 1000) + `"}`)}
+	}
+	// takes sends them to a receiver that takes so many bytes, and tells what it took and refused.
+	takes := func(most int, list []message) (acked, took, refused, largest int, err error) {
+		t.Helper()
+		for range 100 {
+			h.answer <- func(w http.ResponseWriter, r *http.Request) bool {
+				if r.ContentLength > int64(most) {
+					refused++
+					w.WriteHeader(http.StatusRequestEntityTooLarge)
+					return false
+				}
+				took, largest = took+1, max(largest, int(r.ContentLength))
+				return true
+			}
+		}
+		acked, err = w.send(t.Context(), list)
+		for len(h.answer) > 0 {
+			<-h.answer
+		}
+		for len(h.got) > 0 {
+			<-h.got
+		}
+		return acked, took, refused, largest, err
+	}
+	if acked, took, refused, largest, err := takes(maxPost, list); acked != 900 || took != 2 || refused != 0 || largest < maxPost-2048 || err != nil {
+		t.Errorf("all: %d acknowledged, %d requests, %d refused, the largest %d, %v", acked, took, refused, largest, err)
+	}
+	if acked, _, refused, largest, err := takes(100_000, list); acked != 900 || refused != 3 || largest > 100_000 || err != nil {
+		t.Errorf("small ones: %d acknowledged, %d refused, the largest %d, %v", acked, refused, largest, err)
+	}
+	if acked, _, refused, _, err := takes(100_000, list); acked != 900 || refused != 0 || err != nil {
+		t.Errorf("it is not remembered: %d acknowledged, %d refused, %v", acked, refused, err)
+	}
+	list[3].body = []byte(`{"x":"` + strings.Repeat("x", 200_000) + `"}`)
+	acked, _, _, _, err := takes(100_000, list[:6])
+	if acked != 3 || err == nil || !strings.Contains(err.Error(), "413") || !strings.Contains(err.Error(), "record rec:3 alone makes 200") || !strings.Contains(err.Error(), "cursor 4") {
+		t.Errorf("one that is too large alone: %d acknowledged, %v", acked, err)
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Duration{"": 0, "7": 7 * time.Second, "-7": 0, "x": 0, "99999999999": 0, "Thu, 01 Jan 2026 00:01:00 GMT": time.Minute} {

@@ -311,11 +311,12 @@ func (s *server) find(r *http.Request, c *collection, fields []string, id, act s
 		next = s.tokens.seal(more, bound)
 	}
 	if len(out) > 0 {
+		what := "collection " + c.Title + " for " + serve.Consumer(r).Name
 		ids := make([]protocol.RecordID, len(out))
 		for i, o := range out {
 			ids[i] = o.rec.ID
 		}
-		if err := s.node.Disclose(r.Context(), node.Disclosure{Act: "taxii " + act, Query: "collection " + c.Title + " for " + serve.Consumer(r).Name, Records: ids}); err != nil {
+		if err := s.node.HandRecords(r.Context(), node.HandoutTAXII, what, node.Disclosure{Act: "taxii " + act, Query: what, Records: ids}); err != nil {
 			return nil, "", err
 		}
 	}

@@ -31,6 +31,9 @@ func TestBytesAreTheAuthors(t *testing.T) {
 	if err := json.Unmarshal(w.get(c+"manifest/").body, &m); err != nil || len(m.Objects) != 1 || m.Objects[0].Handling.TLP != "green" {
 		t.Errorf("manifest %+v, %v", m, err)
 	}
+	if list, err := w.n.Handouts(); err != nil || len(list) != 1 || list[0].Kind != node.HandoutTAXII || list[0].Records != 2 || !strings.HasSuffix(list[0].Detail, "for siem") {
+		t.Errorf("hand-outs %+v, %v", list, err)
+	}
 }
 
 // TestWithdrawnVanishes: what was withdrawn is served no more; the version before it is the last again.
