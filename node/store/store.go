@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/ristretto/v2/z"
 
 	"github.com/entente-mesh/entente/node/disk"
 )
@@ -87,12 +88,27 @@ func openEngine(cfg Config) (engine, error) {
 	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing store directory to others: %w", err)
 	}
-	db, err := badger.Open(badgerOptions(cfg))
+	db, err := openBadger(badgerOptions(cfg))
 	if err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
 	return badgerEngine{db}, nil
 }
+
+// openBadger opens a Badger whose process was killed just after it made a file, and before it gave it a
+// size: Badger 4 refuses such a file, with an error that means that it is new, and gives it its size at
+// that. Opened again it is a file with nothing in it, which is what it is.
+func openBadger(opts badger.Options) (db *badger.DB, err error) {
+	for range 1 + maxNewFiles {
+		if db, err = badger.Open(opts); err == nil || !strings.Contains(err.Error(), z.NewFile.Error()) {
+			break
+		}
+	}
+	return db, err
+}
+
+// maxNewFiles is how many files may be new: memtables and value logs are made one at a time.
+const maxNewFiles = 4
 
 // ringDir is where the block keys stand, in the directory of the store.
 const ringDir = "blockkeys"
