@@ -468,20 +468,27 @@ func TestKept(t *testing.T) {
 			}
 			l.Close()
 		}
+		kept := func() (sets, used int) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return len(e.sets), len(e.used)
+		}
 		for i := range 2 * maxKept {
 			open(fmt.Sprint("topic", i))
 		}
-		if len(e.sets) != maxKept || len(e.used) != maxKept {
-			t.Errorf("%d sets are kept, %d in order", len(e.sets), len(e.used))
+		if sets, used := kept(); sets != maxKept || used != maxKept {
+			t.Errorf("%d sets are kept, %d in order", sets, used)
 		}
 		time.Sleep(keepFor + time.Second)
 		synctest.Wait()
-		if len(e.sets) != 0 {
-			t.Errorf("%d sets are kept that nobody asks for", len(e.sets))
+		if sets, _ := kept(); sets != 0 {
+			t.Errorf("%d sets are kept that nobody asks for", sets)
 		}
+		e.mu.Lock()
 		e.keep = 100 // bytes
+		e.mu.Unlock()
 		open("c2")
-		if len(e.sets) != 0 {
+		if sets, _ := kept(); sets != 0 {
 			t.Error("a set is kept that is larger than what may be kept")
 		}
 		open("c2")
