@@ -46,10 +46,11 @@ node/outputs/gather       < protocol protocol/stix protocol/stix/pattern node/ou
 node/outputs/format       < protocol protocol/stix node/outputs/gather node/outputs/warninglist
 node/outputs              < protocol protocol/stix node node/serve node/outputs/score node/outputs/warninglist node/outputs/gather node/outputs/format
 node/taxii                < protocol protocol/stix policy policy/rules node/intake node node/serve
+node/outbound             <
 node/serve                < protocol policy/rules node
-node/stream               < protocol protocol/stix policy/rules node node/serve
+node/stream               < protocol protocol/stix policy/rules node node/serve node/outbound
 node/misp                 < protocol protocol/stix node/intake node/misp/core node node/serve
-node/source               < protocol protocol/stix node node/intake node/taxii node/misp
+node/source               < protocol protocol/stix node node/intake node/taxii node/misp node/outbound
 node/bench                < protocol protocol/stix crypto policy node node/intake node/store node/simtest
 node/simtest              < *
 node/hosttest             < *

@@ -308,11 +308,6 @@ func number(text string) (uint64, error) {
 	return v, nil
 }
 
-// list reads a list of the query.
-//
-//lint:ignore U1000 routes that are not declared yet use it
-func list(r *http.Request, name string) []string { return split(r.URL.Query()[name]) }
-
 // split reads a list.
 func split(values []string) (out []string) {
 	for _, v := range values {

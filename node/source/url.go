@@ -23,6 +23,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/intake"
+	"github.com/entente-mesh/entente/node/outbound"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -53,38 +54,13 @@ func checkURL(src *node.Source) (*url.URL, error) {
 	return u, nil
 }
 
-// forbidden are the special-purpose addresses (IANA) that a URL must not lead to, besides those that
-// netip tells of: behind them are this machine and the organisation's own networks.
-var forbidden = prefixes("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "fec0::/10", "::/96")
-
-func prefixes(list ...string) (out []netip.Prefix) {
-	for _, s := range list {
-		out = append(out, netip.MustParsePrefix(s))
-	}
-	return out
-}
-
-// private reports whether an address is one that must be allowed expressly.
-func private(addr netip.Addr) bool {
-	addr = addr.Unmap().WithZone("")
-	if !addr.IsValid() || addr.IsUnspecified() || addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsInterfaceLocalMulticast() {
-		return true
-	}
-	for _, p := range forbidden {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
-}
-
 // client returns an HTTP client that goes where a source may lead, and nowhere else: addresses are judged when
 // they are connected to, after names were looked up, so that no name can lead elsewhere in between. Proxies of
 // the environment are not used: they would connect for it.
 func client(src *node.Source) (*http.Client, error) {
 	d := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
-		if err == nil && !src.Private && private(at.Addr()) {
+		if err == nil && !src.Private && !outbound.Public(at.Addr()) {
 			return fmt.Errorf("%s is a private or local address; if the source is meant to be there, add it with --private-addresses", at.Addr())
 		}
 		return err

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/outbound"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -207,12 +208,12 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 func TestPrivateAddressesAreRefused(t *testing.T) {
 	for _, addr := range strings.Fields("127.0.0.1 127.9.9.9 0.0.0.0 0.1.2.3 10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 169.254.169.254 100.64.0.1 192.0.0.8 198.18.0.1 224.0.0.1 240.0.0.1 255.255.255.255 " +
 		":: ::1 fe80::1 fe80::1%eth0 fc00::1 fd12:3456::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::127.0.0.1 64:ff9b::7f00:1 64:ff9b:1::1 2002:7f00:1:: 2001::1 fec0::1") {
-		if !private(netip.MustParseAddr(addr)) {
+		if outbound.Public(netip.MustParseAddr(addr)) {
 			t.Errorf("%s passes as public", addr)
 		}
 	}
 	for _, addr := range strings.Fields("8.8.8.8 172.15.0.1 172.32.0.1 100.128.0.1 2606:4700::1 2001:4860:4860::8888 ::ffff:8.8.8.8") {
-		if private(netip.MustParseAddr(addr)) {
+		if !outbound.Public(netip.MustParseAddr(addr)) {
 			t.Errorf("%s passes as private", addr)
 		}
 	}

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"syscall"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/outbound"
 )
 
 // A sink's address is a name, and names may lead anywhere: to the machine itself, to what only its network
@@ -20,29 +20,16 @@ import (
 // to, after its name was resolved, for every connection anew: a name that leads elsewhere the next time
 // (DNS rebinding) changes nothing.
 
-// special are addresses that are global unicast by their looks, and lead elsewhere (IANA's registries of
-// special-purpose addresses, RFC 6890), or to another address that they contain.
-var special = prefixes("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
-	"203.0.113.0/24", "240.0.0.0/4", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fec0::/10")
-
-func prefixes(texts ...string) (list []netip.Prefix) {
-	for _, s := range texts {
-		list = append(list, netip.MustParsePrefix(s))
-	}
-	return list
-}
-
 // checkAddr says whether an address may be called; private also allows loopback, link-local and private
 // ones.
 func checkAddr(a netip.Addr, private bool) error {
-	a = a.Unmap().WithZone("")
 	switch {
-	case a.IsLoopback(), a.IsPrivate(), a.IsLinkLocalUnicast():
+	case outbound.Local(a):
 		if !private {
-			return fmt.Errorf("%s is a loopback, link-local or private address; --allow-private lets a sink call one", a)
+			return fmt.Errorf("%s is a loopback, link-local or private address; --allow-private lets a sink call one", a.Unmap().WithZone(""))
 		}
 		return nil
-	case a.IsGlobalUnicast() && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(a) }):
+	case outbound.Public(a):
 		return nil
 	}
 	return fmt.Errorf("%s is no address that a sink may call", a)

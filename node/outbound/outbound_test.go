@@ -1,0 +1,24 @@
+package outbound
+
+import (
+	"net/netip"
+	"testing"
+)
+
+func TestJudged(t *testing.T) {
+	for text, want := range map[string][2]bool{ // local, public
+		"8.8.8.8": {false, true}, "2606:4700::1": {false, true}, "::ffff:8.8.8.8": {false, true},
+		"127.0.0.1": {true, false}, "::1": {true, false}, "::ffff:127.0.0.1": {true, false}, "10.1.2.3": {true, false}, "192.168.0.1": {true, false},
+		"169.254.169.254": {true, false}, "fe80::1%eth0": {true, false}, "fd00::1": {true, false},
+		"0.0.0.0": {}, "0.1.2.3": {}, "100.64.0.1": {}, "192.0.0.8": {}, "198.18.0.1": {}, "203.0.113.1": {}, "224.0.0.1": {}, "240.0.0.1": {}, "255.255.255.255": {},
+		"::": {}, "::8.8.8.8": {}, "64:ff9b::a00:1": {}, "2002:a00:1::": {}, "2001::1": {}, "2001:db8::1": {}, "ff02::1": {}, "fec0::1": {},
+	} {
+		a := netip.MustParseAddr(text)
+		if got := [2]bool{Local(a), Public(a)}; got != want {
+			t.Errorf("%s is local, public: %v, want %v", text, got, want)
+		}
+	}
+	if Local(netip.Addr{}) || Public(netip.Addr{}) {
+		t.Error("no address at all is one to call")
+	}
+}
