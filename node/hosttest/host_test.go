@@ -64,6 +64,7 @@ type host struct {
 	ip     string
 	port   int
 	prefix []string // of every command: in which network namespace it runs
+	flags  []string // of 'entente up', beside the address
 	proc   *exec.Cmd
 	log    *syncBuffer
 }
@@ -170,7 +171,7 @@ func (h *host) start() {
 // launch starts the node and does not wait for it.
 func (h *host) launch() {
 	h.t.Helper()
-	h.proc = h.command(context.Background(), "up", "--listen", fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", h.ip, h.port))
+	h.proc = h.command(context.Background(), append([]string{"up", "--listen", fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", h.ip, h.port)}, h.flags...)...)
 	h.proc.Stdout, h.proc.Stderr = h.log, h.log
 	h.proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := h.proc.Start(); err != nil {
