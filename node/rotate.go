@@ -85,7 +85,7 @@ func reasonOf(r protocol.RetireReason) string {
 // rotationRequest asks for op to be in force.
 func (n *Node) rotationRequest(r RotationInit, op crypto.OpSigner) (*crypto.RotationRequest, error) {
 	base := n.OwnCard()
-	if base == nil || base.Node(n.ID()) == nil && !r.RootStolen {
+	if base == nil {
 		return nil, ErrNotEnrolled
 	}
 	if r.RootStolen {
@@ -202,6 +202,9 @@ func (n *Node) applyRotation(r RotationApply, op crypto.OpSigner) (*RotationRepo
 		return nil, protocol.Errorf(protocol.ErrWrongContext, "another root epoch came in force since this rotation was asked for, or it was applied already; 'entente key list' shows it")
 	}
 	c := base.Card
+	if err := n.listSelf(&c); err != nil {
+		return nil, err
+	}
 	c.Rotations = append(slices.Clone(c.Rotations), rot.File.Rotations...)
 	now := uint64(nowMillis())
 	c.RootEpoch, c.Serial, c.Issued, c.FreshUntil = rot.File.RootEpoch, 1, now, now+CardLife
@@ -243,6 +246,28 @@ func (n *Node) applyRotation(r RotationApply, op crypto.OpSigner) (*RotationRepo
 		return nil, err
 	}
 	return n.rotationReport(before, after), nil
+}
+
+// listSelf puts this node on a card that does not list it. The root says which node has the operational
+// key, and that may put any node on the card: so it is where the only other one is gone.
+func (n *Node) listSelf(c *protocol.Card) error {
+	for i := range c.Nodes {
+		if c.Nodes[i].Node == n.ID() {
+			return nil
+		}
+	}
+	if slices.ContainsFunc(c.Removed, func(r protocol.RemovedNode) bool { return r.Node == n.ID() }) {
+		return protocol.Errorf(protocol.ErrWrongContext, "this node was revoked, and a revoked node does not come back; set up a new one with 'entente node request', and ask there")
+	}
+	if len(c.Nodes) >= protocol.MaxNodes {
+		return protocol.Errorf(protocol.ErrOversize, "the card lists %d nodes, at most %d fit: give the operational key to one of them", len(c.Nodes), protocol.MaxNodes)
+	}
+	req, err := n.keys.request(nil)
+	if err != nil {
+		return err
+	}
+	c.Nodes = append(slices.Clone(c.Nodes), req.Entry)
+	return nil
 }
 
 func (n *Node) rotationReport(before *snapshot, card *crypto.Card) *RotationReport {

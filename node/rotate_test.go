@@ -263,6 +263,53 @@ func TestRotationBreaksOff(t *testing.T) {
 	}
 }
 
+// TestTheOnlyNodeIsGone: a new node, which nobody can approve, gets the operational key from the root and
+// so comes on the card; one that was revoked does not come back that way.
+func TestTheOnlyNodeIsGone(t *testing.T) {
+	w := newRootWorld(t)
+	dir := filepath.Join(t.TempDir(), "d")
+	card := w.node.OwnCard().Signed
+	if _, err := RequestNode(RequestInit{Dir: dir, Card: &card}); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := OpenLock(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := LoadKeys(dir, lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Open(Config{Dir: dir, Keys: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if n.Enrolled() == nil {
+		t.Fatal("the node is on the card before")
+	}
+	if _, err := n.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: []crypto.RootPrivate{w.ident.Next}}); !errors.Is(err, protocol.ErrBadSignature) || n.Enrolled() == nil {
+		t.Errorf("a key that is not of the root in force puts a node on the card: %v", err)
+	}
+	rep, err := n.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: []crypto.RootPrivate{w.ident.Root}})
+	if err != nil || n.Enrolled() != nil || n.op() == nil || len(rep.Nodes) != 2 {
+		t.Fatalf("promoting a new node: %+v, %v", rep, err)
+	}
+	if _, err := n.RevokeNode(RevokeRequest{Node: w.node.ID(), Reason: NodeLost}); err != nil {
+		t.Fatal(err)
+	}
+	shareSets(t, n, w.partner, w.node)
+	if c := w.partner.Card(n.Org()); c.Node(n.ID()) == nil || c.Node(w.node.ID()) != nil {
+		t.Error("the partner does not know the new node in the place of the lost one")
+	}
+	if _, err := w.node.Promote(PromoteRequest{Dir: w.dir, Lock: w.lock, Root: []crypto.RootPrivate{w.ident.Root}}); !errors.Is(err, protocol.ErrWrongContext) {
+		t.Errorf("promoting a node that was revoked: %v", err)
+	}
+	if _, err := n.RevokeNode(RevokeRequest{Node: w.partner.ID(), Reason: "mislaid"}); !errors.Is(err, protocol.ErrMalformed) {
+		t.Errorf("revoking for no reason that there is: %v", err)
+	}
+}
+
 // TestGenesisOutlivesItsKey: the founder of a network has its operational key stolen. The network stays,
 // since its id is the hash of its genesis; who was sponsored with the key has to be sponsored again.
 func TestGenesisOutlivesItsKey(t *testing.T) {

@@ -229,8 +229,9 @@ func (a *app) nodePromoteCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "promote", Short: "Give this node the operational key, with root keys: where the node that had it is lost",
-		Long: "Makes a new operational key on this node, which must be enrolled and stopped, and a card that puts it in\n" +
-			"force. The key so far ends wherever it is; revoke the node that had it with 'entente node revoke'.\n" +
+		Long: "Makes a new operational key on this node, which must be stopped, and a card that puts it in force, and the\n" +
+			"node on the card if it is not there yet: so it is where the only node is gone. The key so far ends\n" +
+			"wherever it is; revoke the node that had it with 'entente node revoke'.\n" +
 			"With --compromised what the old key signed does not stand any more: agreements have to be made anew.\n" +
 			"-o writes a request for the holders of root shares, who sign it on a machine without network ('entente\n" +
 			"ceremony sign'), and --apply takes over what comes back. With --root-file the root keys are brought to this\n" +
