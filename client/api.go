@@ -806,7 +806,8 @@ func (c *Client) NodeEnrol(ctx context.Context, body *EnrolmentRequest) (*Enroll
 	return v, nil
 }
 
-// NodeRemove is POST /v1/nodes/remove. Removes a node, and says where its feeds end.
+// NodeRemove is POST /v1/nodes/remove. Revokes a node: removes it from the card, and says where its
+// feeds end.
 func (c *Client) NodeRemove(ctx context.Context, body *NodeRemoveRequest) (*RemovedNodeReport, error) {
 	v := new(RemovedNodeReport)
 	if err := c.Call(ctx, "POST", "/v1/nodes/remove", nil, body, v); err != nil {
@@ -819,6 +820,16 @@ func (c *Client) NodeRemove(ctx context.Context, body *NodeRemoveRequest) (*Remo
 func (c *Client) NodeRenew(ctx context.Context, body *NodeNameRequest) (*NodeRef, error) {
 	v := new(NodeRef)
 	if err := c.Call(ctx, "POST", "/v1/nodes/renew", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Keys is GET /v1/keys. Lists the keys of this organisation and of this node, in force and retired, and
+// where they are.
+func (c *Client) Keys(ctx context.Context) (*KeyList, error) {
+	v := new(KeyList)
+	if err := c.Call(ctx, "GET", "/v1/keys", nil, nil, v); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -1555,6 +1566,8 @@ type NodeRemoveRequest struct {
 	Node string `json:"node"`
 	// without waiting for what it may still have to say
 	Now bool `json:"now,omitempty"`
+	// Reason is stolen, lost or retired (the default). What is stolen or lost is not waited for.
+	Reason string `json:"reason,omitempty"`
 }
 
 // ProtectedRequest are names and networks that are never put out: this organisation's own.
@@ -2493,6 +2506,17 @@ type KeptRecord struct {
 	Hold string `json:"notice"`
 }
 
+// KeyList is the keys of an organisation as its card states them, and those of this node. It shows
+// public keys only.
+type KeyList struct {
+	Org  string   `json:"organisation"`
+	Root RootInfo `json:"root"`
+	Op   OpInfo   `json:"operational"`
+	Node NodeKeys `json:"node"`
+	// Retired are operational keys that ended, the last one first.
+	Retired []RetiredInfo `json:"retired"`
+}
+
 // MISPOrg is an organisation of MISP that is a member of the mesh.
 type MISPOrg struct {
 	UUID string `json:"uuid"`
@@ -2521,6 +2545,29 @@ type MandateInfo struct {
 	Until   time.Time  `json:"until"`
 	Revoked *time.Time `json:"revoked,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
+}
+
+// NodeKeys are this node's own.
+type NodeKeys struct {
+	Node    string `json:"node"`
+	Signing string `json:"signing"`
+	// age, on the card
+	Recipient  string `json:"recipient"`
+	Identities int    `json:"identities"`
+	// of its entry on the card; nil: it is not on it
+	NotAfter *time.Time `json:"not_after,omitempty"`
+}
+
+// OpInfo is the operational key in force.
+type OpInfo struct {
+	Key   string `json:"key"`
+	Epoch string `json:"root_epoch"`
+	// when its root epoch was asked for
+	Since time.Time `json:"since"`
+	// this node has it
+	Here bool `json:"here"`
+	// this node has another one, which ended
+	Void bool `json:"void"`
 }
 
 // OrgRef names an organisation: by id, and by what it calls itself.
@@ -2705,6 +2752,7 @@ type RemovedNodeReport struct {
 	Heads []FeedHead `json:"final_heads"`
 	// entries that were known to be and that count nowhere now
 	Missing uint64 `json:"missing"`
+	Reason  string `json:"reason"`
 }
 
 // RequestInfo is a request that this organisation made or got.
@@ -2733,6 +2781,33 @@ type RequestInfo struct {
 	// were sealed for who asks.
 	Held   int `json:"held,omitempty"`
 	Shared int `json:"shared,omitempty"`
+}
+
+// RetiredInfo is an operational key that ended.
+type RetiredInfo struct {
+	Key string `json:"key"`
+	// rotated: what it signed stands; compromised: it does not
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// RootInfo is the root set in force. Its keys are on no node.
+type RootInfo struct {
+	// root rotations before it
+	Set       int       `json:"set"`
+	Threshold int       `json:"threshold"`
+	Keys      []RootRef `json:"keys"`
+	// Next is the hash of the set that will follow: a thief of the present one cannot choose it.
+	Next [32]byte `json:"next"`
+	// Rotations is how many root rotations are left.
+	Rotations int `json:"rotations_left"`
+}
+
+// RootRef names a root key.
+type RootRef struct {
+	// in hexadecimal digits
+	Key         string `json:"key"`
+	Fingerprint string `json:"fingerprint"`
 }
 
 // RulesInfo is a set of rules as it is shown.

@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -12,6 +13,8 @@ type Card struct {
 	Org       protocol.OrgID
 	Inception protocol.Inception
 	RootEpoch protocol.RootEpoch
+	Root      protocol.RootSet // in force
+	Next      protocol.Hash    // of the root set that will follow
 	Order     protocol.CardOrder
 	Hash      protocol.Hash
 	Signed    protocol.SignedCard
@@ -54,15 +57,19 @@ func VerifyCard(signed *protocol.SignedCard) (*Card, error) {
 		return nil, fmt.Errorf("reading inception: %w", err)
 	}
 	c.Org = c.Inception.ID()
-	root, err := rootInForce(c)
+	root, next, err := rootInForce(c)
 	if err != nil {
 		return nil, err
 	}
+	c.Root, c.Next = *root, next
 	if err := protocol.Decode(c.Card.RootEpoch.Statement, protocol.MaxCardSize, &c.RootEpoch); err != nil {
 		return nil, fmt.Errorf("reading root epoch: %w", err)
 	}
 	if c.RootEpoch.Org != c.Org {
 		return nil, protocol.Errorf(protocol.ErrWrongContext, "root epoch belongs to another organisation")
+	}
+	if r, _ := protocol.EpochParts(c.RootEpoch.Epoch); r != len(c.Rotations) {
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "root epoch is of root set %d, and the card has %d root rotations", r, len(c.Rotations))
 	}
 	if err := verifyThreshold(root, protocol.ContextRootEpoch, &c.Card.RootEpoch); err != nil {
 		return nil, fmt.Errorf("root epoch: %w", err)
@@ -84,25 +91,26 @@ func VerifyCard(signed *protocol.SignedCard) (*Card, error) {
 	return c, nil
 }
 
-func rootInForce(c *Card) (*protocol.RootSet, error) {
+// rootInForce returns the root set in force, and the hash of the one that will follow.
+func rootInForce(c *Card) (*protocol.RootSet, protocol.Hash, error) {
 	root, next := c.Inception.Root, c.Inception.Next
 	for i := range c.Rotations {
 		var r protocol.RootRotation
 		if err := protocol.Decode(c.Rotations[i].Statement, protocol.MaxCardSize, &r); err != nil {
-			return nil, fmt.Errorf("reading root rotation %d: %w", i+1, err)
+			return nil, protocol.Hash{}, fmt.Errorf("reading root rotation %d: %w", i+1, err)
 		}
 		switch {
 		case r.Org != c.Org || r.Index != uint32(i+1):
-			return nil, protocol.Errorf(protocol.ErrWrongContext, "root rotation %d belongs to another place", i+1)
+			return nil, protocol.Hash{}, protocol.Errorf(protocol.ErrWrongContext, "root rotation %d belongs to another place", i+1)
 		case r.Root.Hash() != next:
-			return nil, protocol.Errorf(protocol.ErrBadSignature, "root rotation %d is not to the keys that were committed to", i+1)
+			return nil, protocol.Hash{}, protocol.Errorf(protocol.ErrBadSignature, "root rotation %d is not to the keys that were committed to", i+1)
 		}
 		if err := verifyThreshold(&r.Root, protocol.ContextRootRotation, &c.Rotations[i]); err != nil {
-			return nil, fmt.Errorf("root rotation %d: %w", i+1, err)
+			return nil, protocol.Hash{}, fmt.Errorf("root rotation %d: %w", i+1, err)
 		}
 		root, next = r.Root, r.Next
 	}
-	return &root, nil
+	return &root, next, nil
 }
 
 // verifyThreshold wants as many distinct keys of the set as its threshold says.
@@ -154,6 +162,12 @@ func (c *Card) Lists(k protocol.SigningKey) bool {
 		}
 	}
 	return false
+}
+
+// opKeyEver reports whether k is or was an operational key of the organisation, for whatever reason
+// it ended.
+func (c *Card) opKeyEver(k protocol.OpKey) bool {
+	return k == c.RootEpoch.Op || slices.ContainsFunc(c.RootEpoch.Retired, func(r protocol.RetiredKey) bool { return r.Key == k })
 }
 
 // OpKeyValid reports whether signatures by k stand: it is the operational key in force, or

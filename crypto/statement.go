@@ -61,6 +61,11 @@ func VerifyStatement(s *protocol.RosterStatement, signer *Card) (any, error) {
 	if by != s.Signer || signer.Org != s.Signer {
 		return nil, protocol.Errorf(protocol.ErrBadSignature, "roster statement is not signed by the organisation that it names")
 	}
+	if s.Kind == protocol.StatementGenesis && signer.opKeyEver(s.Key) {
+		// The network's id is the hash of its genesis: a thief of the key can only found another one,
+		// and the members of this one do not lose it with a key of its founder.
+		return body, Verify(s.Key, protocol.ContextGenesis, network, s.Statement, s.Sig)
+	}
 	return body, verifyByOrg(signer, s.Key, rosterContext(s.Kind), network, s.Statement, s.Sig)
 }
 

@@ -827,7 +827,10 @@ func (w *changeWriter) cards(was, now *snapshot) {
 			w.put(audit.Keys, &audit.Details{By: org, Act: act, Orgs: []protocol.OrgID{org}, Text: text})
 		}
 		if before.RootEpoch.Op != c.RootEpoch.Op {
-			say("another operational key", fmt.Sprintf("root epoch %d", c.RootEpoch.Epoch))
+			say("another operational key", "root epoch "+protocol.EpochText(c.RootEpoch.Epoch))
+		}
+		if len(before.Rotations) != len(c.Rotations) {
+			say("other root keys", fmt.Sprintf("after %d root rotations %d of %d have to sign", len(c.Rotations), c.Root.Threshold, len(c.Root.Keys)))
 		}
 		for _, e := range c.Nodes {
 			if before.Node(e.Node) == nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -139,6 +140,11 @@ func (n *Node) ApproveNode(signed *protocol.Signed, words string) (*protocol.Inv
 
 // amendCard signs the next version of the own card.
 func (n *Node) amendCard(change func(c *protocol.Card) error) error {
+	return n.amendCardWith(func(*store.Tx) error { return nil }, change)
+}
+
+// amendCardWith commits it together with what fn writes.
+func (n *Node) amendCardWith(fn func(tx *store.Tx) error, change func(c *protocol.Card) error) error {
 	if n.op() == nil {
 		return ErrNoOperationalKey
 	}
@@ -162,7 +168,7 @@ func (n *Node) amendCard(change func(c *protocol.Card) error) error {
 	if err != nil {
 		return fmt.Errorf("signing card: %w", err)
 	}
-	return n.putOwnCard(&signed)
+	return n.putOwnCardWith(&signed, fn)
 }
 
 // enrolment is what a node on the card needs to begin.
@@ -226,6 +232,37 @@ func (n *Node) Enrolled() error { return n.snap.Load().enrolled(n.org, n.ID()) }
 // card says where its feeds end: what it wrote after that counts nowhere. So it is refused
 // while this node knows that it lacks entries of it, unless now says that it has to be.
 func (n *Node) RemoveNode(id protocol.NodeID, now bool) (*RemovedNodeReport, error) {
+	return n.RevokeNode(RevokeRequest{Node: id, Reason: NodeRetired, Now: now})
+}
+
+// NodeReason says why a node's keys end. The audit log keeps it; the card does not tell.
+type NodeReason string
+
+// The reasons.
+const (
+	NodeRetired NodeReason = "retired" // it is not used any more, and its keys were in nobody else's hands
+	NodeLost    NodeReason = "lost"    // it is gone, with its keys: nobody waits for what it may still have to say
+	NodeStolen  NodeReason = "stolen"  // somebody else may have its keys: it ends at once
+)
+
+// RevokeRequest ends the keys of a node.
+type RevokeRequest struct {
+	Node   protocol.NodeID
+	Reason NodeReason
+	Now    bool // also while entries of it are missing here; so it is where it was stolen or lost
+	By     Caller
+}
+
+// RevokeNode takes a node off the card, with a reason; see RemoveNode.
+func (n *Node) RevokeNode(r RevokeRequest) (*RemovedNodeReport, error) {
+	id, now := r.Node, r.Now
+	switch r.Reason {
+	case NodeStolen, NodeLost:
+		now = true
+	case NodeRetired:
+	default:
+		return nil, protocol.Errorf(protocol.ErrMalformed, "%q is no reason to revoke a node; use stolen, lost or retired", audit.Clip(string(r.Reason), audit.MaxName))
+	}
 	own := n.OwnCard()
 	e := own.Node(id)
 	switch {
@@ -240,7 +277,7 @@ func (n *Node) RemoveNode(id protocol.NodeID, now bool) (*RemovedNodeReport, err
 	if err != nil {
 		return nil, err
 	}
-	rep := &RemovedNodeReport{Node: id}
+	rep := &RemovedNodeReport{Node: id, Reason: r.Reason}
 	for i := range feeds {
 		if feeds[i].Node == id {
 			rep.Missing += feeds[i].Missing
@@ -269,7 +306,12 @@ func (n *Node) RemoveNode(id protocol.NodeID, now bool) (*RemovedNodeReport, err
 		}
 		rep.Heads = rep.Heads[:protocol.MaxFinalHeads]
 	}
-	err = n.amendCard(func(c *protocol.Card) error {
+	d := n.details("revoke node", r.By)
+	d.Reason, d.Text = string(r.Reason), id.String()
+	err = n.amendCardWith(func(tx *store.Tx) error {
+		_, err := n.account.Append(tx, audit.OwnKeys, d)
+		return err
+	}, func(c *protocol.Card) error {
 		c.Nodes = slices.DeleteFunc(slices.Clone(c.Nodes), func(x protocol.NodeEntry) bool { return x.Node == id })
 		c.Removed = append(slices.Clone(c.Removed), protocol.RemovedNode{Node: id, Signing: e.Signing, At: uint64(nowMillis()), Heads: rep.Heads, Binding: e.Binding})
 		return nil
@@ -302,6 +344,7 @@ type RemovedNodeReport struct {
 	Node    protocol.NodeID     `json:"node"`
 	Heads   []protocol.FeedHead `json:"final_heads"`
 	Missing uint64              `json:"missing"` // entries that were known to be and that count nowhere now
+	Reason  NodeReason          `json:"reason"`
 }
 
 // ResealRemoved publishes again, in this node's feeds, what a removed node published after

@@ -257,7 +257,7 @@ func TestPromote(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := second.OwnCard().Order
-	if err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: []crypto.RootPrivate{crypto.GenerateRoot()}}); !errors.Is(err, protocol.ErrBadSignature) {
+	if _, err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: []crypto.RootPrivate{crypto.GenerateRoot()}}); !errors.Is(err, protocol.ErrBadSignature) {
 		t.Errorf("another root key: %v", err)
 	}
 	if _, err := ParseRootFile("next: entente-root-secret:00\n"); err == nil {
@@ -267,7 +267,7 @@ func TestPromote(t *testing.T) {
 	if err != nil || second.OwnCard().Order != before || second.op() != nil {
 		t.Fatalf("a refused promotion changed something: %v", err)
 	}
-	if err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: keys}); err != nil {
+	if _, err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: keys}); err != nil {
 		t.Fatal(err)
 	}
 	shareSets(t, second, first, partner)
@@ -298,7 +298,7 @@ func TestPromote(t *testing.T) {
 		t.Errorf("the new key is not on disk: %v", err)
 	}
 	signedByIt := agree(t, partner, second, protocol.TLPGreen, "*")
-	if err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: keys, Compromised: true}); err != nil {
+	if _, err := second.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: keys, Compromised: true}); err != nil {
 		t.Fatal(err)
 	}
 	shareSets(t, second, partner)

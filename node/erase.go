@@ -137,7 +137,7 @@ func (n *Node) beyond(rep *EraseReport) {
 		add("exports, streams and files that other nodes of this organisation handed out", "'entente handouts' lists them there")
 	}
 	if rep.Siblings > 0 {
-		add("copies of records that another node of this organisation published", "that node destroys them everywhere as soon as it has compared with this one; if it never comes back, 'entente node remove' it where the operational key is: that node does it then")
+		add("copies of records that another node of this organisation published", "that node destroys them everywhere as soon as it has compared with this one; if it never comes back, 'entente node revoke' it where the operational key is: that node does it then")
 	}
 	if rep.Local > 0 {
 		add("copies of records of others, at their publishers and at every other reader", "ask the publisher to erase them: only it can for everybody")

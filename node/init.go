@@ -37,7 +37,7 @@ type InitRequest struct {
 type Identity struct {
 	Keys *Keys
 	Card protocol.SignedCard
-	Root crypto.RootPrivate
+	Root crypto.RootPrivate // this and Next: not where a ceremony has them
 	Next crypto.RootPrivate // committed to, for the first root rotation
 }
 
@@ -51,39 +51,24 @@ func NewIdentity(r InitRequest) (*Identity, error) {
 	if err := inc.Validate(); err != nil {
 		return nil, err
 	}
-	now := uint64(nowMillis())
 	op := crypto.GenerateOp()
-	epoch := protocol.Encode(&protocol.RootEpoch{Version: 1, Org: inc.ID(), Epoch: 1, Op: op.Public(), Issued: now})
+	epoch := protocol.Encode(&protocol.RootEpoch{Version: 1, Org: inc.ID(), Epoch: 1, Op: op.Public(), Issued: uint64(nowMillis())})
 	sig, err := root.Sign(protocol.ContextRootEpoch, protocol.NoNetwork, epoch)
 	if err != nil {
 		return nil, fmt.Errorf("signing root epoch: %w", err)
 	}
-	id, err := crypto.GenerateIdentity()
+	ident, err := newIdentity(inc, protocol.Signed{Statement: epoch, Sigs: []protocol.KeySignature{{Key: root.Public(), Sig: sig}}}, op, r.Contact, r.Addrs)
 	if err != nil {
-		return nil, fmt.Errorf("generating age identity: %w", err)
-	}
-	k := &Keys{Org: inc.ID(), Op: op, Host: crypto.GenerateNode(), Signing: crypto.GenerateSigning(), Identities: []*crypto.Identity{id}}
-	rand.Read(k.Store[:])
-	card := &protocol.Card{Version: 1, Inception: protocol.Encode(&inc),
-		RootEpoch: protocol.Signed{Statement: epoch, Sigs: []protocol.KeySignature{{Key: root.Public(), Sig: sig}}},
-		Serial:    1, Contact: r.Contact, Issued: now, FreshUntil: now + CardLife,
-		Nodes: []protocol.NodeEntry{{Node: k.Host.Public(), Signing: k.Signing.Public(), Recipient: id.Recipient(),
-			NotBefore: now, NotAfter: now + nodeLife, Addrs: r.Addrs,
-			Binding: crypto.BindNode(inc.ID(), k.Host, k.Signing)}}}
-	signed, err := crypto.SignCard(card, op)
-	if err != nil {
-		return nil, fmt.Errorf("signing card: %w", err)
-	}
-	if _, err := crypto.VerifyCard(&signed); err != nil {
 		return nil, err
 	}
-	return &Identity{Keys: k, Card: signed, Root: root, Next: next}, nil
+	ident.Root, ident.Next = root, next
+	return ident, nil
 }
 
 // Init founds an organisation on disk: keys, first card, store. The root key goes into a
 // file of its own. Nothing is overwritten.
 func Init(r InitRequest) (*Identity, error) {
-	for _, path := range []string{filepath.Join(r.Dir, keyDir, nodeFile), r.RootFile} {
+	for _, path := range []string{filepath.Join(r.Dir, keyDir, nodeFile), filepath.Join(r.Dir, keyDir, foundingFile), r.RootFile} {
 		if _, err := os.Stat(path); err == nil {
 			return nil, fmt.Errorf("%s exists already; an organisation is founded once, choose another --dir", path)
 		}
@@ -134,7 +119,7 @@ func rootFileText(r InitRequest, ident *Identity) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Root keys of %s\n# %s\n# Made %s.\n", strings.ReplaceAll(r.Name, "\n", " "), ident.Keys.Org, time.Now().UTC().Format(time.RFC3339))
 	b.WriteString("# Move this file off the machine, to a safe. Whoever has it is the organisation;\n" +
-		"# without it no operational key can ever be replaced.\n")
+		"# without it no operational key can ever be replaced. 'entente ceremony adopt' divides it among several people.\n")
 	fmt.Fprintf(&b, "root: %s\nnext: %s\n", ident.Root.UnsafeString(), ident.Next.UnsafeString())
 	return []byte(b.String())
 }

@@ -82,6 +82,9 @@ func NeedsPassphrase(dir string) bool {
 // LoadKeys reads and unlocks the keys of a data directory. A missing operational key is not
 // an error: a node runs without it, and can neither sign agreements nor renew its card.
 func LoadKeys(dir string, lock crypto.Lock) (*Keys, error) {
+	if AwaitsFounding(dir) {
+		return nil, ErrNotFounded
+	}
 	var ns nodeSecrets
 	if err := readSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns); err != nil {
 		return nil, err

@@ -314,6 +314,11 @@ func (n *Node) changeTo(fn func(tx *store.Tx) error, up uint64) (removes bool, e
 
 // putOwnCard stores this organisation's card.
 func (n *Node) putOwnCard(signed *protocol.SignedCard) error {
+	return n.putOwnCardWith(signed, func(*store.Tx) error { return nil })
+}
+
+// putOwnCardWith stores it together with what fn writes.
+func (n *Node) putOwnCardWith(signed *protocol.SignedCard, fn func(tx *store.Tx) error) error {
 	card, err := crypto.VerifyCard(signed)
 	if err != nil {
 		return err
@@ -326,7 +331,9 @@ func (n *Node) putOwnCard(signed *protocol.SignedCard) error {
 			return err
 		}
 	}
-	return n.change(func(tx *store.Tx) error { return putDoc(tx, kindCard, n.org[:], signed) })
+	return n.change(func(tx *store.Tx) error {
+		return errors.Join(putDoc(tx, kindCard, n.org[:], signed), fn(tx))
+	})
 }
 
 // takeAnchoredCard takes the card that was signed here last, if the store went back to before it.

@@ -1,10 +1,7 @@
 package node
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/entente-mesh/entente/crypto"
@@ -25,8 +22,12 @@ func (n *Node) op() crypto.OpSigner {
 
 // ParseRootFile reads the root keys of a file that Init wrote.
 func ParseRootFile(text string) (keys []crypto.RootPrivate, err error) {
+	return rootLines(text, "root: ")
+}
+
+func rootLines(text, prefix string) (keys []crypto.RootPrivate, err error) {
 	for line := range strings.Lines(text) {
-		value, ok := strings.CutPrefix(strings.TrimSpace(line), "root: ")
+		value, ok := strings.CutPrefix(strings.TrimSpace(line), prefix)
 		if !ok {
 			continue
 		}
@@ -37,9 +38,14 @@ func ParseRootFile(text string) (keys []crypto.RootPrivate, err error) {
 		keys = append(keys, k)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("the file holds no line 'root: …'; it is the one that 'entente init' wrote beside the data directory")
+		return nil, fmt.Errorf("the file holds no line '%s…'; it is the one that 'entente init' wrote beside the data directory", prefix)
 	}
 	return keys, nil
+}
+
+// ParseNextRoots reads the keys that a root file commits to: those that the first root rotation needs.
+func ParseNextRoots(text string) (keys []crypto.RootPrivate, err error) {
+	return rootLines(text, "next: ")
 }
 
 // PromoteRequest gives a node the operational key.
@@ -50,59 +56,24 @@ type PromoteRequest struct {
 	// Compromised says that somebody else may have the key so far: what it signed, agreements
 	// among it, does not stand any more.
 	Compromised bool
+	By          Caller
 }
 
 // Promote makes a new operational key on this node, which must not be running, and has the
 // root sign an epoch in which it is in force: where the node that had it is lost or stolen,
-// or is to be replaced. The key so far ends, wherever it is.
-func (n *Node) Promote(r PromoteRequest) error {
-	own := n.OwnCard()
-	if own == nil || own.Node(n.ID()) == nil {
-		return ErrNotEnrolled
-	}
-	now := uint64(nowMillis())
+// or is to be replaced, and the root keys are at hand. The key so far ends, wherever it is.
+func (n *Node) Promote(r PromoteRequest) (*RotationReport, error) {
 	op := crypto.GenerateOp()
-	reason := protocol.RetiredRotated
-	if r.Compromised {
-		reason = protocol.RetiredCompromised
-	}
-	e := own.RootEpoch
-	e.Retired = append(slices.Clone(e.Retired), protocol.RetiredKey{Key: e.Op, Reason: reason, At: now})
-	if len(e.Retired) > protocol.MaxRetiredKeys {
-		// One that is not listed is worth what a compromised one is, so those go first.
-		i := slices.IndexFunc(e.Retired, func(k protocol.RetiredKey) bool { return k.Reason == protocol.RetiredCompromised })
-		e.Retired = slices.Delete(e.Retired, max(i, 0), max(i, 0)+1)
-	}
-	e.Epoch++
-	e.Op, e.Issued = op.Public(), now
-	statement := protocol.Encode(&e)
-	signed := protocol.Signed{Statement: statement}
-	for _, root := range r.Root {
-		sig, err := root.Sign(protocol.ContextRootEpoch, protocol.NoNetwork, statement)
-		if err != nil {
-			return fmt.Errorf("signing root epoch: %w", err)
-		}
-		signed.Sigs = append(signed.Sigs, protocol.KeySignature{Key: root.Public(), Sig: sig})
-	}
-	slices.SortFunc(signed.Sigs, func(a, b protocol.KeySignature) int { return slices.Compare(a.Key[:], b.Key[:]) })
-	c := own.Card
-	c.RootEpoch, c.Serial = signed, 1
-	c.Issued, c.FreshUntil = now, now+CardLife
-	card, err := crypto.SignCard(&c, op)
+	req, err := n.rotationRequest(RotationInit{Kind: protocol.RotateOp, Compromised: r.Compromised}, op)
 	if err != nil {
-		return fmt.Errorf("signing card: %w", err)
+		return nil, err
 	}
-	// Nothing is written before it is known that everybody will take it.
-	if _, err := crypto.VerifyCard(&card); err != nil {
-		return fmt.Errorf("the root keys given do not sign for this organisation: %w", err)
+	rot, err := crypto.NewRotation(req)
+	if err != nil {
+		return nil, err
 	}
-	// The key first: a card that names a key that nobody has could not be followed by another.
-	if err := writeSealed(filepath.Join(r.Dir, keyDir, opFile), r.Lock, &opSecrets{Version: 1, Org: n.org, Op: op.UnsafeSeed()}); err != nil {
-		return err
+	for _, k := range r.Root {
+		rot.Sign(k)
 	}
-	n.keys.Op = op
-	if err := n.putOwnCard(&card); err != nil {
-		return errors.Join(err, errors.New("the new key is written, and the card is not: run the same again"))
-	}
-	return nil
+	return n.applyRotation(RotationApply{Dir: r.Dir, Lock: r.Lock, Rotation: rot, By: r.By}, op)
 }

@@ -147,7 +147,7 @@ func TestI5EraseAheadOfItsCard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := author.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: root}); err != nil {
+	if _, err := author.Promote(PromoteRequest{Dir: dir, Lock: lock, Root: root}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := author.RemoveNode(lost.ID(), true); err != nil {

@@ -316,7 +316,7 @@ func (n *Node) findProblems(s *snapshot, st *Status) {
 		}
 	}
 	if waiting, err := n.pendingErasures(); err == nil && waiting > 0 {
-		add("warning", "bring the node up that published them; if it never comes back, 'entente node remove' it where the operational key is", "%d records that another node of this organisation published are erased here, and not yet everywhere", waiting)
+		add("warning", "bring the node up that published them; if it never comes back, 'entente node revoke' it where the operational key is", "%d records that another node of this organisation published are erased here, and not yet everywhere", waiting)
 	}
 	if e := &st.Erasures; e.Overdue > 0 {
 		add("warning", "'entente erase asked' shows whom; remind them", "%d requests to erase that this organisation made are overdue", e.Overdue)

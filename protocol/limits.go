@@ -80,6 +80,13 @@ const (
 	MaxRootKeys    = 8
 	MaxRotations   = 16
 	MaxRetiredKeys = 32
+	// MaxShareSize bounds a root share, MaxSealedSecret the age file in it (about 200 bytes),
+	// MaxFoundingSize and MaxRotationSize what goes between a node and a key ceremony: a rotation
+	// holds a card and the signatures of three root sets.
+	MaxShareSize    = 4 << 10
+	MaxSealedSecret = 1 << 10
+	MaxFoundingSize = 16 << 10
+	MaxRotationSize = MaxCardSize + 16<<10
 	// MaxAddrs bounds the addresses of a node or a network, MaxAddrSize each of them.
 	MaxAddrs    = 16
 	MaxAddrSize = 256

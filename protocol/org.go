@@ -91,19 +91,26 @@ func (i *Inception) Validate() error {
 	if i.Version != 1 {
 		return malformed("inception version %d is not known", i.Version)
 	}
-	if strings.TrimSpace(i.Name) == "" || strings.Contains(i.Name, "\n") {
-		return malformed("organisation needs a name of one line")
-	}
-	if err := checkText("organisation name", i.Name, MaxNameSize); err != nil {
+	if err := checkFounder(i.Name, i.Kind, i.Country); err != nil {
 		return err
 	}
-	if !i.Kind.Valid() {
-		return malformed("unknown kind of organisation %q", clip(string(i.Kind)))
-	}
-	if i.Country != "" && !IsCountry(i.Country) {
-		return malformed("country %q is not ISO 3166-1 alpha-2", clip(i.Country))
-	}
 	return i.Root.Validate()
+}
+
+func checkFounder(name string, kind OrgKind, country string) error {
+	if strings.TrimSpace(name) == "" || strings.Contains(name, "\n") {
+		return malformed("organisation needs a name of one line")
+	}
+	if err := checkText("organisation name", name, MaxNameSize); err != nil {
+		return err
+	}
+	if !kind.Valid() {
+		return malformed("unknown kind of organisation %q", clip(string(kind)))
+	}
+	if country != "" && !IsCountry(country) {
+		return malformed("country %q is not ISO 3166-1 alpha-2", clip(country))
+	}
+	return nil
 }
 
 // RootRotation replaces the root set. It is signed by the new set's threshold, and the new
@@ -157,7 +164,7 @@ type RootEpoch struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint8    // 1
 	Org     OrgID
-	Epoch   uint32 // 1 for the first
+	Epoch   uint32 // EpochNumber; 1 for the first
 	Op      OpKey
 	Retired []RetiredKey
 	Issued  uint64 // Unix milliseconds
@@ -165,7 +172,7 @@ type RootEpoch struct {
 
 // Validate checks ranges and bounds.
 func (r *RootEpoch) Validate() error {
-	if r.Version != 1 || r.Epoch == 0 {
+	if _, n := EpochParts(r.Epoch); r.Version != 1 || n == 0 {
 		return malformed("root epoch version or number out of range")
 	}
 	if len(r.Retired) > MaxRetiredKeys {

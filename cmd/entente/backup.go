@@ -267,7 +267,7 @@ func showRestored(w io.Writer, out *node.Restored) {
 		}
 		fmt.Fprintln(w, "It is on the organisation's next card, which it shows to others when it comes up.")
 		fmt.Fprintf(w, "still listed, and let in no more: %s\n", strings.Join(ended, ", "))
-		fmt.Fprintf(w, "  -> when this node has caught up ('entente feeds'), and the lost one will not come back: entente node remove %s\n", out.Node)
+		fmt.Fprintf(w, "  -> when this node has caught up ('entente feeds'), and the lost one will not come back: entente node revoke %s\n", out.Node)
 		fmt.Fprintln(w, "  -> a node that was removed after the backup is listed again: remove it again; of one that lives say so: entente node renew NODE")
 		fmt.Fprintln(w, "  -> a node that came to the card after the backup, also by an earlier restore of it, is on it no more, and what it publishes\n"+
 			"     counts nowhere: before 'entente up', restore into another directory with the newest card, --card")

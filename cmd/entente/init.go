@@ -17,21 +17,42 @@ import (
 )
 
 func (a *app) initCommand() *cobra.Command {
-	var name, kind, country, contact, rootFile string
+	var name, kind, country, contact, rootFile, out, founding string
 	var listen []string
-	var ask bool
+	var ask, request bool
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Found your organisation: keys, first card, data directory",
 		Long: "Makes the organisation's keys and its first card. The root key goes into a file of its own:\n" +
 			"move it off the machine. The other keys stay in the data directory, sealed with a passphrase,\n" +
-			"or, for a node that starts unattended, with a key file of mode 0600 beside them.",
-		Example: "  entente init --name \"Example Vendor\" --kind vendor --country DE",
-		Args:    cobra.NoArgs,
+			"or, for a node that starts unattended, with a key file of mode 0600 beside them.\n" +
+			"Where the root keys are to be divided among people from the first day, --request asks for that: 'entente ceremony\n" +
+			"found' makes the root on a machine without network, and --founding goes on with what it gives back.",
+		Example: "  entente init --name \"Example Vendor\" --kind vendor --country DE\n" +
+			"  entente init --request --name \"Example Vendor\" --kind vendor --country DE -o request.pem\n" +
+			"  entente init --founding founding.pem",
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			switch {
+			case founding != "" && (request || name != "" || kind != "" || country != "" || rootFile != "" || ask):
+				return errors.New("--founding goes with --contact and --announce only: the rest was said in the request")
+			case founding != "":
+				return a.initFounded(founding, contact, listen)
+			case name == "" || kind == "":
+				return errors.New("give --name and --kind: whom to found")
+			}
 			k, err := protocol.ParseOrgKind(kind)
 			if err != nil {
 				return err
+			}
+			if request {
+				if contact != "" || rootFile != "" || len(listen) > 0 {
+					return errors.New("--contact and --announce go with --founding, later; there is no --root-file where a ceremony makes the root")
+				}
+				return a.requestFounding(node.FoundingInit{Dir: a.dir, Name: name, Kind: k, Country: strings.ToUpper(country)}, ask, out)
+			}
+			if out != "" {
+				return errors.New("-o goes with --request")
 			}
 			if rootFile == "" {
 				rootFile = filepath.Clean(a.dir) + "-root-key.txt"
@@ -66,9 +87,58 @@ func (a *app) initCommand() *cobra.Command {
 	f.StringVar(&rootFile, "root-file", "", "where the root key goes (default: beside the data directory)")
 	f.StringSliceVar(&listen, "announce", nil, "addresses on the card, as /dns4/node.example/udp/4401/quic-v1")
 	f.BoolVar(&ask, "passphrase", false, "seal the keys with a passphrase instead of a key file")
-	_ = cmd.MarkFlagRequired("name")
-	_ = cmd.MarkFlagRequired("kind")
+	f.BoolVar(&request, "request", false, "make the operational key only, and a request for a ceremony to found the organisation")
+	f.StringVarP(&out, "out", "o", "", "write the request to this file")
+	f.StringVar(&founding, "founding", "", "go on with what the ceremony made of the request of this data directory")
 	return cmd
+}
+
+func (a *app) requestFounding(r node.FoundingInit, ask bool, out string) (err error) {
+	if ask {
+		if r.Passphrase, err = newPassphrase(); err != nil {
+			return err
+		}
+	}
+	req, err := node.RequestFounding(r)
+	if err != nil {
+		return err
+	}
+	b := protocol.Encode(&req.Signed)
+	return a.give(out, foundingRequestArmour, b, map[string]any{"words": req.Words(), "request": b, "dir": a.dir}, func(w io.Writer) {
+		fmt.Fprintf(w, "To be founded: %s\n  words  %s\n  data   %s\n", printable(r.Name), strings.Join(req.Words(), " "), a.dir)
+		fmt.Fprintln(w, "Take the request and the words to the ceremony: entente ceremony found FILE --words \"...\"")
+	})
+}
+
+func (a *app) initFounded(file, contact string, addrs []string) error {
+	b, err := a.readArmour(file, foundingArmour)
+	if err != nil {
+		return err
+	}
+	var f protocol.Founding
+	if err := protocol.Decode(b, protocol.MaxFoundingSize, &f); err != nil {
+		return fmt.Errorf("reading founding: %w", err)
+	}
+	if !node.AwaitsFounding(a.dir) {
+		return fmt.Errorf("no request waits in %s; 'entente init --request' makes one, and the founding is for the data directory that made it", a.dir)
+	}
+	lock, err := a.lock()
+	if err != nil {
+		return err
+	}
+	ident, err := node.InitFounded(node.FoundedInit{Dir: a.dir, Lock: lock, Founding: &f, Contact: contact, Addrs: addrs, By: a.caller()})
+	if err != nil {
+		return err
+	}
+	card, err := crypto.VerifyCard(&ident.Card)
+	if err != nil {
+		return err
+	}
+	id := api.IDOf(card)
+	return a.print(map[string]any{"organisation": id, "dir": a.dir}, func(w io.Writer) {
+		fmt.Fprintf(w, "Founded %s\n  id     %s\n  words  %s\n  data   %s\n\n", printable(card.Inception.Name), id.Org, strings.Join(id.Words, " "), a.dir)
+		fmt.Fprintln(w, "The words are those on the protocol of the ceremony, or it was another one.\nNext: 'entente id --card card.pem' writes the card to give to others.")
+	})
 }
 
 func newPassphrase() ([]byte, error) {

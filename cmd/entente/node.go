@@ -31,7 +31,7 @@ func (a *app) nodeCommand() *cobra.Command {
 			"  where the key is:     entente node approve request.pem --words \"...\" -o enrolment.pem\n" +
 			"  new machine:          entente node enrol enrolment.pem && entente up",
 	}
-	cmd.AddCommand(a.nodeRequestCommand(), a.nodeApproveCommand(), a.nodeEnrolCommand(), a.nodeListCommand(), a.nodeRenewCommand(), a.nodeRemoveCommand(), a.nodeResealCommand(), a.nodePromoteCommand())
+	cmd.AddCommand(a.nodeRequestCommand(), a.nodeApproveCommand(), a.nodeEnrolCommand(), a.nodeListCommand(), a.nodeRenewCommand(), a.nodeRevokeCommand(), a.nodeResealCommand(), a.nodePromoteCommand())
 	return cmd
 }
 
@@ -43,7 +43,7 @@ func (a *app) nodeRequestCommand() *cobra.Command {
 		Use: "request --card CARD", Short: "Make a new node of an organisation that exists, and its request to be taken in",
 		Long: "Makes the keys of a new node in the data directory, and a request that goes to the node with the\n" +
 			"operational key by any way. The words on this screen go by another: whoever approves compares them.",
-		Example: "  entente node request --card vendor.pem -o request.pem", Args: cobra.NoArgs,
+		Example: "  entente node request --card vendor.pem -o request.pem\n  entente node request --card vendor.pem > request.pem", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b, err := a.readArmour(card, cardArmour)
 			if err != nil {
@@ -64,23 +64,13 @@ func (a *app) nodeRequestCommand() *cobra.Command {
 				return err
 			}
 			r := api.NodeRequestOf(req)
-			if out != "" {
-				if err := writeFile(out, []byte(armour(nodeRequestArmour, r.Bytes))); err != nil {
-					return err
-				}
-			}
-			return a.print(r, func(w io.Writer) {
-				fmt.Fprintf(w, "New node %s\n  words  %s\n  data   %s\n", r.Node, strings.Join(r.Words, " "), a.dir)
-				if out != "" {
-					fmt.Fprintf(w, "The request is in %s: have it approved where the operational key is.\n", out)
-				} else {
-					fmt.Fprintf(w, "\n%s", armour(nodeRequestArmour, r.Bytes))
-				}
+			return a.give(out, nodeRequestArmour, r.Bytes, r, func(w io.Writer) {
+				fmt.Fprintf(w, "New node %s\n  words  %s\n  data   %s\nHave the request approved where the operational key is.\n", r.Node, strings.Join(r.Words, " "), a.dir)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&card, "card", "", "the organisation's card, from 'entente id --card FILE' at one of its nodes")
-	cmd.Flags().StringVarP(&out, "out", "o", "", "write the request to this file")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write the request to this file, or to standard output for -")
 	cmd.Flags().StringSliceVar(&announce, "announce", nil, "addresses on the card, as /dns4/node.example/udp/4401/quic-v1")
 	cmd.Flags().BoolVar(&ask, "passphrase", false, "seal the keys with a passphrase instead of a key file")
 	_ = cmd.MarkFlagRequired("card")
@@ -106,19 +96,13 @@ func (a *app) nodeApproveCommand() *cobra.Command {
 			if err := a.ask(cmd.Context(), "POST", "nodes/approve", nil, map[string]any{"request": b, "words": words}, &r); err != nil {
 				return err
 			}
-			if out != "" {
-				if err := writeFile(out, []byte(armour(enrolmentArmour, r.Enrolment))); err != nil {
-					return err
-				}
-				return a.print(map[string]string{"file": out}, func(w io.Writer) {
-					fmt.Fprintf(w, "The node is on the card. Take %s to it: entente node enrol %s\n", out, out)
-				})
-			}
-			return a.print(r, func(w io.Writer) { fmt.Fprint(w, armour(enrolmentArmour, r.Enrolment)) })
+			return a.give(out, enrolmentArmour, r.Enrolment, r, func(w io.Writer) {
+				fmt.Fprintln(w, "The node is on the card. Take the enrolment to it: entente node enrol FILE")
+			})
 		},
 	}
 	cmd.Flags().StringVar(&words, "words", "", "the twelve words that the new machine shows")
-	cmd.Flags().StringVarP(&out, "out", "o", "", "write the enrolment to this file; it holds nothing secret in clear")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write the enrolment to this file, or to standard output for -; it holds nothing secret in clear")
 	_ = cmd.MarkFlagRequired("words")
 	return cmd
 }
@@ -207,82 +191,69 @@ func (a *app) nodeRenewCommand() *cobra.Command {
 	}
 }
 
-func (a *app) nodeRemoveCommand() *cobra.Command {
+func (a *app) nodeRevokeCommand() *cobra.Command {
 	var now bool
+	var reason string
 	cmd := &cobra.Command{
-		Use: "remove NODE", Short: "Take a node off the organisation's card (where the operational key is)",
+		Use: "revoke NODE", Aliases: []string{"remove"}, Short: "End a node: take it off the organisation's card (where the operational key is)",
 		Long: "From now on nobody admits the node, and it gets no new key. The card says where its feeds end: what it\n" +
 			"published before stays good, what comes after counts nowhere. While entries of it are known to be\n" +
-			"missing here it is refused, because they would be lost; --now does it all the same, for a stolen node.",
-		Example: "  entente node remove xYbCdEfGh  # the end of its id will do", Args: cobra.ExactArgs(1),
+			"missing here it is refused, because they would be lost; --now does it all the same, and so do the reasons\n" +
+			"stolen and lost. The audit log keeps the reason. If a stolen node had the operational key, that ends first:\n" +
+			"'entente node promote --compromised' on another node.",
+		Example: "  entente node revoke xYbCdEfGh --reason stolen  # the end of its id will do", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var r node.RemovedNodeReport
-			if err := a.ask(cmd.Context(), "POST", "nodes/remove", nil, map[string]any{"node": args[0], "now": now}, &r); err != nil {
+			if err := a.ask(cmd.Context(), "POST", "nodes/remove", nil, map[string]any{"node": args[0], "now": now, "reason": reason}, &r); err != nil {
 				return err
 			}
 			return a.print(r, func(w io.Writer) {
-				fmt.Fprintf(w, "Removed node %s; %d of its feeds end where they stand here\n", r.Node, len(r.Heads))
+				fmt.Fprintf(w, "Removed node %s (%s); %d of its feeds end where they stand here\n", r.Node, r.Reason, len(r.Heads))
 				if r.Missing > 0 {
 					fmt.Fprintf(w, "%d entries that it wrote are not held here and count nowhere now. A node that holds them publishes them again\nwith 'entente node reseal %s', if they are genuine.\n", r.Missing, r.Node)
+				}
+				if r.Reason == node.NodeStolen {
+					fmt.Fprintln(w, "Whoever has it reads what it held, if its keys were not locked with a passphrase: tell the partners.")
 				}
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&now, "now", false, "also while entries of it are missing here")
+	cmd.Flags().StringVar(&reason, "reason", "retired", "stolen, lost or retired")
 	return cmd
 }
 
 func (a *app) nodePromoteCommand() *cobra.Command {
-	var files []string
+	var files, apply []string
 	var compromised bool
+	var out string
 	cmd := &cobra.Command{
-		Use: "promote --root-file FILE", Short: "Give this node the operational key, with the root key: where the node that had it is lost",
-		Long: "Makes a new operational key on this node, which must be enrolled and stopped, and a card that puts it in\n" +
-			"force. The key so far ends wherever it is; remove the node that had it with 'entente node remove'.\n" +
+		Use: "promote", Short: "Give this node the operational key, with root keys: where the node that had it is lost",
+		Long: "Makes a new operational key on this node, which must be stopped, and a card that puts it in force, and the\n" +
+			"node on the card if it is not there yet: so it is where the only node is gone. The key so far ends\n" +
+			"wherever it is; revoke the node that had it with 'entente node revoke'.\n" +
 			"With --compromised what the old key signed does not stand any more: agreements have to be made anew.\n" +
-			"Bring the root key to this machine for this, and take it away again.",
-		Example: "  entente node promote --root-file /media/safe/vendor-root-key.txt", Args: cobra.NoArgs,
+			"-o writes a request for the holders of root shares, who sign it on a machine without network ('entente\n" +
+			"ceremony sign'), and --apply takes over what comes back. With --root-file the root keys are brought to this\n" +
+			"machine instead: take them away again.",
+		Example: "  entente node promote -o request.pem\n  entente node promote --apply rotation.pem\n  entente node promote --root-file /media/safe/vendor-root-key.txt", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			req := node.PromoteRequest{Dir: a.dir, Compromised: compromised}
-			for _, f := range files {
-				b, err := a.readFile(f, 64<<10)
-				if err != nil {
-					return err
-				}
-				keys, err := node.ParseRootFile(string(b))
-				if err != nil {
-					return err
-				}
-				req.Root = append(req.Root, keys...)
+			switch {
+			case len(apply) > 0 && (len(files) > 0 || out != "" || compromised):
+				return errors.New("--apply goes alone: what else was wanted stands in the request")
+			case len(apply) > 0:
+				return a.applyRotation(cmd.Context(), protocol.RotateOp, apply)
+			case len(files) > 0:
+				return a.promoteWith(cmd.Context(), files, compromised, anyNodeMay)
 			}
-			var pass []byte
-			var err error
-			if node.NeedsPassphrase(a.dir) {
-				if pass, err = passphrase("Passphrase: "); err != nil {
-					return err
-				}
-			}
-			if req.Lock, err = node.OpenLock(a.dir, pass); err != nil {
-				return err
-			}
-			if a.dial() != nil {
-				return errors.New("the node is running; stop it first, since it has its keys in memory")
-			}
-			n, err := a.open(cmd.Context(), node.Config{}, func() bool { return false })
-			if err != nil {
-				return err
-			}
-			if err := errors.Join(n.Promote(req), n.Close()); err != nil {
-				return err
-			}
-			return a.print(map[string]any{"node": n.ID()}, func(w io.Writer) {
-				fmt.Fprintf(w, "This node, %s, has the operational key. Take the root key away from this machine.\n", n.ID())
-			})
+			return a.askRotation(cmd.Context(), node.RotationInit{Kind: protocol.RotateOp, Compromised: compromised}, out,
+				"Take it to the holders of root shares: entente ceremony sign FILE --share SHARE", anyNodeMay)
 		},
 	}
-	cmd.Flags().StringSliceVar(&files, "root-file", nil, "file with a root key; one for each key that has to sign")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write the request to this file")
+	cmd.Flags().StringSliceVar(&apply, "apply", nil, "take over a rotation that holders of root shares signed; several files are joined")
+	cmd.Flags().StringSliceVar(&files, "root-file", nil, "file with a root key, or a root share; one for each key that has to sign")
 	cmd.Flags().BoolVar(&compromised, "compromised", false, "somebody else may have the key so far: what it signed does not stand any more")
-	_ = cmd.MarkFlagRequired("root-file")
 	return cmd
 }
 

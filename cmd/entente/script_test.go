@@ -37,11 +37,12 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"until":     until,
-			"capture":   capture,
-			"receiver":  receiver,
-			"delivered": delivered,
-			"postgres":  startPostgres,
+			"until":         until,
+			"capture":       capture,
+			"capturestderr": captureStderr,
+			"receiver":      receiver,
+			"delivered":     delivered,
+			"postgres":      startPostgres,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "postgres" {
@@ -141,10 +142,19 @@ func startPostgres(ts *testscript.TestScript, neg bool, args []string) {
 // capture sets a variable to the first group of a pattern in the last standard output:
 // capture NAME PATTERN
 func capture(ts *testscript.TestScript, neg bool, args []string) {
+	captureFrom(ts, "stdout", neg, args)
+}
+
+// captureStderr is capture for standard error: capturestderr NAME PATTERN
+func captureStderr(ts *testscript.TestScript, neg bool, args []string) {
+	captureFrom(ts, "stderr", neg, args)
+}
+
+func captureFrom(ts *testscript.TestScript, file string, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: capture NAME PATTERN")
 	}
-	m := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	m := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile(file))
 	if len(m) < 2 {
 		ts.Fatalf("%q is not in the output", args[1])
 	}

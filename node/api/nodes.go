@@ -14,11 +14,14 @@ func (s *Server) nodeRoutes() {
 		answers("GET /v1/nodes", "Nodes", anyone, "Lists the nodes of this organisation, and those that were removed.", s.nodes),
 		takes("POST /v1/nodes/approve", "NodeApprove", rules.Administer, "Puts a new node on the card, and makes the enrolment that it takes.", s.nodeApprove).acting(),
 		takes("POST /v1/nodes/enrol", "NodeEnrol", rules.Administer, "Makes this node, which asked for it, a node of its organisation.", s.nodeEnrol).acting(),
-		takes("POST /v1/nodes/remove", "NodeRemove", rules.Administer, "Removes a node, and says where its feeds end.", s.nodeRemove).acting(),
+		takes("POST /v1/nodes/remove", "NodeRemove", rules.Administer, "Revokes a node: removes it from the card, and says where its feeds end.", s.nodeRemove).acting(),
 		takes("POST /v1/nodes/renew", "NodeRenew", rules.Administer, "Lets a node that is still on the card go on.", s.nodeRenew).acting(),
+		answers("GET /v1/keys", "Keys", rules.Administer, "Lists the keys of this organisation and of this node, in force and retired, and where they are.", s.keys),
 		takes("POST /v1/nodes/reseal", "NodeReseal", rules.Administer, "Seals anew what a removed node published, for whoever lacks its keys.", s.nodeReseal),
 	)
 }
+
+func (s *Server) keys(*http.Request, *none) (*node.KeyList, error) { return s.node.KeyList() }
 
 func (s *Server) nodes(*http.Request, *none) ([]node.OwnNode, error) { return s.node.OwnNodes(), nil }
 
@@ -82,14 +85,21 @@ type NodeName struct {
 type NodeRemove struct {
 	Node string `json:"node" required:"true"`
 	Now  bool   `json:"now,omitempty"` // without waiting for what it may still have to say
+
+	// Reason is stolen, lost or retired (the default). What is stolen or lost is not waited for.
+	Reason string `json:"reason,omitempty"`
 }
 
-func (s *Server) nodeRemove(_ *http.Request, q *NodeRemove) (*node.RemovedNodeReport, error) {
+func (s *Server) nodeRemove(r *http.Request, q *NodeRemove) (*node.RemovedNodeReport, error) {
 	id, err := s.node.FindNode(q.Node)
 	if err != nil {
 		return nil, err
 	}
-	return s.node.RemoveNode(id, q.Now)
+	reason := node.NodeReason(q.Reason)
+	if reason == "" {
+		reason = node.NodeRetired
+	}
+	return s.node.RevokeNode(node.RevokeRequest{Node: id, Reason: reason, Now: q.Now, By: node.CallerOf(r.Context())})
 }
 
 // NodeRef is a node that something was done about.

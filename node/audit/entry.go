@@ -34,10 +34,14 @@ const (
 	Rules      Kind = 15 // local rules were put in force, or refused
 	Refuse     Kind = 16 // a request of somebody here, or a letter of a partner, was refused
 	Access     Kind = 17 // who comes in from outside, and what goes out and comes in by itself, was set
+	People     Kind = 18 // who may do what here was set
+	Second     Kind = 19 // a person asked for, gave or refused the second word that a rule wants
+	OwnKeys    Kind = 20 // keys and roots of this organisation were made, replaced, ended by a person
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
-	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access"}
+	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access",
+	"people", "second-person", "own-keys"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
 func Kinds() []string { return kindNames[1:] }

@@ -77,6 +77,18 @@ func FuzzErasureAnswer(f *testing.F) {
 func FuzzDirectTopic(f *testing.F) {
 	fuzz[protocol.Signed](f, "direct-topic", protocol.MaxStatementSize)
 }
+func FuzzFoundingRequest(f *testing.F) {
+	fuzz[protocol.Signed](f, "founding-request", protocol.MaxFoundingSize)
+}
+func FuzzFounding(f *testing.F) { fuzz[protocol.Founding](f, "founding", protocol.MaxFoundingSize) }
+func FuzzRotationRequest(f *testing.F) {
+	fuzz[protocol.Signed](f, "rotation-request", protocol.MaxRotationSize)
+}
+func FuzzRotation(f *testing.F)  { fuzz[protocol.Rotation](f, "rotation", protocol.MaxRotationSize) }
+func FuzzRootShare(f *testing.F) { fuzz[protocol.RootShare](f, "root-share", protocol.MaxShareSize) }
+func FuzzShareProof(f *testing.F) {
+	fuzz[protocol.Signed](f, "share-proof", protocol.MaxShareSize)
+}
 func FuzzHead(f *testing.F) { fuzz[protocol.Signed](f, "head", protocol.MaxStatementSize) }
 
 // statements are what stands inside of signed messages and sealed bodies.
@@ -95,6 +107,7 @@ var statements = []func() any{
 	func() any { return new(protocol.Mandate) }, func() any { return new(protocol.MandateRevocation) }, func() any { return new(protocol.MandateFile) },
 	func() any { return new(protocol.SiblingMandate) }, func() any { return new(protocol.SiblingOrigin) },
 	func() any { return new(protocol.DirectTopic) },
+	func() any { return new(protocol.FoundingRequest) }, func() any { return new(protocol.RotationRequest) }, func() any { return new(protocol.ShareProof) },
 }
 
 // FuzzStatements reads each of them.

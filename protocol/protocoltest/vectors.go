@@ -203,6 +203,8 @@ func Read(message string, data []byte) (map[string]any, error) {
 			return nil, err
 		}
 		return map[string]any{"node": r.Entry.Node.String(), "words": strings.Join(r.Words(), " ")}, nil
+	case "founding-request", "founding", "rotation-request", "rotation", "root-share", "share-proof":
+		return readCeremony(message, data)
 	case "sibling":
 		var i protocol.SiblingItem
 		if err := protocol.Decode(data, protocol.MaxSiblingItem+1<<10, &i); err != nil {
@@ -339,6 +341,7 @@ func Samples() map[string][]byte {
 			Recipient: bob.Host.Public(), Kind: protocol.LetterProposal, Content: protocol.Encode(signed)}),
 	}
 	maps.Copy(out, formSamples())
+	maps.Copy(out, ceremonySamples())
 	return out
 }
 
@@ -406,7 +409,8 @@ func addErasures(out map[string][]Vector) {
 
 var specOf = map[string]string{"direct-topic": "Direct feeds", "mandate": "On behalf of another", "mandate-revocation": "On behalf of another", "origin": "Origin withheld", "exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "erasure-request": "Asking to erase", "erasure-answer": "Asking to erase", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
-	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements"}
+	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements",
+	"founding-request": "Files of ceremonies", "founding": "Files of ceremonies", "rotation-request": "Files of ceremonies", "rotation": "Files of ceremonies", "root-share": "Files of ceremonies", "share-proof": "Files of ceremonies"}
 
 // Vectors returns all vectors by message.
 func Vectors() map[string][]Vector {
@@ -429,6 +433,7 @@ func Vectors() map[string][]Vector {
 	addSigned(out)
 	addErasures(out)
 	addDirect(out)
+	addCeremonies(out)
 	return out
 }
 

@@ -89,7 +89,7 @@ func TestVectors(t *testing.T) {
 					t.Errorf("output is %v, want %v", output, v.Output)
 				}
 				if v.Name != "valid" && v.Expect == "ok" && v.Message != "card" && v.Message != "envelope" && v.Message != "body" && v.Message != "roster" && v.Message != "fork" && v.Message != "erase" && v.Message != "sibling" &&
-					v.Message != "termination" && v.Message != "withdraw" && v.Message != "suspension" && v.Message != "mandate" {
+					v.Message != "termination" && v.Message != "withdraw" && v.Message != "suspension" && v.Message != "mandate" && v.Message != "rotation" {
 					t.Errorf("a broken message is accepted")
 				}
 			})
@@ -116,7 +116,7 @@ func TestEveryByteCounts(t *testing.T) {
 			b := slices.Clone(data)
 			b[i] ^= 0x10
 			_, err := Read(message, b)
-			if signed := message == "card" || message == "agreement" || message == "envelope" || message == "termination" || message == "roster"; signed && err == nil {
+			if signed := message == "card" || message == "agreement" || message == "envelope" || message == "termination" || message == "roster" || message == "founding-request" || message == "rotation-request" || message == "rotation" || message == "share-proof"; signed && err == nil {
 				t.Errorf("%s with byte %d altered is accepted", message, i)
 			}
 		}
