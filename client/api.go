@@ -834,6 +834,25 @@ func (c *Client) NodeReseal(ctx context.Context, body *NodeNameRequest) (*Reseal
 	return v, nil
 }
 
+// Keys is GET /v1/keys. Lists the keys of this node, how they stand, and what ends when. Nothing in it
+// is secret.
+func (c *Client) Keys(ctx context.Context) (*KeyList, error) {
+	v := new(KeyList)
+	if err := c.Call(ctx, "GET", "/v1/keys", nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// KeyRotateAge is POST /v1/keys/age. Makes a new age identity, whose recipient goes on the card.
+func (c *Client) KeyRotateAge(ctx context.Context, body *KeyRotateAgeRequest) (*IdentityInfo, error) {
+	v := new(IdentityInfo)
+	if err := c.Call(ctx, "POST", "/v1/keys/age", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // Audit is GET /v1/audit. Shows entries of the audit log, the newest last. That they were looked at is
 // an entry itself.
 func (c *Client) Audit(ctx context.Context, q AuditQuery) (v []AuditEntry, err error) {
@@ -1485,6 +1504,12 @@ type HoldAddRequest struct {
 // HoldReleaseRequest releases a legal hold.
 type HoldReleaseRequest struct {
 	Reason string `json:"reason"`
+}
+
+// KeyRotateAgeRequest asks for a new age identity.
+type KeyRotateAgeRequest struct {
+	// somebody else may have the present one
+	Suspected bool `json:"suspected,omitempty"`
 }
 
 // MISPOrgRequest says which member of the mesh an organisation of MISP is.
@@ -2316,6 +2341,16 @@ type ExclusionInfo struct {
 	Further []ExclusionHop `json:"told_further"`
 }
 
+// Expiry is something that ends.
+type Expiry struct {
+	// one of the Expiry words
+	What string    `json:"what"`
+	Who  string    `json:"who"`
+	At   time.Time `json:"at"`
+	// this node renews it by itself, as things stand
+	Renews bool `json:"renews"`
+}
+
 // NodeExplanation accounts for one record. Of own records it names all readers and all who were
 // refused; of received ones why we may read it and to whom we may pass it on, and never its other
 // recipients, which are nobody's business but the publisher's.
@@ -2459,6 +2494,19 @@ type Hop struct {
 	Seq  uint64 `json:"seq,omitempty"`
 }
 
+// IdentityInfo is an age identity of this node as it is shown.
+type IdentityInfo struct {
+	// its name: the SHA-256 of the recipient, cut
+	Recipient string `json:"recipient"`
+	// "on the card", "not on the card yet" or "replaced"
+	State string `json:"state"`
+	// not known of a node made before identities turned over
+	Made *time.Time `json:"made,omitempty"`
+	// of the one on the card: when it is replaced; of one that was: when it is destroyed, if all letters
+	// came
+	Until *time.Time `json:"until,omitempty"`
+}
+
 // KeptRecord is a record that would have been erased, and is under a legal hold.
 type KeptRecord struct {
 	ID         string       `json:"id"`
@@ -2491,6 +2539,15 @@ type KeptRecord struct {
 	Held []string `json:"held_by"`
 	// the two in a sentence
 	Hold string `json:"notice"`
+}
+
+// KeyList is what keys this node has, and how they stand. It holds no secret.
+type KeyList struct {
+	// "here", "token", "retired" or "elsewhere"
+	Op         string         `json:"operational_key"`
+	Token      *TokenInfo     `json:"token,omitempty"`
+	Identities []IdentityInfo `json:"age_identities"`
+	Expiries   []Expiry       `json:"expiries"`
 }
 
 // MISPOrg is an organisation of MISP that is a member of the mesh.
@@ -2946,6 +3003,18 @@ type Status struct {
 	Incompatible int `json:"incompatible,omitempty"`
 	// Mirror is how the database stands that follows the corpus; nil: there is none.
 	Mirror *MirrorStatus `json:"mirror,omitempty"`
+}
+
+// TokenInfo is how the token with the operational key stands.
+type TokenInfo struct {
+	Module  string `json:"module"`
+	Token   string `json:"token"`
+	Label   string `json:"label"`
+	Answers bool   `json:"answers"`
+	// since when it answers, or does not
+	Since time.Time `json:"since"`
+	// why it does not
+	Problem string `json:"problem,omitempty"`
 }
 
 // TopicInfo is a topic that this node is in.

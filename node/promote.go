@@ -3,7 +3,6 @@ package node
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -50,6 +49,8 @@ type PromoteRequest struct {
 	// Compromised says that somebody else may have the key so far: what it signed, agreements
 	// among it, does not stand any more.
 	Compromised bool
+	// Op is the new key, where it is in a token; nil: one is made, and kept with the others.
+	Op crypto.OpSigner
 }
 
 // Promote makes a new operational key on this node, which must not be running, and has the
@@ -61,7 +62,10 @@ func (n *Node) Promote(r PromoteRequest) error {
 		return ErrNotEnrolled
 	}
 	now := uint64(nowMillis())
-	op := crypto.GenerateOp()
+	op := r.Op
+	if op == nil {
+		op = crypto.GenerateOp()
+	}
 	reason := protocol.RetiredRotated
 	if r.Compromised {
 		reason = protocol.RetiredCompromised
@@ -97,7 +101,7 @@ func (n *Node) Promote(r PromoteRequest) error {
 		return fmt.Errorf("the root keys given do not sign for this organisation: %w", err)
 	}
 	// The key first: a card that names a key that nobody has could not be followed by another.
-	if err := writeSealed(filepath.Join(r.Dir, keyDir, opFile), r.Lock, &opSecrets{Version: 1, Org: n.org, Op: op.UnsafeSeed()}); err != nil {
+	if err := writeOp(r.Dir, r.Lock, n.org, op); err != nil {
 		return err
 	}
 	n.keys.Op = op

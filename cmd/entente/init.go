@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) initCommand() *cobra.Command {
-	var name, kind, country, contact, rootFile string
+	var name, kind, country, contact, rootFile, opHSM string
 	var listen []string
 	var ask bool
 	cmd := &cobra.Command{
@@ -41,6 +41,14 @@ func (a *app) initCommand() *cobra.Command {
 				if req.Passphrase, err = newPassphrase(); err != nil {
 					return err
 				}
+			}
+			if opHSM != "" {
+				s, err := a.tokenSigner(opHSM)
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				req.Op = s
 			}
 			ident, err := node.Init(req)
 			if err != nil {
@@ -66,6 +74,7 @@ func (a *app) initCommand() *cobra.Command {
 	f.StringVar(&rootFile, "root-file", "", "where the root key goes (default: beside the data directory)")
 	f.StringSliceVar(&listen, "announce", nil, "addresses on the card, as /dns4/node.example/udp/4401/quic-v1")
 	f.BoolVar(&ask, "passphrase", false, "seal the keys with a passphrase instead of a key file")
+	f.StringVar(&opHSM, "op-hsm", "", "the operational key is in a token: the file that 'entente key hsm' wrote")
 	_ = cmd.MarkFlagRequired("name")
 	_ = cmd.MarkFlagRequired("kind")
 	return cmd

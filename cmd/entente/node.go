@@ -235,6 +235,7 @@ func (a *app) nodeRemoveCommand() *cobra.Command {
 func (a *app) nodePromoteCommand() *cobra.Command {
 	var files []string
 	var compromised bool
+	var opHSM string
 	cmd := &cobra.Command{
 		Use: "promote --root-file FILE", Short: "Give this node the operational key, with the root key: where the node that had it is lost",
 		Long: "Makes a new operational key on this node, which must be enrolled and stopped, and a card that puts it in\n" +
@@ -265,6 +266,14 @@ func (a *app) nodePromoteCommand() *cobra.Command {
 			if req.Lock, err = node.OpenLock(a.dir, pass); err != nil {
 				return err
 			}
+			if opHSM != "" {
+				s, err := a.tokenSigner(opHSM)
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				req.Op = s
+			}
 			if a.dial() != nil {
 				return errors.New("the node is running; stop it first, since it has its keys in memory")
 			}
@@ -282,6 +291,7 @@ func (a *app) nodePromoteCommand() *cobra.Command {
 	}
 	cmd.Flags().StringSliceVar(&files, "root-file", nil, "file with a root key; one for each key that has to sign")
 	cmd.Flags().BoolVar(&compromised, "compromised", false, "somebody else may have the key so far: what it signed does not stand any more")
+	cmd.Flags().StringVar(&opHSM, "op-hsm", "", "the new key is in a token: the file that 'entente key hsm' wrote")
 	_ = cmd.MarkFlagRequired("root-file")
 	return cmd
 }

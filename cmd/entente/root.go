@@ -50,7 +50,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.purpose, "for", os.Getenv("ENTENTE_PURPOSE"), "for what, for the audit log (or set ENTENTE_PURPOSE)")
 	_ = root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
-		a.initCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.networkCommand(),
+		a.initCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.keyCommand(), a.networkCommand(),
 		a.trustCommand(), a.untrustCommand(), a.peersCommand(), a.agreementCommand(),
 		a.upCommand(), a.statusCommand(), a.topicCommand(), a.rulesCommand(),
 		a.publishCommand(), a.validateCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),

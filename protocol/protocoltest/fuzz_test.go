@@ -95,6 +95,7 @@ var statements = []func() any{
 	func() any { return new(protocol.Mandate) }, func() any { return new(protocol.MandateRevocation) }, func() any { return new(protocol.MandateFile) },
 	func() any { return new(protocol.SiblingMandate) }, func() any { return new(protocol.SiblingOrigin) },
 	func() any { return new(protocol.DirectTopic) },
+	func() any { return new(protocol.Recipient) }, func() any { return new(protocol.SiblingRecipient) },
 }
 
 // FuzzStatements reads each of them.
