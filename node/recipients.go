@@ -75,7 +75,7 @@ func (n *Node) presentMade(e *protocol.NodeEntry) uint64 {
 func (n *Node) keepRecipient() error {
 	n.turnMu.Lock()
 	defer n.turnMu.Unlock()
-	_, e := n.ownEntry()
+	own, e := n.ownEntry()
 	if e == nil {
 		return nil
 	}
@@ -85,7 +85,7 @@ func (n *Node) keepRecipient() error {
 			return err
 		}
 	}
-	return errors.Join(n.tellRecipient(e), n.dateReplaced(), n.destroyReplaced(now))
+	return errors.Join(n.tellRecipient(e), n.forgetRecipients(own), n.dateReplaced(), n.destroyReplaced(now))
 }
 
 // newIdentity makes an identity and puts it before the others. turnMu must be held.
@@ -180,6 +180,31 @@ func (n *Node) joinRecipient(tx *store.Tx, item *protocol.SiblingRecipient) erro
 		return err
 	}
 	return putDoc(tx, kindRecipient, item.Node[:], item)
+}
+
+// forgetRecipients forgets what nodes said that are on the card no more. A sibling that came after does not
+// take it, and the two would differ for ever.
+func (n *Node) forgetRecipients(own *crypto.Card) error {
+	var gone [][]byte
+	err := n.st.View(func(tx *store.Tx) error {
+		return scanDocs(tx, kindRecipient, func(id []byte, _ *protocol.SiblingRecipient) error {
+			if own.Node(protocol.NodeID(id)) == nil {
+				gone = append(gone, append([]byte(kindRecipient), id...))
+			}
+			return nil
+		})
+	})
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	return n.st.Update(func(tx *store.Tx) error {
+		for _, k := range gone {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // recipients are those that nodes want on the card.

@@ -9,7 +9,7 @@ import (
 
 func (s *Server) keyRoutes() {
 	s.declare("nodes",
-		answers("GET /v1/keys", "Keys", anyone, "Lists the keys of this node, how they stand, and what ends when. Nothing in it is secret.", s.keys),
+		answers("GET /v1/keys", "Keys", rules.Administer, "Lists the keys of this node, how they stand, and what ends when. Nothing in it is secret.", s.keys),
 		takes("POST /v1/keys/age", "KeyRotateAge", rules.Administer, "Makes a new age identity, whose recipient goes on the card.", s.keyRotateAge).acting(),
 	)
 }
