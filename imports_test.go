@@ -37,8 +37,9 @@ node/disk                 <
 node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
+node/hsm                  < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core
+node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core node/hsm
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream node/source node/corpus
 node/outputs/score        < protocol protocol/stix
 node/outputs/warninglist  < protocol protocol/stix
@@ -56,6 +57,7 @@ node/simtest              < *
 node/hosttest             < *
 client                    <
 cmd/entente               < *
+cmd/entente-pkcs11        < protocol node/hsm
 examples/embed            < *
 `
 
@@ -79,6 +81,7 @@ var onlyUser = map[string][]string{
 	"github.com/fsnotify/":        {"node/source"},
 	"go.yaml.in/yaml":             {"policy", "cmd/entente", "node"},
 	"github.com/nats-io/":         {"node/stream"},
+	"github.com/miekg/pkcs11":     {"cmd/entente-pkcs11"},
 }
 
 // testers are the packages that may import testing outside of tests: they run nodes for tests.

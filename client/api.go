@@ -806,8 +806,7 @@ func (c *Client) NodeEnrol(ctx context.Context, body *EnrolmentRequest) (*Enroll
 	return v, nil
 }
 
-// NodeRemove is POST /v1/nodes/remove. Revokes a node: removes it from the card, and says where its
-// feeds end.
+// NodeRemove is POST /v1/nodes/remove. Removes a node, and says where its feeds end.
 func (c *Client) NodeRemove(ctx context.Context, body *NodeRemoveRequest) (*RemovedNodeReport, error) {
 	v := new(RemovedNodeReport)
 	if err := c.Call(ctx, "POST", "/v1/nodes/remove", nil, body, v); err != nil {
@@ -825,8 +824,18 @@ func (c *Client) NodeRenew(ctx context.Context, body *NodeNameRequest) (*NodeRef
 	return v, nil
 }
 
-// Keys is GET /v1/keys. Lists the keys of this organisation and of this node, in force and retired, and
-// where they are.
+// NodeReseal is POST /v1/nodes/reseal. Seals anew what a removed node published, for whoever lacks its
+// keys.
+func (c *Client) NodeReseal(ctx context.Context, body *NodeNameRequest) (*Resealed, error) {
+	v := new(Resealed)
+	if err := c.Call(ctx, "POST", "/v1/nodes/reseal", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Keys is GET /v1/keys. Lists the keys of this node, how they stand, and what ends when. Nothing in it
+// is secret.
 func (c *Client) Keys(ctx context.Context) (*KeyList, error) {
 	v := new(KeyList)
 	if err := c.Call(ctx, "GET", "/v1/keys", nil, nil, v); err != nil {
@@ -835,11 +844,10 @@ func (c *Client) Keys(ctx context.Context) (*KeyList, error) {
 	return v, nil
 }
 
-// NodeReseal is POST /v1/nodes/reseal. Seals anew what a removed node published, for whoever lacks its
-// keys.
-func (c *Client) NodeReseal(ctx context.Context, body *NodeNameRequest) (*Resealed, error) {
-	v := new(Resealed)
-	if err := c.Call(ctx, "POST", "/v1/nodes/reseal", nil, body, v); err != nil {
+// KeyRotateAge is POST /v1/keys/age. Makes a new age identity, whose recipient goes on the card.
+func (c *Client) KeyRotateAge(ctx context.Context, body *KeyRotateAgeRequest) (*IdentityInfo, error) {
+	v := new(IdentityInfo)
+	if err := c.Call(ctx, "POST", "/v1/keys/age", nil, body, v); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -1498,6 +1506,12 @@ type HoldReleaseRequest struct {
 	Reason string `json:"reason"`
 }
 
+// KeyRotateAgeRequest asks for a new age identity.
+type KeyRotateAgeRequest struct {
+	// somebody else may have the present one
+	Suspected bool `json:"suspected,omitempty"`
+}
+
 // MISPOrgRequest says which member of the mesh an organisation of MISP is.
 type MISPOrgRequest struct {
 	// id or name
@@ -1566,8 +1580,6 @@ type NodeRemoveRequest struct {
 	Node string `json:"node"`
 	// without waiting for what it may still have to say
 	Now bool `json:"now,omitempty"`
-	// Reason is stolen, lost or retired (the default). What is stolen or lost is not waited for.
-	Reason string `json:"reason,omitempty"`
 }
 
 // ProtectedRequest are names and networks that are never put out: this organisation's own.
@@ -2329,6 +2341,16 @@ type ExclusionInfo struct {
 	Further []ExclusionHop `json:"told_further"`
 }
 
+// Expiry is something that ends.
+type Expiry struct {
+	// one of the Expiry words
+	What string    `json:"what"`
+	Who  string    `json:"who"`
+	At   time.Time `json:"at"`
+	// this node renews it by itself, as things stand
+	Renews bool `json:"renews"`
+}
+
 // NodeExplanation accounts for one record. Of own records it names all readers and all who were
 // refused; of received ones why we may read it and to whom we may pass it on, and never its other
 // recipients, which are nobody's business but the publisher's.
@@ -2472,6 +2494,19 @@ type Hop struct {
 	Seq  uint64 `json:"seq,omitempty"`
 }
 
+// IdentityInfo is an age identity of this node as it is shown.
+type IdentityInfo struct {
+	// its name: the SHA-256 of the recipient, cut
+	Recipient string `json:"recipient"`
+	// "on the card", "not on the card yet" or "replaced"
+	State string `json:"state"`
+	// not known of a node made before identities turned over
+	Made *time.Time `json:"made,omitempty"`
+	// of the one on the card: when it is replaced; of one that was: when it is destroyed, if all letters
+	// came
+	Until *time.Time `json:"until,omitempty"`
+}
+
 // KeptRecord is a record that would have been erased, and is under a legal hold.
 type KeptRecord struct {
 	ID         string       `json:"id"`
@@ -2506,15 +2541,13 @@ type KeptRecord struct {
 	Hold string `json:"notice"`
 }
 
-// KeyList is the keys of an organisation as its card states them, and those of this node. It shows
-// public keys only.
+// KeyList is what keys this node has, and how they stand. It holds no secret.
 type KeyList struct {
-	Org  string   `json:"organisation"`
-	Root RootInfo `json:"root"`
-	Op   OpInfo   `json:"operational"`
-	Node NodeKeys `json:"node"`
-	// Retired are operational keys that ended, the last one first.
-	Retired []RetiredInfo `json:"retired"`
+	// "here", "token", "retired" or "elsewhere"
+	Op         string         `json:"operational_key"`
+	Token      *TokenInfo     `json:"token,omitempty"`
+	Identities []IdentityInfo `json:"age_identities"`
+	Expiries   []Expiry       `json:"expiries"`
 }
 
 // MISPOrg is an organisation of MISP that is a member of the mesh.
@@ -2545,29 +2578,6 @@ type MandateInfo struct {
 	Until   time.Time  `json:"until"`
 	Revoked *time.Time `json:"revoked,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
-}
-
-// NodeKeys are this node's own.
-type NodeKeys struct {
-	Node    string `json:"node"`
-	Signing string `json:"signing"`
-	// age, on the card
-	Recipient  string `json:"recipient"`
-	Identities int    `json:"identities"`
-	// of its entry on the card; nil: it is not on it
-	NotAfter *time.Time `json:"not_after,omitempty"`
-}
-
-// OpInfo is the operational key in force.
-type OpInfo struct {
-	Key   string `json:"key"`
-	Epoch string `json:"root_epoch"`
-	// when its root epoch was asked for
-	Since time.Time `json:"since"`
-	// this node has it
-	Here bool `json:"here"`
-	// this node has another one, which ended
-	Void bool `json:"void"`
 }
 
 // OrgRef names an organisation: by id, and by what it calls itself.
@@ -2752,7 +2762,6 @@ type RemovedNodeReport struct {
 	Heads []FeedHead `json:"final_heads"`
 	// entries that were known to be and that count nowhere now
 	Missing uint64 `json:"missing"`
-	Reason  string `json:"reason"`
 }
 
 // RequestInfo is a request that this organisation made or got.
@@ -2781,33 +2790,6 @@ type RequestInfo struct {
 	// were sealed for who asks.
 	Held   int `json:"held,omitempty"`
 	Shared int `json:"shared,omitempty"`
-}
-
-// RetiredInfo is an operational key that ended.
-type RetiredInfo struct {
-	Key string `json:"key"`
-	// rotated: what it signed stands; compromised: it does not
-	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
-}
-
-// RootInfo is the root set in force. Its keys are on no node.
-type RootInfo struct {
-	// root rotations before it
-	Set       int       `json:"set"`
-	Threshold int       `json:"threshold"`
-	Keys      []RootRef `json:"keys"`
-	// Next is the hash of the set that will follow: a thief of the present one cannot choose it.
-	Next [32]byte `json:"next"`
-	// Rotations is how many root rotations are left.
-	Rotations int `json:"rotations_left"`
-}
-
-// RootRef names a root key.
-type RootRef struct {
-	// in hexadecimal digits
-	Key         string `json:"key"`
-	Fingerprint string `json:"fingerprint"`
 }
 
 // RulesInfo is a set of rules as it is shown.
@@ -3021,6 +3003,18 @@ type Status struct {
 	Incompatible int `json:"incompatible,omitempty"`
 	// Mirror is how the database stands that follows the corpus; nil: there is none.
 	Mirror *MirrorStatus `json:"mirror,omitempty"`
+}
+
+// TokenInfo is how the token with the operational key stands.
+type TokenInfo struct {
+	Module  string `json:"module"`
+	Token   string `json:"token"`
+	Label   string `json:"label"`
+	Answers bool   `json:"answers"`
+	// since when it answers, or does not
+	Since time.Time `json:"since"`
+	// why it does not
+	Problem string `json:"problem,omitempty"`
 }
 
 // TopicInfo is a topic that this node is in.

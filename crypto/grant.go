@@ -76,6 +76,10 @@ func SealGrants(network protocol.NetworkID, publisher protocol.OrgID, feed proto
 	return protocol.Encode(body), nil
 }
 
+// ErrIdentityGone says that a grant is for a node and sealed to an age identity that it does not hold. It
+// is of class ErrNotInAudience.
+var ErrIdentityGone = protocol.Errorf(protocol.ErrNotInAudience, "grant is sealed to an age identity that this node does not hold any more")
+
 // OpenGrant finds and opens the grant that is for node: secrets are those of the agreements
 // with the publisher. The error is of class ErrNotInAudience if no hint matches, and of
 // class ErrWrongContext if the grant says anything but what its place says.
@@ -111,5 +115,5 @@ func openGrant(ids []*Identity, sealed []byte, want protocol.GrantPlain) (*Epoch
 		}
 		return &Epoch{Feed: g.Feed, Number: g.Epoch, First: g.First, Key: EpochKeyOf(g.Key)}, nil
 	}
-	return nil, protocol.Errorf(protocol.ErrNotInAudience, "grant is sealed to an age identity that this node does not hold (any more)")
+	return nil, ErrIdentityGone
 }

@@ -64,7 +64,7 @@ type BackupLeftOut struct {
 var (
 	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindDirect, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindOtherwise, kindDue, kindErase, kindErasure, kindFork, kindGone,
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue, kindView, kindConsumer, kindMisp, kindSource, kindSourceState, kindDeadLetter, kindErasedHere, kindTaxii, kindOutput, kindSink}
-	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf, kindMirror, kindOutputState}
+	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf, kindMirror, kindOutputState, kindRecipient, kindLostGrant}
 	backupSettings = []string{"network", settingRelease}
 	leftSettings   = []string{"restored", settingRules, settingServe}
 )
@@ -149,7 +149,7 @@ func (n *Node) backupRecipients(texts []string) ([]crypto.BackupRecipient, error
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(n.keys.Identities, func(id *crypto.Identity) bool { return id.Recipient() == r.Text }) {
+		if slices.ContainsFunc(n.identities(), func(id *crypto.Identity) bool { return id.Recipient() == r.Text }) {
 			return nil, fmt.Errorf("this recipient's key lives on this node only, and would be lost with it: %s", instead)
 		}
 		if card := n.OwnCard(); card != nil && slices.ContainsFunc(card.Nodes, func(e protocol.NodeEntry) bool { return e.Recipient == r.Text }) {

@@ -98,7 +98,7 @@ func (n *Node) openCarried(ctx context.Context, r io.Reader, kind protocol.Carry
 	if s.network == protocol.NoNetwork {
 		return nil, ErrNoNetwork
 	}
-	plain, err := crypto.OpenFile(r, n.keys.Identities)
+	plain, err := crypto.OpenFile(r, n.identities())
 	switch {
 	case errors.Is(err, protocol.ErrNotInAudience):
 		return nil, protocol.Errorf(protocol.ErrNotInAudience, "the file is sealed for another organisation, or was made with a card of %s that does not list this node; ask its sender for one packed with '--to %s', and give them your newest card ('entente id --card FILE')", s.name(n.org), n.org)

@@ -72,6 +72,8 @@ const (
 	kindSource       = "n/source/"       // where this node fetches what it publishes
 	kindSourceState  = "n/sourcestate/"  // how far each of them has come, and what it gave already
 	kindDeadLetter   = "n/deadletter/"   // what they gave and what did not become a record
+	kindRecipient    = "n/recipient/"    // which age recipients nodes of this organisation want on the card
+	kindLostGrant    = "n/lostgrant/"    // feeds with grants that were sealed to an identity that is gone
 	kindErasedHere   = "n/erasedhere/"   // what no source is to bring back, by hash
 )
 

@@ -35,7 +35,7 @@ func NewNode(org protocol.OrgID, addrs []string) (*Keys, *crypto.NodeRequest, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("generating age identity: %w", err)
 	}
-	k := &Keys{Org: org, Host: crypto.GenerateNode(), Signing: crypto.GenerateSigning(), Identities: []*crypto.Identity{id}}
+	k := &Keys{Org: org, Host: crypto.GenerateNode(), Signing: crypto.GenerateSigning(), Identities: []*crypto.Identity{id}, times: madeNow(id)}
 	rand.Read(k.Store[:])
 	r, err := k.request(addrs)
 	return k, r, err

@@ -159,8 +159,16 @@ func (a *appender) overGranted(ep *store.Epoch) bool {
 	return slices.ContainsFunc(ep.Granted, func(g store.Granted) bool {
 		e := due[g.Node]
 		// One whose time is over is let in no more, and may be lost or stolen.
-		return e == nil || now >= e.NotAfter || recipientHash(e.Recipient) != g.Recipient
+		return e == nil || now >= e.NotAfter || recipientHash(e.Recipient) != g.Recipient && mustTurn(ep, e, now)
 	})
+}
+
+// mustTurn reports whether an epoch that a node was given under another recipient than its present one
+// has to end: at once where somebody else may have the former identity, and otherwise when it is a day
+// old. Where many nodes turn over, each on a day of its own, every turnover would else cost a grant for
+// every reader; so all of one day cost one.
+func mustTurn(ep *store.Epoch, e *protocol.NodeEntry, now uint64) bool {
+	return e.NotBefore+protocol.MaxClockSkew > ep.Created || now >= ep.Created+protocol.MaxTurnedEpochAge
 }
 
 // removedOf names the nodes that some organisations, and the own one, removed from their
@@ -176,6 +184,16 @@ func (a *appender) removedOf(orgs []protocol.OrgID) (out protocol.Hash) {
 		}
 	}
 	return out
+}
+
+// grantedNow reports whether a node still has the recipient under which it was granted a key.
+func (a *appender) grantedNow(g store.Granted) bool {
+	c := a.snap.cards[a.snap.nodes[g.Node]]
+	if c == nil {
+		return false
+	}
+	e := c.Node(g.Node)
+	return e != nil && recipientHash(e.Recipient) == g.Recipient
 }
 
 func recipientHash(recipient string) protocol.Hash { return sha256.Sum256([]byte(recipient)) }
@@ -225,18 +243,19 @@ func (a *appender) grant(ep *store.Epoch) error {
 		return nil
 	}
 	a.granted[ep.Number] = true
-	return a.grantTo(ep, append(slices.Clone(ep.Audience), a.n.org), anyNode)
+	return a.grantTo(ep, append(slices.Clone(ep.Audience), a.n.org), anyNode, false)
 }
 
 func anyNode(protocol.NodeID) bool { return true }
 
-// grantTo is grant for those nodes of orgs that pass.
-func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID, pass func(protocol.NodeID) bool) error {
+// grantTo is grant for those nodes of orgs that pass; with again, also for those that were given the key
+// under a recipient that they have no more.
+func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID, pass func(protocol.NodeID) bool, again bool) error {
 	var to []crypto.GrantTo
 	now := uint64(nowMillis())
 	has := map[protocol.NodeID]bool{}
 	for _, g := range ep.Granted {
-		has[g.Node] = true
+		has[g.Node] = has[g.Node] || !again || a.grantedNow(g)
 	}
 	for _, org := range orgs {
 		card := a.snap.cards[org]

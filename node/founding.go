@@ -127,12 +127,12 @@ func InitFounded(r FoundedInit) (*Identity, error) {
 }
 
 // newIdentity makes a first node of an organisation whose first root epoch is signed, and its card.
-func newIdentity(inc protocol.Inception, epoch protocol.Signed, op crypto.OpPrivate, contact string, addrs []string) (*Identity, error) {
+func newIdentity(inc protocol.Inception, epoch protocol.Signed, op crypto.OpSigner, contact string, addrs []string) (*Identity, error) {
 	id, err := crypto.GenerateIdentity()
 	if err != nil {
 		return nil, fmt.Errorf("generating age identity: %w", err)
 	}
-	k := &Keys{Org: inc.ID(), Op: op, Host: crypto.GenerateNode(), Signing: crypto.GenerateSigning(), Identities: []*crypto.Identity{id}}
+	k := &Keys{Org: inc.ID(), Op: op, Host: crypto.GenerateNode(), Signing: crypto.GenerateSigning(), Identities: []*crypto.Identity{id}, times: madeNow(id)}
 	rand.Read(k.Store[:])
 	now := uint64(nowMillis())
 	card := &protocol.Card{Version: 1, Inception: protocol.Encode(&inc), RootEpoch: epoch,

@@ -31,6 +31,8 @@ type InitRequest struct {
 	Contact    string
 	Addrs      []string // announced multiaddrs; may be set later
 	Passphrase []byte   // empty: a key file with mode 0600 in the data directory
+	// Op is the operational key, where it is in a token; nil: one is made, and kept with the others.
+	Op crypto.OpSigner
 }
 
 // Identity is an organisation with one node, made in memory.
@@ -51,7 +53,10 @@ func NewIdentity(r InitRequest) (*Identity, error) {
 	if err := inc.Validate(); err != nil {
 		return nil, err
 	}
-	op := crypto.GenerateOp()
+	op := r.Op
+	if op == nil {
+		op = crypto.GenerateOp()
+	}
 	epoch := protocol.Encode(&protocol.RootEpoch{Version: 1, Org: inc.ID(), Epoch: 1, Op: op.Public(), Issued: uint64(nowMillis())})
 	sig, err := root.Sign(protocol.ContextRootEpoch, protocol.NoNetwork, epoch)
 	if err != nil {
@@ -99,20 +104,12 @@ func Init(r InitRequest) (*Identity, error) {
 
 // writeKeys writes the keys that there are.
 func writeKeys(dir string, lock crypto.Lock, k *Keys) error {
-	ns := nodeSecrets{Version: 1, Org: k.Org, Host: k.Host.UnsafeSeed(), Signing: k.Signing.UnsafeSeed(), Store: k.Store}
-	for _, id := range k.Identities {
-		ns.Identities = append(ns.Identities, id.UnsafeString())
-	}
 	if k.Op != nil {
-		op, ok := k.Op.(crypto.OpPrivate)
-		if !ok {
-			return errors.New("the operational key cannot be written: it is kept elsewhere")
-		}
-		if err := writeSealed(filepath.Join(dir, keyDir, opFile), lock, &opSecrets{Version: 1, Org: k.Org, Op: op.UnsafeSeed()}); err != nil {
+		if err := writeOp(dir, lock, k.Org, k.Op); err != nil {
 			return err
 		}
 	}
-	return writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, &ns)
+	return writeSealed(filepath.Join(dir, keyDir, nodeFile), lock, k.secrets())
 }
 
 func rootFileText(r InitRequest, ident *Identity) []byte {

@@ -16,7 +16,10 @@ type KeyList struct {
 	Op   OpInfo         `json:"operational"`
 	Node NodeKeys       `json:"node"`
 	// Retired are operational keys that ended, the last one first.
-	Retired []RetiredInfo `json:"retired"`
+	Retired    []RetiredInfo  `json:"retired"`
+	Token      *TokenInfo     `json:"token,omitempty"` // where the operational key is kept in one
+	Identities []IdentityInfo `json:"age_identities"`
+	Expiries   []Expiry       `json:"expiries"`
 }
 
 // RootInfo is the root set in force. Its keys are on no node.
@@ -54,14 +57,12 @@ type RetiredInfo struct {
 
 // NodeKeys are this node's own.
 type NodeKeys struct {
-	Node       protocol.NodeID `json:"node"`
-	Signing    string          `json:"signing"`
-	Recipient  string          `json:"recipient"` // age, on the card
-	Identities int             `json:"identities"`
-	NotAfter   *time.Time      `json:"not_after,omitempty"` // of its entry on the card; nil: it is not on it
+	Node     protocol.NodeID `json:"node"`
+	Signing  string          `json:"signing"`
+	NotAfter *time.Time      `json:"not_after,omitempty"` // of its entry on the card; nil: it is not on it
 }
 
-// KeyList lists them.
+// KeyList lists them. Where the operational key is in a token, that is asked.
 func (n *Node) KeyList() (*KeyList, error) {
 	c := n.OwnCard()
 	if c == nil {
@@ -71,8 +72,8 @@ func (n *Node) KeyList() (*KeyList, error) {
 	out := &KeyList{Org: n.org,
 		Root:    RootInfo{Set: len(c.Rotations), Threshold: int(c.Root.Threshold), Keys: []RootRef{}, Next: c.Next, Rotations: protocol.MaxRotations - len(c.Rotations)},
 		Op:      OpInfo{Key: hex.EncodeToString(e.Op[:]), Epoch: protocol.EpochText(e.Epoch), Since: millis(e.Issued), Here: n.op() != nil, Void: n.keys.Op != nil && n.op() == nil},
-		Node:    NodeKeys{Node: n.ID(), Identities: len(n.keys.Identities)},
-		Retired: []RetiredInfo{}}
+		Node:    NodeKeys{Node: n.ID()},
+		Retired: []RetiredInfo{}, Token: n.tokenInfo(), Identities: n.Identities(), Expiries: n.Expiries()}
 	for _, k := range c.Root.Keys {
 		out.Root.Keys = append(out.Root.Keys, RootRef{hex.EncodeToString(k[:]), crypto.Fingerprint(k)})
 	}
@@ -82,9 +83,6 @@ func (n *Node) KeyList() (*KeyList, error) {
 	}
 	signing := n.keys.Signing.Public()
 	out.Node.Signing = hex.EncodeToString(signing[:])
-	if len(n.keys.Identities) > 0 {
-		out.Node.Recipient = n.keys.Identities[0].Recipient()
-	}
 	if entry := c.Node(n.ID()); entry != nil {
 		at := millis(entry.NotAfter)
 		out.Node.NotAfter = &at

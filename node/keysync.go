@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -26,17 +27,20 @@ func (n *Node) grantLate() error {
 		if topic == protocol.ControlTopic || !n.hasFeed(id) {
 			continue
 		}
+		var feed protocol.FeedID
 		err := n.appendIn(topic, id, func(a *appender) error {
+			feed = a.feed.ID
 			for _, ep := range a.epochs.all {
 				before := len(ep.Granted)
 				if orgs := a.dueLate(ep); len(orgs) > 0 {
-					if err := a.grantTo(ep, orgs, anyNode); err != nil {
+					if err := a.grantTo(ep, orgs, anyNode, false); err != nil {
 						return err
 					}
 				}
 				for _, q := range n.asked.of(a.feed.ID) {
-					if a.dueAsked(ep, q.node, q.org) {
-						if err := a.grantTo(ep, []protocol.OrgID{q.org}, func(id protocol.NodeID) bool { return id == q.node }); err != nil {
+					again := a.dueAgain(ep, q)
+					if again || a.dueAsked(ep, q.node, q.org) {
+						if err := a.grantTo(ep, []protocol.OrgID{q.org}, func(id protocol.NodeID) bool { return id == q.node }, again); err != nil {
 							return err
 						}
 					}
@@ -50,6 +54,7 @@ func (n *Node) grantLate() error {
 		if err != nil {
 			return err
 		}
+		n.asked.servedAgain(feed)
 	}
 	return nil
 }
@@ -58,34 +63,54 @@ func (n *Node) grantLate() error {
 // an answer asks again.
 type keyRequests struct {
 	mu    sync.Mutex
-	feeds map[protocol.FeedID]map[protocol.NodeID]protocol.OrgID
+	feeds map[protocol.FeedID]map[protocol.NodeID]keyRequest
 }
 
 // add notes that a node asked. It is called for nodes on the cards of members alone, and for
 // own feeds, so there are not many.
-func (k *keyRequests) add(feed protocol.FeedID, node protocol.NodeID, org protocol.OrgID) {
+func (k *keyRequests) add(feed protocol.FeedID, q keyRequest) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.feeds == nil {
-		k.feeds = map[protocol.FeedID]map[protocol.NodeID]protocol.OrgID{}
+		k.feeds = map[protocol.FeedID]map[protocol.NodeID]keyRequest{}
 	}
 	if k.feeds[feed] == nil {
-		k.feeds[feed] = map[protocol.NodeID]protocol.OrgID{}
+		k.feeds[feed] = map[protocol.NodeID]keyRequest{}
 	}
-	k.feeds[feed][node] = org
+	k.feeds[feed][q.node] = q
+}
+
+// servedAgain forgets what keys nodes lacked that they had been granted before: that is answered
+// once, since they hold others by then.
+func (k *keyRequests) servedAgain(feed protocol.FeedID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for node, q := range k.feeds[feed] {
+		q.again, q.has = false, nil
+		k.feeds[feed][node] = q
+	}
 }
 
 type keyRequest struct {
-	node protocol.NodeID
-	org  protocol.OrgID
+	node  protocol.NodeID
+	org   protocol.OrgID
+	again bool       // keys that it was granted before are lost to it,
+	has   heldEpochs // but for these
+}
+
+// heldEpochs are numbers of epochs of one feed whose keys a reader has.
+type heldEpochs []protocol.PullRange
+
+func (h heldEpochs) has(number uint64) bool {
+	return slices.ContainsFunc(h, func(r protocol.PullRange) bool { return r.From <= number && number-r.From < uint64(r.Count) })
 }
 
 // of returns the nodes that asked about a feed, in one order.
 func (k *keyRequests) of(feed protocol.FeedID) (out []keyRequest) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for node, org := range k.feeds[feed] {
-		out = append(out, keyRequest{node, org})
+	for _, q := range k.feeds[feed] {
+		out = append(out, q)
 	}
 	slices.SortFunc(out, func(a, b keyRequest) int { return bytes.Compare(a.node[:], b.node[:]) })
 	return out
@@ -103,6 +128,26 @@ const maxAskedGrants = 2 * protocol.MaxNodes
 func (a *appender) dueAsked(ep *store.Epoch, node protocol.NodeID, org protocol.OrgID) bool {
 	card := a.snap.cards[org]
 	return ep.Used > 0 && (ep.Retired || a.overGranted(ep)) && slices.Contains(ep.Audience, org) && card != nil && card.Node(node) != nil && roomToAsk(ep)
+}
+
+// dueAgain reports whether a node is due a key once more: it was granted it under a recipient that it
+// has no more, and says that it could not open that. Its identity was destroyed before the grant came.
+func (a *appender) dueAgain(ep *store.Epoch, q keyRequest) bool {
+	return q.again && ep.Used > 0 && !q.has.has(ep.Number) && a.grantedBefore(ep, q.node) && slices.Contains(ep.Audience, q.org) && roomToAsk(ep)
+}
+
+// grantedBefore reports whether a node was given a key, and not under its present recipient.
+func (a *appender) grantedBefore(ep *store.Epoch, node protocol.NodeID) bool {
+	before := false
+	for _, g := range ep.Granted {
+		if g.Node == node {
+			if a.grantedNow(g) {
+				return false
+			}
+			before = true
+		}
+	}
+	return before
 }
 
 func roomToAsk(ep *store.Epoch) bool { return len(ep.Granted) < maxAskedGrants*len(ep.Audience) }
@@ -140,9 +185,9 @@ func (a *appender) dueLate(ep *store.Epoch) (orgs []protocol.OrgID) {
 	return orgs
 }
 
-// withheldFrom says what keys of a feed of this node an organisation's node does not have,
-// and why.
-func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed protocol.FeedID) ([]protocol.Withheld, error) {
+// withheldFrom says what keys of a feed of this node the node that asks does not have, and why.
+func (n *Node) withheldFrom(q keyRequest, feed protocol.FeedID) ([]protocol.Withheld, error) {
+	node, org := q.node, q.org
 	s := n.snap.Load()
 	var set *epochSet
 	var own bool
@@ -166,7 +211,8 @@ func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed proto
 	a := &appender{n: n, snap: s, epochs: set}
 	count := map[string]uint64{}
 	for _, ep := range set.all {
-		if !slices.Contains(ep.Audience, org) || slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == node }) {
+		granted := slices.ContainsFunc(ep.Granted, func(g store.Granted) bool { return g.Node == node })
+		if !slices.Contains(ep.Audience, org) || granted && !(q.again && a.grantedBefore(ep, node)) || q.again && q.has.has(ep.Number) {
 			continue
 		}
 		reason := protocol.WithheldSoon
@@ -176,7 +222,7 @@ func (n *Node) withheldFrom(node protocol.NodeID, org protocol.OrgID, feed proto
 			reason = protocol.WithheldNoAgreement
 		} else if !s.grantable(org, uint64(nowMillis())) {
 			reason = protocol.WithheldStaleCard
-		} else if ep.Retired && !roomToAsk(ep) {
+		} else if (ep.Retired || granted) && !roomToAsk(ep) {
 			reason = protocol.WithheldNodes
 		}
 		count[reason] += ep.Used
@@ -196,13 +242,23 @@ func (n *Node) serveKeys(remote protocol.NodeID, org protocol.OrgID, m *protocol
 	if len(m.Hashes) != 1 {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "request for keys names %d feeds, one is allowed", len(m.Hashes))
 	}
-	list, err := n.withheldFrom(remote, org, protocol.FeedID(m.Hashes[0]))
+	q := keyRequest{node: remote, org: org, again: m.Kind == protocol.SyncKeysAgain}
+	if q.again {
+		q.has = m.Pull
+		if len(q.has) > maxHeldRanges {
+			return nil, protocol.Errorf(protocol.ErrOversize, "request for keys names %d ranges of epochs, at most %d", len(q.has), maxHeldRanges)
+		}
+		if slices.ContainsFunc(q.has, func(r protocol.PullRange) bool { return r.Feed != protocol.FeedID(m.Hashes[0]) }) {
+			return nil, protocol.Errorf(protocol.ErrMalformed, "request for keys of one feed names epochs of another")
+		}
+	}
+	list, err := n.withheldFrom(q, protocol.FeedID(m.Hashes[0]))
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range list {
 		if w.Reason == protocol.WithheldSoon {
-			n.asked.add(protocol.FeedID(m.Hashes[0]), remote, org)
+			n.asked.add(protocol.FeedID(m.Hashes[0]), q)
 			if net := n.net.Load(); net != nil {
 				net.wake() // grants what is due
 			}
@@ -258,14 +314,18 @@ func (net *network) askKeys(ctx context.Context, peer protocol.NodeID) error {
 		if !due {
 			continue
 		}
-		a, err := net.mesh.Ask(ctx, peer, &protocol.SyncMessage{Version: 1, Kind: protocol.SyncKeys, Hashes: []protocol.Hash{protocol.Hash(feed)}})
+		ask, lost, err := n.askFor(feed)
+		if err != nil {
+			return err
+		}
+		a, err := net.mesh.Ask(ctx, peer, ask)
 		if err != nil {
 			return err
 		}
 		if a.Kind != protocol.SyncWithheld {
 			return protocol.Errorf(protocol.ErrMalformed, "peer answered a request for keys with a message of kind %d", a.Kind)
 		}
-		if err := n.noteWithheld(feed, a.Withheld); err != nil {
+		if err := errors.Join(n.noteWithheld(feed, a.Withheld), n.settleLost(feed, lost, a.Withheld)); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(a.Withheld, func(w protocol.Withheld) bool { return w.Reason == protocol.WithheldSoon }) {

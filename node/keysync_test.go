@@ -110,7 +110,7 @@ func TestI1RetiredKeysOnRequest(t *testing.T) {
 		if w := askKeysOf(t, author, third, feed); len(w) != 1 || w[0].Reason != protocol.WithheldNoAgreement {
 			t.Errorf("after the end of the agreement the author says %+v", w)
 		}
-		author.asked.add(feed, third.ID(), third.Org())
+		author.asked.add(feed, keyRequest{node: third.ID(), org: third.Org()})
 		before = ownTopic(t, author).Seq
 		if err := author.grantLate(); err != nil || ownTopic(t, author).Seq != before {
 			t.Errorf("a key was granted after the end of the agreement: %v", err)
@@ -145,7 +145,7 @@ func TestKeysThatAreGrantedToNobody(t *testing.T) {
 	if w := askKeysOf(t, author, late, f.ID); len(w) != 1 || w[0].Reason != protocol.WithheldNodes {
 		t.Errorf("after too many nodes the author says %+v", w)
 	}
-	author.asked.add(f.ID, late.ID(), late.Org())
+	author.asked.add(f.ID, keyRequest{node: late.ID(), org: late.Org()})
 	if err := author.grantLate(); err != nil || ownTopic(t, author).Seq != f.Seq {
 		t.Errorf("the bound does not hold: %v", err)
 	}

@@ -106,7 +106,7 @@ func (a *appender) letter(l *pendingLetter) error {
 
 // openLetter opens a letter if it is for this node. ErrNotInAudience says that it is not.
 func (n *Node) openLetter(s *snapshot, sender protocol.OrgID, h *protocol.Header, body []byte) (*protocol.Letter, error) {
-	for _, id := range n.keys.Identities {
+	for _, id := range n.identities() {
 		plain, err := id.OpenSealed(body)
 		if err != nil {
 			continue

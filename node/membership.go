@@ -340,7 +340,7 @@ func (n *Node) takeSecret(tx *store.Tx, ts *protocol.TopicSecret) error {
 		if share.Node != n.ID() {
 			continue
 		}
-		for _, id := range n.keys.Identities {
+		for _, id := range n.identities() {
 			plain, err := id.OpenSealed(share.Sealed)
 			if err != nil || len(plain) != 32 {
 				continue

@@ -142,7 +142,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		ready(m.Addrs())
 	}
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.tellLoop, net.keepRoom, net.publishLoop, net.keepPassing, n.warmIndex} {
+	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.tellLoop, net.keepRoom, net.publishLoop, net.keepPassing, net.keepToken, n.warmIndex} {
 		wg.Go(func() { run(ctx) })
 	}
 	<-ctx.Done()
@@ -373,6 +373,9 @@ func (net *network) keepState(ctx context.Context) {
 		}
 		net.joinTopics()
 		net.mesh.Recheck()
+		if err := net.n.keepRecipient(); err != nil {
+			net.n.log.Error("turning over the age identity failed", "err", err)
+		}
 		if err := net.renewCard(); err != nil {
 			net.n.log.Error("renewing the own card failed", "err", err)
 		}
@@ -469,6 +472,10 @@ func (net *network) renewCard() error {
 		return err
 	}
 	listens[net.n.ID()] = addrs
+	wanted, err := net.n.wantedRecipients()
+	if err != nil {
+		return err
+	}
 	return net.n.renewCard(func(c *protocol.Card) (changed bool) {
 		c.Nodes = slices.Clone(c.Nodes)
 		for i := range c.Nodes {
@@ -478,7 +485,7 @@ func (net *network) renewCard() error {
 			}
 			changed = prolong(e, net.n.ID(), now) || changed
 		}
-		return changed
+		return wanted.put(c, now) || changed
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -142,6 +143,14 @@ type Node struct {
 
 	asked keyRequests
 
+	// ages are the age identities, the present one first; turnMu is held while they change.
+	ages   atomic.Pointer[[]*crypto.Identity]
+	turnMu sync.Mutex
+
+	// certificates are those that this node serves under, under certMu.
+	certificates []certificate
+	certMu       sync.Mutex
+
 	// directFeeds holds of which topic the feeds of direct topics are, by their ids.
 	directFeeds sync.Map
 
@@ -190,7 +199,12 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
+	if err := cfg.Keys.again(); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
 	n := &Node{cfg: cfg, log: cfg.Log, org: cfg.Keys.Org, keys: cfg.Keys, st: st, started: nowMillis()}
+	ages := slices.Clone(cfg.Keys.Identities)
+	n.ages.Store(&ages)
 	n.cache, n.auditTurn = policy.NewCache(), make(chan struct{}, 1)
 	n.gate = newGate(n)
 	n.evidence, n.heads, n.room = newEvidence(), newHeadTable(), newRoom()
@@ -254,6 +268,9 @@ func (n *Node) Close() error {
 	err = errors.Join(err, n.st.Close())
 	if n.anchor != nil {
 		err = errors.Join(err, n.anchor.Close())
+	}
+	if t := n.token(); t != nil {
+		err = errors.Join(err, t.Close())
 	}
 	return err
 }
@@ -362,12 +379,12 @@ func (n *Node) Card(org protocol.OrgID) *crypto.Card { return n.snap.Load().card
 func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
 
 // renewCard signs the next version of the own card if change says that something differs,
-// or if the card ends soon. Without the operational key it does nothing.
+// or if the card ends soon. Without the operational key, or while its token does not answer, it does nothing.
 func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	n.cardMu.Lock()
 	defer n.cardMu.Unlock()
 	own := n.OwnCard()
-	if own == nil || n.op() == nil {
+	if own == nil || !n.opAnswers() {
 		return nil
 	}
 	c := own.Card

@@ -36,6 +36,7 @@ type reader struct {
 	bytes     int             // that the records take in the corpus
 	lacking   uint64          // first grant entry whose body is not held; 0: none
 	tombs     map[uint64]bool // entries whose bodies were erased
+	lost      lostGrantDoc    // grants that were sealed to an identity that is gone
 	late      uint64          // first entry that may open now, with a key that came after it
 }
 
@@ -50,6 +51,7 @@ type outcome struct {
 	records     int // in it
 	quarantined []quarantineDoc
 	withdraw    *protocol.WithdrawBody
+	lost        bool          // it is a grant for this node that it cannot open any more
 	published   *publishedDoc // of an entry that another node of this organisation published
 }
 
@@ -216,6 +218,9 @@ func (n *Node) newReader(id protocol.FeedID, seqs []uint64) (*reader, [][]byte, 
 		if r.lacking, err = firstLackingGrant(tx, r.feed); err != nil {
 			return err
 		}
+		if _, err := getDoc(tx, kindLostGrant, id[:], &r.lost); err != nil {
+			return err
+		}
 		if seqs == nil {
 			count := min(64, r.feed.Good()-min(r.feed.Opened, r.feed.Good()))
 			return tx.Range(id, r.feed.Opened+1, int(count), admitBytes, func(raw []byte) error {
@@ -316,6 +321,8 @@ func (r *reader) refuse(o *outcome, kind protocol.EntryKind, err error) {
 	case errors.Is(err, protocol.ErrNotInAudience) && r.lacking != 0 && r.lacking < o.seq && kind != protocol.EntryGrant:
 		// Only who holds all grants before an entry knows that it is not for it.
 		o.state, o.reason = store.AwaitingKey, fmt.Sprintf(keyReason+" the grant in entry %d of this feed is not held", r.lacking)
+	case errors.Is(err, protocol.ErrNotInAudience) && r.lost.First != 0 && r.lost.First < o.seq && kind != protocol.EntryGrant:
+		o.state, o.reason = store.AwaitingKey, fmt.Sprintf(keyReason+" the grant in entry %d came after the age identity was destroyed that it is sealed to; its publisher is asked for it again", r.lost.First)
 	case errors.Is(err, protocol.ErrNotInAudience):
 		o.state = store.NotForUs
 	case early(err):
@@ -335,7 +342,10 @@ func (r *reader) grant(env *crypto.VerifiedEnvelope, o *outcome) error {
 	if err := protocol.Decode(env.Body, protocol.MaxBodySize, &body); err != nil {
 		return err
 	}
-	ep, err := crypto.OpenGrant(r.s.network, r.publisher, r.feed.ID, env.Header.Seq, r.n.ID(), r.n.keys.Identities, r.secrets, &body)
+	ep, err := crypto.OpenGrant(r.s.network, r.publisher, r.feed.ID, env.Header.Seq, r.n.ID(), r.n.identities(), r.secrets, &body)
+	if errors.Is(err, crypto.ErrIdentityGone) {
+		o.lost = r.lost.add(env.Header.Seq)
+	}
 	if err != nil {
 		return err
 	}
@@ -549,6 +559,11 @@ func (r *reader) commit(tx *store.Tx, move bool) error {
 			return err
 		}
 		setAside = append(setAside, aside...)
+		if o.lost {
+			if err := noteLostGrant(tx, r.feed.ID, o.seq); err != nil {
+				return err
+			}
+		}
 		if o.epoch != nil {
 			if err := tx.PutEpoch(r.feed.ID, o.epoch); err != nil {
 				return err

@@ -224,8 +224,8 @@ func (n *Node) applyRotation(r RotationApply, op crypto.OpSigner) (*RotationRepo
 	}
 	before := n.snap.Load()
 	// The key first: a card that names a key that nobody has could not be followed by another.
-	if made, ok := op.(crypto.OpPrivate); ok && (n.keys.Op == nil || n.keys.Op.Public() != op.Public()) {
-		if err := writeSealed(filepath.Join(r.Dir, keyDir, opFile), r.Lock, &opSecrets{Version: 1, Org: n.org, Op: made.UnsafeSeed()}); err != nil {
+	if n.keys.Op == nil || n.keys.Op.Public() != op.Public() {
+		if err := writeOp(r.Dir, r.Lock, n.org, op); err != nil {
 			return nil, err
 		}
 	}

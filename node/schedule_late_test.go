@@ -78,7 +78,7 @@ func (w *scheduled) askWhy(m *member) {
 		if w.rng.IntN(2) == 0 {
 			continue
 		}
-		list, err := b.n.withheldFrom(m.n.ID(), m.n.org, f.ID)
+		list, err := b.n.withheldFrom(keyRequest{node: m.n.ID(), org: m.n.org}, f.ID)
 		if err != nil {
 			w.fail("%s cannot tell what keys it withholds: %v", b.name, err)
 		}

@@ -72,7 +72,7 @@ func eachSiblingItem(tx *store.Tx, fn func(ref siblingRef, item *protocol.Siblin
 		{kindRequest, protocol.SiblingRequestItem},
 		{kindHold, protocol.SiblingHoldItem}, {kindErasureAsk, protocol.SiblingErasureAsks},
 		{kindMandate, protocol.SiblingMandateItem}, {kindOrigin, protocol.SiblingOriginItem},
-		{kindRulesOf, protocol.SiblingRulesItem},
+		{kindRulesOf, protocol.SiblingRulesItem}, {kindRecipient, protocol.SiblingRecipients},
 	} {
 		if err := tx.Scan([]byte(from.prefix), nil, false, func(k, v []byte) (bool, error) {
 			ref := siblingRef{from.kind, string(k[len(from.prefix):])}
@@ -190,6 +190,10 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 		var d rulesOfDoc
 		ok, err := getDoc(tx, kindRulesOf, id, &d)
 		return wrap(&protocol.SiblingRules{Node: protocol.NodeID(id), At: d.At, Set: d.Set, Offer: d.Offer}, ok, err)
+	case protocol.SiblingRecipients:
+		var d protocol.SiblingRecipient
+		ok, err := getDoc(tx, kindRecipient, id, &d)
+		return wrap(&d, ok, err)
 	case protocol.SiblingKeyItem:
 		feed, number := splitEntryKey(id)
 		e, err := tx.Epoch(feed, number)

@@ -80,6 +80,9 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 	case *protocol.SiblingAddrs:
 		t.addrs = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return joinAddrs(tx, v) })
+	case *protocol.SiblingRecipient:
+		t.addrs = true
+		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinRecipient(tx, v) })
 	case *protocol.SiblingRules:
 		t.rules = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinRules(tx, v) })

@@ -201,6 +201,8 @@ func (n *Node) Status() (*Status, error) {
 		return nil, err
 	}
 	n.requestProblems(st)
+	n.tokenProblems(st)
+	n.expiryProblems(st)
 	n.feedProblems(st, feeds)
 	n.findProblems(s, st)
 	return st, nil

@@ -316,7 +316,7 @@ func (net *network) serve(_ context.Context, remote protocol.NodeID, m *protocol
 			net.syncSoon(remote)
 		}
 		return a, err
-	case protocol.SyncKeys:
+	case protocol.SyncKeys, protocol.SyncKeysAgain:
 		return net.n.serveKeys(remote, org, m)
 	case protocol.SyncReceipts:
 		return net.n.serveReceipts(org, m)

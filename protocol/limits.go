@@ -58,6 +58,8 @@ const (
 	// MaxEpochEnvelopes and MaxEpochAge turn an epoch over, by count and in milliseconds.
 	MaxEpochEnvelopes = 4096
 	MaxEpochAge       = 7 * 24 * 3600 * 1000
+	// MaxTurnedEpochAge turns an epoch over whose key went to an age recipient that was replaced since.
+	MaxTurnedEpochAge = 24 * 3600 * 1000
 	// MaxLetterSize bounds the plaintext of a letter: an agreement with its signatures.
 	MaxLetterSize = 32 << 10
 
@@ -69,6 +71,8 @@ const (
 
 	// MaxCardSize bounds a signed card: 16 nodes of 2.3 kB and the rest.
 	MaxCardSize = 64 << 10
+	// MaxRecipientSize bounds an age recipient; a post-quantum one has 1,959 bytes.
+	MaxRecipientSize = 4 << 10
 	// MaxNodes bounds the nodes on a card.
 	MaxNodes = 16
 	// MaxRemovedNodes bounds the removed nodes that a card lists. A removal that finds the

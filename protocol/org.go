@@ -338,13 +338,20 @@ func (c *Card) Validate() error {
 }
 
 func (n *NodeEntry) validate() error {
-	if len(n.Recipient) > 4096 || !strings.HasPrefix(n.Recipient, "age1pq1") {
-		return malformed("node entry needs a post-quantum age recipient (age1pq1...)")
+	if err := checkRecipient(n.Recipient); err != nil {
+		return err
 	}
 	if n.NotAfter <= n.NotBefore {
 		return malformed("node entry ends before it begins")
 	}
 	return checkAddrs(n.Addrs)
+}
+
+func checkRecipient(text string) error {
+	if len(text) > MaxRecipientSize || !strings.HasPrefix(text, "age1pq1") {
+		return malformed("node entry needs a post-quantum age recipient (age1pq1...)")
+	}
+	return nil
 }
 
 func checkAddrs(addrs []string) error {

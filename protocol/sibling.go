@@ -65,6 +65,7 @@ const (
 	SiblingOriginItem  SiblingKind = 11
 	SiblingRequestItem SiblingKind = 12
 	SiblingHoldItem    SiblingKind = 20
+	SiblingRecipients  SiblingKind = 15
 	SiblingErasureAsks SiblingKind = 21
 	SiblingRulesItem   SiblingKind = 9
 )
@@ -127,6 +128,8 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingErasureAsk)
 	case SiblingRulesItem:
 		v = new(SiblingRules)
+	case SiblingRecipients:
+		v = new(SiblingRecipient)
 	default:
 		return nil, nil
 	}
@@ -275,6 +278,45 @@ type SiblingAddrs struct {
 
 // Validate checks bounds.
 func (a *SiblingAddrs) Validate() error { return checkAddrs(a.Addrs) }
+
+// Recipient is the age recipient that a node wants to stand on its organisation's card. The node's signing
+// key signs it, in the context of the same name, so that no sibling has grants of another sealed to itself.
+//
+// Growth: a new layout is a new Version, which nodes that do not know it refuse.
+type Recipient struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8    // 1
+	Org       OrgID
+	Node      NodeID
+	At        uint64 // Unix milliseconds
+	Recipient string
+	Suspected bool // somebody else may have the identity of the one before
+}
+
+// Validate checks ranges and bounds.
+func (r *Recipient) Validate() error {
+	if r.Version != 1 {
+		return malformed("recipient of version %d is not known; upgrade this node to read it", r.Version)
+	}
+	return checkRecipient(r.Recipient)
+}
+
+// SiblingRecipient tells the sibling with the operational key which recipient is to stand on the card. Of
+// two of one node the later counts, of one time the one with the lower encoding.
+type SiblingRecipient struct {
+	_         struct{} `cbor:",toarray"`
+	Node      NodeID
+	Statement []byte // encoded Recipient, of this node
+	Sig       Signature
+}
+
+// Validate checks bounds.
+func (r *SiblingRecipient) Validate() error {
+	if len(r.Statement) > MaxRecipientSize+1<<10 {
+		return oversize("statement of an age recipient has %d bytes, at most %d", len(r.Statement), MaxRecipientSize+1<<10)
+	}
+	return nil
+}
 
 // SiblingHold is a legal hold of the organisation. Two of one id join to the one that ended, of two
 // that ended to the one that ended earlier, of one time to the one with the lower encoding.

@@ -29,6 +29,7 @@ const (
 	ContextMandate      Context = "entente/mandate/v1"
 	ContextMandateEnd   Context = "entente/mandate-revocation/v1"
 	ContextDirectTopic  Context = "entente/direct-topic/v1"
+	ContextRecipient    Context = "entente/recipient/v1"
 )
 
 // NoNetwork is given for the statements that belong to an organisation and not to a

@@ -28,6 +28,8 @@ const (
 	SyncCosign SyncKind = 16 // request: Envelopes with one encoded CosignRequest; answer: SyncCosign with one encoded CosignAnswer
 	// Between those on the roster of a direct topic:
 	SyncDirect SyncKind = 17 // request: Directs, Heads, Forks, Erases of direct topics; answer: SyncDirect without anything
+	// To a publisher's node, of a reader that does not hold any more what its grants were sealed to:
+	SyncKeysAgain SyncKind = 20 // request: Hashes with one feed, Pull with the numbers of the epochs of it whose keys it has; answer: SyncWithheld
 )
 
 // SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
@@ -100,7 +102,7 @@ func (m *SyncMessage) Validate() error {
 	switch {
 	case m.Version != 1:
 		return malformed("sync version %d is not known", m.Version)
-	case m.Kind < SyncDigest || m.Kind > SyncDirect:
+	case m.Kind < SyncDigest || m.Kind > SyncDirect && m.Kind != SyncKeysAgain:
 		return malformed("sync message of unknown kind %d", m.Kind)
 	case len(m.Frontier) > MaxFrontier || len(m.Pull) > MaxFrontier ||
 		len(m.Envelopes) > MaxPullEntries || len(m.Hashes) > MaxSetItems ||

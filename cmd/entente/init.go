@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) initCommand() *cobra.Command {
-	var name, kind, country, contact, rootFile, out, founding string
+	var name, kind, country, contact, rootFile, out, founding, opHSM string
 	var listen []string
 	var ask, request bool
 	cmd := &cobra.Command{
@@ -63,6 +63,14 @@ func (a *app) initCommand() *cobra.Command {
 					return err
 				}
 			}
+			if opHSM != "" {
+				s, err := a.tokenSigner(opHSM)
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				req.Op = s
+			}
 			ident, err := node.Init(req)
 			if err != nil {
 				return err
@@ -90,6 +98,7 @@ func (a *app) initCommand() *cobra.Command {
 	f.BoolVar(&request, "request", false, "make the operational key only, and a request for a ceremony to found the organisation")
 	f.StringVarP(&out, "out", "o", "", "write the request to this file")
 	f.StringVar(&founding, "founding", "", "go on with what the ceremony made of the request of this data directory")
+	f.StringVar(&opHSM, "op-hsm", "", "the operational key is in a token: the file that 'entente key hsm' wrote")
 	return cmd
 }
 

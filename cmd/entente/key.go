@@ -22,8 +22,8 @@ func (a *app) keyCommand() *cobra.Command {
 			"which signs cards and agreements, on one node. Each node has keys of its own besides.",
 	}
 	rotate := &cobra.Command{Use: "rotate", Short: "Replace a key"}
-	rotate.AddCommand(a.keyRotateOpCommand(), a.keyRotateRootCommand())
-	cmd.AddCommand(a.keyListCommand(), rotate)
+	rotate.AddCommand(a.keyRotateOpCommand(), a.keyRotateRootCommand(), a.keyRotateAgeCommand())
+	cmd.AddCommand(a.keyListCommand(), rotate, a.keyHSMCommand())
 	return cmd
 }
 
@@ -48,12 +48,16 @@ func showKeys(w io.Writer, l *node.KeyList) {
 	fmt.Fprintf(w, "  next  %s (%d rotations left)\n\n", l.Root.Next, l.Root.Rotations)
 	where := "on another node, or lost"
 	switch {
+	case l.Op.Here && l.Token != nil && l.Token.Answers:
+		where = fmt.Sprintf("in the token %s, which answers", l.Token.Token)
+	case l.Op.Here && l.Token != nil:
+		where = fmt.Sprintf("in the token %s, which does not answer: %s", l.Token.Token, l.Token.Problem)
 	case l.Op.Here:
 		where = "on this node"
 	case l.Op.Void:
 		where = "not on this node, whose own has ended"
 	}
-	fmt.Fprintf(w, "Operational key, %s\n  %s  root epoch %s, since %s\n", where, l.Op.Key, l.Op.Epoch, l.Op.Since.Format("2006-01-02 15:04"))
+	fmt.Fprintf(w, "Operational key, %s\n  %s  root epoch %s, since %s\n", printable(where), l.Op.Key, l.Op.Epoch, l.Op.Since.Format("2006-01-02 15:04"))
 	for _, r := range l.Retired {
 		stands := "what it signed stands"
 		if r.Reason != "rotated" {
@@ -61,20 +65,13 @@ func showKeys(w io.Writer, l *node.KeyList) {
 		}
 		fmt.Fprintf(w, "  %s  %s %s; %s\n", r.Key, r.Reason, r.At.Format("2006-01-02 15:04"), stands)
 	}
-	fmt.Fprintf(w, "\nThis node, %s\n  signing    %s\n  recipient  %s (%d age identities held)\n", l.Node.Node, l.Node.Signing, shortRecipient(l.Node.Recipient), l.Node.Identities)
+	fmt.Fprintf(w, "\nThis node, %s\n  signing  %s\n", l.Node.Node, l.Node.Signing)
 	if l.Node.NotAfter != nil {
-		fmt.Fprintf(w, "  on the card until %s\n", l.Node.NotAfter.Format("2006-01-02 15:04"))
+		fmt.Fprintf(w, "  on the card until %s\n\n", l.Node.NotAfter.Format("2006-01-02 15:04"))
 	} else {
-		fmt.Fprintln(w, "  not on the card")
+		fmt.Fprint(w, "  not on the card\n\n")
 	}
-}
-
-// shortRecipient cuts a post-quantum recipient, which has about 2,000 characters.
-func shortRecipient(s string) string {
-	if len(s) > 32 {
-		return s[:20] + "…" + s[len(s)-8:]
-	}
-	return s
+	showOwnKeys(w, l)
 }
 
 // stopped opens the node where its keys are to change: no other process may have them in memory.
@@ -195,7 +192,7 @@ func (a *app) rotated(rep *node.RotationReport) error {
 }
 
 // promoteWith replaces the operational key with root keys that are at hand.
-func (a *app) promoteWith(ctx context.Context, files []string, compromised bool, allowed func(*node.KeyList) error) error {
+func (a *app) promoteWith(ctx context.Context, files []string, compromised bool, opHSM string, allowed func(*node.KeyList) error) error {
 	held, err := a.rootKeys(files)
 	if err != nil {
 		return err
@@ -205,6 +202,14 @@ func (a *app) promoteWith(ctx context.Context, files []string, compromised bool,
 		return err
 	}
 	req := node.PromoteRequest{Dir: a.dir, Lock: lock, Compromised: compromised, By: a.caller()}
+	if opHSM != "" {
+		s, err := a.tokenSigner(opHSM)
+		if err != nil {
+			return errors.Join(err, n.Close())
+		}
+		defer s.Close()
+		req.Op = s
+	}
 	for _, h := range held {
 		req.Root = append(req.Root, h.key)
 	}
@@ -251,7 +256,7 @@ func (a *app) keyRotateOpCommand() *cobra.Command {
 			case len(apply) > 0:
 				return a.applyRotation(cmd.Context(), protocol.RotateOp, apply)
 			case len(with) > 0:
-				return a.promoteWith(cmd.Context(), with, compromised, hasOp)
+				return a.promoteWith(cmd.Context(), with, compromised, "", hasOp)
 			}
 			return a.askRotation(cmd.Context(), node.RotationInit{Kind: protocol.RotateOp, Compromised: compromised}, out,
 				"Take it to the holders of root shares: entente ceremony sign FILE --share SHARE. The key so far goes on until then.", hasOp)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,13 @@ func (a *app) serve(ctx context.Context, n *node.Node, cfg *serving, l net.Liste
 		if config, err = serve.FileConfig(cfg.cert, cfg.key); err != nil {
 			return err
 		}
+		n.ServesUnder("in "+cfg.cert, false, 0, func() (time.Time, bool) {
+			pair, err := config.GetCertificate(nil)
+			if err != nil || pair.Leaf == nil {
+				return time.Time{}, false
+			}
+			return pair.Leaf.NotAfter, true
+		})
 	default:
 		var der []byte
 		var err error

@@ -395,6 +395,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	second := opened(t, dir)
 	c.do(second, "POST /v1/nodes/enrol", nil, enrolment, nil)
 	c.do(second, "GET /v1/nodes", nil, nil, nil)
+	c.do(alice, "POST /v1/keys/age", nil, KeyRotateAge{}, nil)
+	c.do(alice, "GET /v1/keys", nil, nil, nil)
 	c.do(alice, "GET /v1/nodes", nil, nil, nil)
 	c.do(alice, "POST /v1/nodes/renew", nil, NodeName{asks.Node.String()}, nil)
 	c.do(alice, "POST /v1/nodes/remove", nil, NodeRemove{Node: asks.Node.String(), Now: true}, nil)

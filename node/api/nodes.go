@@ -16,12 +16,9 @@ func (s *Server) nodeRoutes() {
 		takes("POST /v1/nodes/enrol", "NodeEnrol", rules.Administer, "Makes this node, which asked for it, a node of its organisation.", s.nodeEnrol).acting(),
 		takes("POST /v1/nodes/remove", "NodeRemove", rules.Administer, "Revokes a node: removes it from the card, and says where its feeds end.", s.nodeRemove).acting(),
 		takes("POST /v1/nodes/renew", "NodeRenew", rules.Administer, "Lets a node that is still on the card go on.", s.nodeRenew).acting(),
-		answers("GET /v1/keys", "Keys", rules.Administer, "Lists the keys of this organisation and of this node, in force and retired, and where they are.", s.keys),
 		takes("POST /v1/nodes/reseal", "NodeReseal", rules.Administer, "Seals anew what a removed node published, for whoever lacks its keys.", s.nodeReseal),
 	)
 }
-
-func (s *Server) keys(*http.Request, *none) (*node.KeyList, error) { return s.node.KeyList() }
 
 func (s *Server) nodes(*http.Request, *none) ([]node.OwnNode, error) { return s.node.OwnNodes(), nil }
 

@@ -27,6 +27,7 @@ func (s *Server) routes() {
 	s.backupRoutes()
 	s.outputRoutes()
 	s.nodeRoutes()
+	s.keyRoutes()
 	s.auditRoutes()
 	s.rulesRoutes()
 	s.mandateRoutes()

@@ -20,8 +20,8 @@ import (
 	"github.com/entente-mesh/entente/node"
 )
 
-// How long a certificate lasts that a node makes for itself, and how long before its end, at a start,
-// it makes another.
+// How long a certificate lasts that a node makes for itself, and how long before its end it makes another:
+// at a start, or while it runs.
 const (
 	certLife    = 2 * 365 * 24 * time.Hour
 	certRenewal = 30 * 24 * time.Hour
@@ -30,29 +30,64 @@ const (
 // OwnConfig is TLS under a certificate that the node makes for itself, for the names and addresses
 // under which it is reached. It returns the certificate too, DER, for clients to pin.
 func OwnConfig(n *node.Node, names []string) (*tls.Config, []byte, error) {
-	now := time.Now()
-	old := func(cert []byte) bool {
-		c, err := x509.ParseCertificate(cert)
-		if err != nil || now.After(c.NotAfter.Add(-certRenewal)) {
+	o := &own{n: n, names: names}
+	pair, err := o.get(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.ServesUnder("that this node makes for itself", true, certRenewal, func() (time.Time, bool) {
+		pair, err := o.get(nil)
+		if err != nil {
+			return time.Time{}, false
+		}
+		return pair.Leaf.NotAfter, true
+	})
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.get}, pair.Certificate[0], nil
+}
+
+// own is the certificate that a node makes for itself. It is made anew when its end is near.
+type own struct {
+	n     *node.Node
+	names []string
+
+	mu   sync.Mutex
+	pair *tls.Certificate
+}
+
+// old reports whether a certificate is to be replaced: its end is near, or it is not for all the names.
+func (o *own) old(cert []byte) bool {
+	c, err := x509.ParseCertificate(cert)
+	if err != nil || time.Now().After(c.NotAfter.Add(-certRenewal)) {
+		return true
+	}
+	for _, name := range o.names {
+		if c.VerifyHostname(name) != nil {
 			return true
 		}
-		for _, name := range names {
-			if c.VerifyHostname(name) != nil {
-				return true
-			}
-		}
-		return false
 	}
-	cert, pkcs8, err := n.ServeCertificate(old, func() ([]byte, []byte, error) { return makeCertificate(names, now) })
+	return false
+}
+
+func (o *own) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.pair != nil && time.Now().Before(o.pair.Leaf.NotAfter.Add(-certRenewal)) {
+		return o.pair, nil
+	}
+	cert, pkcs8, err := o.n.ServeCertificate(o.old, func() ([]byte, []byte, error) { return makeCertificate(o.names, time.Now()) })
 	if err != nil {
-		return nil, nil, fmt.Errorf("making a certificate: %w", err)
+		return nil, fmt.Errorf("making a certificate: %w", err)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(pkcs8)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the key of the certificate: %w", err)
+		return nil, fmt.Errorf("reading the key of the certificate: %w", err)
 	}
-	pair := tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, cert, nil
+	leaf, err := x509.ParseCertificate(cert)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate: %w", err)
+	}
+	o.pair = &tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key, Leaf: leaf}
+	return o.pair, nil
 }
 
 func makeCertificate(names []string, now time.Time) (cert, key []byte, err error) {

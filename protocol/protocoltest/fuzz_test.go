@@ -108,6 +108,7 @@ var statements = []func() any{
 	func() any { return new(protocol.SiblingMandate) }, func() any { return new(protocol.SiblingOrigin) },
 	func() any { return new(protocol.DirectTopic) },
 	func() any { return new(protocol.FoundingRequest) }, func() any { return new(protocol.RotationRequest) }, func() any { return new(protocol.ShareProof) },
+	func() any { return new(protocol.Recipient) }, func() any { return new(protocol.SiblingRecipient) },
 }
 
 // FuzzStatements reads each of them.

@@ -840,6 +840,9 @@ func addSiblings(out map[string][]Vector, entry *crypto.VerifiedEnvelope) {
 	item("rules", "Which set a node has in force.", "ok", protocol.SiblingRulesItem, &protocol.SiblingRules{Node: alice.Host.Public(), At: Now, Set: protocol.Hash{1}, Offer: []protocol.OrgSigned{}})
 	item("rules for all nodes", "Signed with the operational key.", "ok", protocol.SiblingRulesItem, &protocol.SiblingRules{Node: alice.Host.Public(), At: Now, Set: protocol.Hash{1}, Offer: []protocol.OrgSigned{offer}})
 	item("two sets for all nodes", "One counts.", "malformed", protocol.SiblingRulesItem, &protocol.SiblingRules{Node: alice.Host.Public(), At: Now, Set: protocol.Hash{1}, Offer: []protocol.OrgSigned{offer, offer}})
+	wants := &protocol.Recipient{Version: 1, Org: alice.Org, Node: alice.Host.Public(), At: Now, Recipient: "age1pq1placeholder"}
+	item("recipient", "The age recipient that a node wants on the card.", "ok", protocol.SiblingRecipients, must(crypto.SignRecipient(wants, alice.Signing)))
+	item("recipient of a length that none has", "The statement is bounded.", "oversize", protocol.SiblingRecipients, &protocol.SiblingRecipient{Node: alice.Host.Public(), Statement: make([]byte, protocol.MaxRecipientSize+1<<10+1)})
 	item("unknown kind", "A newer node's; it is left out.", "ok", 99, &protocol.SiblingPin{})
 }
 

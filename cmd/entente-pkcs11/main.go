@@ -1,0 +1,21 @@
+// Command entente-pkcs11 holds the session with a token for a node, which starts it: see package hsm. It
+// reads its requests from standard input and takes no argument.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/entente-mesh/entente/node/hsm"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		fmt.Fprintln(os.Stderr, "entente-pkcs11 is started by 'entente' and takes no arguments; see 'entente key hsm --help'")
+		os.Exit(2)
+	}
+	if err := hsm.Serve(os.Stdin, os.Stdout, open); err != nil {
+		fmt.Fprintln(os.Stderr, "entente-pkcs11:", err)
+		os.Exit(1)
+	}
+}
