@@ -156,9 +156,13 @@ func (m *Mesh) tried(relay protocol.NodeID, err error) {
 
 // lostRelay notes that a relay is not connected any more. The caller holds mu.
 func (m *Mesh) lostRelay(node protocol.NodeID) {
-	if _, held := m.reserved[node]; !held {
-		return
+	if _, held := m.reserved[node]; held {
+		m.LookForRelays()
 	}
+}
+
+// LookForRelays makes the mesh ask its owner for relays now. It never blocks.
+func (m *Mesh) LookForRelays() {
 	select {
 	case m.unreserved <- struct{}{}:
 	default:
