@@ -2550,6 +2550,13 @@ type PeerNode struct {
 	Connected bool     `json:"connected"`
 	// why it is not connected although it was met
 	Problem string `json:"problem,omitempty"`
+	// how it is reached, if it is connected: direct, proxy or relay
+	Path string `json:"path,omitempty"`
+	// whose relay forwards
+	By *OrgRef `json:"by,omitempty"`
+	// it relays for others
+	Relays bool `json:"relays"`
+	Resets int  `json:"resets,omitempty"`
 }
 
 // PeerStatus is an organisation that is known here.
@@ -2616,6 +2623,26 @@ type Quarantined struct {
 	At        time.Time `json:"at"`
 }
 
+// ReachStatus is how a node reaches others and is reached.
+type ReachStatus struct {
+	// without its password
+	Proxy string `json:"proxy,omitempty"`
+	// relays by way of which it can be called
+	Reservations []RelayStatus `json:"reservations"`
+	// what it does for others, if it is a relay
+	Relaying *RelayWork `json:"relaying,omitempty"`
+	// for '--via' of others, if it is a relay
+	Via []string `json:"via,omitempty"`
+	// connected peers, by how they are reached
+	Direct  int `json:"direct"`
+	ByProxy int `json:"by_proxy"`
+	ByRelay int `json:"by_relay"`
+	// connections ended because the peer shared no topic, since the start
+	Resets uint64 `json:"resets"`
+	// circuits that direct connections took the place of, since the start
+	Punched uint64 `json:"punched"`
+}
+
 // Record is a record as this organisation may see it.
 type Record struct {
 	ID         string       `json:"id"`
@@ -2660,6 +2687,24 @@ type RefusedItem struct {
 	StixID string `json:"stix_id"`
 	Line   int    `json:"line"`
 	Reason string `json:"reason"`
+}
+
+// RelayStatus is a relay by way of which this node can be called.
+type RelayStatus struct {
+	Node string `json:"node"`
+	Org  OrgRef `json:"organisation"`
+	// it is renewed before
+	Until time.Time `json:"until"`
+}
+
+// RelayWork is what a relay does for others now.
+type RelayWork struct {
+	// nodes that can be called by way of it
+	Reservations int `json:"reservations"`
+	// connections that it forwards
+	Circuits int `json:"circuits"`
+	// forwarded since it came on line, both ways
+	Bytes uint64 `json:"bytes"`
 }
 
 // ReleaseItem is what waits for persons, or what they decided.
@@ -2944,6 +2989,8 @@ type Status struct {
 	CountsHidden bool `json:"counts_hidden,omitempty"`
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
 	Incompatible int `json:"incompatible,omitempty"`
+	// Reach is how the node reaches others and is reached; nil: it is not up.
+	Reach *ReachStatus `json:"reach,omitempty"`
 	// Mirror is how the database stands that follows the corpus; nil: there is none.
 	Mirror *MirrorStatus `json:"mirror,omitempty"`
 }

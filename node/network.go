@@ -154,7 +154,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 	n.net.Store(net)
 	net.wake()
 	if ready != nil {
-		ready(m.Addrs())
+		ready(append([]string{}, m.Addrs()...)) // not nil: it is on the network, though it may listen nowhere
 	}
 	var wg sync.WaitGroup
 	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.tellLoop, net.keepRoom, net.publishLoop, net.keepPassing, net.keepReach, n.warmIndex} {

@@ -324,15 +324,22 @@ func (net *network) callDirectly(ctx context.Context) {
 
 // ReachStatus is how a node reaches others and is reached.
 type ReachStatus struct {
-	Proxy        string          `json:"proxy,omitempty"` // without its password
-	Reservations []RelayStatus   `json:"reservations"`    // relays by way of which it can be called
-	Relaying     *mesh.RelayWork `json:"relaying,omitempty"`
-	Via          []string        `json:"via,omitempty"` // for '--via' of others, if it is a relay
-	Direct       int             `json:"direct"`        // connected peers, by how they are reached
-	ByProxy      int             `json:"by_proxy"`
-	ByRelay      int             `json:"by_relay"`
-	Resets       uint64          `json:"resets"`  // connections ended because the peer shared no topic, since the start
-	Punched      uint64          `json:"punched"` // circuits that direct connections took the place of, since the start
+	Proxy        string        `json:"proxy,omitempty"`    // without its password
+	Reservations []RelayStatus `json:"reservations"`       // relays by way of which it can be called
+	Relaying     *RelayWork    `json:"relaying,omitempty"` // what it does for others, if it is a relay
+	Via          []string      `json:"via,omitempty"`      // for '--via' of others, if it is a relay
+	Direct       int           `json:"direct"`             // connected peers, by how they are reached
+	ByProxy      int           `json:"by_proxy"`
+	ByRelay      int           `json:"by_relay"`
+	Resets       uint64        `json:"resets"`  // connections ended because the peer shared no topic, since the start
+	Punched      uint64        `json:"punched"` // circuits that direct connections took the place of, since the start
+}
+
+// RelayWork is what a relay does for others now.
+type RelayWork struct {
+	Reservations int    `json:"reservations"` // nodes that can be called by way of it
+	Circuits     int    `json:"circuits"`     // connections that it forwards
+	Bytes        uint64 `json:"bytes"`        // forwarded since it came on line, both ways
 }
 
 // RelayStatus is a relay by way of which this node can be called.
@@ -356,7 +363,7 @@ func (n *Node) reachStatus(s *snapshot) *ReachStatus {
 		st.Reservations = append(st.Reservations, RelayStatus{r.Relay, s.ref(s.nodes[r.Relay]), r.Until.UTC().Truncate(time.Second)})
 	}
 	if w, ok := net.mesh.Relaying(); ok {
-		st.Relaying = &w
+		st.Relaying = &RelayWork{w.Reservations, w.Circuits, w.Bytes}
 		for _, a := range net.ownAddrs() {
 			st.Via = append(st.Via, a+"/p2p/"+n.ID().String())
 		}
