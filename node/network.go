@@ -149,6 +149,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		return fmt.Errorf("starting mesh: %w", err)
 	}
 	net.mesh = m
+	net.rememberRelays()
 	close(meshed)
 	m.LookForRelays()
 	n.net.Store(net)

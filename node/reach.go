@@ -189,7 +189,6 @@ func (s *snapshot) directAddrs(node protocol.NodeID) (out []string) {
 
 // keepReach keeps the addresses by way of relays, and looks for direct ways to peers.
 func (net *network) keepReach(ctx context.Context) {
-	net.rememberRelays()
 	tick := time.NewTicker(reachEvery)
 	defer tick.Stop()
 	direct := time.Now()
@@ -211,8 +210,9 @@ func (net *network) keepReach(ctx context.Context) {
 }
 
 // rememberRelays takes the relays from the own card, so that a node that was restarted goes back
-// to them and signs no new one.
+// to them and signs no new one. It is called before anything looks at the card.
 func (net *network) rememberRelays() {
+	net.n.ways.forget()
 	own := net.n.OwnCard()
 	if own == nil {
 		return
@@ -230,6 +230,13 @@ func (net *network) rememberRelays() {
 			r.addrs = append(r.addrs, a)
 		}
 	}
+}
+
+func (r *ways) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.onCard)
+	r.addrs = nil
 }
 
 // noteReach brings the addresses by way of relays up to date, and reports whether they changed. A

@@ -109,7 +109,7 @@ type Mesh struct {
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 
-	relaying     *relaying // nil: this node is no relay
+	relaying     atomic.Pointer[relaying] // nil: this node is no relay
 	seen         seen
 	resets       atomic.Uint64 // connections that the watchdog ended
 	punched      atomic.Uint64 // peers that were connected by way of a relay, then directly

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -106,7 +107,13 @@ func TestByProxyAlone(t *testing.T) {
 	proxy.names["relay.example.org:443"] = "127.0.0.1:" + port
 	named := Relay{r.self, []string{"/dns4/relay.example.org/tcp/443"}}
 	a := newMember(t, c, "", func(c *Config) {
-		c.Proxy, c.Relays = proxy.url(t, "alice:bob@"), func() []Relay { return []Relay{named} }
+		self, known := c.Key.Public(), c.Known
+		c.Proxy, c.Relays = proxy.url(t, "alice:bob@"), func() []Relay {
+			if _, ok := known(self); !ok {
+				return nil
+			}
+			return []Relay{named}
+		}
 	})
 	c.add(a.self)
 	reserved(t, a, r)
@@ -213,7 +220,7 @@ func TestProxyRefusals(t *testing.T) {
 // TestProxyKeepsWhatFollows: what the peer says at once is not taken for the proxy's answer, also
 // where TLS leads to the proxy.
 func TestProxyKeepsWhatFollows(t *testing.T) {
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect || r.Host != "[2001:db8::1]:443" {
 			http.Error(w, "no", http.StatusForbidden)
 			return
@@ -225,6 +232,8 @@ func TestProxyKeepsWhatFollows(t *testing.T) {
 		defer c.Close()
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nat once")
 	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of who does not trust it
+	server.StartTLS()
 	defer server.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())

@@ -71,7 +71,8 @@ func (m *Mesh) serveRelay() error {
 	if err != nil {
 		return err
 	}
-	m.relaying, m.stopRelay = r, service.Close
+	m.stopRelay = service.Close
+	m.relaying.Store(r)
 	return nil
 }
 
@@ -181,7 +182,7 @@ type RelayWork struct {
 
 // Relaying returns what this node does as a relay; ok is false if it is none.
 func (m *Mesh) Relaying() (w RelayWork, ok bool) {
-	r := m.relaying
+	r := m.relaying.Load()
 	if r == nil {
 		return w, false
 	}

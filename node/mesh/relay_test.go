@@ -22,10 +22,14 @@ import (
 
 func relays(c *Config) { c.Relay = true }
 
-// at makes a member want to be reachable by way of relays.
+// at makes a member want to be reachable by way of relays, as soon as it is a member.
 func at(relays ...*member) func(*Config) {
 	return func(c *Config) {
+		self := c.Key.Public()
 		c.Relays = func() (out []Relay) {
+			if _, ok := c.Known(self); !ok {
+				return nil // a relay that refuses is not tried again for a while
+			}
 			for _, r := range relays {
 				out = append(out, Relay{r.self, r.Addrs()})
 			}
@@ -56,6 +60,7 @@ func (m *member) info(node protocol.NodeID) (p PeerInfo) {
 func reserved(t *testing.T, m *member, relays ...*member) {
 	t.Helper()
 	eventually(t, "the reservations are there", func() bool {
+		m.LookForRelays()
 		held := map[protocol.NodeID]bool{}
 		for _, r := range m.Reservations() {
 			held[r.Relay] = true
@@ -123,8 +128,8 @@ func TestRelayForMembersAlone(t *testing.T) {
 	c, ofRelay := newClub(), newClub()
 	r := newMember(t, ofRelay, overTCP, relays)
 	b := newMember(t, c, "", at(r))
-	c.add(r.self, b.self)
 	ofRelay.add(r.self, b.self)
+	c.add(r.self, b.self)
 	reserved(t, b, r)
 	o := newOutsider(t, libp2p.Security(libp2ptls.ID, libp2ptls.New))
 	if err := o.call(t, r); err != nil {
@@ -180,7 +185,8 @@ func TestRelayForMembersAlone(t *testing.T) {
 func TestOneMemberCannotTakeTheRelay(t *testing.T) {
 	c := newClub()
 	r := newMember(t, c, overTCP, relays)
-	r.relaying.reservationsPerOrg, r.relaying.circuitsPerOrg = 2, 1
+	share := r.relaying.Load()
+	share.reservationsPerOrg, share.circuitsPerOrg = 2, 1
 	var hosts []*outsider
 	for i := range 4 {
 		o := newOutsider(t, libp2p.Security(libp2ptls.ID, libp2ptls.New))
@@ -204,7 +210,7 @@ func TestOneMemberCannotTakeTheRelay(t *testing.T) {
 	if _, err := circuitclient.Reserve(network.WithNoDial(ctx, "test"), hosts[1], peer.AddrInfo{ID: peerOf(r.self)}); err != nil {
 		t.Errorf("renewing: %v", err)
 	}
-	allow := func(src, dest *outsider) bool { return r.relaying.AllowConnect(peerOf(src.id), nil, peerOf(dest.id)) }
+	allow := func(src, dest *outsider) bool { return share.AllowConnect(peerOf(src.id), nil, peerOf(dest.id)) }
 	if !allow(hosts[0], hosts[3]) {
 		t.Fatal("the first circuit is refused")
 	}
@@ -259,7 +265,10 @@ func TestLimitedRelayIsNotUsed(t *testing.T) {
 	defer service.Close()
 	b := newMember(t, c, "", at(r))
 	c.add(b.self)
-	eventually(t, "the relay was tried", func() bool { return strings.Contains(b.RelayFailures()[r.self], "gossip does not run over such") })
+	eventually(t, "the relay was tried", func() bool {
+		b.LookForRelays()
+		return strings.Contains(b.RelayFailures()[r.self], "gossip does not run over such")
+	})
 	if len(b.Reservations()) > 0 {
 		t.Error("the reservation counts")
 	}
