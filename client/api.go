@@ -806,7 +806,8 @@ func (c *Client) NodeEnrol(ctx context.Context, body *EnrolmentRequest) (*Enroll
 	return v, nil
 }
 
-// NodeRemove is POST /v1/nodes/remove. Removes a node, and says where its feeds end.
+// NodeRemove is POST /v1/nodes/remove. Revokes a node: removes it from the card, and says where its
+// feeds end.
 func (c *Client) NodeRemove(ctx context.Context, body *NodeRemoveRequest) (*RemovedNodeReport, error) {
 	v := new(RemovedNodeReport)
 	if err := c.Call(ctx, "POST", "/v1/nodes/remove", nil, body, v); err != nil {
@@ -834,8 +835,8 @@ func (c *Client) NodeReseal(ctx context.Context, body *NodeNameRequest) (*Reseal
 	return v, nil
 }
 
-// Keys is GET /v1/keys. Lists the keys of this node, how they stand, and what ends when. Nothing in it
-// is secret.
+// Keys is GET /v1/keys. Lists the keys of this organisation and of this node, in force and retired,
+// where they are, and what ends when. Nothing in it is secret.
 func (c *Client) Keys(ctx context.Context) (*KeyList, error) {
 	v := new(KeyList)
 	if err := c.Call(ctx, "GET", "/v1/keys", nil, nil, v); err != nil {
@@ -1580,6 +1581,8 @@ type NodeRemoveRequest struct {
 	Node string `json:"node"`
 	// without waiting for what it may still have to say
 	Now bool `json:"now,omitempty"`
+	// Reason is stolen, lost or retired (the default). What is stolen or lost is not waited for.
+	Reason string `json:"reason,omitempty"`
 }
 
 // ProtectedRequest are names and networks that are never put out: this organisation's own.
@@ -2541,10 +2544,16 @@ type KeptRecord struct {
 	Hold string `json:"notice"`
 }
 
-// KeyList is what keys this node has, and how they stand. It holds no secret.
+// KeyList is the keys of an organisation as its card states them, and those of this node. It shows
+// public keys only.
 type KeyList struct {
-	// "here", "token", "retired" or "elsewhere"
-	Op         string         `json:"operational_key"`
+	Org  string   `json:"organisation"`
+	Root RootInfo `json:"root"`
+	Op   OpInfo   `json:"operational"`
+	Node NodeKeys `json:"node"`
+	// Retired are operational keys that ended, the last one first.
+	Retired []RetiredInfo `json:"retired"`
+	// where the operational key is kept in one
 	Token      *TokenInfo     `json:"token,omitempty"`
 	Identities []IdentityInfo `json:"age_identities"`
 	Expiries   []Expiry       `json:"expiries"`
@@ -2580,6 +2589,26 @@ type MandateInfo struct {
 	Reason  string     `json:"reason,omitempty"`
 }
 
+// NodeKeys are this node's own.
+type NodeKeys struct {
+	Node    string `json:"node"`
+	Signing string `json:"signing"`
+	// of its entry on the card; nil: it is not on it
+	NotAfter *time.Time `json:"not_after,omitempty"`
+}
+
+// OpInfo is the operational key in force.
+type OpInfo struct {
+	Key   string `json:"key"`
+	Epoch string `json:"root_epoch"`
+	// when its root epoch was asked for
+	Since time.Time `json:"since"`
+	// this node has it
+	Here bool `json:"here"`
+	// this node has another one, which ended
+	Void bool `json:"void"`
+}
+
 // OrgRef names an organisation: by id, and by what it calls itself.
 type OrgRef struct {
 	ID   string `json:"id"`
@@ -2607,6 +2636,13 @@ type PeerNode struct {
 	Connected bool     `json:"connected"`
 	// why it is not connected although it was met
 	Problem string `json:"problem,omitempty"`
+	// how it is reached, if it is connected: direct, proxy or relay
+	Path string `json:"path,omitempty"`
+	// whose relay forwards
+	By *OrgRef `json:"by,omitempty"`
+	// it relays for others
+	Relays bool `json:"relays"`
+	Resets int  `json:"resets,omitempty"`
 }
 
 // PeerStatus is an organisation that is known here.
@@ -2673,6 +2709,26 @@ type Quarantined struct {
 	At        time.Time `json:"at"`
 }
 
+// ReachStatus is how a node reaches others and is reached.
+type ReachStatus struct {
+	// without its password
+	Proxy string `json:"proxy,omitempty"`
+	// relays by way of which it can be called
+	Reservations []RelayStatus `json:"reservations"`
+	// what it does for others, if it is a relay
+	Relaying *RelayWork `json:"relaying,omitempty"`
+	// for '--via' of others, if it is a relay
+	Via []string `json:"via,omitempty"`
+	// connected peers, by how they are reached
+	Direct  int `json:"direct"`
+	ByProxy int `json:"by_proxy"`
+	ByRelay int `json:"by_relay"`
+	// connections ended because the peer shared no topic, since the start
+	Resets uint64 `json:"resets"`
+	// circuits that direct connections took the place of, since the start
+	Punched uint64 `json:"punched"`
+}
+
 // Record is a record as this organisation may see it.
 type Record struct {
 	ID         string       `json:"id"`
@@ -2719,6 +2775,24 @@ type RefusedItem struct {
 	Reason string `json:"reason"`
 }
 
+// RelayStatus is a relay by way of which this node can be called.
+type RelayStatus struct {
+	Node string `json:"node"`
+	Org  OrgRef `json:"organisation"`
+	// it is renewed before
+	Until time.Time `json:"until"`
+}
+
+// RelayWork is what a relay does for others now.
+type RelayWork struct {
+	// nodes that can be called by way of it
+	Reservations int `json:"reservations"`
+	// connections that it forwards
+	Circuits int `json:"circuits"`
+	// forwarded since it came on line, both ways
+	Bytes uint64 `json:"bytes"`
+}
+
 // ReleaseItem is what waits for persons, or what they decided.
 type ReleaseItem struct {
 	Number uint64 `json:"number"`
@@ -2762,6 +2836,7 @@ type RemovedNodeReport struct {
 	Heads []FeedHead `json:"final_heads"`
 	// entries that were known to be and that count nowhere now
 	Missing uint64 `json:"missing"`
+	Reason  string `json:"reason"`
 }
 
 // RequestInfo is a request that this organisation made or got.
@@ -2790,6 +2865,33 @@ type RequestInfo struct {
 	// were sealed for who asks.
 	Held   int `json:"held,omitempty"`
 	Shared int `json:"shared,omitempty"`
+}
+
+// RetiredInfo is an operational key that ended.
+type RetiredInfo struct {
+	Key string `json:"key"`
+	// rotated: what it signed stands; compromised: it does not
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// RootInfo is the root set in force. Its keys are on no node.
+type RootInfo struct {
+	// root rotations before it
+	Set       int       `json:"set"`
+	Threshold int       `json:"threshold"`
+	Keys      []RootRef `json:"keys"`
+	// Next is the hash of the set that will follow: a thief of the present one cannot choose it.
+	Next [32]byte `json:"next"`
+	// Rotations is how many root rotations are left.
+	Rotations int `json:"rotations_left"`
+}
+
+// RootRef names a root key.
+type RootRef struct {
+	// in hexadecimal digits
+	Key         string `json:"key"`
+	Fingerprint string `json:"fingerprint"`
 }
 
 // RulesInfo is a set of rules as it is shown.
@@ -3001,6 +3103,8 @@ type Status struct {
 	CountsHidden bool `json:"counts_hidden,omitempty"`
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
 	Incompatible int `json:"incompatible,omitempty"`
+	// Reach is how the node reaches others and is reached; nil: it is not up.
+	Reach *ReachStatus `json:"reach,omitempty"`
 	// Mirror is how the database stands that follows the corpus; nil: there is none.
 	Mirror *MirrorStatus `json:"mirror,omitempty"`
 }

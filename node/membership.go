@@ -140,7 +140,7 @@ func (n *Node) invitation(invitee protocol.OrgID) *protocol.Invite {
 	for _, e := range own.Nodes {
 		addrs := e.Addrs
 		if net := n.net.Load(); e.Node == n.ID() && net != nil && len(addrs) == 0 {
-			addrs = net.mesh.Addrs()
+			addrs = net.cardAddrs()
 		}
 		inv.Bootstrap = append(inv.Bootstrap, protocol.Bootstrap{Node: e.Node, Addrs: addrs})
 	}

@@ -38,6 +38,8 @@ type Metrics struct {
 	Syncs, SyncFailed                  uint64
 	Synced                             time.Time // the last comparison that was done to its end; zero: none yet
 
+	Reach *ReachStatus // how peers are reached; nil: not on line
+
 	Mirror *corpus.MirrorStatus // the database that follows the corpus; nil: there is none
 }
 
@@ -54,7 +56,7 @@ func (n *Node) Metrics() (Metrics, error) {
 	m := Metrics{Started: time.UnixMilli(n.started), Online: n.Online(), Ready: len(n.Ready()) == 0, IndexRead: c.warm.Load(), Members: len(s.members), Disk: n.diskStatus(),
 		Topics: map[string]TopicMetrics{}, Rejected: c.rejected.Load(), Ignored: c.ignored.Load(), Dropped: c.dropped.Load(), Failed: c.failed.Load(), Duplicates: c.duplicates.Load(),
 		Published: c.published.Load(), Appended: c.appended.Load(), Erased: c.erased.Load(), Decided: n.cache.Made(), Syncs: c.syncs.Load(), SyncFailed: c.syncFailed.Load()}
-	m.Mirror = n.mirrorStatus()
+	m.Mirror, m.Reach = n.mirrorStatus(), n.reachStatus(s)
 	if at := c.synced.Load(); at != 0 {
 		m.Synced = time.UnixMilli(at)
 	}

@@ -31,6 +31,8 @@ type network struct {
 	suspects   chan *crypto.VerifiedEnvelope // stale entries that may contradict what is held
 	dirty      chan struct{}
 	subscriber chan struct{} // a peer joined a topic
+	reserved   chan struct{} // reservations at relays changed
+	since      time.Time     // it is on line
 
 	joined sync.Map                        // string, wire name of every joined topic → protocol.TopicID; joinTopics alone changes it
 	teller atomic.Pointer[protocol.NodeID] // who told last of entries that are not held
@@ -113,13 +115,10 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		notices: make(chan heard, noticeEntries), tells: make(chan directNotice, noticeEntries), tellers: map[protocol.NodeID]bool{}, stalled: map[protocol.NodeID]time.Time{}, suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
 		cosigned: map[protocol.NodeID]cosignMark{}, askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), last: map[protocol.NodeID]time.Time{},
 		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
-		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}}
-	listen := n.cfg.Listen
-	if len(listen) == 0 {
-		listen = DefaultListen
-	}
+		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}, reserved: make(chan struct{}, 1), since: time.Now()}
+	meshed := make(chan struct{})
 	m, err := mesh.New(ctx, mesh.Config{
-		Key: n.keys.Host, Listen: listen, Network: n.snap.Load().network, Log: n.log,
+		Key: n.keys.Host, Listen: n.ways.listen, Proxy: n.ways.proxy, Relay: n.ways.relay, Network: n.snap.Load().network, Log: n.log,
 		Known:       net.known,
 		OwnHello:    net.ownHello,
 		Hello:       net.hello,
@@ -131,18 +130,35 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		Subscribed:  net.subscribed,
 		PeerChanged: net.peerChanged,
 		HostOptions: n.cfg.HostOptions,
+		Relays: func() []mesh.Relay {
+			select {
+			case <-meshed:
+				return net.relays()
+			default:
+				return nil // it asks as soon as it began
+			}
+		},
+		Reserved: func() {
+			select {
+			case net.reserved <- struct{}{}:
+			default:
+			}
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("starting mesh: %w", err)
 	}
 	net.mesh = m
+	net.rememberRelays()
+	close(meshed)
+	m.LookForRelays()
 	n.net.Store(net)
 	net.wake()
 	if ready != nil {
-		ready(m.Addrs())
+		ready(append([]string{}, m.Addrs()...)) // not nil: it is on the network, though it may listen nowhere
 	}
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.tellLoop, net.keepRoom, net.publishLoop, net.keepPassing, net.keepToken, n.warmIndex} {
+	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.tellLoop, net.keepRoom, net.publishLoop, net.keepPassing, net.keepToken, net.keepReach, n.warmIndex} {
 		wg.Go(func() { run(ctx) })
 	}
 	<-ctx.Done()
@@ -456,13 +472,7 @@ func (net *network) topicOf(name string) (id protocol.TopicID, ok bool) {
 
 // renewCard signs a new card if this node's addresses changed or its end is near.
 func (net *network) renewCard() error {
-	addrs := net.n.cfg.Announce
-	if len(addrs) == 0 {
-		addrs = net.mesh.Addrs()
-	}
-	if len(addrs) > protocol.MaxAddrs {
-		addrs = addrs[:protocol.MaxAddrs]
-	}
+	addrs := net.cardAddrs()
 	if net.n.op() == nil {
 		return net.n.noteAddrs(addrs)
 	}

@@ -28,8 +28,11 @@ type Config struct {
 	Dir         string               // data directory; empty: in memory, for tests and simulation
 	Keys        *Keys                // must be set
 	Card        *protocol.SignedCard // first card, kept if the store holds none; Init stores it on disk
-	Listen      []string             // multiaddrs; empty: DefaultListen
+	Listen      []string             // multiaddrs; empty: DefaultListen, or none beside a proxy; NoListen alone: none
 	Announce    []string             // multiaddrs on the card; empty: those listened on
+	Via         []string             // relays by way of which to be reachable, as multiaddrs with /p2p/ at the end
+	Proxy       string               // URL of an HTTP proxy by way of which peers are called; empty: none
+	Relay       bool                 // relay for the members of the network
 	Log         *slog.Logger         // nil: nothing is logged
 	HostOptions []mesh.HostOption    // simulation only
 	SyncEvery   time.Duration        // 0: DefaultSyncEvery
@@ -62,8 +65,10 @@ const DefaultHeadEvery = time.Minute
 
 // Node is one member's node. Its methods may be called concurrently.
 type Node struct {
-	cfg  Config
-	log  *slog.Logger
+	cfg Config
+	log *slog.Logger
+	// ways is how the node is reached and reaches others.
+	ways *ways
 	org  protocol.OrgID
 	keys *Keys
 	st   *store.Store
@@ -188,6 +193,10 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.HeadEvery == 0 {
 		cfg.HeadEvery = DefaultHeadEvery
 	}
+	way, err := newWays(&cfg, cfg.Keys.Host.Public())
+	if err != nil {
+		return nil, fmt.Errorf("opening node: %w", err)
+	}
 	dir := cfg.Dir
 	if dir != "" {
 		if err := CheckRestored(dir); err != nil && cfg.Disk == nil {
@@ -202,7 +211,7 @@ func Open(cfg Config) (*Node, error) {
 	if err := cfg.Keys.again(); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, org: cfg.Keys.Org, keys: cfg.Keys, st: st, started: nowMillis()}
+	n := &Node{cfg: cfg, log: cfg.Log, ways: way, org: cfg.Keys.Org, keys: cfg.Keys, st: st, started: nowMillis()}
 	ages := slices.Clone(cfg.Keys.Identities)
 	n.ages.Store(&ages)
 	n.cache, n.auditTurn = policy.NewCache(), make(chan struct{}, 1)

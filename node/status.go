@@ -9,6 +9,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/corpus"
+	"github.com/entente-mesh/entente/node/mesh"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -86,6 +87,9 @@ type Status struct {
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
 	Incompatible int `json:"incompatible,omitempty"`
 
+	// Reach is how the node reaches others and is reached; nil: it is not up.
+	Reach *ReachStatus `json:"reach,omitempty"`
+
 	// Mirror is how the database stands that follows the corpus; nil: there is none.
 	Mirror *corpus.MirrorStatus `json:"mirror,omitempty"`
 
@@ -129,6 +133,7 @@ func (n *Node) Status() (*Status, error) {
 				Do: "bring the older of the two up to date"})
 		}
 	}
+	st.Reach = n.reachStatus(s)
 	for _, a := range s.agreements {
 		switch n.agreementInfo(s, a).State {
 		case AgreementInForce:
@@ -204,6 +209,7 @@ func (n *Node) Status() (*Status, error) {
 	n.tokenProblems(st)
 	n.expiryProblems(st)
 	n.feedProblems(st, feeds)
+	n.reachProblems(s, st)
 	n.findProblems(s, st)
 	return st, nil
 }
@@ -376,16 +382,21 @@ type PeerNode struct {
 	Addrs     []string        `json:"addresses"`
 	Connected bool            `json:"connected"`
 	Problem   string          `json:"problem,omitempty"` // why it is not connected although it was met
+
+	Path   mesh.Path `json:"path,omitempty"` // how it is reached, if it is connected: direct, proxy or relay
+	By     *OrgRef   `json:"by,omitempty"`   // whose relay forwards
+	Relays bool      `json:"relays"`         // it relays for others
+	Resets int       `json:"resets,omitempty"`
 }
 
 // Peers lists the organisations of which a card is known, one's own left out.
 func (n *Node) Peers() []PeerStatus {
 	s := n.snap.Load()
-	connected, foreign := map[protocol.NodeID]bool{}, map[protocol.NodeID]string{}
+	connected, foreign := map[protocol.NodeID]mesh.PeerInfo{}, map[protocol.NodeID]string{}
 	if net := n.net.Load(); net != nil {
 		foreign = net.mesh.Incompatible()
 		for _, p := range net.mesh.Peers() {
-			connected[p.Node] = true
+			connected[p.Node] = p
 		}
 	}
 	list := []PeerStatus{}
@@ -404,7 +415,14 @@ func (n *Node) Peers() []PeerStatus {
 			p.Agreement = p.Agreement || slices.Contains(a.Parties, id) && n.agreementInfo(s, a).State == AgreementInForce
 		}
 		for _, e := range c.Nodes {
-			p.Nodes = append(p.Nodes, PeerNode{Node: e.Node, Addrs: append([]string{}, e.Addrs...), Connected: connected[e.Node], Problem: foreign[e.Node]})
+			at, up := connected[e.Node]
+			pn := PeerNode{Node: e.Node, Addrs: append([]string{}, e.Addrs...), Connected: up, Problem: foreign[e.Node],
+				Path: at.Path, Relays: slices.Contains(e.Addrs, protocol.RelayHere), Resets: at.Resets}
+			if at.Path == mesh.ByRelay {
+				by := s.ref(s.nodes[at.Relay])
+				pn.By = &by
+			}
+			p.Nodes = append(p.Nodes, pn)
 		}
 		list = append(list, p)
 	}

@@ -196,7 +196,7 @@ type NodeEntry struct {
 	Recipient string   // age1pq..., the post-quantum hybrid recipient of the node
 	NotBefore uint64   // Unix milliseconds
 	NotAfter  uint64   // governs admission and new grants, never the verification of entries
-	Addrs     []string // multiaddrs without the /p2p part
+	Addrs     []string // as in addr.go: direct, by a relay, or RelayHere
 	Binding   Binding
 }
 
@@ -362,8 +362,8 @@ func checkAddrs(addrs []string) error {
 		if err := checkText("address", a, MaxAddrSize); err != nil {
 			return err
 		}
-		if !strings.HasPrefix(a, "/") {
-			return malformed("address %q is not a multiaddr", clip(a))
+		if err := checkAddr(a); err != nil {
+			return err
 		}
 	}
 	return nil

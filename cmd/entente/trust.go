@@ -74,6 +74,9 @@ func (a *app) peersCommand() *cobra.Command {
 				table(w, rows...)
 				for _, p := range peers {
 					for _, n := range p.Nodes {
+						if how := reachedBy(&n); how != "" {
+							fmt.Fprintf(w, "%s of %s: %s\n", n.Node, printable(p.Org.Name), how)
+						}
 						if n.Problem != "" {
 							fmt.Fprintf(w, "%s of %s: %s\n", n.Node, printable(p.Org.Name), printable(n.Problem))
 						}

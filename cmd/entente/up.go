@@ -20,7 +20,9 @@ import (
 )
 
 func (a *app) upCommand() *cobra.Command {
-	var listen, announce []string
+	var listen, announce, via []string
+	var proxy string
+	var relay bool
 	var metrics, format, rulesFile, people string
 	var verbose, acceptRestored bool
 	var served serving
@@ -41,24 +43,20 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.up(cmd.Context(), metrics, &served, &followed, node.Config{Listen: listen, Announce: announce, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
+			return a.up(cmd.Context(), metrics, &served, &followed, node.Config{Listen: listen, Announce: announce, Via: via, Proxy: proxy, Relay: relay, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
 				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20, Rules: rulesFile, People: people}, func(addrs []string) {
-				if len(addrs) == 0 {
-					fmt.Fprintln(a.out, "up, and on no network yet: 'entente network create' or 'entente network join'; a new node of an organisation waits for 'entente node enrol'")
-					return
-				}
-				fmt.Fprintln(a.out, "up; listening on")
-				for _, addr := range addrs {
-					fmt.Fprintln(a.out, "  "+addr)
-				}
+				a.sayUp(addrs)
 			})
 		},
 	}
 	f := cmd.Flags()
 	served.flags(cmd)
 	followed.flags(cmd)
-	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: port 4401, QUIC and TCP)")
+	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated; none: call others only (default: port 4401, QUIC and TCP; none beside --proxy)")
 	f.StringArrayVar(&announce, "announce", nil, "address for the card; may be repeated (default: those listened on)")
+	f.StringArrayVar(&via, "via", nil, "relay by way of which others can call this node, as 'entente relay' shows it; may be repeated (default: relays of the network, if no address here is public)")
+	f.StringVar(&proxy, "proxy", "", "HTTP proxy by way of which all peers are called, as http://user:password@host:3128; nothing of HTTPS_PROXY is used")
+	f.BoolVar(&relay, "relay", false, "relay for members of the network that cannot be called, too")
 	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
 	f.StringVar(&rulesFile, "rules", "", "local rules in Cedar (default: rules.cedar in the data directory, if it is there)")
 	f.StringVar(&people, "people", "", "the people and machines that the rules are about (default: people.json beside the rules)")
@@ -69,6 +67,21 @@ func (a *app) upCommand() *cobra.Command {
 	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
+}
+
+// sayUp tells that the node is up, and where it listens; with no addresses, that it is on no network.
+func (a *app) sayUp(addrs []string) {
+	switch {
+	case addrs == nil:
+		fmt.Fprintln(a.out, "up, and on no network yet: 'entente network create' or 'entente network join'; a new node of an organisation waits for 'entente node enrol'")
+	case len(addrs) == 0:
+		fmt.Fprintln(a.out, "up; listening nowhere: peers call this node by way of relays")
+	default:
+		fmt.Fprintln(a.out, "up; listening on")
+		for _, addr := range addrs {
+			fmt.Fprintln(a.out, "  "+addr)
+		}
+	}
 }
 
 // up opens the node of the data directory and runs it and its API until ctx ends.
@@ -196,6 +209,7 @@ func showStatus(w io.Writer, st *node.Status) {
 		fmt.Fprintf(w, "own nodes     %d others, %d connected, %d hold what this one holds\n", other, up, same)
 	}
 	fmt.Fprintf(w, "network       %s, %d members\n", printable(dash(st.NetworkName)), st.Members)
+	showReach(w, st)
 	fmt.Fprintf(w, "card          fresh until %s\n", st.CardFresh.Format("2006-01-02"))
 	fmt.Fprintf(w, "agreements    %d in force, %d proposals waiting\n", st.Agreements, st.Inbox)
 	fmt.Fprintf(w, "topics        %d\n", st.Topics)

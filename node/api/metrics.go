@@ -38,6 +38,14 @@ var metrics = []metric{
 	{"online", false, "1 while the node is on the network.", func(m *node.Metrics) float64 { return truth(m.Online) }},
 	{"ready", false, "1 while nothing keeps the node from serving.", func(m *node.Metrics) float64 { return truth(m.Ready) }},
 	{"peers_connected", false, "Nodes connected now.", func(m *node.Metrics) float64 { return float64(m.Connected) }},
+	{"peers_by_relay", false, "Of them, those reached by way of a relay only.", func(m *node.Metrics) float64 { return float64(reach(m).ByRelay) }},
+	{"peers_by_proxy", false, "Of them, those reached by way of the HTTP proxy.", func(m *node.Metrics) float64 { return float64(reach(m).ByProxy) }},
+	{"relay_reservations_held", false, "Relays by way of which this node can be called.", func(m *node.Metrics) float64 { return float64(len(reach(m).Reservations)) }},
+	{"relay_reservations_served", false, "Nodes that can be called by way of this one.", func(m *node.Metrics) float64 { return float64(relaying(m).Reservations) }},
+	{"relay_circuits", false, "Connections that this node forwards now.", func(m *node.Metrics) float64 { return float64(relaying(m).Circuits) }},
+	{"relay_bytes_total", true, "Bytes that this node forwarded since it came on line.", func(m *node.Metrics) float64 { return float64(relaying(m).Bytes) }},
+	{"circuits_replaced_total", true, "Connections by way of a relay that direct ones took the place of.", func(m *node.Metrics) float64 { return float64(reach(m).Punched) }},
+	{"peers_reset_total", true, "Connections ended because the peer shared no topic.", func(m *node.Metrics) float64 { return float64(reach(m).Resets) }},
 	{"members", false, "Organisations in the network.", func(m *node.Metrics) float64 { return float64(m.Members) }},
 	{"agreements_in_force", false, "Agreements of this organisation in force.", func(m *node.Metrics) float64 { return float64(m.Agreements) }},
 	{"own_nodes", false, "Other nodes of this organisation.", func(m *node.Metrics) float64 { return float64(m.OwnNodes) }},
@@ -225,4 +233,20 @@ func ServeMonitoring(ctx context.Context, n *node.Node, l net.Listener) error {
 		return fmt.Errorf("serving metrics: %w", err)
 	}
 	return nil
+}
+
+// reach returns how peers are reached, or nothing.
+func reach(m *node.Metrics) *node.ReachStatus {
+	if m.Reach == nil {
+		return new(node.ReachStatus)
+	}
+	return m.Reach
+}
+
+// relaying returns what the node does as a relay, or nothing.
+func relaying(m *node.Metrics) node.RelayWork {
+	if w := reach(m).Relaying; w != nil {
+		return *w
+	}
+	return node.RelayWork{}
 }

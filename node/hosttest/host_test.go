@@ -23,6 +23,10 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(proxyEnv); addr != "" {
+		fmt.Fprintln(os.Stderr, "proxy ended:", beProxy(addr))
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "entente-hosttest")
 	if err == nil {
 		binary = filepath.Join(dir, "entente")
@@ -65,6 +69,7 @@ type host struct {
 	port   int
 	prefix []string // of every command: in which network namespace it runs
 	flags  []string // of 'entente up', beside the address
+	up     []string // how it is brought up; empty: 'up' with its address
 	proc   *exec.Cmd
 	log    *syncBuffer
 }
@@ -171,7 +176,11 @@ func (h *host) start() {
 // launch starts the node and does not wait for it.
 func (h *host) launch() {
 	h.t.Helper()
-	h.proc = h.command(context.Background(), append([]string{"up", "--listen", fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", h.ip, h.port)}, h.flags...)...)
+	up := h.up
+	if up == nil {
+		up = append([]string{"up", "--listen", fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", h.ip, h.port)}, h.flags...)
+	}
+	h.proc = h.command(context.Background(), up...)
 	h.proc.Stdout, h.proc.Stderr = h.log, h.log
 	h.proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := h.proc.Start(); err != nil {

@@ -22,6 +22,8 @@ type wire struct {
 	t    *testing.T
 	tuns []*os.File
 	at   map[netip.Addr]int
+	// filter, if not nil, lets a packet through or not. It is set before there is any.
+	filter func(from, to int, packet []byte) bool
 
 	mu    sync.Mutex
 	rng   *rand.Rand
@@ -30,6 +32,8 @@ type wire struct {
 	cut   func(from, to int) bool
 	sent  int
 	lost  int
+	// filtered counts what filter did not let through.
+	filtered int
 }
 
 // namespace returns the name of a host's namespace.
@@ -140,6 +144,11 @@ func (w *wire) read(from int) {
 		}
 		packet := append([]byte(nil), b[:n]...)
 		w.mu.Lock()
+		if w.filter != nil && !w.filter(from, to, packet) {
+			w.filtered++
+			w.mu.Unlock()
+			continue
+		}
 		w.sent++
 		drop := w.rng.Float64() < w.loss || w.cut != nil && w.cut(from, to)
 		if drop {

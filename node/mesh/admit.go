@@ -125,6 +125,9 @@ func (n notifiee) Disconnected(nw network.Network, c network.Conn) {
 		p.timer.Stop()
 		delete(m.peers, node)
 		m.filter.forget(c.RemotePeer())
+		m.forgetSeen(c.RemotePeer())
+		m.relaying.Load().gone(c.RemotePeer())
+		m.lostRelay(node)
 		if p.admitted {
 			m.tell(node, false)
 		}

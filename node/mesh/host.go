@@ -12,14 +12,17 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/transport"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	circuitclient "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	"go.uber.org/fx"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -51,13 +54,20 @@ func (m *Mesh) newHost() (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := m.checkProxy(listen); err != nil {
+		return nil, err
+	}
 	opts := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.UserAgent("entente"),
 		libp2p.ProtocolVersion("entente/1"),
 		libp2p.ConnectionManager(conns),
 		libp2p.ConnectionGater(gater{m}),
+		// libp2p's own relay transport would take circuits that strangers bring.
 		libp2p.DisableRelay(),
+		libp2p.WithFxOption(fx.Invoke(func(h host.Host, u transport.Upgrader) error {
+			return circuitclient.AddTransport(gatedHost{h, m}, u)
+		})),
 		libp2p.DisableMetrics(),
 		// What peers say this node's address is would end up on its signed card.
 		libp2p.DisableIdentifyAddressDiscovery(),
@@ -69,7 +79,11 @@ func (m *Mesh) newHost() (host.Host, error) {
 		// libp2p's Noise on X25519, which a later quantum computer opens.
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
-		libp2p.Transport(libp2pquic.NewTransport),
+	}
+	if m.cfg.Proxy == nil {
+		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport))
+	} else {
+		opts = append(opts, libp2p.MultiaddrResolver(noResolver{}))
 	}
 	if len(listen) == 0 {
 		opts = append(opts, libp2p.NoListenAddrs)
@@ -85,12 +99,27 @@ func (m *Mesh) newHost() (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return libp2p.New(append(opts, libp2p.Transport(tcp.NewTCPTransport), libp2p.ResourceManager(limits))...)
+	overTCP := libp2p.Transport(tcp.NewTCPTransport)
+	if m.cfg.Proxy != nil {
+		overTCP = libp2p.Transport(newProxied(&proxyDialer{proxy: m.cfg.Proxy, tls: m.cfg.proxyTLS}))
+	}
+	return libp2p.New(append(opts, overTCP, libp2p.ResourceManager(circuitsHaveNoIP{limits}))...)
+}
+
+// checkProxy refuses to listen where a proxy leaves no transport for it.
+func (m *Mesh) checkProxy(listen []ma.Multiaddr) error {
+	for _, a := range listen {
+		if transportOf(a) == "quic-v1" && m.cfg.Proxy != nil {
+			return protocol.Errorf(protocol.ErrMalformed, "address %s cannot be listened on beside a proxy, which is for TCP alone; leave it out", a)
+		}
+	}
+	return nil
 }
 
 func newLimits() (network.ResourceManager, error) {
 	limits := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&limits)
+	relayLimits(&limits)
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()), rcmgr.WithMetricsDisabled(),
 		rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: connsPerIPv4}},
@@ -133,7 +162,47 @@ func parseAddr(node protocol.NodeID, s string) (ma.Multiaddr, error) {
 	if a == nil {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "address %q names no host; %s", s, want)
 	}
+	if _, _, ok := protocol.SplitRelayed(a.String()); isRelayed(a) && !ok {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "address %q is not one by way of a single named relay, as /ip4/192.0.2.1/tcp/443/p2p/12D3KooW…/p2p-circuit", s)
+	}
 	return a, nil
+}
+
+// ReadAddr reads an address of node that is to stand on a card, and returns it in the form of a
+// card: without a peer ID at its end.
+func ReadAddr(node protocol.NodeID, s string) (string, error) {
+	a, err := parseAddr(node, s)
+	if err != nil {
+		return "", err
+	}
+	return a.String(), nil
+}
+
+// ReadRelay reads where a relay is: its address with its peer ID at the end.
+func ReadRelay(s string) (Relay, error) {
+	const want = "write it like /dns4/relay.example.org/tcp/443/p2p/12D3KooW…, as 'entente relay' shows it"
+	i := strings.LastIndex(s, "/p2p/")
+	if i < 0 {
+		return Relay{}, protocol.Errorf(protocol.ErrMalformed, "relay %q does not say which node it is; %s", s, want)
+	}
+	node, err := protocol.ParseNodeID(s[i+len("/p2p/"):])
+	if err != nil {
+		return Relay{}, fmt.Errorf("relay %q: %w; %s", s, err, want)
+	}
+	a, err := parseAddr(node, s)
+	if err != nil {
+		return Relay{}, err
+	}
+	if isRelayed(a) {
+		return Relay{}, protocol.Errorf(protocol.ErrMalformed, "relay %q is itself behind a relay; %s", s, want)
+	}
+	return Relay{Node: node, Addrs: []string{a.String()}}, nil
+}
+
+// IsPublic reports whether an address may be reached from everywhere. A name may.
+func IsPublic(s string) bool {
+	a, err := ma.NewMultiaddr(s)
+	return err == nil && !isRelayed(a) && manet.IsPublicAddr(a)
 }
 
 // Addrs returns the addresses that this node listens on, with their ports, sorted. Loopback
@@ -141,6 +210,9 @@ func parseAddr(node protocol.NodeID, s string) (ma.Multiaddr, error) {
 func (m *Mesh) Addrs() []string {
 	var all, public []string
 	for _, a := range m.host.Addrs() {
+		if isRelayed(a) {
+			continue
+		}
 		all = append(all, a.String())
 		if !manet.IsIPLoopback(a) {
 			public = append(public, a.String())

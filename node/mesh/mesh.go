@@ -3,16 +3,21 @@ package mesh
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/protocol"
@@ -71,6 +76,19 @@ type Config struct {
 	// when the last connection with it ended. May be nil.
 	PeerChanged func(node protocol.NodeID, connected bool)
 
+	// Proxy, if not nil, is an HTTP proxy by way of which all peers are called; nothing is called
+	// by QUIC then. See ReadProxy.
+	Proxy *url.URL
+	// Relay makes this node relay for the peers that are Known.
+	Relay bool
+	// Relays returns the relays at which this node should be reachable, the best first; none if
+	// it needs none. It is asked every few seconds. May be nil.
+	Relays func() []Relay
+	// Reserved is told when Reservations changed. It does not block. May be nil.
+	Reserved func()
+
+	proxyTLS *tls.Config // of an https proxy, in tests
+
 	// HostOptions, if not nil, replace the transports and limits of the host, for
 	// simulation: QUIC is the only transport, and runs over what the options say.
 	HostOptions []HostOption
@@ -91,18 +109,29 @@ type Mesh struct {
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 
+	relaying     atomic.Pointer[relaying] // nil: this node is no relay
+	seen         seen
+	resets       atomic.Uint64 // connections that the watchdog ended
+	punched      atomic.Uint64 // peers that were connected by way of a relay, then directly
+	stopRelay    func() error
+	stopPunching func() error
+
 	joining sync.Mutex // held by Join and Leave, so that pubsub has the topics that m.topics has
 
-	mu       sync.Mutex // guards what follows; never held across a call that may wait
-	closed   bool
-	peers    map[protocol.NodeID]*peerState // connected ones, let in or not
-	backoffs map[protocol.NodeID]backoff
-	foreign  map[protocol.NodeID]foreigner
-	topics   map[string]*joined
-	serving  map[protocol.NodeID]int // sync streams being served
-	greeting map[protocol.NodeID]bool
-	events   []peerEvent
-	wake     chan struct{} // capacity 1: events is not empty
+	mu         sync.Mutex // guards what follows; never held across a call that may wait
+	closed     bool
+	peers      map[protocol.NodeID]*peerState // connected ones, let in or not
+	backoffs   map[protocol.NodeID]backoff
+	foreign    map[protocol.NodeID]foreigner
+	topics     map[string]*joined
+	serving    map[protocol.NodeID]int // sync streams being served
+	greeting   map[protocol.NodeID]bool
+	reserved   map[protocol.NodeID]time.Time // relays, and until when
+	relayTries map[protocol.NodeID]relayTry
+	alone      map[protocol.NodeID]*lonely // peers that share no topic
+	unreserved chan struct{}               // capacity 1: a relay in reserved is gone
+	events     []peerEvent
+	wake       chan struct{} // capacity 1: events is not empty
 }
 
 // New starts a node's part of the mesh. It runs until Close is called or ctx ends; Close
@@ -115,7 +144,9 @@ func New(ctx context.Context, cfg Config) (*Mesh, error) {
 	m := &Mesh{cfg: cfg, log: cfg.Log, self: cfg.Key.Public(), ctx: ctx, cancel: cancel,
 		peers: map[protocol.NodeID]*peerState{}, backoffs: map[protocol.NodeID]backoff{}, foreign: map[protocol.NodeID]foreigner{},
 		topics: map[string]*joined{}, serving: map[protocol.NodeID]int{},
-		greeting: map[protocol.NodeID]bool{}, wake: make(chan struct{}, 1)}
+		greeting: map[protocol.NodeID]bool{}, wake: make(chan struct{}, 1), unreserved: make(chan struct{}, 1),
+		seen: seen{addrs: map[peer.ID][]ma.Multiaddr{}}, reserved: map[protocol.NodeID]time.Time{},
+		relayTries: map[protocol.NodeID]relayTry{}, alone: map[protocol.NodeID]*lonely{}}
 	rand.Read(m.instance[:])
 	if err := m.start(); err != nil {
 		_ = m.Close()
@@ -133,6 +164,12 @@ func (c *Config) check() error {
 	}
 	if c.Duplicate == nil {
 		c.Duplicate = func(string) {}
+	}
+	if c.Relays == nil {
+		c.Relays = func() []Relay { return nil }
+	}
+	if c.Reserved == nil {
+		c.Reserved = func() {}
 	}
 	if c.PeerChanged == nil {
 		c.PeerChanged = func(protocol.NodeID, bool) {}
@@ -161,8 +198,19 @@ func (m *Mesh) start() (err error) {
 	if m.pubsub, err = m.newPubSub(); err != nil {
 		return fmt.Errorf("starting gossip: %w", err)
 	}
+	if m.cfg.Relay {
+		if err := m.serveRelay(); err != nil {
+			return fmt.Errorf("starting to relay: %w", err)
+		}
+	}
+	if m.cfg.Proxy == nil && len(m.cfg.Listen) > 0 {
+		if err := m.startPunching(); err != nil {
+			return fmt.Errorf("starting hole punching: %w", err)
+		}
+	}
 	m.wg.Go(m.tellEvents)
 	m.wg.Go(m.watch)
+	m.wg.Go(m.keepReserved)
 	return nil
 }
 
@@ -181,8 +229,13 @@ func (m *Mesh) Close() error {
 	m.mu.Unlock()
 	m.cancel()
 	var err error
+	for _, stop := range []func() error{m.stopPunching, m.stopRelay} {
+		if stop != nil {
+			err = errors.Join(err, stop())
+		}
+	}
 	if m.host != nil {
-		err = m.host.Close()
+		err = errors.Join(err, m.host.Close())
 	}
 	m.wg.Wait()
 	if m.identd != nil {
@@ -208,7 +261,7 @@ const watchEvery = 30 * time.Second
 
 // watch tells pubsub again of peers that are connected but that it has given up, as it
 // does after a few streams that ended early. Peers that turn out to speak other versions of
-// the protocols go.
+// the protocols go. Where that does not help, see watchTopics.
 func (m *Mesh) watch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -229,5 +282,7 @@ func (m *Mesh) watch() {
 				m.announcePeer(p.Node)
 			}
 		}
+		m.watchTopics(time.Now())
+		m.endCircuits(time.Now())
 	}
 }

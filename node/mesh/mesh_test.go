@@ -57,6 +57,15 @@ func (c *club) add(nodes ...protocol.NodeID) {
 	}
 }
 
+// addOf adds nodes of one organisation.
+func (c *club) addOf(org protocol.OrgID, nodes ...protocol.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range nodes {
+		c.members[n] = org
+	}
+}
+
 func (c *club) remove(n protocol.NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

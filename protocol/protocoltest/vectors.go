@@ -836,6 +836,15 @@ func addSiblings(out map[string][]Vector, entry *crypto.VerifiedEnvelope) {
 	item("publication of entry 0", "Feeds begin with 1.", "malformed", protocol.SiblingPublicationItem, &protocol.SiblingPublication{Feed: entry.Header.Feed, Orgs: []protocol.OrgID{}, Topic: "c2", At: Now})
 	item("addresses", "Where a node listens.", "ok", protocol.SiblingAddrsItem, &protocol.SiblingAddrs{Node: alice.Host.Public(), At: Now, Addrs: []string{"/ip4/192.0.2.1/udp/4401/quic-v1"}})
 	item("an address that is none", "Addresses are multiaddrs.", "malformed", protocol.SiblingAddrsItem, &protocol.SiblingAddrs{Node: alice.Host.Public(), At: Now, Addrs: []string{"192.0.2.1"}})
+	addrs := func(name, comment, class, addr string) {
+		item(name, comment, class, protocol.SiblingAddrsItem, &protocol.SiblingAddrs{Node: alice.Host.Public(), At: Now, Addrs: []string{addr}})
+	}
+	byRelay := protocol.RelayedAddr("/ip4/192.0.2.9/tcp/443", bob.Host.Public())
+	addrs("address by way of a relay", "Bob's node relays.", "ok", byRelay)
+	addrs("a relay", "The node says that it relays.", "ok", protocol.RelayHere)
+	addrs("address with a peer", "Direct addresses name no peer.", "malformed", "/ip4/192.0.2.1/tcp/4401/p2p/"+alice.Host.Public().String())
+	addrs("two hops", "One relay at most.", "malformed", protocol.RelayedAddr(byRelay, alice.Host.Public()))
+	addrs("a relay that is not named", "Who dials must know whom to expect.", "malformed", "/ip4/192.0.2.9/tcp/443/p2p-circuit")
 	offer := must(crypto.SignRules(&protocol.RulesOffer{Version: 1, Org: alice.Org, Number: Now, File: "own.cedar", Text: []byte("// nothing")}, alice.Op))
 	item("rules", "Which set a node has in force.", "ok", protocol.SiblingRulesItem, &protocol.SiblingRules{Node: alice.Host.Public(), At: Now, Set: protocol.Hash{1}, Offer: []protocol.OrgSigned{}})
 	item("rules for all nodes", "Signed with the operational key.", "ok", protocol.SiblingRulesItem, &protocol.SiblingRules{Node: alice.Host.Public(), At: Now, Set: protocol.Hash{1}, Offer: []protocol.OrgSigned{offer}})

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/mesh"
+)
+
+// relayListen is where a relay listens if nothing is said: on the port that most firewalls let out to.
+var relayListen = []string{"/ip4/0.0.0.0/tcp/443", "/ip6/::/tcp/443"}
+
+func (a *app) relayCommand() *cobra.Command {
+	var listen, announce []string
+	var metrics, format string
+	var verbose bool
+	var diskLimit int64
+	cmd := &cobra.Command{
+		Use:   "relay",
+		Short: "Run the node as a relay for members that cannot be called",
+		Long: "Runs the node of the data directory with little besides: members of the network that sit behind\n" +
+			"firewalls reserve a place here, and others reach them by way of it. What is forwarded is encrypted\n" +
+			"between the two ends. It is a node as others are: 'entente init --kind relay' and 'network join'\n" +
+			"make it an organisation of its own, for which nothing is ever sealed, which is best; 'node request'\n" +
+			"and 'node approve' make it a node of yours, which is given your keys.",
+		Example: "  entente relay --announce /dns4/relay.example.org/tcp/443",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			defer runtime.KeepAlive(heapFloor())
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log, err := newLog(a.err, format, level)
+			if err != nil {
+				return err
+			}
+			if len(listen) == 0 {
+				listen = relayListen
+			}
+			cfg := node.Config{Listen: listen, Announce: announce, Relay: true, Log: log, DiskLimit: diskLimit << 20}
+			return a.up(cmd.Context(), metrics, &serving{}, &mirrored{}, cfg, a.sayUp)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: TCP port 443)")
+	f.StringArrayVar(&announce, "announce", nil, "address for the card, as others call it; may be repeated (default: those listened on)")
+	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
+	f.StringVar(&format, "log-format", "text", "text or json")
+	f.Int64Var(&diskLimit, "disk-limit", 0, "how many MiB the data may take; 0: no limit")
+	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
+	return cmd
+}
+
+// showReach tells how the node reaches others and is reached.
+func showReach(w io.Writer, st *node.Status) {
+	r := st.Reach
+	if r == nil {
+		return
+	}
+	if r.Proxy != "" {
+		fmt.Fprintf(w, "proxy         %s\n", printable(r.Proxy))
+	}
+	if r.ByRelay+r.ByProxy > 0 || len(r.Reservations) > 0 {
+		fmt.Fprintf(w, "reached       %d peers directly, %d by the proxy, %d by relays\n", r.Direct, r.ByProxy, r.ByRelay)
+	}
+	for _, rel := range r.Reservations {
+		fmt.Fprintf(w, "callable by   the relay %s of %s, until %s and on\n", rel.Node, printable(rel.Org.Name), rel.Until.Format("15:04 MST"))
+	}
+	if r.Relaying != nil {
+		fmt.Fprintf(w, "relaying      for %d nodes, %d connections now, %d MiB so far\n", r.Relaying.Reservations, r.Relaying.Circuits, r.Relaying.Bytes>>20)
+		for _, v := range r.Via {
+			fmt.Fprintf(w, "              --via %s\n", v)
+		}
+	}
+}
+
+// reachedBy says how a connected peer is reached, if there is something to say.
+func reachedBy(n *node.PeerNode) string {
+	var out []string
+	switch n.Path {
+	case mesh.ByProxy:
+		out = append(out, "reached by the proxy")
+	case mesh.ByRelay:
+		out = append(out, "reached by the relay of "+printable(n.By.Name))
+	}
+	if n.Relays {
+		out = append(out, "relays for others")
+	}
+	if n.Resets > 0 {
+		out = append(out, fmt.Sprintf("reset %d times, since it shares no topic", n.Resets))
+	}
+	return strings.Join(out, "; ")
+}
