@@ -73,6 +73,9 @@ const (
 	kindSourceState  = "n/sourcestate/"  // how far each of them has come, and what it gave already
 	kindDeadLetter   = "n/deadletter/"   // what they gave and what did not become a record
 	kindErasedHere   = "n/erasedhere/"   // what no source is to bring back, by hash
+
+	kindPublishedEnd = "n/publishedend/" // envelopes published, by the end of their retention
+	kindMigration    = "n/migration/"    // how this data directory was migrated, by the format it came from
 )
 
 const maxDocument = 8 << 20

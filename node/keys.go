@@ -117,7 +117,7 @@ func readSealed(path string, lock crypto.Lock, v any) error {
 	if err != nil {
 		return fmt.Errorf("unlocking %s: %w", path, err)
 	}
-	if err := protocol.Decode(plain, 1<<20, v); err != nil {
+	if err := errors.Join(protocol.LaterVersion(plain, 1), protocol.Decode(plain, 1<<20, v)); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	return nil

@@ -34,17 +34,20 @@ const (
 	Rules      Kind = 15 // local rules were put in force, or refused
 	Refuse     Kind = 16 // a request of somebody here, or a letter of a partner, was refused
 	Access     Kind = 17 // who comes in from outside, and what goes out and comes in by itself, was set
+	Migration  Kind = 21 // the data was brought to the format of another version of the program
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
-	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access"}
+	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access", 21: "migration"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
-func Kinds() []string { return kindNames[1:] }
+func Kinds() []string {
+	return slices.DeleteFunc(slices.Clone(kindNames[:]), func(name string) bool { return name == "" })
+}
 
 // String returns the kind's name.
 func (k Kind) String() string {
-	if k == 0 || int(k) >= len(kindNames) {
+	if int(k) >= len(kindNames) || kindNames[k] == "" {
 		return "unknown"
 	}
 	return kindNames[k]
@@ -53,7 +56,7 @@ func (k Kind) String() string {
 // ParseKind reads a kind's name.
 func ParseKind(s string) (Kind, error) {
 	for i, name := range kindNames {
-		if i > 0 && name == s {
+		if name != "" && name == s {
 			return Kind(i), nil
 		}
 	}
@@ -76,7 +79,7 @@ func (l *Leaf) Validate() error {
 	if l.Version != 1 {
 		return protocol.Errorf(protocol.ErrMalformed, "leaf has version %d; this program knows 1", l.Version)
 	}
-	if l.Kind == 0 || int(l.Kind) >= len(kindNames) {
+	if l.Kind.String() == "unknown" {
 		return protocol.Errorf(protocol.ErrMalformed, "leaf is of unknown kind %d", l.Kind)
 	}
 	return nil
