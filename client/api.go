@@ -2427,6 +2427,8 @@ type GossipStatus struct {
 	Rejected uint64 `json:"rejected"`
 	Ignored  uint64 `json:"ignored"`
 	Dropped  uint64 `json:"dropped"`
+	// of a later version than this program reads
+	Later uint64 `json:"later,omitempty"`
 }
 
 // HandlingView is a handling in words.
@@ -2643,6 +2645,12 @@ type PeerNode struct {
 	// it relays for others
 	Relays bool `json:"relays"`
 	Resets int  `json:"resets,omitempty"`
+	// Of a connected one: its program and what that can do, as it says; its protocols; and why the next
+	// release of this program will not talk with it, if that is so.
+	Program      string   `json:"program,omitempty"`
+	Capabilities []string `json:"capabilities,omitempty"`
+	Speaks       []string `json:"speaks,omitempty"`
+	Ends         string   `json:"ends,omitempty"`
 }
 
 // PeerStatus is an organisation that is known here.

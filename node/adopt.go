@@ -39,5 +39,5 @@ func keepAdopted(tx *store.Tx, place []byte, found *publishedDoc) error {
 	if ok, err := getDoc(tx, kindPublished, place, new(publishedDoc)); ok || err != nil {
 		return err
 	}
-	return putDoc(tx, kindPublished, place, found)
+	return putPublished(tx, place, found)
 }

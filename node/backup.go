@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -64,7 +65,7 @@ type BackupLeftOut struct {
 var (
 	backupKinds = []string{kindCard, kindRoster, kindSetting, kindAddrs, kindDirect, kindAgain, kindAgreement, kindAudit, kindConflict, kindCosigned, kindOtherwise, kindDue, kindErase, kindErasure, kindFork, kindGone,
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue, kindView, kindConsumer, kindMisp, kindSource, kindSourceState, kindDeadLetter, kindErasedHere, kindTaxii, kindOutput, kindSink}
-	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf, kindMirror, kindOutputState, kindRecipient, kindLostGrant}
+	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf, kindMirror, kindOutputState, kindPublishedEnd, kindMigration, kindRecipient, kindLostGrant}
 	backupSettings = []string{"network", settingRelease}
 	leftSettings   = []string{"restored", settingRules, settingServe}
 )
@@ -85,31 +86,40 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*Backu
 	if err := n.usable(); err != nil {
 		return nil, err
 	}
-	recipients, err := n.backupRecipients(q.Recipients)
+	recipients, op, err := n.backupKeys(&q)
 	if err != nil {
 		return nil, err
-	}
-	var op *protocol.BackupKey
-	if signer := n.op(); !q.WithoutOpKey && signer != nil {
-		key, ok := signer.(crypto.OpPrivate)
-		if !ok {
-			return nil, errors.New("the operational key is kept in hardware and cannot be backed up; leave it out with --without-op-key, and another node of the organisation has to approve the restored one")
-		}
-		op = &protocol.BackupKey{Op: key.UnsafeSeed()}
 	}
 	// Noted first: an erasure names the copies that it does not reach.
 	h, err := n.handOut(ctx, handoutBackup, sealedFor(len(recipients)), 0, true)
 	if err != nil {
 		return nil, err
 	}
-	info, err := n.backup(ctx, w, recipients, op)
+	sum := sha256.New()
+	info, err := n.backup(ctx, io.MultiWriter(w, sum), recipients, op)
 	if info == nil {
 		info = new(BackupInfo)
 	}
 	if err = errors.Join(err, h.end(math.MaxInt64, info.Records)); err != nil {
 		return nil, err
 	}
+	n.noticeBackup(backupNotice{At: h.doc.At, Sum: protocol.Hash(sum.Sum(nil)), Records: info.Records, Detail: h.doc.Detail, Noted: true})
 	return info, nil
+}
+
+// backupKeys returns for whom a backup is sealed, and the operational key if it goes with it.
+func (n *Node) backupKeys(q *BackupRequest) (recipients []crypto.BackupRecipient, op *protocol.BackupKey, err error) {
+	if recipients, err = n.backupRecipients(q.Recipients); err != nil {
+		return nil, nil, err
+	}
+	if signer := n.op(); !q.WithoutOpKey && signer != nil {
+		key, ok := signer.(crypto.OpPrivate)
+		if !ok {
+			return nil, nil, errors.New("the operational key is kept in hardware and cannot be backed up; leave it out with --without-op-key, and another node of the organisation has to approve the restored one")
+		}
+		op = &protocol.BackupKey{Op: key.UnsafeSeed()}
+	}
+	return recipients, op, nil
 }
 
 func sealedFor(keys int) string {

@@ -252,7 +252,7 @@ func TestBackupRefusals(t *testing.T) {
 		change func(list []any) []any
 		want   string
 	}{
-		{"a version to come", func(l []any) []any { l[0].(*protocol.BackupManifest).Version = 2; return l }, "version 2 is not known"},
+		{"a version to come", func(l []any) []any { l[0].(*protocol.BackupManifest).Version = 2; return l }, "version 2, this program reads 1: bring this node up to date"},
 		{"another organisation's", func(l []any) []any { l[0].(*protocol.BackupManifest).Org[0]++; return l }, "does not hold the card of its own organisation"},
 		{"another node's", func(l []any) []any { l[0].(*protocol.BackupManifest).Signing[0]++; return l }, "does not list"},
 		{"a key announced", func(l []any) []any { i, _ := find[*protocol.BackupKey](t, l, nil); return slices.Delete(l, i, i+1) }, "announces an operational key"},

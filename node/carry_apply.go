@@ -148,7 +148,7 @@ func (a *applier) takeSiblings(raws [][]byte) error {
 		return nil
 	}
 	err := a.n.takeSiblingItems(raws)
-	if errors.Is(err, protocol.ErrMalformed) || errors.Is(err, protocol.ErrOversize) {
+	if errors.Is(err, protocol.ErrMalformed) || errors.Is(err, protocol.ErrOversize) || errors.Is(err, protocol.ErrLaterVersion) {
 		a.refuse("sibling item", err)
 		return nil
 	}

@@ -75,6 +75,9 @@ const (
 	kindRecipient    = "n/recipient/"    // which age recipients nodes of this organisation want on the card
 	kindLostGrant    = "n/lostgrant/"    // feeds with grants that were sealed to an identity that is gone
 	kindErasedHere   = "n/erasedhere/"   // what no source is to bring back, by hash
+
+	kindPublishedEnd = "n/publishedend/" // envelopes published, by the end of their retention
+	kindMigration    = "n/migration/"    // how this data directory was migrated, by the format it came from
 )
 
 const maxDocument = 8 << 20

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -276,10 +277,7 @@ func (n *Node) expireOwn(now uint64) error {
 	byFeed := map[protocol.FeedID]*due{}
 	s := n.snap.Load()
 	err := n.st.View(func(tx *store.Tx) error {
-		return scanDocs(tx, kindPublished, func(id []byte, d *publishedDoc) error {
-			if d.RetentionDays == 0 || d.Expired || d.end() > now || len(id) != 40 {
-				return nil
-			}
+		return endedPublished(tx, now, func(id []byte) error {
 			feed, seq := splitEntryKey(id)
 			f, err := tx.Feed(feed)
 			if err != nil || f == nil || !n.answersFor(s, &f.Origin) {
@@ -307,6 +305,7 @@ func (n *Node) expireOwn(now uint64) error {
 	}
 	for _, feed := range slices.SortedFunc(maps.Keys(byFeed), func(a, b protocol.FeedID) int { return bytes.Compare(a[:], b[:]) }) {
 		b := byFeed[feed]
+		slices.SortFunc(b.entries, func(x, y protocol.ErasedEntry) int { return cmp.Compare(x.Seq, y.Seq) })
 		for part := range slices.Chunk(b.entries, protocol.MaxErasedEntries) {
 			e := &protocol.Erase{Version: 1, Network: n.snap.Load().network, Origin: b.origin, Entries: part, Reason: protocol.EraseExpired, At: now}
 			if err := n.signErase(e); err != nil {
@@ -321,7 +320,7 @@ func (n *Node) expireOwn(now uint64) error {
 						return err
 					}
 					d.Expired = true
-					if err := putDoc(tx, kindPublished, id, &d); err != nil {
+					if err := putPublished(tx, id, &d); err != nil {
 						return err
 					}
 				}

@@ -407,7 +407,7 @@ func (a *appender) resealBody(body *protocol.Body, doc *publishedDoc, records []
 	for i, r := range routes {
 		next := publishedDoc{Orgs: r.orgs, Topic: a.topic, Generation: a.snap.generation, At: doc.At, RetentionDays: doc.RetentionDays}
 		ref := protocol.EntryRef{Feed: r.feed.ID, Seq: r.nextSeq()}
-		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, entryKey(ref.Feed, ref.Seq), &next) })
+		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putPublished(tx, entryKey(ref.Feed, ref.Seq), &next) })
 		if err := r.add(protocol.EntryRecords, sealed[i]); err != nil {
 			return nil, err
 		}

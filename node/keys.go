@@ -153,6 +153,9 @@ func loadOp(path string, lock crypto.Lock, org protocol.OrgID) (crypto.OpSigner,
 	}
 	var ops opSecrets
 	var ref opReference
+	if err := protocol.LaterVersion(plain, 2); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
 	err = protocol.Decode(plain, maxKeyFile, &ops)
 	switch {
 	case err == nil && ops.Version == 1:
@@ -194,6 +197,9 @@ func readNodeSecrets(path string, lock crypto.Lock) (*nodeSecrets, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := protocol.LaterVersion(plain, 2); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
 	ns := new(nodeSecrets)
 	err = protocol.Decode(plain, maxKeyFile, ns)
 	var old nodeSecrets1
@@ -207,7 +213,7 @@ func readNodeSecrets(path string, lock crypto.Lock) (*nodeSecrets, error) {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	if ns.Version != 2 {
-		return nil, fmt.Errorf("%s has version %d, this program reads 1 and 2: a newer one wrote it", path, ns.Version)
+		return nil, fmt.Errorf("reading %s: %w", path, protocol.ErrMalformed)
 	}
 	return ns, nil
 }
@@ -291,7 +297,7 @@ func readSealed(path string, lock crypto.Lock, v any) error {
 	if err != nil {
 		return err
 	}
-	if err := protocol.Decode(plain, maxKeyFile, v); err != nil {
+	if err := errors.Join(protocol.LaterVersion(plain, 1), protocol.Decode(plain, maxKeyFile, v)); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	return nil

@@ -144,6 +144,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 			default:
 			}
 		},
+		Program:     n.cfg.Program, Capabilities: capabilities, Wire: n.cfg.Wire, Trace: n.cfg.Trace,
 	})
 	if err != nil {
 		return fmt.Errorf("starting mesh: %w", err)
@@ -213,6 +214,9 @@ func (net *network) validate(_ protocol.NodeID, name string, data []byte) (v mes
 	switch {
 	case err == nil:
 		return mesh.Accept, made
+	case errors.Is(err, protocol.ErrLaterVersion):
+		net.n.counters.later.Add(1) // nobody's fault, and no comparison helps
+		return mesh.Ignore, nil
 	case errors.Is(err, protocol.ErrMalformed), errors.Is(err, protocol.ErrOversize),
 		errors.Is(err, protocol.ErrBadSignature), errors.Is(err, protocol.ErrWrongContext):
 		net.n.counters.rejected.Add(1)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,8 +34,12 @@ type Config struct {
 	Relay       bool                 // relay for the members of the network
 	Log         *slog.Logger         // nil: nothing is logged
 	HostOptions []mesh.HostOption    // simulation only
-	SyncEvery   time.Duration        // 0: DefaultSyncEvery
-	HeadEvery   time.Duration        // 0: DefaultHeadEvery
+	Program     string               // name and version of the program, as peers are told; may be empty
+	Wire        mesh.Wire            // simulation only: what it speaks
+	// Trace records what is said on the wire; nil: nothing is. See mesh.Config.
+	Trace     func(node protocol.NodeID, id, what string, frame []byte)
+	SyncEvery time.Duration // 0: DefaultSyncEvery
+	HeadEvery time.Duration // 0: DefaultHeadEvery
 	// Anchor is the directory that must not go back in time with Dir (see package anchor);
 	// empty: Dir with ".anchor" added, or none if Dir is empty.
 	Anchor       string
@@ -51,6 +54,11 @@ type Config struct {
 	// Rules and People are the files of the local rules; empty: RulesFile in Dir, if it is there,
 	// and PeopleFile beside the rules.
 	Rules, People string
+	// Migrate says whether a store of an earlier version is brought to the format of this one; who it
+	// is for is noted. Progress, if not nil, is told how far that has come.
+	Migrate   Migrate
+	MigrateBy Caller
+	Progress  func(what string, done, total uint64)
 }
 
 // DefaultListen are the addresses listened on where none are given.
@@ -143,8 +151,10 @@ type Node struct {
 	auditing  []*auditEntry
 	auditTurn chan struct{}
 	statingMu sync.Mutex
-	actingMu  sync.Mutex             // see Acting
-	actor     atomic.Pointer[Caller] // on whose behalf state changes; nil: nobody's
+	// noticing serialises the writing of the notice of backups.
+	noticing sync.Mutex
+	actingMu sync.Mutex             // see Acting
+	actor    atomic.Pointer[Caller] // on whose behalf state changes; nil: nobody's
 
 	asked keyRequests
 
@@ -204,17 +214,18 @@ func Open(cfg Config) (*Node, error) {
 		}
 		dir = filepath.Join(dir, storeDir)
 	}
-	st, err := store.Open(store.Config{Dir: dir, Key: cfg.Keys.Store, Log: cfg.Log, Disk: cfg.Disk})
+	st, err := store.Open(store.Config{Dir: dir, Key: cfg.Keys.Store, Log: cfg.Log, Disk: cfg.Disk, Older: true})
 	if err != nil {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
 	if err := cfg.Keys.again(); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, ways: way, org: cfg.Keys.Org, keys: cfg.Keys, st: st, started: nowMillis()}
-	ages := slices.Clone(cfg.Keys.Identities)
-	n.ages.Store(&ages)
-	n.cache, n.auditTurn = policy.NewCache(), make(chan struct{}, 1)
+	if err := migrateStore(&cfg, st); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	n := newNode(cfg, st)
+	n.ways = way
 	n.gate = newGate(n)
 	n.evidence, n.heads, n.room = newEvidence(), newHeadTable(), newRoom()
 	err = st.DropStaged()
@@ -246,7 +257,7 @@ func Open(cfg Config) (*Node, error) {
 			return n.openAnchor(cfg.Anchor)
 		},
 		n.checkRules, n.checkAudit, n.takeAnchoredCard, n.takeRulesFile, n.openRulesOf,
-		n.loadEvidence, n.endRemoved, n.closeHandouts, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
+		n.noteMigrations, n.loadEvidence, n.endRemoved, n.closeHandouts, n.noteBackups, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
 	} {
 		if err == nil {

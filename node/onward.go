@@ -699,7 +699,7 @@ func (a *appender) sealOnward(body *protocol.Body, orgs []protocol.OrgID) error 
 				return err
 			}
 		}
-		return putDoc(tx, kindPublished, place, &doc)
+		return putPublished(tx, place, &doc)
 	})
 	return a.add(protocol.EntryRecords, sealed)
 }

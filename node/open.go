@@ -200,9 +200,9 @@ const keyReason = "key:"
 var errEarly = errors.New("not to be judged yet")
 
 // early reports whether an entry may be judged otherwise later: when a card or an agreement
-// has come, when the time has come, or when a disk works again.
+// has come, when the time has come, when a disk works again, or by a later version of the program.
 func early(err error) bool {
-	return errors.Is(err, errEarly) || errors.Is(err, protocol.ErrUnknownAuthor) || protocol.Class(err) == "other"
+	return errors.Is(err, errEarly) || errors.Is(err, protocol.ErrLaterVersion) || errors.Is(err, protocol.ErrUnknownAuthor) || protocol.Class(err) == "other"
 }
 
 func (n *Node) newReader(id protocol.FeedID, seqs []uint64) (*reader, [][]byte, error) {

@@ -509,7 +509,7 @@ func mayHold(epochs []*store.Epoch, more int) bool {
 func (a *appender) addRecords(rec *Receipt, orgs []protocol.OrgID, days uint32, b *sealedBody) error {
 	doc := publishedDoc{Orgs: orgs, Topic: a.topic, Generation: a.snap.generation, At: a.sealedAt, RetentionDays: days}
 	place := entryKey(a.feed.ID, a.nextSeq())
-	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putDoc(tx, kindPublished, place, &doc) })
+	a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return putPublished(tx, place, &doc) })
 	if err := a.add(protocol.EntryRecords, b.raw); err != nil {
 		return err
 	}

@@ -152,7 +152,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"no such agreement":  {func(r *protocol.InfoRequest) { r.Agreement[0]++ }, protocol.ErrNoAgreement},
 		"another purpose":    {func(r *protocol.InfoRequest) { r.Purpose = "marketing" }, protocol.ErrNoAgreement},
 		"no id":              {func(r *protocol.InfoRequest) { r.ID = protocol.RequestID{} }, protocol.ErrMalformed},
-		"an unknown version": {func(r *protocol.InfoRequest) { r.Version = 2 }, protocol.ErrMalformed},
+		"an unknown version": {func(r *protocol.InfoRequest) { r.Version = 2 }, protocol.ErrLaterVersion},
 	} {
 		if err := ask(c.change); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

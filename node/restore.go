@@ -439,6 +439,14 @@ func (t *restorer) document(kind string, id, value []byte) error {
 		id, value := slices.Clone(id), slices.Clone(value)
 		return t.do(len(id)+len(value), 2, func(tx *store.Tx) error { return loadDead(tx, id, value) })
 	}
+	if kind == kindPublished {
+		d := new(publishedDoc)
+		if err := protocol.Decode(value, maxDocument, d); err != nil {
+			return fmt.Errorf("reading %s document: %w", kind, err)
+		}
+		id, size := slices.Clone(id), len(value)
+		return t.do(size, 2, func(tx *store.Tx) error { return putPublished(tx, id, d) })
+	}
 	value, err := t.doubt(kind, value)
 	if err != nil {
 		return err

@@ -359,7 +359,7 @@ func (n *Node) compareSiblings(ctx context.Context, ask func(context.Context, *p
 		}
 		for part := range slices.Chunk(lacking, siblingFetch) {
 			err := n.fetchSiblings(ctx, part, ask)
-			if err != nil && !errors.Is(err, protocol.ErrMalformed) && !errors.Is(err, protocol.ErrOversize) {
+			if err != nil && !errors.Is(err, protocol.ErrMalformed) && !errors.Is(err, protocol.ErrOversize) && !errors.Is(err, protocol.ErrLaterVersion) {
 				return false, err
 			}
 			bad = errors.Join(bad, err) // one item that does not decode keeps no other out

@@ -352,7 +352,7 @@ func (n *Node) joinPublication(tx *store.Tx, p *protocol.SiblingPublication) err
 		}
 	}
 	d.Orgs, d.Topic, d.At, d.RetentionDays = p.Orgs, p.Topic, p.At, p.RetentionDays
-	return putDoc(tx, kindPublished, place, &d)
+	return putPublished(tx, place, &d)
 }
 
 // endsEarlier reports whether an account of a publication has it expire more than a day before

@@ -18,6 +18,7 @@ import (
 type counters struct {
 	rejected atomic.Uint64 // gossip: the sender's fault
 	ignored  atomic.Uint64 // gossip: nobody's fault
+	later    atomic.Uint64 // gossip: of a later version than this program reads
 	dropped  atomic.Uint64 // gossip: no room; left to the sync
 	failed   atomic.Uint64 // storing failed
 
@@ -101,6 +102,7 @@ type GossipStatus struct {
 	Rejected uint64 `json:"rejected"`
 	Ignored  uint64 `json:"ignored"`
 	Dropped  uint64 `json:"dropped"`
+	Later    uint64 `json:"later,omitempty"` // of a later version than this program reads
 }
 
 // Problem is something that a person should see to, and what to do.
@@ -115,13 +117,14 @@ func (n *Node) Status() (*Status, error) {
 	s := n.snap.Load()
 	st := &Status{Org: s.ref(n.org), Node: n.ID(), Network: s.network, Started: time.UnixMilli(n.started).UTC(), Generation: s.generation,
 		Addrs: []string{}, Problems: []Problem{}, Members: len(s.members), Topics: s.joined(),
-		Gossip: GossipStatus{n.counters.rejected.Load(), n.counters.ignored.Load(), n.counters.dropped.Load()}}
+		Gossip: GossipStatus{n.counters.rejected.Load(), n.counters.ignored.Load(), n.counters.dropped.Load(), n.counters.later.Load()}}
 	if s.genesis != nil {
 		st.NetworkName = s.genesis.Name
 	}
 	if c := s.cards[n.org]; c != nil {
 		st.CardFresh = time.UnixMilli(int64(c.FreshUntil)).UTC()
 	}
+	n.versionProblems(st)
 	if net := n.net.Load(); net != nil {
 		st.Online, st.Addrs, st.Connected = true, net.mesh.Addrs(), len(net.mesh.Peers())
 		for node, why := range net.mesh.Incompatible() {
@@ -387,6 +390,12 @@ type PeerNode struct {
 	By     *OrgRef   `json:"by,omitempty"`   // whose relay forwards
 	Relays bool      `json:"relays"`         // it relays for others
 	Resets int       `json:"resets,omitempty"`
+	// Of a connected one: its program and what that can do, as it says; its protocols; and why the next
+	// release of this program will not talk with it, if that is so.
+	Program      string   `json:"program,omitempty"`
+	Capabilities []string `json:"capabilities,omitempty"`
+	Speaks       []string `json:"speaks,omitempty"`
+	Ends         string   `json:"ends,omitempty"`
 }
 
 // Peers lists the organisations of which a card is known, one's own left out.
@@ -421,6 +430,9 @@ func (n *Node) Peers() []PeerStatus {
 			if at.Path == mesh.ByRelay {
 				by := s.ref(s.nodes[at.Relay])
 				pn.By = &by
+			}
+			if up {
+				n.spoken(&pn)
 			}
 			p.Nodes = append(p.Nodes, pn)
 		}

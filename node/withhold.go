@@ -317,7 +317,7 @@ func (a *appender) sealWithheld(copies []withheldRecord, orgs []protocol.OrgID, 
 				return err
 			}
 		}
-		return putDoc(tx, kindPublished, place, &doc)
+		return putPublished(tx, place, &doc)
 	})
 	return ids, a.add(protocol.EntryRecords, sealed)
 }

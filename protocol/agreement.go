@@ -157,7 +157,7 @@ func (s *SignedAgreement) Validate() error {
 func (a *Agreement) Validate() error {
 	switch {
 	case a.Version != 1:
-		return malformed("agreement version %d is not known; upgrade this node to read it", a.Version)
+		return unknownVersion("agreement", a.Version, 1)
 	case len(a.Parties) < 2 || len(a.Parties) > MaxParties:
 		return malformed("agreement has %d parties, 2 to %d are allowed", len(a.Parties), MaxParties)
 	case !isSortedSet(a.Parties, OrgID.Compare):
@@ -280,7 +280,7 @@ type Termination struct {
 func (t *Termination) Validate() error {
 	switch {
 	case t.Version != 1:
-		return malformed("termination version %d is not known", t.Version)
+		return unknownVersion("termination", t.Version, 1)
 	case t.At == 0:
 		return malformed("termination does not say when it was made")
 	case t.Effective < t.At:
@@ -332,7 +332,7 @@ func (s *Suspension) Suspended() bool {
 func (s *Suspension) Validate() error {
 	switch {
 	case s.Version != 1:
-		return malformed("suspension version %d is not known", s.Version)
+		return unknownVersion("suspension", s.Version, 1)
 	case s.At == 0 || s.Number == 0:
 		return malformed("suspension lacks its number, or when it was made")
 	case len(s.Pauses) == 0 || len(s.Pauses) > MaxPauses:
@@ -377,7 +377,7 @@ type Rejection struct {
 // Validate checks ranges and bounds.
 func (r *Rejection) Validate() error {
 	if r.Version != 1 {
-		return malformed("rejection version %d is not known", r.Version)
+		return unknownVersion("rejection", r.Version, 1)
 	}
 	return checkText("reason", r.Reason, MaxTextSize)
 }

@@ -102,7 +102,7 @@ type BackupManifest struct {
 func (m *BackupManifest) Validate() error {
 	switch {
 	case m.Version != 1:
-		return malformed("backup of version %d is not known; read it with the version of the program that made it, or a later one", m.Version)
+		return unknownVersion("backup", m.Version, 1)
 	case m.Feeds > MaxBackupFeeds:
 		return oversize("backup says that it holds %d feeds, at most %d", m.Feeds, MaxBackupFeeds)
 	case m.Cursor == 0 || m.Records >= m.Cursor:

@@ -100,7 +100,7 @@ func TestBackupFrameRefusals(t *testing.T) {
 		change func(l []any) []any
 		class  error
 	}{
-		{"version", manifest(func(m *BackupManifest) { m.Version = 2 }), ErrMalformed},
+		{"version", manifest(func(m *BackupManifest) { m.Version = 2 }), ErrLaterVersion},
 		{"too many feeds", manifest(func(m *BackupManifest) { m.Feeds = MaxBackupFeeds + 1 }), ErrOversize},
 		{"records beyond the cursor", manifest(func(m *BackupManifest) { m.Records = 1 }), ErrMalformed},
 		{"no cursor", manifest(func(m *BackupManifest) { m.Cursor = 0 }), ErrMalformed},

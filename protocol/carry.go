@@ -86,7 +86,7 @@ type CarryHeader struct {
 func (h *CarryHeader) Validate() error {
 	switch {
 	case h.Version != 1:
-		return malformed("carried file of version %d is not known; upgrade this node to read it", h.Version)
+		return unknownVersion("carried file", h.Version, 1)
 	case h.Kind != CarryPack && h.Kind != CarryRequest:
 		return malformed("carried file of unknown kind %d; upgrade this node to read it", h.Kind)
 	case h.Kind == CarryRequest && h.Answers != 0:

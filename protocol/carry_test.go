@@ -97,7 +97,7 @@ func TestCarryRefusals(t *testing.T) {
 	}{
 		{"no header", good()[1:], ErrMalformed},
 		{"two headers", slices.Insert(good(), 1, good()[0]), ErrMalformed},
-		{"header of another version", replace(0, carryFrame{CarryFrameHeader, header(func(h *CarryHeader) { h.Version = 2 })}), ErrMalformed},
+		{"header of another version", replace(0, carryFrame{CarryFrameHeader, header(func(h *CarryHeader) { h.Version = 2 })}), ErrLaterVersion},
 		{"header of an unknown kind", replace(0, carryFrame{CarryFrameHeader, header(func(h *CarryHeader) { h.Kind = 3 })}), ErrMalformed},
 		{"request that answers", replace(0, carryFrame{CarryFrameHeader, header(func(h *CarryHeader) { h.Kind, h.Answers = CarryRequest, 1 })}), ErrMalformed},
 		{"topics out of order", replace(0, carryFrame{CarryFrameHeader, header(func(h *CarryHeader) { h.Topics = []TopicID{{2}, {1}} })}), ErrMalformed},
@@ -108,7 +108,7 @@ func TestCarryRefusals(t *testing.T) {
 		{"request among the messages", replace(1, carryFrame{CarryFrameMessage, message(&SyncMessage{Kind: SyncPull, Pull: []PullRange{{From: 1, Count: 1}}})}), ErrMalformed},
 		{"digest", replace(1, carryFrame{CarryFrameMessage, message(&SyncMessage{Kind: SyncDigest})}), ErrMalformed},
 		{"list in a pack", replace(1, carryFrame{CarryFrameMessage, message(&SyncMessage{Kind: SyncList})}), ErrMalformed},
-		{"message of an unknown kind", replace(1, carryFrame{CarryFrameMessage, message(&SyncMessage{Kind: 99})}), ErrMalformed},
+		{"message of an unknown kind", replace(1, carryFrame{CarryFrameMessage, message(&SyncMessage{Kind: 99})}), ErrLaterVersion},
 		{"entries before items", splitCarry(t, carryFile(CarryPack, entries, items)), ErrMalformed},
 		{"items in a request", splitCarry(t, carryFile(CarryRequest, items)), ErrMalformed},
 		{"entries with cards", splitCarry(t, carryFile(CarryPack, &SyncMessage{Kind: SyncEntries, Cards: []SignedCard{{}}})), ErrMalformed},

@@ -59,7 +59,7 @@ func (d *DirectTopic) ID() TopicID {
 func (d *DirectTopic) Validate() error {
 	switch {
 	case d.Version != 1:
-		return malformed("direct topic version %d is not known; upgrade this node to read it", d.Version)
+		return unknownVersion("direct topic", d.Version, 1)
 	case len(d.Roster) == 0 || len(d.Roster) > MaxDirectRoster:
 		return oversize("direct topic has %d organisations on its roster, 1 to %d are allowed", len(d.Roster), MaxDirectRoster)
 	case len(d.Bounds) == 0 || len(d.Bounds) > MaxDirectBounds:

@@ -53,12 +53,16 @@ func Encode(v any) []byte {
 
 // Decode reads data, at most limit bytes, into v, and refuses whatever is not the one
 // encoding of a value of v's type. If v has a method Validate() error, it is called.
-// Errors are of class ErrMalformed or ErrOversize. v keeps no reference to data.
+// Errors are of class ErrMalformed or ErrOversize, or ErrLaterVersion where v has a version that it refuses
+// as a later one. v keeps no reference to data.
 func Decode(data []byte, limit int, v any) error {
 	if len(data) > limit {
 		return oversize("message has %d bytes, at most %d are read", len(data), limit)
 	}
 	if err := decMode.Unmarshal(data, v); err != nil {
+		if later := laterLayout(data, v); later != nil {
+			return later
+		}
 		return malformed("decoding: %v", err)
 	}
 	again, err := encMode.Marshal(v)

@@ -72,8 +72,10 @@ type Header struct {
 // Validate checks ranges and bounds.
 func (h *Header) Validate() error {
 	switch {
-	case h.Version != 1 || h.Suite != Suite1:
-		return malformed("envelope version %d suite %d is not known; upgrade this node to read it", h.Version, h.Suite)
+	case h.Version != 1:
+		return unknownVersion("envelope", h.Version, 1)
+	case h.Suite != Suite1:
+		return unknownVersion("suite of the envelope", uint8(h.Suite), uint8(Suite1))
 	case h.Kind < EntryRecords || h.Kind > EntryLetter:
 		return malformed("envelope of unknown kind %d", h.Kind)
 	case h.Seq == 0 || h.Seq > MaxSeq:
@@ -229,8 +231,10 @@ type Head struct {
 // Validate checks ranges.
 func (h *Head) Validate() error {
 	switch {
-	case h.Version != 1 || h.Seq > MaxSeq:
-		return malformed("head version or seq out of range")
+	case h.Version != 1:
+		return unknownVersion("head", h.Version, 1)
+	case h.Seq > MaxSeq:
+		return malformed("seq of the head out of range")
 	case (h.Seq == 0) != h.Hash.IsZero():
 		return malformed("only the head of an empty feed has no hash")
 	case h.Every > MaxHeadInterval:

@@ -31,7 +31,7 @@ func TestDecodeEnvelope(t *testing.T) {
 		want   error
 	}{
 		{"valid", nil, nil},
-		{"unknown version", func(_ *Envelope, h *Header) { h.Version = 2 }, ErrMalformed},
+		{"unknown version", func(_ *Envelope, h *Header) { h.Version = 2 }, ErrLaterVersion},
 		{"unknown kind", func(_ *Envelope, h *Header) { h.Kind = 99 }, ErrMalformed},
 		{"seq zero", func(_ *Envelope, h *Header) { h.Seq = 0 }, ErrMalformed},
 		{"seq beyond the bound", func(_ *Envelope, h *Header) { h.Seq, h.Previous = MaxSeq+1, Hash{1} }, ErrMalformed},

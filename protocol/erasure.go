@@ -34,7 +34,7 @@ type ErasureRequest struct {
 func (r *ErasureRequest) Validate() error {
 	switch {
 	case r.Version != 1:
-		return malformed("erasure request version %d is not known", r.Version)
+		return unknownVersion("erasure request", r.Version, 1)
 	case r.Org == r.To || r.Org.IsZero() || r.To.IsZero():
 		return malformed("erasure request must be from one organisation to another")
 	case r.Number == 0 || r.At == 0 || r.Due <= r.At:
@@ -143,7 +143,7 @@ type ErasureAnswer struct {
 func (a *ErasureAnswer) Validate() error {
 	switch {
 	case a.Version != 1:
-		return malformed("erasure answer version %d is not known", a.Version)
+		return unknownVersion("erasure answer", a.Version, 1)
 	case a.Org == a.To || a.Org.IsZero() || a.To.IsZero():
 		return malformed("erasure answer must be from one organisation to another")
 	case a.Request.IsZero() || a.Number == 0 || a.At == 0:

@@ -27,11 +27,13 @@ var (
 	ErrUnknownAuthor = errors.New("unknown-author")
 	// ErrBrokenChain: an entry does not follow the one before it.
 	ErrBrokenChain = errors.New("broken-chain")
+	// ErrLaterVersion: of a version of its format that this program does not read; nobody's fault.
+	ErrLaterVersion = errors.New("later-version")
 )
 
 // classes are the failure classes, in the order in which an error of several is told.
 var classes = []error{ErrMalformed, ErrOversize, ErrBadSignature, ErrWrongContext,
-	ErrNotInAudience, ErrNoAgreement, ErrExpired, ErrUnknownAuthor, ErrBrokenChain}
+	ErrNotInAudience, ErrNoAgreement, ErrExpired, ErrUnknownAuthor, ErrBrokenChain, ErrLaterVersion}
 
 // Classes returns the failure classes as Class spells them, without ok and other.
 func Classes() (names []string) {

@@ -52,7 +52,7 @@ func (p *ForkProof) Headers() (a, b *Header, err error) {
 	x, y := EntryHash(p.A.Header), EntryHash(p.B.Header)
 	switch {
 	case p.Version != 1:
-		return nil, nil, malformed("fork proof version %d is not known", p.Version)
+		return nil, nil, unknownVersion("fork proof", p.Version, 1)
 	case a.Feed != feed || b.Feed != feed:
 		return nil, nil, Errorf(ErrWrongContext, "fork proof holds an entry of another feed")
 	case a.Seq != b.Seq:
@@ -66,7 +66,7 @@ func (p *ForkProof) Headers() (a, b *Header, err error) {
 // Validate checks bounds.
 func (p *ForkProof) Validate() error {
 	if p.Version != 1 {
-		return malformed("fork proof version %d is not known", p.Version)
+		return unknownVersion("fork proof", p.Version, 1)
 	}
 	if len(p.A.Header) > MaxHeaderSize || len(p.B.Header) > MaxHeaderSize {
 		return oversize("fork proof holds a header of more than %d bytes", MaxHeaderSize)
@@ -148,7 +148,7 @@ type Erase struct {
 func (e *Erase) Validate() error {
 	switch {
 	case e.Version != 1:
-		return malformed("erase version %d is not known", e.Version)
+		return unknownVersion("erase", e.Version, 1)
 	case e.Reason < EraseExpired || e.Reason > EraseError:
 		return malformed("erase has a reason of unknown class %d", e.Reason)
 	case len(e.Entries) == 0 || len(e.Entries) > MaxErasedEntries:
@@ -226,7 +226,7 @@ type Notice struct {
 func (n *Notice) Validate() error {
 	switch {
 	case n.Version != 1:
-		return malformed("notice version %d is not known", n.Version)
+		return unknownVersion("notice", n.Version, 1)
 	case len(n.Heads)+len(n.Forks)+len(n.Erases) == 0:
 		return malformed("notice says nothing")
 	case len(n.Heads) > MaxNoticeItems || len(n.Forks) > MaxNoticeItems || len(n.Erases) > MaxNoticeItems:

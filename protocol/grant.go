@@ -23,7 +23,7 @@ type GrantSlot struct {
 // Validate checks ranges and bounds.
 func (g *GrantBody) Validate() error {
 	if g.Version != 1 {
-		return malformed("grant version %d is not known", g.Version)
+		return unknownVersion("grant", g.Version, 1)
 	}
 	n := len(g.Slots)
 	if n == 0 || n > MaxGrantsPerEntry || n&(n-1) != 0 {
@@ -94,7 +94,7 @@ type Refusal struct {
 // Validate checks bounds.
 func (r *Refusal) Validate() error {
 	if r.Version != 1 {
-		return malformed("refusal version %d is not known", r.Version)
+		return unknownVersion("refusal", r.Version, 1)
 	}
 	if err := checkText("reason", r.Reason, MaxNameSize); err != nil {
 		return err
@@ -123,8 +123,11 @@ type Letter struct {
 
 // Validate checks ranges and bounds.
 func (l *Letter) Validate() error {
-	if l.Version != 1 || l.Kind < LetterProposal || l.Kind > LetterReply {
-		return malformed("letter version or kind out of range")
+	if l.Version != 1 {
+		return unknownVersion("letter", l.Version, 1)
+	}
+	if l.Kind < LetterProposal || l.Kind > LetterReply {
+		return malformed("kind of the letter out of range")
 	}
 	if len(l.Content) > MaxLetterSize {
 		return oversize("letter has %d bytes, at most %d", len(l.Content), MaxLetterSize)

@@ -194,7 +194,7 @@ func (o *Onward) normalise() {
 func (h *Handling) Validate() error {
 	switch {
 	case h.Version != 1:
-		return malformed("handling version %d is not known; upgrade this node to read it", h.Version)
+		return unknownVersion("handling", h.Version, 1)
 	case h.TLP > TLPRed || h.PAP > PAPRed || h.Personal > PersonalAll || h.Origin > OriginWithheld:
 		return malformed("handling holds a label out of range")
 	case len(h.Countries) > MaxCountries:

@@ -101,6 +101,11 @@ const (
 	// organisation's full state, and the sponsorships that brought it in. At most sixteen are
 	// read at a time.
 	MaxHelloSize = MaxCardSize + 16<<10
+	// MaxIntroductionSize bounds what a peer says of its program, MaxProgramSize the name of that, and
+	// MaxCapabilities how many things it says that it can do.
+	MaxIntroductionSize = 8 << 10
+	MaxProgramSize      = 64
+	MaxCapabilities     = 64
 	// MaxStatementSize bounds a roster statement.
 	MaxStatementSize = 64 << 10
 	// MaxStatementsPerSigner bounds the roster statements of one organisation that are kept.

@@ -31,7 +31,7 @@ type Mandate struct {
 func (m *Mandate) Validate() error {
 	switch {
 	case m.Version != 1:
-		return malformed("mandate version %d is not known; upgrade this node to read it", m.Version)
+		return unknownVersion("mandate", m.Version, 1)
 	case m.Principal == m.Agent:
 		return malformed("mandate is given to the organisation that gives it")
 	case m.TLP > TLPRed:
@@ -93,7 +93,7 @@ type MandateRevocation struct {
 // Validate checks ranges and bounds.
 func (r *MandateRevocation) Validate() error {
 	if r.Version != 1 {
-		return malformed("revocation of a mandate has version %d, which is not known", r.Version)
+		return unknownVersion("revocation of a mandate", r.Version, 1)
 	}
 	if r.At == 0 {
 		return malformed("revocation of a mandate does not say when it was made")
@@ -160,7 +160,7 @@ type ProvenRecord struct {
 func (p *OriginProof) Validate() error {
 	switch {
 	case p.Version != 1:
-		return malformed("proof of an origin has version %d, which is not known", p.Version)
+		return unknownVersion("proof of an origin", p.Version, 1)
 	case len(p.Cards) == 0 || len(p.Cards) > MaxHops+3:
 		return oversize("proof of an origin holds %d cards, 1 to %d are read", len(p.Cards), MaxHops+3)
 	}

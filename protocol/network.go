@@ -22,7 +22,7 @@ func (g *Genesis) ID() NetworkID { return NetworkID(digest("entente/network/v1",
 // Validate checks ranges and bounds.
 func (g *Genesis) Validate() error {
 	if g.Version != 1 {
-		return malformed("genesis version %d is not known", g.Version)
+		return unknownVersion("genesis", g.Version, 1)
 	}
 	if strings.TrimSpace(g.Name) == "" || strings.Contains(g.Name, "\n") {
 		return malformed("network needs a name of one line")
@@ -97,7 +97,7 @@ type Sponsorship struct {
 // Validate checks ranges and bounds.
 func (s *Sponsorship) Validate() error {
 	if s.Version != 1 {
-		return malformed("sponsorship version %d is not known", s.Version)
+		return unknownVersion("sponsorship", s.Version, 1)
 	}
 	if s.Expires <= s.Issued || s.Expires-s.Issued > MaxInvitationLife {
 		return malformed("invitation must be valid for more than 0 and at most 30 days")
@@ -122,7 +122,7 @@ type Removal struct {
 // Validate checks ranges and bounds.
 func (r *Removal) Validate() error {
 	if r.Version != 1 {
-		return malformed("removal version %d is not known", r.Version)
+		return unknownVersion("removal", r.Version, 1)
 	}
 	return checkText("reason", r.Reason, MaxTextSize)
 }
@@ -155,8 +155,11 @@ type SecretShare struct {
 
 // Validate checks ranges and bounds.
 func (t *TopicSecret) Validate() error {
-	if t.Version != 1 || t.Period == 0 {
-		return malformed("topic secret version or period out of range")
+	if t.Version != 1 {
+		return unknownVersion("topic secret", t.Version, 1)
+	}
+	if t.Period == 0 {
+		return malformed("period of the topic secret out of range")
 	}
 	if len(t.Shares) > MaxSecretShares {
 		return oversize("topic secret has %d shares, at most %d", len(t.Shares), MaxSecretShares)
@@ -200,7 +203,7 @@ type Bootstrap struct {
 // Validate checks ranges and bounds.
 func (i *Invite) Validate() error {
 	if i.Version != 1 {
-		return malformed("invitation version %d is not known", i.Version)
+		return unknownVersion("invitation", i.Version, 1)
 	}
 	if len(i.Bootstrap) > MaxAddrs || len(i.Cards) > MaxSetItems || len(i.Statements) > MaxSetItems {
 		return oversize("invitation holds too many entries")
@@ -228,7 +231,7 @@ type Hello struct {
 // Validate checks ranges and bounds.
 func (h *Hello) Validate() error {
 	if h.Version != 1 {
-		return malformed("hello version %d is not known", h.Version)
+		return unknownVersion("hello", h.Version, 1)
 	}
 	if len(h.Statements) > 16 {
 		return oversize("hello holds %d statements, at most 16", len(h.Statements))

@@ -89,7 +89,7 @@ func (i *Inception) ID() OrgID { return OrgID(digest("entente/org/v1", Encode(i)
 // Validate checks ranges and bounds.
 func (i *Inception) Validate() error {
 	if i.Version != 1 {
-		return malformed("inception version %d is not known", i.Version)
+		return unknownVersion("inception", i.Version, 1)
 	}
 	if err := checkFounder(i.Name, i.Kind, i.Country); err != nil {
 		return err
@@ -129,8 +129,11 @@ type RootRotation struct {
 
 // Validate checks ranges and bounds.
 func (r *RootRotation) Validate() error {
-	if r.Version != 1 || r.Index == 0 || r.Index > MaxRotations {
-		return malformed("root rotation version or index out of range")
+	if r.Version != 1 {
+		return unknownVersion("root rotation", r.Version, 1)
+	}
+	if r.Index == 0 || r.Index > MaxRotations {
+		return malformed("index of the root rotation out of range")
 	}
 	return r.Root.Validate()
 }
@@ -172,8 +175,11 @@ type RootEpoch struct {
 
 // Validate checks ranges and bounds.
 func (r *RootEpoch) Validate() error {
-	if _, n := EpochParts(r.Epoch); r.Version != 1 || n == 0 {
-		return malformed("root epoch version or number out of range")
+	if r.Version != 1 {
+		return unknownVersion("root epoch", r.Version, 1)
+	}
+	if _, n := EpochParts(r.Epoch); n == 0 {
+		return malformed("number of the root epoch out of range")
 	}
 	if len(r.Retired) > MaxRetiredKeys {
 		return oversize("root epoch lists %d retired keys, at most %d", len(r.Retired), MaxRetiredKeys)
@@ -295,7 +301,7 @@ func (o CardOrder) Less(other CardOrder) bool {
 func (c *Card) Validate() error {
 	switch {
 	case c.Version != 1:
-		return malformed("card version %d is not known; upgrade this node to read it", c.Version)
+		return unknownVersion("card", c.Version, 1)
 	case c.Serial == 0:
 		return malformed("card serial must be at least 1")
 	case len(c.Rotations) > MaxRotations:

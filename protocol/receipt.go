@@ -31,7 +31,7 @@ type SeqRange struct {
 func (r *Receipt) Validate() error {
 	switch {
 	case r.Version != 1:
-		return malformed("receipt version %d is not known", r.Version)
+		return unknownVersion("receipt", r.Version, 1)
 	case r.Seq == 0 || r.Seq > MaxSeq || r.Hash.IsZero():
 		return malformed("receipt is about entry %d, out of range", r.Seq)
 	case len(r.Lacking) > MaxReceiptLacking || len(r.Opened) > MaxReceiptRanges:

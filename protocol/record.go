@@ -32,8 +32,10 @@ type BatchStatement struct {
 // Validate checks ranges and bounds.
 func (b *BatchStatement) Validate() error {
 	switch {
-	case b.Version != 1 || b.Suite != Suite1:
-		return malformed("batch version %d suite %d is not known", b.Version, b.Suite)
+	case b.Version != 1:
+		return unknownVersion("batch", b.Version, 1)
+	case b.Suite != Suite1:
+		return unknownVersion("suite of the batch", uint8(b.Suite), uint8(Suite1))
 	case b.Count == 0 || b.Count > MaxRecordsPerBatch:
 		return oversize("batch has %d records, 1 to %d are allowed", b.Count, MaxRecordsPerBatch)
 	case len(b.Behalf) > 1:
@@ -101,7 +103,7 @@ type HopStatement struct {
 // Validate checks the version.
 func (h *HopStatement) Validate() error {
 	if h.Version != 1 {
-		return malformed("hop version %d is not known", h.Version)
+		return unknownVersion("hop", h.Version, 1)
 	}
 	return nil
 }
@@ -123,7 +125,7 @@ type Body struct {
 func (b *Body) Validate() error {
 	switch {
 	case b.Version != 1:
-		return malformed("body version %d is not known", b.Version)
+		return unknownVersion("body", b.Version, 1)
 	case len(b.Handlings) == 0 || len(b.Handlings) > MaxHandlingsPerBody:
 		return oversize("body has %d handlings, 1 to %d are allowed", len(b.Handlings), MaxHandlingsPerBody)
 	case len(b.Batches) == 0 || len(b.Batches) > MaxBatchesPerBody:
@@ -186,7 +188,7 @@ type ExclusionStatement struct {
 func (x *ExclusionStatement) Validate() error {
 	switch {
 	case x.Version != 1:
-		return malformed("exclusion version %d is not known", x.Version)
+		return unknownVersion("exclusion", x.Version, 1)
 	case len(x.Records) == 0 || len(x.Records) > MaxExcludedRecords:
 		return oversize("exclusion names %d records, 1 to %d are allowed", len(x.Records), MaxExcludedRecords)
 	case len(x.Excluded) == 0 || len(x.Excluded) > MaxNamedOrgs:
@@ -231,7 +233,7 @@ type ExclusionAckStatement struct {
 func (a *ExclusionAckStatement) Validate() error {
 	switch {
 	case a.Version != 1:
-		return malformed("acknowledgement version %d is not known", a.Version)
+		return unknownVersion("acknowledgement", a.Version, 1)
 	case len(a.Told) > MaxAckTold || a.More > 0 && len(a.Told) < MaxAckTold:
 		return oversize("acknowledgement names %d organisations, at most %d are allowed, and others only where those are named", len(a.Told), MaxAckTold)
 	case !isSortedSet(a.Told, OrgID.Compare):
@@ -263,7 +265,7 @@ type ExclusionAcks struct {
 // Validate checks bounds.
 func (a *ExclusionAcks) Validate() error {
 	if a.Version != 1 {
-		return malformed("acknowledgements of version %d are not known", a.Version)
+		return unknownVersion("acknowledgements", a.Version, 1)
 	}
 	if len(a.Acks) == 0 || len(a.Acks) > MaxExclusionAcks {
 		return oversize("letter holds %d acknowledgements, 1 to %d are allowed", len(a.Acks), MaxExclusionAcks)
@@ -288,7 +290,7 @@ type WithdrawBody struct {
 // Validate checks ranges, order and bounds.
 func (w *WithdrawBody) Validate() error {
 	if w.Version != 1 {
-		return malformed("withdrawal version %d is not known", w.Version)
+		return unknownVersion("withdrawal", w.Version, 1)
 	}
 	if len(w.Exclusions) > MaxExclusions {
 		return oversize("withdrawal holds %d exclusions, at most %d are allowed", len(w.Exclusions), MaxExclusions)

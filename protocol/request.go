@@ -26,7 +26,7 @@ type RequestID [16]byte
 func (r *InfoRequest) Validate() error {
 	switch {
 	case r.Version != 1:
-		return malformed("request version %d is not known; upgrade this node to read it", r.Version)
+		return unknownVersion("request", r.Version, 1)
 	case r.ID == RequestID{} || r.From == r.To || r.Agreement.IsZero():
 		return malformed("request lacks its id or its agreement, or asks who asks")
 	case r.Text == "" && len(r.Values) == 0:
@@ -84,7 +84,7 @@ type InfoReply struct {
 func (r *InfoReply) Validate() error {
 	switch {
 	case r.Version != 1:
-		return malformed("reply version %d is not known; upgrade this node to read it", r.Version)
+		return unknownVersion("reply", r.Version, 1)
 	case r.Request == RequestID{} || r.From == r.To:
 		return malformed("reply lacks the id of its request, or answers who answers")
 	case r.State != RequestAnswered && r.State != RequestDeclined:

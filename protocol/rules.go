@@ -22,7 +22,7 @@ type RulesOffer struct {
 func (o *RulesOffer) Validate() error {
 	switch {
 	case o.Version != 1:
-		return malformed("rules for all nodes of version %d are not known; upgrade this node to read them", o.Version)
+		return unknownVersion("rules for all nodes", o.Version, 1)
 	case o.Number == 0 || o.Number > 1<<62:
 		return malformed("rules for all nodes have no number, or one out of range")
 	case len(o.File) > MaxNameSize || len(o.PeopleFile) > MaxNameSize:

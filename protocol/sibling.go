@@ -28,7 +28,7 @@ type NodeRequest struct {
 // Validate checks ranges and bounds.
 func (r *NodeRequest) Validate() error {
 	if r.Version != 1 {
-		return malformed("node request of version %d is not known; upgrade this node to read it", r.Version)
+		return unknownVersion("node request", r.Version, 1)
 	}
 	if r.Entry.Node == NodeID(r.Entry.Signing) {
 		return malformed("node request uses one key twice")

@@ -32,6 +32,10 @@ const (
 	SyncKeysAgain SyncKind = 20 // request: Hashes with one feed, Pull with the numbers of the epochs of it whose keys it has; answer: SyncWithheld
 )
 
+// SyncFirst is the last kind that release 0.1 knew: of later ones nothing is asked on a stream of
+// version 1.
+const SyncFirst = SyncDirect
+
 // SyncMessage is one frame. Which fields count follows from Kind; the others are empty.
 //
 // Growth: a new exchange is a new SyncKind or a new protocol id of the stream; fields are
@@ -101,8 +105,10 @@ type PullRange struct {
 func (m *SyncMessage) Validate() error {
 	switch {
 	case m.Version != 1:
-		return malformed("sync version %d is not known", m.Version)
-	case m.Kind < SyncDigest || m.Kind > SyncDirect && m.Kind != SyncKeysAgain:
+		return unknownVersion("sync message", m.Version, 1)
+	case m.Kind > SyncKeysAgain || m.Kind > SyncDirect && m.Kind < SyncKeysAgain:
+		return Errorf(ErrLaterVersion, "sync message of unknown kind %d: bring this node up to date", m.Kind)
+	case m.Kind < SyncDigest:
 		return malformed("sync message of unknown kind %d", m.Kind)
 	case len(m.Frontier) > MaxFrontier || len(m.Pull) > MaxFrontier ||
 		len(m.Envelopes) > MaxPullEntries || len(m.Hashes) > MaxSetItems ||

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -84,7 +83,7 @@ func (a *app) backupCreateCommand() *cobra.Command {
 				return err
 			}
 			var info node.BackupInfo
-			said, err := a.fetchFile(cmd.Context(), fetch{path: "backup", body: bytes.NewReader(b), out: out, mode: 0o600, trailer: api.BackupTrailer, doing: "backing up", tmp: ".backup-"}, &info)
+			said, err := a.createBackup(cmd.Context(), node.BackupRequest{Recipients: recipients, WithoutOpKey: withoutOp}, b, api.BackupTrailer, out, &info)
 			if err != nil {
 				return err
 			}

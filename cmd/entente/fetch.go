@@ -28,6 +28,17 @@ type fetch struct {
 // fetchFile asks the node for a file and keeps it only if it came whole. It returns where to
 // say so: beside the file, not into it.
 func (a *app) fetchFile(ctx context.Context, f fetch, info any) (said io.Writer, err error) {
+	return a.keepFile(f, func(w io.Writer) error {
+		c, err := a.client(ctx)
+		if err != nil {
+			return err
+		}
+		return errors.Join(c.receive(ctx, f, w, info), c.close())
+	})
+}
+
+// keepFile keeps what write writes, if it returns no error.
+func (a *app) keepFile(f fetch, write func(w io.Writer) error) (said io.Writer, err error) {
 	w, said := a.out, a.err
 	var file *os.File
 	if f.out != "" {
@@ -42,12 +53,7 @@ func (a *app) fetchFile(ctx context.Context, f fetch, info any) (said io.Writer,
 	} else if o, ok := a.out.(interface{ Fd() uintptr }); ok && term.IsTerminal(int(o.Fd())) {
 		return nil, errors.New("the file is not for a screen; give --out FILE, or redirect it")
 	}
-	c, err := a.client(ctx)
-	if err != nil {
-		return nil, err
-	}
-	err = c.receive(ctx, f, io.MultiWriter(w, a.bytesBar(-1, f.doing)), info)
-	if err = errors.Join(err, c.close()); err != nil {
+	if err := write(io.MultiWriter(w, a.bytesBar(-1, f.doing))); err != nil {
 		return nil, err
 	}
 	if file != nil {

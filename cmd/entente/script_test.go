@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/entente-mesh/entente/node/corpus/postgres/pgtest"
+	"github.com/entente-mesh/entente/node/hosttest"
 )
 
 // TestMain is also the binary that the scripts call.
@@ -43,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"receiver":      receiver,
 			"delivered":     delivered,
 			"postgres":      startPostgres,
+			"release":       release,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "postgres" {
@@ -159,4 +161,12 @@ func captureFrom(ts *testscript.TestScript, file string, neg bool, args []string
 		ts.Fatalf("%q is not in the output", args[1])
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// release makes a data directory of what the program of a release left: release NAME DIR.
+func release(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: release NAME DIR")
+	}
+	ts.Check(hosttest.Extract(args[0], ts.MkAbs(args[1])))
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,16 +62,19 @@ func (a *app) peersCommand() *cobra.Command {
 				return err
 			}
 			return a.print(peers, func(w io.Writer) {
-				rows := [][]string{{"ORGANISATION", "KIND", "COUNTRY", "MEMBER", "TRUSTED", "AGREEMENT", "CONNECTED", "ID"}}
+				rows := [][]string{{"ORGANISATION", "KIND", "COUNTRY", "MEMBER", "TRUSTED", "AGREEMENT", "CONNECTED", "PROGRAM", "ID"}}
 				for _, p := range peers {
 					up := 0
+					var programs []string
 					for _, n := range p.Nodes {
 						if n.Connected {
 							up++
+							programs = append(programs, cmp.Or(n.Program, "not told"))
 						}
 					}
+					slices.Sort(programs)
 					rows = append(rows, []string{p.Org.Name, string(p.Kind), dash(p.Country), yes(p.Member), yes(p.Trusted), yes(p.Agreement),
-						fmt.Sprintf("%d of %d", up, len(p.Nodes)), p.Org.ID.String()})
+						fmt.Sprintf("%d of %d", up, len(p.Nodes)), dash(strings.Join(slices.Compact(programs), ", ")), p.Org.ID.String()})
 				}
 				table(w, rows...)
 				for _, p := range peers {
@@ -79,6 +84,9 @@ func (a *app) peersCommand() *cobra.Command {
 						}
 						if n.Problem != "" {
 							fmt.Fprintf(w, "%s of %s: %s\n", n.Node, printable(p.Org.Name), printable(n.Problem))
+						}
+						if n.Ends != "" {
+							fmt.Fprintf(w, "%s of %s: %s\n", n.Node, printable(p.Org.Name), printable(n.Ends))
 						}
 					}
 				}

@@ -24,7 +24,7 @@ func (a *app) upCommand() *cobra.Command {
 	var proxy string
 	var relay bool
 	var metrics, format, rulesFile, people string
-	var verbose, acceptRestored bool
+	var verbose, acceptRestored, migrate bool
 	var served serving
 	var followed mirrored
 	var diskLimit, quota, partnerQuota int64
@@ -43,8 +43,12 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.up(cmd.Context(), metrics, &served, &followed, node.Config{Listen: listen, Announce: announce, Via: via, Proxy: proxy, Relay: relay, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
-				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20, Rules: rulesFile, People: people}, func(addrs []string) {
+			cfg := node.Config{Listen: listen, Announce: announce, Via: via, Proxy: proxy, Relay: relay, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
+				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20, Rules: rulesFile, People: people, MigrateBy: a.caller(), Progress: a.migrating()}
+			if migrate {
+				cfg.Migrate = node.MigrateWithBackup
+			}
+			return a.up(cmd.Context(), metrics, &served, &followed, cfg, func(addrs []string) {
 				a.sayUp(addrs)
 			})
 		},
@@ -65,6 +69,7 @@ func (a *app) upCommand() *cobra.Command {
 	f.Int64Var(&quota, "quota", node.DefaultOrgQuota>>20, "how many MiB are held of one organisation with which no agreement was ever signed")
 	f.Int64Var(&partnerQuota, "partner-quota", node.DefaultPartnerQuota>>20, "how many MiB are held of one organisation with which one was signed")
 	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
+	f.BoolVar(&migrate, "migrate", false, "first bring data of an earlier version of the program to this one, if a backup was made within the last hour")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
 }
@@ -105,6 +110,7 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, followed 
 	if consumers != nil {
 		defer consumers.Close()
 	}
+	cfg.Program = program()
 	n, err := a.open(ctx, cfg, func() bool { return a.dial() != nil })
 	if err != nil {
 		return err

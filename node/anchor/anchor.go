@@ -113,6 +113,8 @@ func load(a *Anchor, node protocol.NodeID, place protocol.Hash) (*Anchor, error)
 		a.state = Missing
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("reading anchor: %w", err), a.Close())
+	case protocol.LaterVersion(b, 1) != nil: // taken for missing, it would be written over
+		return nil, errors.Join(fmt.Errorf("reading anchor %s: %w", a.dir, protocol.LaterVersion(b, 1)), a.Close())
 	default:
 		// A file that cannot be read is as good as none: it makes the feeds begin anew.
 		if derr := protocol.Decode(b, maxMarks, &a.marks); derr != nil || a.marks.Version != 1 {

@@ -76,6 +76,14 @@ func TestCopiesAreNoticed(t *testing.T) {
 	}
 	open(t, filepath.Join(root, "copy"), Foreign)
 	open(t, dir, Foreign).Close()
+	for _, later := range [][]byte{protocol.Encode(&marks{Version: 2}), {0x82, 0x18, 99, 0}} {
+		if err := os.WriteFile(filepath.Join(dir, marksFile), later, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir, me); !errors.Is(err, protocol.ErrLaterVersion) {
+			t.Errorf("an anchor of a later version: %v", err)
+		}
+	}
 	if err := os.WriteFile(filepath.Join(dir, marksFile), []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}

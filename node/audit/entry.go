@@ -37,18 +37,19 @@ const (
 	People     Kind = 18 // who may do what here was set
 	Second     Kind = 19 // a person asked for, gave or refused the second word that a rule wants
 	OwnKeys    Kind = 20 // keys and roots of this organisation were made, replaced, ended by a person
+	Migration  Kind = 21 // the data was brought to the format of another version of the program
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
 	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access",
-	"people", "second-person", "own-keys"}
+	"people", "second-person", "own-keys", "migration"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
 func Kinds() []string { return kindNames[1:] }
 
 // String returns the kind's name.
 func (k Kind) String() string {
-	if k == 0 || int(k) >= len(kindNames) {
+	if int(k) >= len(kindNames) || kindNames[k] == "" {
 		return "unknown"
 	}
 	return kindNames[k]
@@ -57,7 +58,7 @@ func (k Kind) String() string {
 // ParseKind reads a kind's name.
 func ParseKind(s string) (Kind, error) {
 	for i, name := range kindNames {
-		if i > 0 && name == s {
+		if name != "" && name == s {
 			return Kind(i), nil
 		}
 	}
@@ -80,7 +81,7 @@ func (l *Leaf) Validate() error {
 	if l.Version != 1 {
 		return protocol.Errorf(protocol.ErrMalformed, "leaf has version %d; this program knows 1", l.Version)
 	}
-	if l.Kind == 0 || int(l.Kind) >= len(kindNames) {
+	if l.Kind.String() == "unknown" {
 		return protocol.Errorf(protocol.ErrMalformed, "leaf is of unknown kind %d", l.Kind)
 	}
 	return nil

@@ -2,6 +2,7 @@ package hosttest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -65,6 +66,7 @@ type host struct {
 	t      *testing.T
 	name   string
 	dir    string
+	bin    string // the command; empty: the present one
 	ip     string
 	port   int
 	prefix []string // of every command: in which network namespace it runs
@@ -130,7 +132,7 @@ func freePort(t *testing.T) int {
 }
 
 func (h *host) command(ctx context.Context, args ...string) *exec.Cmd {
-	all := append(append([]string{}, h.prefix...), binary, "--dir", h.dir)
+	all := append(append([]string{}, h.prefix...), cmp.Or(h.bin, binary), "--dir", h.dir)
 	all = append(all, args...)
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
 	cmd.Env = append(os.Environ(), "HOME="+filepath.Dir(h.dir), "ENTENTE_PASSPHRASE_FILE=")

@@ -24,8 +24,10 @@ const (
 // peerState is a connected peer.
 type peerState struct {
 	admitted bool
-	instance instance    // of its process, as it last said; zero if it did not yet
-	timer    *time.Timer // runs expire while not admitted
+	instance instance                   // of its process, as it last said; zero if it did not yet
+	timer    *time.Timer                // runs expire while not admitted
+	said     *protocol.Introduction     // nil: nothing
+	unknown  map[protocol.SyncKind]bool // kinds of requests that it answered not to know
 }
 
 type backoff struct {
@@ -161,7 +163,7 @@ func (m *Mesh) admit(node protocol.NodeID) {
 // was while it was a stranger.
 func (m *Mesh) announcePeer(node protocol.NodeID) {
 	for _, c := range m.host.Network().ConnsToPeer(peerOf(node)) {
-		_ = m.identd.Emit(event.EvtPeerIdentificationCompleted{Peer: peerOf(node), Conn: c, Protocols: gossipProtocols})
+		_ = m.identd.Emit(event.EvtPeerIdentificationCompleted{Peer: peerOf(node), Conn: c, Protocols: m.wire.gossip})
 		return
 	}
 }

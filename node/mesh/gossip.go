@@ -39,7 +39,7 @@ func (m *Mesh) newPubSub() (*pubsub.PubSub, error) {
 	params.D, params.Dlo, params.Dhi, params.Dlazy, params.Dout = 8, 6, 12, 6, 2
 	params.HistoryLength, params.HistoryGossip = 12, 6
 	return pubsub.NewGossipSub(m.ctx, gossipHost{m.host, m},
-		pubsub.WithGossipSubProtocols(gossipProtocols, features),
+		pubsub.WithGossipSubProtocols(m.wire.gossip, features),
 		pubsub.WithGossipSubParams(params),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
@@ -104,6 +104,7 @@ func (m *Mesh) validate(_ context.Context, from peer.ID, msg *pubsub.Message) pu
 	case len(msg.GetData()) > protocol.MaxEnvelopeSize:
 		return pubsub.ValidationReject
 	}
+	m.cfg.Trace(node, string(m.wire.gossip[0]), "gossip", msg.GetData())
 	v, made := m.cfg.Validate(node, msg.GetTopic(), msg.GetData())
 	switch v {
 	case Accept:

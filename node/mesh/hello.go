@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	libp2pprotocol "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -18,7 +20,9 @@ import (
 // hello. The answer is a frame of one status byte and, if that is 0, the same of the called,
 // else text that says why not. The
 // caller ends with a frame of one status byte and text in the same way. The third frame
-// lets both sides begin to gossip knowing that the other side is ready for it.
+// lets both sides begin to gossip knowing that the other side is ready for it. From version 2 on what
+// each says of its program stands between the 16 bytes and the hello: its length (2 bytes big-endian) and
+// an encoded protocol.Introduction.
 const (
 	helloTime    = 8 * time.Second // for the whole exchange
 	maxGreetings = 16              // hellos judged at the same time
@@ -42,7 +46,7 @@ func (m *Mesh) handleHello(s network.Stream) {
 		return
 	}
 	_ = s.SetDeadline(time.Now().Add(helloTime))
-	id, err := m.answerHello(s, node)
+	id, said, err := m.answerHello(s, node)
 	if err != nil {
 		defer m.endGreeting(node)
 		m.log.Debug("answering hello failed", "node", node, "err", err)
@@ -53,6 +57,7 @@ func (m *Mesh) handleHello(s network.Stream) {
 		return
 	}
 	m.renewed(node, id, s.Conn())
+	m.introduced(node, said)
 	m.admit(node)
 	m.endGreeting(node)
 	// Last: a caller that sees the end may say hello again, and would be cut off while this
@@ -92,24 +97,56 @@ func (m *Mesh) renewed(node protocol.NodeID, id instance, now network.Conn) {
 	m.announcePeer(node)
 }
 
-// splitHello cuts the instance off a hello.
-func splitHello(b []byte) (instance, []byte, error) {
-	var id instance
+// helloRoom is how long a hello may be with what stands before it.
+const helloRoom = len(instance{}) + 2 + protocol.MaxIntroductionSize + protocol.MaxHelloSize
+
+// splitHello cuts off a hello what stands before it.
+func splitHello(version libp2pprotocol.ID, b []byte) (id instance, said *protocol.Introduction, hello []byte, err error) {
 	if len(b) < len(id) {
-		return id, nil, protocol.Errorf(protocol.ErrMalformed, "hello has %d bytes, it begins with %d that name the process", len(b), len(id))
+		return id, nil, nil, protocol.Errorf(protocol.ErrMalformed, "hello has %d bytes, it begins with %d that name the process", len(b), len(id))
 	}
-	copy(id[:], b)
-	return id, b[len(id):], nil
+	b = b[copy(id[:], b):]
+	if version == helloV1 {
+		return id, nil, b, nil
+	}
+	if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
+		return id, nil, nil, protocol.Errorf(protocol.ErrMalformed, "hello ends within the introduction")
+	}
+	size := int(binary.BigEndian.Uint16(b))
+	said = new(protocol.Introduction)
+	if err := protocol.Decode(b[2:2+size], protocol.MaxIntroductionSize, said); err != nil {
+		return id, nil, nil, fmt.Errorf("reading introduction: %w", err)
+	}
+	return id, said, b[2+size:], nil
 }
 
-func (m *Mesh) answerHello(s network.Stream, node protocol.NodeID) (id instance, err error) {
-	frame, err := readFrame(s, len(id)+protocol.MaxHelloSize)
-	if err != nil {
-		return id, fmt.Errorf("reading hello: %w", err)
+// before is what stands before the own hello.
+func (m *Mesh) before(version libp2pprotocol.ID) []byte {
+	if version == helloV1 {
+		return m.instance[:]
 	}
-	id, hello, err := splitHello(frame)
+	said := protocol.Encode(m.cfg.introduction())
+	return append(binary.BigEndian.AppendUint16(slices.Clone(m.instance[:]), uint16(len(said))), said...)
+}
+
+// introduced notes what a peer said of its program. A new process knows other requests, perhaps.
+func (m *Mesh) introduced(node protocol.NodeID, said *protocol.Introduction) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.peers[node]; p != nil {
+		p.said, p.unknown = said, nil
+	}
+}
+
+func (m *Mesh) answerHello(s network.Stream, node protocol.NodeID) (id instance, said *protocol.Introduction, err error) {
+	frame, err := readFrame(s, helloRoom)
 	if err != nil {
-		return id, err
+		return id, nil, fmt.Errorf("reading hello: %w", err)
+	}
+	m.cfg.Trace(node, string(s.Protocol()), "hello", frame)
+	id, said, hello, err := splitHello(s.Protocol(), frame)
+	if err != nil {
+		return id, nil, err
 	}
 	judged := m.cfg.Hello(node, hello)
 	if _, ok := m.cfg.Known(node); !ok {
@@ -122,27 +159,27 @@ func (m *Mesh) answerHello(s network.Stream, node protocol.NodeID) (id instance,
 		_ = s.CloseWrite()
 		_ = s.SetReadDeadline(time.Now().Add(time.Second / 2))
 		_, _ = readFrame(s, 0)
-		return id, judged
+		return id, nil, judged
 	}
 	if judged != nil {
 		m.log.Debug("hello of a known peer", "node", node, "err", judged)
 	}
 	own := m.cfg.OwnHello()
-	if err := writeFrame(s, slices.Concat([]byte{helloWelcome}, m.instance[:], own)); err != nil {
-		return id, fmt.Errorf("writing hello: %w", err)
+	if err := writeFrame(s, slices.Concat([]byte{helloWelcome}, m.before(s.Protocol()), own)); err != nil {
+		return id, nil, fmt.Errorf("writing hello: %w", err)
 	}
 	answer, err := readFrame(s, 1+protocol.MaxTextSize)
 	if err != nil {
-		return id, fmt.Errorf("reading end of hello: %w", err)
+		return id, nil, fmt.Errorf("reading end of hello: %w", err)
 	}
-	return id, readStatus(answer)
+	return id, said, readStatus(answer)
 }
 
 // greet says hello to a peer that this node called.
 func (m *Mesh) greet(ctx context.Context, node protocol.NodeID) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTime)
 	defer cancel()
-	s, err := m.host.NewStream(network.WithNoDial(ctx, "hello"), peerOf(node), helloProtocols...)
+	s, err := m.host.NewStream(network.WithNoDial(ctx, "hello"), peerOf(node), m.wire.hello...)
 	if err != nil {
 		if _, known := m.cfg.Known(node); known && m.incompatible(node) {
 			return fmt.Errorf("saying hello: %w", errVersion)
@@ -157,17 +194,18 @@ func (m *Mesh) greet(ctx context.Context, node protocol.NodeID) error {
 		_ = s.Reset()
 		return protocol.Errorf(protocol.ErrOversize, "own hello has %d bytes, peers read %d; take retired nodes and addresses off the card", len(own), protocol.MaxHelloSize)
 	}
-	if err := writeFrame(s, slices.Concat(m.instance[:], own)); err != nil {
+	if err := writeFrame(s, slices.Concat(m.before(s.Protocol()), own)); err != nil {
 		return fmt.Errorf("saying hello: %w", err)
 	}
-	answer, err := readFrame(s, 1+max(len(m.instance)+protocol.MaxHelloSize, protocol.MaxTextSize))
+	answer, err := readFrame(s, 1+max(helloRoom, protocol.MaxTextSize))
 	if err != nil {
 		return fmt.Errorf("reading answer to hello: %w", err)
 	}
 	if err := readStatus(answer); err != nil {
 		return err
 	}
-	id, hello, err := splitHello(answer[1:])
+	m.cfg.Trace(node, string(s.Protocol()), "hello", answer)
+	id, said, hello, err := splitHello(s.Protocol(), answer[1:])
 	if err != nil {
 		return err
 	}
@@ -184,6 +222,7 @@ func (m *Mesh) greet(ctx context.Context, node protocol.NodeID) error {
 		return fmt.Errorf("ending hello: %w", err)
 	}
 	m.renewed(node, id, s.Conn())
+	m.introduced(node, said)
 	m.admit(node)
 	return nil
 }

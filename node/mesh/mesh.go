@@ -92,6 +92,15 @@ type Config struct {
 	// HostOptions, if not nil, replace the transports and limits of the host, for
 	// simulation: QUIC is the only transport, and runs over what the options say.
 	HostOptions []HostOption
+
+	// Program and Capabilities are what peers are told of this program; both may be empty.
+	Program      string
+	Capabilities []string
+	Wire         Wire // simulation only
+	// Trace, if not nil, is told of every frame of hello and sync streams, and of gossip that is taken: for
+	// recording what a release says on the wire (CONTRIBUTING). what is hello, gossip, asked (a request of
+	// the peer), ask (one to it) or answer (of the peer). It does not block.
+	Trace func(node protocol.NodeID, id, what string, frame []byte)
 }
 
 // Mesh is one node's place among its peers. Its methods may be called concurrently.
@@ -99,6 +108,7 @@ type Mesh struct {
 	cfg    Config
 	log    *slog.Logger
 	self   protocol.NodeID
+	wire   wire
 	host   host.Host
 	pubsub *pubsub.PubSub
 	identd event.Emitter // tells pubsub of a peer once it was let in
@@ -141,7 +151,7 @@ func New(ctx context.Context, cfg Config) (*Mesh, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	m := &Mesh{cfg: cfg, log: cfg.Log, self: cfg.Key.Public(), ctx: ctx, cancel: cancel,
+	m := &Mesh{cfg: cfg, log: cfg.Log, self: cfg.Key.Public(), wire: cfg.Wire.resolve(), ctx: ctx, cancel: cancel,
 		peers: map[protocol.NodeID]*peerState{}, backoffs: map[protocol.NodeID]backoff{}, foreign: map[protocol.NodeID]foreigner{},
 		topics: map[string]*joined{}, serving: map[protocol.NodeID]int{},
 		greeting: map[protocol.NodeID]bool{}, wake: make(chan struct{}, 1), unreserved: make(chan struct{}, 1),
@@ -171,13 +181,23 @@ func (c *Config) check() error {
 	if c.Reserved == nil {
 		c.Reserved = func() {}
 	}
+	if c.Trace == nil {
+		c.Trace = func(protocol.NodeID, string, string, []byte) {}
+	}
 	if c.PeerChanged == nil {
 		c.PeerChanged = func(protocol.NodeID, bool) {}
 	}
 	if c.Known == nil || c.OwnHello == nil || c.Hello == nil || c.Validate == nil || c.Deliver == nil || c.Serve == nil {
 		return errors.New("mesh configuration lacks one of Known, OwnHello, Hello, Validate, Deliver, Serve")
 	}
+	if err := c.introduction().Validate(); err != nil {
+		return fmt.Errorf("mesh configuration: %w", err)
+	}
 	return nil
+}
+
+func (c *Config) introduction() *protocol.Introduction {
+	return &protocol.Introduction{Version: 1, Program: c.Program, Capabilities: c.Capabilities}
 }
 
 func (m *Mesh) start() (err error) {
@@ -185,10 +205,10 @@ func (m *Mesh) start() (err error) {
 		return fmt.Errorf("starting host: %w", err)
 	}
 	m.host.Network().Notify(notifiee{m})
-	for _, id := range helloProtocols {
+	for _, id := range m.wire.hello {
 		m.host.SetStreamHandler(id, m.handleHello)
 	}
-	for _, id := range syncProtocols {
+	for _, id := range m.wire.sync {
 		m.host.SetStreamHandler(id, m.gated(m.handleSync))
 	}
 	m.identd, err = m.host.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))

@@ -248,7 +248,7 @@ func (o *outsider) open(t testing.TB, m *member, id libp2pprotocol.ID) network.S
 // hello says hello in full, and returns the answer.
 func (o *outsider) hello(t testing.TB, m *member, hello []byte) ([]byte, error) {
 	t.Helper()
-	s := o.open(t, m, helloProtocols[0])
+	s := o.open(t, m, helloV1)
 	if err := writeFrame(s, append(make([]byte, 16), hello...)); err != nil {
 		return nil, err
 	}

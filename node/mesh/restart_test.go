@@ -19,7 +19,7 @@ func TestRestartedPeerIsToldAnew(t *testing.T) {
 	}
 	hello := func(process byte) {
 		t.Helper()
-		s := o.open(t, m, helloProtocols[0])
+		s := o.open(t, m, helloV1)
 		if err := writeFrame(s, slices.Concat(slices.Repeat([]byte{process}, 16), []byte("hello"))); err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestRestartedPeerIsToldAnew(t *testing.T) {
 		t.Errorf("the owner is told %+v besides", e)
 	default:
 	}
-	s := o.open(t, m, helloProtocols[0])
+	s := o.open(t, m, helloV1)
 	if err := writeFrame(s, []byte("too short")); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // The sync stream: frames with one protocol.SyncMessage each, request and answer in turn,
-// until the caller closes it.
+// until the caller closes it. From version 2 on an answer begins with a byte of status: after 0 comes
+// the message, after 1 an encoded protocol.SyncRefusal. So a request that is not known is answered too.
 const (
 	maxSyncStreams = 8               // served at the same time for one peer
 	syncIdle       = time.Minute     // between an answer and the next request
@@ -51,16 +52,29 @@ func (m *Mesh) serveOne(s network.Stream, node protocol.NodeID) error {
 	if err != nil {
 		return err
 	}
-	var req protocol.SyncMessage
-	if err := protocol.Decode(data, maxRequestSize, &req); err != nil {
-		return fmt.Errorf("reading request: %w", err)
-	}
 	if _, ok := m.cfg.Known(node); !ok {
 		return protocol.Errorf(protocol.ErrUnknownAuthor, "peer is not known any more")
+	}
+	m.cfg.Trace(node, string(s.Protocol()), "asked", data)
+	v2 := s.Protocol() == syncV2
+	var req protocol.SyncMessage
+	err = protocol.Decode(data, maxRequestSize, &req)
+	if v2 && errors.Is(err, protocol.ErrLaterVersion) {
+		m.log.Debug("request of a peer is not known here", "node", node, "err", err)
+		_ = s.SetWriteDeadline(frameDeadline(protocol.MaxTextSize))
+		return writeFrame(s, refusalOf(err))
+	}
+	if err != nil {
+		return fmt.Errorf("reading request: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, serveTime)
 	defer cancel()
 	answer, err := m.cfg.Serve(ctx, node, &req)
+	if err != nil && v2 {
+		m.log.Debug("request of peer failed", "node", node, "kind", req.Kind, "err", err)
+		_ = s.SetWriteDeadline(frameDeadline(protocol.MaxTextSize))
+		return writeFrame(s, refusalOf(err))
+	}
 	if err != nil {
 		m.log.Debug("request of peer failed", "node", node, "kind", req.Kind, "err", err)
 		answer = &protocol.SyncMessage{Version: 1, Kind: protocol.SyncError, Error: publicText(err)}
@@ -70,7 +84,43 @@ func (m *Mesh) serveOne(s network.Stream, node protocol.NodeID) error {
 		return protocol.Errorf(protocol.ErrOversize, "answer of kind %d has %d bytes, at most %d", answer.Kind, len(out), protocol.MaxFrameSize)
 	}
 	_ = s.SetWriteDeadline(frameDeadline(len(out)))
+	if v2 {
+		out = append([]byte{syncAnswered}, out...)
+	}
 	return writeFrame(s, out)
+}
+
+// The status that an answer begins with.
+const (
+	syncAnswered = 0
+	syncRefused  = 1
+)
+
+func refusalOf(err error) []byte {
+	return append([]byte{syncRefused}, protocol.Encode(&protocol.SyncRefusal{Class: protocol.Class(err), Text: publicText(err)})...)
+}
+
+// ErrNotUnderstood is wrapped by Ask's error where the peer does not know such a request, as one that
+// runs an earlier version of the program.
+var ErrNotUnderstood = errors.New("the peer does not know such a request; its program is older")
+
+// knowsNot reports whether a peer answered before that it does not know requests of a kind.
+func (m *Mesh) knowsNot(node protocol.NodeID, kind protocol.SyncKind) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.peers[node]
+	return p != nil && p.unknown[kind]
+}
+
+func (m *Mesh) noteUnknown(node protocol.NodeID, kind protocol.SyncKind) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.peers[node]; p != nil {
+		if p.unknown == nil {
+			p.unknown = map[protocol.SyncKind]bool{} // of kinds that this program asks for, so it is bounded
+		}
+		p.unknown[kind] = true
+	}
 }
 
 // Ask sends one request to a peer and returns its answer, strictly decoded; whether it is
@@ -84,15 +134,26 @@ func (m *Mesh) Ask(ctx context.Context, node protocol.NodeID, msg *protocol.Sync
 	if len(out) > maxRequestSize {
 		return nil, protocol.Errorf(protocol.ErrOversize, "request has %d bytes, peers read %d", len(out), maxRequestSize)
 	}
-	s, err := m.host.NewStream(network.WithNoDial(ctx, "sync"), peerOf(node), syncProtocols...)
+	if m.knowsNot(node, msg.Kind) {
+		return nil, fmt.Errorf("asking peer: %w", ErrNotUnderstood)
+	}
+	s, err := m.host.NewStream(network.WithNoDial(ctx, "sync"), peerOf(node), m.wire.sync...)
 	if err != nil {
 		return nil, fmt.Errorf("opening sync stream: %w", err)
 	}
+	if msg.Kind > protocol.SyncFirst && s.Protocol() == syncV1 {
+		_ = s.Reset()
+		return nil, fmt.Errorf("asking peer: %w", ErrNotUnderstood)
+	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
-	answer, err := ask(s, out)
+	m.cfg.Trace(node, string(s.Protocol()), "ask", out)
+	answer, err := m.ask(s, node, out)
 	if err != nil {
 		_ = s.Reset()
+		if errors.Is(err, ErrNotUnderstood) {
+			m.noteUnknown(node, msg.Kind)
+		}
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
@@ -105,22 +166,50 @@ func (m *Mesh) Ask(ctx context.Context, node protocol.NodeID, msg *protocol.Sync
 	return answer, nil
 }
 
-func ask(s network.Stream, request []byte) (*protocol.SyncMessage, error) {
+func (m *Mesh) ask(s network.Stream, node protocol.NodeID, request []byte) (*protocol.SyncMessage, error) {
 	_ = s.SetWriteDeadline(frameDeadline(len(request)))
 	if err := writeFrame(s, request); err != nil {
 		return nil, err
 	}
 	_ = s.CloseWrite()
 	_ = s.SetReadDeadline(frameDeadline(protocol.MaxFrameSize))
-	data, err := readFrame(s, protocol.MaxFrameSize)
+	room := protocol.MaxFrameSize
+	if s.Protocol() == syncV2 {
+		room++
+	}
+	data, err := readFrame(s, room)
 	if err != nil {
 		return nil, err
+	}
+	m.cfg.Trace(node, string(s.Protocol()), "answer", data)
+	if s.Protocol() == syncV2 {
+		if data, err = readAnswer(data); err != nil {
+			return nil, err
+		}
 	}
 	var answer protocol.SyncMessage
 	if err := protocol.Decode(data, protocol.MaxFrameSize, &answer); err != nil {
 		return nil, err
 	}
 	return &answer, nil
+}
+
+// readAnswer takes the status off an answer.
+func readAnswer(data []byte) ([]byte, error) {
+	switch {
+	case len(data) > 0 && data[0] == syncAnswered:
+		return data[1:], nil
+	case len(data) > 0 && data[0] == syncRefused:
+		var r protocol.SyncRefusal
+		if err := protocol.Decode(data[1:], 2*protocol.MaxTextSize, &r); err != nil {
+			return nil, err
+		}
+		if r.Class == protocol.ErrLaterVersion.Error() {
+			return nil, fmt.Errorf("%w: it answered: %s", ErrNotUnderstood, printable(r.Text))
+		}
+		return nil, fmt.Errorf("it answered: %s", printable(r.Text))
+	}
+	return nil, protocol.Errorf(protocol.ErrMalformed, "an answer has no status")
 }
 
 func (m *Mesh) beginServing(node protocol.NodeID) bool {

@@ -14,13 +14,20 @@ import (
 
 const crashDir = "ENTENTE_STORE_TEST_CRASH_DIR"
 
-// TestMain is also the child of TestKilledWhileAppending.
+// TestMain is also the child of TestKilledWhileAppending and TestKilledWhileMigrating.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		if err := appendForEver(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 		os.Exit(1)
+	}
+	if dir := os.Getenv(migrateDir); dir != "" {
+		if err := migrateSlowly(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

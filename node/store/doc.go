@@ -9,7 +9,8 @@
 //
 // Layout, feed being 32 bytes and numbers 8 bytes big-endian:
 //
-//	v                     format of the store: one byte, 3
+//	v                     format of the store: one byte, 4; while it is migrated two, from and to
+//	vm                    how far a migration has come
 //	f feed                Feed
 //	e feed seq            length of the skeleton (4 bytes), skeleton, wrapped body if held
 //	x feed seq            Tomb of an entry whose body was erased
@@ -29,4 +30,7 @@
 // An entry stands at its place before it counts: what lies beyond the head of its feed is
 // invisible, to Envelope and Range as to everybody, until CommitStaged moves the head.
 // Structures are one byte of version, 1, and the strict encoding of package protocol.
+//
+// A store of an older format is read, and not written, until Migrate has brought it to Format. The file
+// "format" in the directory says from which format on a program may open the store at all.
 package store

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,12 +26,20 @@ type Config struct {
 	Key  [32]byte     // encrypts what is on disk; must be set if Dir is
 	Disk *disk.Disk   // simulation only: Dir is on it, not on a disk of the machine
 	Log  *slog.Logger // nil: silent
+	// Older opens a store that has to be migrated too, for reading it and for Migrate; without it Open
+	// returns ErrOlder.
+	Older bool
 }
 
 // Store is a node's data. Its methods may be called by several goroutines at once.
 type Store struct {
 	db   engine
 	ring *ring
+	dir  string // on a disk of the machine; else empty
+	// from is the format from which the store has to be migrated, 0: it has not to be; under says
+	// that this has begun. They do not change after Migrate.
+	from  uint8
+	under bool
 	// turn holds one token, taken by whoever updates. It is a channel because waiting for a
 	// mutex stops the clock of a synctest bubble.
 	turn   chan struct{}
@@ -58,16 +65,32 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Dir != "" && cfg.Key == [32]byte{} {
 		return nil, errors.New("a store on disk must have a key")
 	}
+	dir := cfg.Dir
+	if cfg.Disk != nil {
+		dir = ""
+	}
+	if dir != "" {
+		if format, err := readFormatFile(dir); err != nil || format > Format {
+			if err == nil {
+				err = newer(dir, format)
+			}
+			return nil, err
+		}
+	}
 	db, err := openEngine(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, turn: make(chan struct{}, 1), views: map[uint64]int{}}
+	s := &Store{db: db, dir: dir, turn: make(chan struct{}, 1), views: map[uint64]int{}}
 	if s.ring, err = openRing(cfg); err == nil {
 		err = s.checkFormat()
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case s.from == 0:
 		err = s.shredAll()
+	case !cfg.Older:
+		err = fmt.Errorf("%s: %w: %d, this program needs %d", s.name(), ErrOlder, s.from, Format)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.close())
@@ -140,28 +163,6 @@ func explain(dir string, err error) error {
 	return fmt.Errorf("opening database: %w", err)
 }
 
-var formatKey = []byte("v")
-
-const format = 3
-
-func (s *Store) checkFormat() error {
-	return s.Update(func(tx *Tx) error {
-		v, err := tx.get(formatKey)
-		switch {
-		case err != nil:
-			return fmt.Errorf("reading store format: %w", err)
-		case v == nil:
-			tx.set(formatKey, []byte{format})
-			return nil
-		case len(v) == 1 && v[0] < format:
-			return fmt.Errorf("store has format %x, this program knows %d: it was written by a version before the first release, which is not read any more; begin a new store", v, format)
-		case !bytes.Equal(v, []byte{format}):
-			return fmt.Errorf("store has format %x, this program knows %d; upgrade the program", v, format)
-		}
-		return nil
-	})
-}
-
 // Close ends the update under way, waits for those who read, writes what is in memory and
 // closes the store. A View that begins meanwhile, also in another View, is ErrClosed.
 func (s *Store) Close() error {
@@ -215,6 +216,13 @@ func (s *Store) viewed(at uint64) {
 // fn returns an error nothing is written and Update returns that error. Updates wait for
 // each other, so fn must not call Update.
 func (s *Store) Update(fn func(tx *Tx) error) error {
+	if s.from != 0 {
+		return ErrOlder
+	}
+	return s.update(fn)
+}
+
+func (s *Store) update(fn func(tx *Tx) error) error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	if s.closed.Load() {

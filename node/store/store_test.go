@@ -69,7 +69,7 @@ func TestOpenRefuses(t *testing.T) {
 	s = open(t, dir)
 	update(t, s, func(tx *Tx) error { tx.set(formatKey, []byte{9}); return nil })
 	s.Close()
-	if _, err := Open(Config{Dir: dir, Key: testKey}); err == nil || !strings.Contains(err.Error(), "upgrade the program") {
+	if _, err := Open(Config{Dir: dir, Key: testKey}); err == nil || !strings.Contains(err.Error(), "newer version") {
 		t.Errorf("opening a later format: %v", err)
 	}
 }

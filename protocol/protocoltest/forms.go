@@ -86,7 +86,7 @@ func addForms(out map[string][]Vector) {
 	mandate("by nobody", "No card of Mallory is known.", "unknown-author", mallory, func(m *protocol.Mandate) { m.Principal = mallory.Org })
 	mandate("of another network", "", "bad-signature", bob, func(m *protocol.Mandate) { m.Network = protocol.NoNetwork })
 	mandate("to itself", "", "malformed", bob, func(m *protocol.Mandate) { m.Agent = bob.Org })
-	mandate("unknown version", "", "malformed", bob, func(m *protocol.Mandate) { m.Version = 2 })
+	mandate("unknown version", "", "later-version", bob, func(m *protocol.Mandate) { m.Version = 2 })
 	mandate("no topic", "", "malformed", bob, func(m *protocol.Mandate) { m.Topics = nil })
 	mandate("topics not sorted", "", "malformed", bob, func(m *protocol.Mandate) { m.Topics = []string{"malware", "c2"} })
 	mandate("ends before it begins", "", "malformed", bob, func(m *protocol.Mandate) { m.NotAfter = m.NotBefore })
@@ -102,7 +102,7 @@ func addForms(out map[string][]Vector) {
 	revocation("in another's name", "Bob's key, Alice's name.", "wrong-context", func(r *protocol.MandateRevocation) { r.Principal = alice.Org })
 	revocation("of another network", "", "wrong-context", func(r *protocol.MandateRevocation) { r.Network = protocol.NoNetwork })
 	revocation("no time", "", "malformed", func(r *protocol.MandateRevocation) { r.At = 0 })
-	revocation("unknown version", "", "malformed", func(r *protocol.MandateRevocation) { r.Version = 2 })
+	revocation("unknown version", "", "later-version", func(r *protocol.MandateRevocation) { r.Version = 2 })
 
 	behalf := func(name, comment, class string, m func(*protocol.Mandate), change func(*protocol.BatchStatement)) {
 		given := Mandate()
@@ -150,7 +150,7 @@ func addForms(out map[string][]Vector) {
 	proof("a record that commits to nothing", "", "wrong-context", func(p *protocol.OriginProof) { p.Copy = must(crypto.ProveRecord(alice.lone(nil), 0, 0)) })
 	proof("a card is missing", "Carol passed it on.", "unknown-author", func(p *protocol.OriginProof) { p.Cards = p.Cards[:2] })
 	proof("no cards", "", "oversize", func(p *protocol.OriginProof) { p.Cards = nil })
-	proof("unknown version", "", "malformed", func(p *protocol.OriginProof) { p.Version = 2 })
+	proof("unknown version", "", "later-version", func(p *protocol.OriginProof) { p.Version = 2 })
 	proof("hop altered", "One bit of its signature.", "bad-signature", func(p *protocol.OriginProof) { p.Origin.Hops[0].Sig[0] ^= 1 })
 	proof("of its own record", "Who withheld it made it.", "wrong-context", func(p *protocol.OriginProof) { p.Origin = p.Copy })
 }

@@ -366,7 +366,7 @@ func addErasures(out map[string][]Vector) {
 		s := must(crypto.SignErasureRequest(r, Alice().Op))
 		expect(out, "erasure-request", name, comment, class, protocol.Encode(&s))
 	}
-	request("unknown version", "A version that nobody knows.", "malformed", func(r *protocol.ErasureRequest) { r.Version = 2 })
+	request("unknown version", "A version that nobody knows.", "later-version", func(r *protocol.ErasureRequest) { r.Version = 2 })
 	request("to itself", "From an organisation to itself.", "malformed", func(r *protocol.ErasureRequest) { r.To = r.Org })
 	request("no number", "Two such requests would be one.", "malformed", func(r *protocol.ErasureRequest) { r.Number = 0 })
 	request("due before it is made", "Nobody can answer in time.", "malformed", func(r *protocol.ErasureRequest) { r.Due = r.At })
@@ -392,7 +392,7 @@ func addErasures(out map[string][]Vector) {
 		s := must(crypto.SignErasureAnswer(a, Bob().Op))
 		expect(out, "erasure-answer", name, comment, class, protocol.Encode(&s))
 	}
-	answer("unknown version", "A version that nobody knows.", "malformed", func(a *protocol.ErasureAnswer) { a.Version = 2 })
+	answer("unknown version", "A version that nobody knows.", "later-version", func(a *protocol.ErasureAnswer) { a.Version = 2 })
 	answer("to itself", "From an organisation to itself.", "malformed", func(a *protocol.ErasureAnswer) { a.To = a.Org })
 	answer("no request", "It does not say to what it is an answer.", "malformed", func(a *protocol.ErasureAnswer) { a.Request = protocol.Hash{} })
 	answer("no number", "Numbers begin with 1.", "malformed", func(a *protocol.ErasureAnswer) { a.Number = 0 })
@@ -462,7 +462,7 @@ func addDirect(out map[string][]Vector) {
 	same := func(*protocol.DirectTopic) {}
 	direct("signed by another", "Bob signs Alice's topic.", "bad-signature", bob, same)
 	direct("of another network", "One bit of the network's id.", "wrong-context", alice, func(d *protocol.DirectTopic) { d.Network[0] ^= 1 })
-	direct("unknown version", "Version 2.", "malformed", alice, func(d *protocol.DirectTopic) { d.Version = 2 })
+	direct("unknown version", "Version 2.", "later-version", alice, func(d *protocol.DirectTopic) { d.Version = 2 })
 	direct("nobody on its roster", "A roster has one organisation at least.", "oversize", alice, func(d *protocol.DirectTopic) { d.Roster = []protocol.OrgID{} })
 	direct("roster out of order", "The roster is a set.", "malformed", alice, func(d *protocol.DirectTopic) { slices.Reverse(d.Roster) })
 	direct("organisation twice", "The roster is a set.", "malformed", alice, func(d *protocol.DirectTopic) { d.Roster = append(d.Roster, d.Roster[1]) })
@@ -619,7 +619,7 @@ func addRequests(out map[string][]Vector) {
 	}
 	request("request for nothing", "Neither text nor values.", "malformed", func(r *protocol.InfoRequest) { r.Text = "" })
 	request("request of oneself", "", "malformed", func(r *protocol.InfoRequest) { r.To = r.From })
-	request("request of an unknown version", "", "malformed", func(r *protocol.InfoRequest) { r.Version = 2 })
+	request("request of an unknown version", "", "later-version", func(r *protocol.InfoRequest) { r.Version = 2 })
 	request("request with too many values", "More than MaxRequestValues.", "oversize", func(r *protocol.InfoRequest) {
 		for range protocol.MaxRequestValues + 1 {
 			r.Values = append(r.Values, "198.51.100.7")
