@@ -28,6 +28,7 @@ import (
 type Caller struct {
 	Person  string // empty: not stated
 	Purpose string // the same
+	User    string // the account of the operating system, where it is known
 }
 
 type callerKey struct{}

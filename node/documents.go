@@ -73,6 +73,9 @@ const (
 	kindSourceState  = "n/sourcestate/"  // how far each of them has come, and what it gave already
 	kindDeadLetter   = "n/deadletter/"   // what they gave and what did not become a record
 	kindErasedHere   = "n/erasedhere/"   // what no source is to bring back, by hash
+	kindPerson       = "n/person/"       // the people of this organisation, and those who left
+	kindSecond       = "n/second/"       // which acts need a second person
+	kindPending      = "n/pending/"      // acts that wait for one
 )
 
 const maxDocument = 8 << 20

@@ -138,6 +138,9 @@ type Node struct {
 	auditTurn chan struct{}
 	statingMu sync.Mutex
 	actingMu  sync.Mutex             // see Acting
+	peopleMu  sync.Mutex             // held while the people are changed; judgesMu guards who is called then
+	judgesMu  sync.Mutex
+	judges    []Judge
 	actor     atomic.Pointer[Caller] // on whose behalf state changes; nil: nobody's
 
 	asked keyRequests

@@ -64,6 +64,8 @@ const (
 	SiblingMandateItem SiblingKind = 10
 	SiblingOriginItem  SiblingKind = 11
 	SiblingRequestItem SiblingKind = 12
+	SiblingPersonItem  SiblingKind = 13
+	SiblingSecondItem  SiblingKind = 14
 	SiblingHoldItem    SiblingKind = 20
 	SiblingErasureAsks SiblingKind = 21
 	SiblingRulesItem   SiblingKind = 9
@@ -127,6 +129,10 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingErasureAsk)
 	case SiblingRulesItem:
 		v = new(SiblingRules)
+	case SiblingPersonItem:
+		v = new(SiblingPerson)
+	case SiblingSecondItem:
+		v = new(SiblingSecond)
 	default:
 		return nil, nil
 	}

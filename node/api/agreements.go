@@ -3,6 +3,8 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
@@ -198,6 +200,9 @@ func (s *Server) agreementPropose(r *http.Request, _ *none) (*AgreementID, error
 			return nil, protocol.Errorf(protocol.ErrMalformed, "the draft cannot be proposed: %s; run 'entente agreement check'", f.Text)
 		}
 	}
+	if err := s.node.SecondPerson(r.Context(), node.ActSignAgreement, "propose and sign the agreement "+strconv.Quote(doc.Title)+" with "+s.names(doc.Parties), protocol.Encode(doc)); err != nil {
+		return nil, err
+	}
 	id, err := s.node.Propose(*doc)
 	return &AgreementID{id}, err
 }
@@ -220,7 +225,26 @@ func (s *Server) agreementCountersign(r *http.Request, _ *none) (*AgreementID, e
 	if err != nil {
 		return nil, err
 	}
+	if err := s.signs(r, "countersign", a); err != nil {
+		return nil, err
+	}
 	return &AgreementID{a.ID}, s.node.Countersign(a.ID)
+}
+
+// signs wants a second person where one is wanted for what signs an agreement that there is.
+func (s *Server) signs(r *http.Request, act string, a *node.AgreementInfo) error {
+	return s.node.SecondPerson(r.Context(), node.ActSignAgreement, act+" the agreement "+strconv.Quote(a.Doc.Title)+" with "+s.names(a.Doc.Parties)+", "+a.ID.String(), append([]byte(act+" "), a.ID[:]...))
+}
+
+// names lists the others of some organisations, for messages.
+func (s *Server) names(ids []protocol.OrgID) string {
+	var list []string
+	for _, id := range ids {
+		if id != s.node.Org() {
+			list = append(list, s.name(id))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // Reason says why something is done.
@@ -252,6 +276,13 @@ func (s *Server) agreementSuspend(r *http.Request, q *Reason) (*AgreementID, err
 }
 
 func (s *Server) agreementResume(r *http.Request, q *Reason) (*AgreementID, error) {
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.signs(r, "resume", a); err != nil {
+		return nil, err
+	}
 	return s.agreementAct(r, func(id protocol.AgreementID) error { return s.node.Resume(id, q.Reason) })
 }
 

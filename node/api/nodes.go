@@ -46,9 +46,12 @@ type Enrolment struct {
 	Enrolment []byte `json:"enrolment" required:"true"`
 }
 
-func (s *Server) nodeApprove(_ *http.Request, q *NodeApprove) (*Enrolment, error) {
+func (s *Server) nodeApprove(r *http.Request, q *NodeApprove) (*Enrolment, error) {
 	var signed protocol.Signed
 	if err := protocol.Decode(q.Request, protocol.MaxStatementSize, &signed); err != nil {
+		return nil, err
+	}
+	if err := s.node.SecondPerson(r.Context(), node.ActKeyChange, "put a node on the card, whose words are: "+q.Words, q.Request); err != nil {
 		return nil, err
 	}
 	inv, err := s.node.ApproveNode(&signed, q.Words)

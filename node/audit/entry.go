@@ -34,10 +34,12 @@ const (
 	Rules      Kind = 15 // local rules were put in force, or refused
 	Refuse     Kind = 16 // a request of somebody here, or a letter of a partner, was refused
 	Access     Kind = 17 // who comes in from outside, and what goes out and comes in by itself, was set
+	People     Kind = 18 // who the people of the node are, and what they may do, was set
+	Second     Kind = 19 // an act that two persons have to want was asked for, approved, denied
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
-	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access"}
+	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access", "people", "second"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
 func Kinds() []string { return kindNames[1:] }
@@ -98,7 +100,7 @@ type Details struct {
 	_          struct{} `cbor:",toarray"`
 	At         uint64   // Unix milliseconds
 	Act        string   // what was done, in a word or two
-	Person     string   // who did it, as the caller stated; empty: nobody did
+	Person     string   // who did it, as the caller stated; empty: the node by itself, or another organisation
 	Purpose    string   // for what, as the caller stated
 	By         protocol.OrgID
 	Orgs       []protocol.OrgID       // whom it concerns
