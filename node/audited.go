@@ -272,6 +272,14 @@ func (n *Node) Disclose(ctx context.Context, what Disclosure) error {
 	return n.auditNow(audit.Disclose, d)
 }
 
+// NoteAct notes, durably and before it is done, that somebody has something done here that others said or made: the
+// entries that follow say whose word it is, and not who brought it.
+func (n *Node) NoteAct(ctx context.Context, kind audit.Kind, act, text string) error {
+	d := n.details(act, CallerOf(ctx))
+	d.Text = audit.Clip(text, audit.MaxText)
+	return n.auditNow(kind, d)
+}
+
 // auditHandout notes what begins to leave this node in a file or a stream, and what has left it.
 func (n *Node) auditHandout(tx *store.Tx, c Caller, h *handoutDoc) error {
 	_, err := n.account.Append(tx, audit.Disclose, n.handoutDetails(c, h))

@@ -137,8 +137,8 @@ type Node struct {
 	auditing  []*auditEntry
 	auditTurn chan struct{}
 	statingMu sync.Mutex
-	actingMu  sync.Mutex             // see Acting
-	peopleMu  sync.Mutex             // held while the people are changed; judgesMu guards who is called then
+	actingMu  sync.Mutex // see Acting
+	peopleMu  sync.Mutex // held while the people are changed; judgesMu guards who is called then
 	judgesMu  sync.Mutex
 	judges    []Judge
 	actor     atomic.Pointer[Caller] // on whose behalf state changes; nil: nobody's

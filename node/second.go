@@ -146,9 +146,9 @@ type Kept struct {
 }
 
 type (
-	heldRequestKey     struct{}
-	approvalKey struct{}
-	offlineKey  struct{}
+	heldRequestKey struct{}
+	approvalKey    struct{}
+	offlineKey     struct{}
 )
 
 // WithRequest says what request it is that has ctx; fn is asked after it was read.

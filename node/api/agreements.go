@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
@@ -328,7 +329,7 @@ type AgreementImport struct {
 	Documents [][]byte `json:"documents" required:"true"`
 }
 
-func (s *Server) agreementImport(_ *http.Request, q *AgreementImport) ([]Imported, error) {
+func (s *Server) agreementImport(r *http.Request, q *AgreementImport) ([]Imported, error) {
 	if len(q.Documents) == 0 {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "the request holds no agreement")
 	}
@@ -339,6 +340,9 @@ func (s *Server) agreementImport(_ *http.Request, q *AgreementImport) ([]Importe
 			return nil, fmt.Errorf("reading agreement %d of %d: %w", i+1, len(q.Documents), err)
 		}
 		list = append(list, signed)
+	}
+	if err := s.node.NoteAct(r.Context(), audit.Agreement, "import agreements", fmt.Sprintf("%d", len(list))); err != nil {
+		return nil, err
 	}
 	done, err := s.node.ImportAgreements(list)
 	out := []Imported{}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -100,9 +101,12 @@ type NodeRef struct {
 	Node protocol.NodeID `json:"node"`
 }
 
-func (s *Server) nodeRenew(_ *http.Request, q *NodeName) (*NodeRef, error) {
+func (s *Server) nodeRenew(r *http.Request, q *NodeName) (*NodeRef, error) {
 	id, err := s.node.FindNode(q.Node)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.node.NoteAct(r.Context(), audit.Keys, "renew node", id.String()); err != nil {
 		return nil, err
 	}
 	return &NodeRef{id}, s.node.RenewNode(id)

@@ -389,7 +389,7 @@ func mend(t reflect.Type, schema *huma.Schema, closed bool) {
 		}
 		p.Description = describeField(t, f)
 		if t == reflect.TypeFor[Error]() && name == "class" {
-			for _, c := range append(protocol.Classes(), "stale") {
+			for _, c := range append(protocol.Classes(), "stale", "awaits-second") {
 				p.Enum = append(p.Enum, c)
 			}
 		}
