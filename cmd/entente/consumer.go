@@ -64,7 +64,7 @@ func (a *app) consumerListCommand() *cobra.Command {
 				return err
 			}
 			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NAME", "AS", "OWNER", "MAY", "TOPICS", "UNTIL"}}
+				rows := [][]string{{"NAME", "AS", "MAY", "TOPICS", "UNTIL", "OWNER"}}
 				for _, c := range list {
 					var may []string
 					for _, s := range c.Scopes {
@@ -77,7 +77,7 @@ func (a *app) consumerListCommand() *cobra.Command {
 					if c.Unconfirmed {
 						until += " (refused: from a backup, not confirmed)"
 					}
-					rows = append(rows, []string{c.Name, c.As, dash(c.Owner), strings.Join(may, ", "), dash(strings.Join(c.Topics, ", ")), until})
+					rows = append(rows, []string{c.Name, c.As, strings.Join(may, ", "), dash(strings.Join(c.Topics, ", ")), until, dash(c.Owner)})
 				}
 				table(w, rows...)
 			})
