@@ -673,6 +673,11 @@ func (c *Client) ConsumerRemove(ctx context.Context, name string) error {
 	return c.Call(ctx, "DELETE", "/v1/consumers/"+url.PathEscape(name), nil, nil, nil)
 }
 
+// ConsumerOwn is POST /v1/consumers/{name}/own. Has one of the people answer for a consumer.
+func (c *Client) ConsumerOwn(ctx context.Context, name string, body *ConsumerOwnRequest) error {
+	return c.Call(ctx, "POST", "/v1/consumers/"+url.PathEscape(name)+"/own", nil, body, nil)
+}
+
 // ConsumerConfirm is POST /v1/consumers/{name}/confirm. Confirms a consumer that came from a backup;
 // its token opens again.
 func (c *Client) ConsumerConfirm(ctx context.Context, name string) error {
@@ -972,6 +977,99 @@ func (c *Client) RulesSchema(ctx context.Context) (*RulesSchema, error) {
 	return v, nil
 }
 
+// People is GET /v1/people. Lists the people of the node.
+func (c *Client) People(ctx context.Context, q PeopleQuery) (v []Person, err error) {
+	err = c.Call(ctx, "GET", "/v1/people", values(q), nil, &v)
+	return v, err
+}
+
+// PersonShow is GET /v1/people/{name}. Shows one of the people.
+func (c *Client) PersonShow(ctx context.Context, name string) (*Person, error) {
+	v := new(Person)
+	if err := c.Call(ctx, "GET", "/v1/people/"+url.PathEscape(name), nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// PersonSet is PUT /v1/people/{name}. Adds one of the people, or changes who they are and what they may
+// do.
+func (c *Client) PersonSet(ctx context.Context, name string, body *PersonSetRequest) (*PersonChanged, error) {
+	v := new(PersonChanged)
+	if err := c.Call(ctx, "PUT", "/v1/people/"+url.PathEscape(name), nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// PersonRemove is DELETE /v1/people/{name}. Removes one of the people, and ends what they have open.
+// When it answers, their streams have ended and their tokens open nothing.
+func (c *Client) PersonRemove(ctx context.Context, name string, q PersonRemoveQuery) (*Removed, error) {
+	v := new(Removed)
+	if err := c.Call(ctx, "DELETE", "/v1/people/"+url.PathEscape(name), values(q), nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// PersonConfirm is POST /v1/people/{name}/confirm. Confirms one of the people who came from a backup.
+func (c *Client) PersonConfirm(ctx context.Context, name string) error {
+	return c.Call(ctx, "POST", "/v1/people/"+url.PathEscape(name)+"/confirm", nil, nil, nil)
+}
+
+// Requirements is GET /v1/requirements. Says which acts need a second person.
+func (c *Client) Requirements(ctx context.Context) (v []Requirement, err error) {
+	err = c.Call(ctx, "GET", "/v1/requirements", nil, nil, &v)
+	return v, err
+}
+
+// Require is POST /v1/requirements. Says whether an act needs a second person.
+func (c *Client) Require(ctx context.Context, body *RequireTwoRequest) (*Requirement, error) {
+	v := new(Requirement)
+	if err := c.Call(ctx, "POST", "/v1/requirements", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Acts is GET /v1/acts. Lists the acts that wait for a second person.
+func (c *Client) Acts(ctx context.Context) (v []PendingAct, err error) {
+	err = c.Call(ctx, "GET", "/v1/acts", nil, nil, &v)
+	return v, err
+}
+
+// Act is GET /v1/acts/{id}. Shows an act that waits, with its request.
+func (c *Client) Act(ctx context.Context, id string) (*PendingAct, error) {
+	v := new(PendingAct)
+	if err := c.Call(ctx, "GET", "/v1/acts/"+url.PathEscape(id), nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// ActApprove is POST /v1/acts/{id}/approve. Approves an act, and carries it out as it was asked for.
+func (c *Client) ActApprove(ctx context.Context, id string) (*ActDone, error) {
+	v := new(ActDone)
+	if err := c.Call(ctx, "POST", "/v1/acts/"+url.PathEscape(id)+"/approve", nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// ActDeny is POST /v1/acts/{id}/deny. Denies an act, or takes back one's own.
+func (c *Client) ActDeny(ctx context.Context, id string, body *ActDenyRequest) error {
+	return c.Call(ctx, "POST", "/v1/acts/"+url.PathEscape(id)+"/deny", nil, body, nil)
+}
+
+// Me is GET /v1/me. Says who the caller is to this node, and what their roles give.
+func (c *Client) Me(ctx context.Context) (*Me, error) {
+	v := new(Me)
+	if err := c.Call(ctx, "GET", "/v1/me", nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // Mandates is GET /v1/mandates. Lists mandates, given and held.
 func (c *Client) Mandates(ctx context.Context) (v []MandateInfo, err error) {
 	err = c.Call(ctx, "GET", "/v1/mandates", nil, nil, &v)
@@ -1247,6 +1345,14 @@ type PartiesQuery struct {
 	To   string `query:"to" required:"true"`   // who is given to
 }
 
+type PeopleQuery struct {
+	All bool `query:"all"` // also those who left
+}
+
+type PersonRemoveQuery struct {
+	HandOver string `query:"hand_over"` // who is to own their machines; without it, their tokens end
+}
+
 type PublishQuery struct {
 	Topic           string   `query:"topic" required:"true"`
 	Format          string   `query:"format"`             // auto, stix, misp or list; without it, auto
@@ -1353,6 +1459,11 @@ type AboutEraseRequest struct {
 	Text   string `json:"text,omitempty"`
 }
 
+// ActDenyRequest says why an act is denied.
+type ActDenyRequest struct {
+	Reason string `json:"reason,omitempty"`
+}
+
 // AddSinkRequest says what is to be delivered where. Empty: kind's own format, batch and subject; the
 // caller as reader; for a webhook a secret that is made here.
 type AddSinkRequest struct {
@@ -1420,13 +1531,21 @@ type BackupRequest struct {
 	WithoutOpKey bool     `json:"without_op_key,omitempty"`
 }
 
+// ConsumerOwnRequest says who answers for a consumer.
+type ConsumerOwnRequest struct {
+	// one of the people
+	Owner string `json:"owner"`
+}
+
 // ConsumerRequest says who may come over the network.
 type ConsumerRequest struct {
 	Name string `json:"name"`
 	// somebody of the people file; absent: of the same name
-	As      string    `json:"as,omitempty"`
-	Scopes  []string  `json:"scopes"`
-	Topics  []string  `json:"topics,omitempty"`
+	As     string   `json:"as,omitempty"`
+	Scopes []string `json:"scopes"`
+	Topics []string `json:"topics,omitempty"`
+	// one of the people; absent: whoever it comes as, or who asks
+	Owner   string    `json:"owner,omitempty"`
 	Expires time.Time `json:"expires"`
 }
 
@@ -1585,6 +1704,20 @@ type NodeRemoveRequest struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// PersonSetRequest says who one of the people is to be.
+type PersonSetRequest struct {
+	// reader, publisher, approver, officer, admin; or of the people file of the rules
+	Roles []string `json:"roles"`
+	// they are all that the person has; else they are added
+	Only bool `json:"only,omitempty"`
+	// absent: stays; of somebody new, as the name
+	User string `json:"os_user,omitempty"`
+	// absent: stays
+	FullName string `json:"full_name,omitempty"`
+	// absent: stays
+	Purpose string `json:"purpose,omitempty"`
+}
+
 // ProtectedRequest are names and networks that are never put out: this organisation's own.
 type ProtectedRequest struct {
 	Values []string `json:"values"`
@@ -1625,6 +1758,15 @@ type ReplyRequest struct {
 	Decline bool     `json:"decline,omitempty"`
 	Text    string   `json:"text,omitempty"`
 	Records []string `json:"records,omitempty"`
+}
+
+// RequireTwoRequest says whether an act needs a second person.
+type RequireTwoRequest struct {
+	// agreement-sign, key-change, release, people
+	Act string `json:"act"`
+	Two bool   `json:"two"`
+	// of the second person; absent: stays, or as is usual for the act
+	Role string `json:"role,omitempty"`
 }
 
 // RulesConfirmRequest names the set of rules that is to be confirmed.
@@ -2152,8 +2294,11 @@ type NodeChange struct {
 type Consumer struct {
 	// also the user of HTTP Basic
 	Name string `json:"name"`
-	// as whom local rules see it: a person or a machine of the people file
-	As     string   `json:"as"`
+	// as whom local rules see it: one of the people, or a person or a machine of the people file
+	As string `json:"as"`
+	// Owner is who answers for it: it may do no more than they may, and ends when they leave. "" where it
+	// was added before the node had people.
+	Owner  string   `json:"owner,omitempty"`
 	Scopes []string `json:"scopes"`
 	// in which it may publish; the first is where it does if nothing says otherwise; none: in any
 	Topics  []string  `json:"topics,omitempty"`
@@ -2671,6 +2816,50 @@ type PeerStatus struct {
 	Nodes     []PeerNode `json:"nodes"`
 }
 
+// PendingAct is an act that waits for a second person.
+type PendingAct struct {
+	ID    string `json:"id"`
+	Act   string `json:"act"`
+	Title string `json:"title"`
+	// of the second person
+	Role    string    `json:"role"`
+	By      string    `json:"by"`
+	Purpose string    `json:"purpose,omitempty"`
+	At      time.Time `json:"at"`
+	Until   time.Time `json:"until"`
+	// of what is to be done
+	Hash string `json:"hash"`
+	// method, path and query
+	Request string `json:"request"`
+	// of the request, of one that is asked for by id
+	Body string `json:"body,omitempty"`
+	// Body is base64
+	Binary bool `json:"binary,omitempty"`
+	// the caller asked for it
+	Own bool `json:"own,omitempty"`
+}
+
+// Person is one of the people of this organisation's nodes.
+type Person struct {
+	// by which the node knows them, and the audit log names them
+	ID       string   `json:"name"`
+	FullName string   `json:"full_name"`
+	Roles    []string `json:"roles"`
+	// as whom they open the socket
+	User    string `json:"os_user"`
+	Purpose string `json:"purpose,omitempty"`
+	// Removed is one who left. The name is kept, so that a sibling that has not heard of it, or a people
+	// file, does not bring them back.
+	Removed bool `json:"removed,omitempty"`
+	// Unconfirmed is one who came from a backup, and may have been removed since.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
+	// Ambiguous is one whose account is that of another, too, as two nodes were told apart from each
+	// other: neither may come by it before one of them has another.
+	Ambiguous bool `json:"ambiguous,omitempty"`
+	// that they own, or that come as them
+	Consumers []string `json:"consumers"`
+}
+
 // PlanHolders is who would store records, apart from who reads them.
 type PlanHolders struct {
 	// of the network, and whoever becomes one
@@ -2838,6 +3027,24 @@ type ReleaseVote struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
+// Removed says what ended with a person.
+type Removed struct {
+	Person string `json:"name"`
+	// consumers whose tokens open nothing any more
+	Ended []string `json:"ended"`
+	// consumers that another owns now
+	HandedOver []string `json:"handed_over"`
+	// that waited for a second person
+	Acts int `json:"acts"`
+	// on releases that are not decided
+	Votes int `json:"votes"`
+	// Still is how many of their requests had been told to end and had not within five seconds.
+	Still int `json:"still_open,omitempty"`
+	// Unheard are the organisation's other nodes that are not connected: there they may come until the
+	// nodes have met.
+	Unheard []string `json:"unheard"`
+}
+
 // RemovedNodeReport says where the feeds of a removed node end.
 type RemovedNodeReport struct {
 	Node  string     `json:"node"`
@@ -2873,6 +3080,14 @@ type RequestInfo struct {
 	// were sealed for who asks.
 	Held   int `json:"held,omitempty"`
 	Shared int `json:"shared,omitempty"`
+}
+
+// Requirement says whether an act needs a second person.
+type Requirement struct {
+	Act string `json:"act"`
+	Two bool   `json:"two"`
+	// of the second person
+	Role string `json:"role"`
 }
 
 // RetiredInfo is an operational key that ended.
@@ -3219,6 +3434,13 @@ type WithheldPlan struct {
 	Refused []string `json:"refused"`
 }
 
+// ActDone is what came of an act that was approved.
+type ActDone struct {
+	Act PendingAct `json:"act"`
+	// to the request, as JSON
+	Answer string `json:"answer"`
+}
+
 // AddedSink is a sink that was added, with the secret if it was made here: it is told once.
 type AddedSink struct {
 	// [a-z0-9-]{1,64}
@@ -3462,6 +3684,18 @@ type MandateID struct {
 	Mandate string `json:"mandate"`
 }
 
+// Me is who a caller is.
+type Me struct {
+	Name     string   `json:"name"`
+	FullName string   `json:"full_name,omitempty"`
+	User     string   `json:"os_user"`
+	Roles    []string `json:"roles"`
+	// the node has people; else whoever may open the socket may do everything
+	People bool `json:"people"`
+	// that the roles give; local rules may take away from them
+	Rights []string `json:"rights"`
+}
+
 // Network is a network.
 type Network struct {
 	Network string `json:"network"`
@@ -3477,6 +3711,13 @@ type NodeRef struct {
 // Org is an organisation that something was done about.
 type Org struct {
 	Org string `json:"organisation"`
+}
+
+// PersonChanged is one of the people as they are now.
+type PersonChanged struct {
+	Person Person `json:"person"`
+	// Still is how many requests that are not theirs to make any more had not ended within five seconds.
+	Still int `json:"still_open,omitempty"`
 }
 
 // Plan says what a publication would do.

@@ -50,10 +50,18 @@ type Client struct {
 // Dial returns a client of the node that runs in a data directory. An error means that none does,
 // or that its socket is not the caller's to open.
 func Dial(dir string) (*Client, error) {
-	path := filepath.Join(dir, SocketName)
-	conn, err := net.DialTimeout("unix", path, 2*time.Second)
+	c, err := DialSocket(filepath.Join(dir, SocketName))
 	if err != nil {
 		return nil, fmt.Errorf("no node can be reached in %s: %w", dir, err)
+	}
+	return c, nil
+}
+
+// DialSocket is Dial of a socket at another place: that which all people of a node may open.
+func DialSocket(path string) (*Client, error) {
+	conn, err := net.DialTimeout("unix", path, 2*time.Second)
+	if err != nil {
+		return nil, fmt.Errorf("opening the socket of a node: %w", err)
 	}
 	conn.Close()
 	return New(&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -71,7 +79,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Error is how a node refuses a request.
 type Error struct {
 	Message string `json:"error"`
-	// Class is a failure class of SPEC.md, or "stale": the state changed since the plan; "" for
+	// Class is a failure class of SPEC.md, or "stale": the state changed since the plan, or "awaits-second"; "" for
 	// none of them. Branch on it, or on Status; the text is for people.
 	Class  string `json:"class,omitempty"`
 	Status int    `json:"-"` // of HTTP; 0: it broke off after it had begun

@@ -28,6 +28,7 @@ import (
 type Caller struct {
 	Person  string // empty: not stated
 	Purpose string // the same
+	User    string // the account of the operating system, where it is known
 }
 
 type callerKey struct{}
@@ -269,6 +270,14 @@ func (n *Node) Disclose(ctx context.Context, what Disclosure) error {
 	d.Text = audit.Clip(what.Query, audit.MaxText)
 	d.Records = audit.NewRecordSet(what.Records, true)
 	return n.auditNow(audit.Disclose, d)
+}
+
+// NoteAct notes, durably and before it is done, that somebody has something done here that others said or made: the
+// entries that follow say whose word it is, and not who brought it.
+func (n *Node) NoteAct(ctx context.Context, kind audit.Kind, act, text string) error {
+	d := n.details(act, CallerOf(ctx))
+	d.Text = audit.Clip(text, audit.MaxText)
+	return n.auditNow(kind, d)
 }
 
 // auditHandout notes what begins to leave this node in a file or a stream, and what has left it.

@@ -59,7 +59,7 @@ type AuditQuery struct {
 	// Record is one that they are about; of acts on very many records, one that was in the
 	// envelopes that they name.
 	Record protocol.RecordID
-	Person string    // who did it, exactly as it was stated
+	Person string    // who did it, exactly as it was stated; NodePerson: the node by itself
 	Log    *audit.ID // nil: all that are held
 	After  uint64    // entries of the current log before this number are left out
 	Limit  int       // 0: DefaultLimit; the newest
@@ -94,7 +94,9 @@ func (n *Node) Audit(ctx context.Context, q AuditQuery) ([]AuditEntry, error) {
 					by.Low = q.After
 				}
 				err = l.Select(tx, &by, func(e *audit.Entry) (bool, error) {
-					out = append(out, s.auditEntry(n.org, l.Log, e))
+					if shown := s.auditEntry(n.org, l.Log, e); q.Person != NodePerson || shown.Person == NodePerson {
+						out = append(out, shown)
+					}
 					return len(out) < q.Limit, nil
 				})
 			}
@@ -122,7 +124,11 @@ func (n *Node) auditLogs(tx *store.Tx, only *audit.ID) ([]*audit.Log, error) {
 
 // auditQuery says a query in the words of package audit.
 func (n *Node) auditQuery(tx *store.Tx, q *AuditQuery, kind audit.Kind) (audit.Query, error) {
-	by := audit.Query{Org: q.Org, Agreement: q.Agreement, Record: q.Record, Person: q.Person, Kind: kind, From: unixMillis(q.From), To: unixMillis(q.To)}
+	person := q.Person
+	if person == NodePerson {
+		person = "" // what nobody did has no mark in the index
+	}
+	by := audit.Query{Org: q.Org, Agreement: q.Agreement, Record: q.Record, Person: person, Kind: kind, From: unixMillis(q.From), To: unixMillis(q.To)}
 	if q.Record != (protocol.RecordID{}) {
 		e, err := n.index.Get(tx, q.Record)
 		if err != nil {
@@ -152,6 +158,9 @@ func (s *snapshot) auditEntry(self protocol.OrgID, log audit.ID, e *audit.Entry)
 	}
 	at, by := millis(d.At), s.ref(d.By)
 	out.At, out.By, out.Act, out.Person, out.Purpose = &at, &by, d.Act, d.Person, d.Purpose
+	if out.Person == "" && d.By == self {
+		out.Person = NodePerson
+	}
 	out.Topic, out.Reason, out.Text, out.Type, out.Entries = d.Topic, d.Reason, d.Text, d.Class.Kind, d.Entries
 	for _, id := range d.Agreements {
 		out.Agreements = append(out.Agreements, id.String())

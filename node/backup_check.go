@@ -154,6 +154,17 @@ func (b *backupReader) checkDocument(kind string, id, value []byte) error {
 		return checkMISP(id, value)
 	case kindConsumer:
 		return read(32, new(consumerDoc))
+	case kindPerson:
+		return checkPerson(id, value)
+	case kindSecond:
+		var doc protocol.SiblingSecond
+		if err := protocol.Decode(value, maxDocument, &doc); err != nil {
+			return err
+		}
+		if doc.Act != string(id) {
+			return protocol.Errorf(protocol.ErrWrongContext, "what an act needs is of another than it is kept as")
+		}
+		return nil
 	case kindRequest:
 		var doc protocol.SiblingRequest
 		if err := read(48, &doc); err != nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -33,8 +34,11 @@ func Scopes() []Scope { return []Scope{ScopeRead, ScopePublish, ScopeWithdraw} }
 
 // Consumer is a machine or a person of this organisation that comes over the network, by a token.
 type Consumer struct {
-	Name    string    `json:"name"` // also the user of HTTP Basic
-	As      string    `json:"as"`   // as whom local rules see it: a person or a machine of the people file
+	Name string `json:"name"` // also the user of HTTP Basic
+	As   string `json:"as"`   // as whom local rules see it: one of the people, or a person or a machine of the people file
+	// Owner is who answers for it: it may do no more than they may, and ends when they leave. "" where it
+	// was added before the node had people.
+	Owner   string    `json:"owner,omitempty"`
 	Scopes  []Scope   `json:"scopes"`
 	Topics  []string  `json:"topics,omitempty"` // in which it may publish; the first is where it does if nothing says otherwise; none: in any
 	Created time.Time `json:"created"`
@@ -68,6 +72,7 @@ type consumerDoc struct {
 	Created uint64 // Unix milliseconds
 	Expires uint64 // the same
 	Doubted bool   // Unconfirmed
+	Owner   string // one of the people; "": nobody
 }
 
 // Bounds of consumers.
@@ -98,15 +103,33 @@ func (n *Node) AddConsumer(c Consumer) (token string, err error) {
 		return "", protocol.Errorf(protocol.ErrMalformed, "a token lasts until a day to come, at most five years from now")
 	case len(c.As) > protocol.MaxNameSize || len(c.Topics) > maxViewList:
 		return "", protocol.Errorf(protocol.ErrOversize, "the name of a person, or the list of topics, is too long")
+	case n.gone(c.As):
+		return "", fmt.Errorf("%s may not come to this node, so that nothing can come as them: %w", c.As, ErrNotFound)
 	case n.HasPeople() && n.PersonOf(c.As) == nil:
 		return "", fmt.Errorf("the people file names no person or machine %q; 'entente rules show' tells whom it does: %w", c.As, ErrNotFound)
 	}
-	d := consumerDoc{Name: c.Name, As: c.As, Topics: c.Topics, Created: uint64(now.UnixMilli()), Expires: uint64(c.Expires.UnixMilli())}
+	if p := n.PersonOf(c.As); p != nil && p.Account {
+		if c.Owner = cmp.Or(c.Owner, c.As); c.Owner != c.As {
+			return "", protocol.Errorf(protocol.ErrMalformed, "what comes as %s is theirs, and not that of %s", c.As, c.Owner)
+		}
+	}
+	d := consumerDoc{Name: c.Name, As: c.As, Owner: c.Owner, Topics: c.Topics, Created: uint64(now.UnixMilli()), Expires: uint64(c.Expires.UnixMilli())}
 	for _, s := range c.Scopes {
 		if !slices.Contains(Scopes(), s) {
 			return "", protocol.Errorf(protocol.ErrMalformed, "%q is nothing that a consumer may do; use %v", s, Scopes())
 		}
 		d.Scopes = append(d.Scopes, string(s))
+	}
+	switch {
+	case n.HasAccounts():
+		if c.Owner == "" {
+			return "", protocol.Errorf(protocol.ErrMalformed, "say which of the node's people answers for %s (--owner)", c.Name)
+		}
+		if err := n.mayOwn(c.Owner, d.Scopes); err != nil {
+			return "", err
+		}
+	case c.Owner != "":
+		return "", protocol.Errorf(protocol.ErrMalformed, "this node has no people yet who could own a consumer; 'entente people add' makes them")
 	}
 	secret := make([]byte, tokenSize)
 	if _, err := rand.Read(secret); err != nil {
@@ -128,7 +151,7 @@ func (n *Node) AddConsumer(c Consumer) (token string, err error) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(putDoc(tx, kindConsumer, id[:], &d), n.auditAccess(tx, "add consumer", fmt.Sprintf("%s as %s, %s", d.Name, d.As, strings.Join(d.Scopes, ", "))))
+		return errors.Join(putDoc(tx, kindConsumer, id[:], &d), n.auditAccess(tx, "add consumer", fmt.Sprintf("%s as %s, %s%s", d.Name, d.As, strings.Join(d.Scopes, ", "), map[bool]string{true: ", owned by " + d.Owner}[d.Owner != ""])))
 	})
 	if err != nil {
 		return "", err
@@ -150,7 +173,7 @@ func (n *Node) Consumers() ([]Consumer, error) {
 }
 
 func (d *consumerDoc) consumer(id []byte) Consumer {
-	c := Consumer{Name: d.Name, As: d.As, Topics: d.Topics, Created: millis(d.Created), Expires: millis(d.Expires), Unconfirmed: d.Doubted, id: string(id)}
+	c := Consumer{Name: d.Name, As: d.As, Topics: d.Topics, Owner: d.Owner, Created: millis(d.Created), Expires: millis(d.Expires), Unconfirmed: d.Doubted, id: string(id)}
 	for _, s := range d.Scopes {
 		c.Scopes = append(c.Scopes, Scope(s))
 	}
@@ -250,7 +273,19 @@ func (n *Node) consumer(id []byte) (*Consumer, error) {
 		return nil, fmt.Errorf("this node was restored from a backup, and nobody has confirmed this consumer since; 'entente consumer confirm %s' does: %w", d.Name, ErrUnauthorised)
 	}
 	c := d.consumer(id)
+	s := n.snap.Load()
+	if who, _ := s.people.of(c.Owner); s.people.setUp() && c.Owner != "" {
+		if who == nil {
+			return nil, fmt.Errorf("%s, who answered for it, is not one of the node's people: %w", c.Owner, ErrUnauthorised)
+		}
+		c.Scopes = slices.DeleteFunc(c.Scopes, func(scope Scope) bool { return who.Bound(scope.right()) != nil })
+		if len(c.Scopes) == 0 {
+			return nil, fmt.Errorf("%s, who answers for it, may do nothing of what it may: %w", c.Owner, ErrUnauthorised)
+		}
+	}
 	switch p := n.PersonOf(c.As); {
+	case n.gone(c.As):
+		return nil, fmt.Errorf("%s is not one of the node's people any more: %w", c.As, ErrUnauthorised)
 	case p != nil:
 		c.Principal = p
 	case n.HasPeople():
@@ -259,6 +294,56 @@ func (n *Node) consumer(id []byte) (*Consumer, error) {
 		c.Principal = &rules.Principal{ID: c.As, Name: c.Name, Roles: []string{}, Machine: true}
 	}
 	return &c, nil
+}
+
+// right is what its owner needs for a scope.
+func (s Scope) right() rules.Action {
+	if s == ScopeRead {
+		return rules.Records
+	}
+	return rules.Publish
+}
+
+// mayOwn refuses an owner who may not do themselves what a consumer may.
+func (n *Node) mayOwn(owner string, scopes []string) error {
+	who, _ := n.snap.Load().people.of(owner)
+	if who == nil {
+		return fmt.Errorf("nobody of this node's people is called %q; 'entente people list' shows who is: %w", owner, ErrNotFound)
+	}
+	for _, s := range scopes {
+		if err := who.Bound(Scope(s).right()); err != nil {
+			return fmt.Errorf("a consumer may %s only if who answers for it may: %w: %w", s, err, ErrForbidden)
+		}
+	}
+	return nil
+}
+
+// OwnConsumer has one of the people answer for a consumer.
+func (n *Node) OwnConsumer(name, owner string) error {
+	return n.st.Update(func(tx *store.Tx) error {
+		var id []byte
+		var held consumerDoc
+		err := scanDocs(tx, kindConsumer, func(k []byte, d *consumerDoc) error {
+			if d.Name == name {
+				id, held = slices.Clone(k), *d
+			}
+			return nil
+		})
+		if err == nil && id == nil {
+			err = fmt.Errorf("consumer %q: %w", name, ErrNotFound)
+		}
+		if err == nil {
+			err = n.mayOwn(owner, held.Scopes)
+		}
+		if p := n.PersonOf(held.As); err == nil && p != nil && p.Account && p.ID != owner {
+			err = protocol.Errorf(protocol.ErrMalformed, "what comes as %s is theirs, and not that of %s", held.As, owner)
+		}
+		if err != nil {
+			return err
+		}
+		held.Owner = owner
+		return errors.Join(putDoc(tx, kindConsumer, id, &held), n.auditAccess(tx, "own consumer", held.Name+" is owned by "+owner))
+	})
 }
 
 // settingServe is where the certificate is kept that a node made for itself.

@@ -78,6 +78,9 @@ const (
 
 	kindPublishedEnd = "n/publishedend/" // envelopes published, by the end of their retention
 	kindMigration    = "n/migration/"    // how this data directory was migrated, by the format it came from
+	kindPerson       = "n/person/"       // the people of this organisation, and those who left
+	kindSecond       = "n/second/"       // which acts need a second person
+	kindPending      = "n/pending/"      // acts that wait for one
 )
 
 const maxDocument = 8 << 20

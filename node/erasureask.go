@@ -477,7 +477,7 @@ func (n *Node) results(tx *store.Tx, r *protocol.ErasureRequest) (out []protocol
 // confirmErased answers, where no local rule says who may, the requests of which every record was erased
 // here on the signed word of who asks. What was exported is left for a person to say.
 func (n *Node) confirmErased() {
-	if n.op() == nil || n.usable() != nil || n.RulesAbout(rules.Administer) {
+	if n.op() == nil || n.usable() != nil || n.RulesAbout(rules.Administer) || n.HasAccounts() {
 		return
 	}
 	var due []*ask

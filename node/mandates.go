@@ -467,6 +467,7 @@ type BehalfView struct {
 // may asks the local rules about somebody and a record. A rule that speaks of the originator is asked
 // about the principal, too: both must be let.
 func (s *snapshot) may(who *rules.Principal, action rules.Action, what rules.Resource, now uint64) rules.Verdict {
+	who = s.people.who(who)
 	v := s.rules.May(who, action, what, now)
 	if !v.Allow || what.Subject == nil || what.Subject.Principal == (protocol.OrgID{}) {
 		return v

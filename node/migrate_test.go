@@ -18,7 +18,7 @@ import (
 )
 
 // backupKey makes a key for backups.
-func offlineKey(t *testing.T) (recipient string, ids []crypto.BackupIdentity) {
+func newOfflineKey(t *testing.T) (recipient string, ids []crypto.BackupIdentity) {
 	t.Helper()
 	text, recipient, err := crypto.GenerateBackupIdentity()
 	if err != nil {
@@ -51,7 +51,7 @@ func TestMigrateWantsBackup(t *testing.T) {
 	cfg.Migrate = MigrateWithBackup
 	refused("without a backup", ErrNoBackup)
 
-	recipient, ids := offlineKey(t)
+	recipient, ids := newOfflineKey(t)
 	if _, err := BackupOlder(t.Context(), cfg, errWriter{}, BackupRequest{Recipients: []string{recipient}}); err == nil {
 		t.Error("a backup that could not be written is one")
 	}

@@ -144,7 +144,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 			default:
 			}
 		},
-		Program:     n.cfg.Program, Capabilities: capabilities, Wire: n.cfg.Wire, Trace: n.cfg.Trace,
+		Program: n.cfg.Program, Capabilities: capabilities, Wire: n.cfg.Wire, Trace: n.cfg.Trace,
 	})
 	if err != nil {
 		return fmt.Errorf("starting mesh: %w", err)

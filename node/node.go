@@ -153,7 +153,10 @@ type Node struct {
 	statingMu sync.Mutex
 	// noticing serialises the writing of the notice of backups.
 	noticing sync.Mutex
-	actingMu sync.Mutex             // see Acting
+	actingMu sync.Mutex // see Acting
+	peopleMu sync.Mutex // held while the people are changed; judgesMu guards who is called then
+	judgesMu sync.Mutex
+	judges   []Judge
 	actor    atomic.Pointer[Caller] // on whose behalf state changes; nil: nobody's
 
 	asked keyRequests

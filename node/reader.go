@@ -19,8 +19,9 @@ type Reader struct {
 	n   *Node
 	who *rules.Principal
 	// said keeps verdicts by class, as long as they are of these rules.
-	said map[readClass]rules.Verdict
-	set  *rules.Set
+	said   map[readClass]rules.Verdict
+	set    *rules.Set
+	people *people
 	// until is when the first of all verdicts by these rules ends, Unix milliseconds.
 	until uint64
 }
@@ -35,8 +36,15 @@ type readClass struct {
 // Reader returns what somebody sees of the node.
 func (n *Node) Reader(who *rules.Principal) *Reader { return &Reader{n: n, who: who} }
 
-// PersonOf returns somebody that the people file in force names; nil if it does not.
-func (n *Node) PersonOf(id string) *rules.Principal { return n.snap.Load().rules.Person(id) }
+// PersonOf returns one of the people, or somebody that the people file in force names; nil if it is neither, or
+// one of the people who may not come.
+func (n *Node) PersonOf(id string) *rules.Principal {
+	s := n.snap.Load()
+	if who, known := s.people.of(id); known {
+		return who
+	}
+	return s.rules.Person(id)
+}
 
 // HasPeople reports whether there is a people file: names that it does not hold are nobody's then.
 func (n *Node) HasPeople() bool { return n.snap.Load().rules.HasPeople() }
@@ -46,7 +54,8 @@ func (n *Node) RulesAbout(action rules.Action) bool { return n.snap.Load().rules
 
 // May returns an ErrForbidden if local rules do not let somebody do something with this node.
 func (n *Node) May(who *rules.Principal, action rules.Action) error {
-	return verdictError(n.snap.Load().rules.May(who, action, rules.Resource{}, uint64(nowMillis())))
+	s := n.snap.Load()
+	return verdictError(s.rules.May(s.people.who(who), action, rules.Resource{}, uint64(nowMillis())))
 }
 
 func verdictError(v rules.Verdict) error {
@@ -77,14 +86,14 @@ func (n *Node) MayPublish(who *rules.Principal, p *Plan) error {
 // verdict says whether the reader may do something with a record.
 func (r *Reader) verdict(action rules.Action, rec *Record) rules.Verdict {
 	s := r.n.snap.Load()
-	if !s.rules.About(action) {
+	if !s.rules.About(action) && !r.account() {
 		return rules.Verdict{Allow: true}
 	}
-	if r.set != s.rules {
+	if r.set != s.rules || r.people != s.people {
 		r.until = math.MaxUint64
 	}
-	if r.set != s.rules || r.said == nil || len(r.said) > maxClasses {
-		r.set, r.said = s.rules, map[readClass]rules.Verdict{}
+	if r.set != s.rules || r.people != s.people || r.said == nil || len(r.said) > maxClasses {
+		r.set, r.people, r.said = s.rules, s.people, map[readClass]rules.Verdict{}
 	}
 	now := uint64(nowMillis())
 	var principal protocol.OrgID
@@ -149,8 +158,11 @@ func (r *Reader) Search(q Query) ([]Record, uint64, error) {
 // narrowed reports whether any rule is about what is read and found.
 func (r *Reader) narrowed() bool {
 	set := r.n.snap.Load().rules
-	return set.About(rules.Read) || set.About(rules.Search)
+	return set.About(rules.Read) || set.About(rules.Search) || r.account()
 }
+
+// account reports whether what the reader sees follows from roles that may change at any time.
+func (r *Reader) account() bool { return r.who != nil && r.who.Account }
 
 // Find is Node.Find of what the reader may read. What it may not read is ErrNotFound.
 func (r *Reader) Find(text string) ([]Record, error) {

@@ -98,6 +98,7 @@ type releaseVote struct {
 	Person string
 	At     uint64
 	Reason string
+	User   string // the account by which they said it, where it is known
 }
 
 // maxReleases bounds the releases that wait, and how many are kept of those that do not.
@@ -250,6 +251,10 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string, wit
 	}
 	n.passing.Lock()
 	defer n.passing.Unlock()
+	if err := ctx.Err(); err != nil { // who left meanwhile votes no more
+		return nil, err
+	}
+	user := CallerOf(ctx).User
 	d, err := n.releaseOf(number)
 	if err != nil {
 		return nil, err
@@ -257,8 +262,11 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string, wit
 	switch {
 	case releaseState(d.State) != releaseWaits:
 		return nil, fmt.Errorf("release %d is %s already", number, releaseStates[d.State])
-	case slices.ContainsFunc(d.Approvals, func(v releaseVote) bool { return strings.EqualFold(v.Person, by) }):
+	case slices.ContainsFunc(d.Approvals, func(v releaseVote) bool { return strings.EqualFold(v.Person, by) || v.User != "" && v.User == user }):
 		return nil, fmt.Errorf("%s approved release %d already; another person must do so, too", by, number)
+	}
+	if d.withoutVotes(func(v *releaseVote) bool { return n.gone(v.Person) }) > 0 {
+		n.log.Warn("votes of people who left do not count", "release", number)
 	}
 	form := formOpen
 	if withhold {
@@ -282,7 +290,7 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string, wit
 	if err := n.needsNow(d); err != nil {
 		return nil, err
 	}
-	d.Approvals = append(d.Approvals, releaseVote{Person: by, At: uint64(nowMillis())})
+	d.Approvals = append(d.Approvals, releaseVote{Person: by, At: uint64(nowMillis()), User: user})
 	if len(d.Approvals) < int(d.Needs) {
 		err = n.st.Update(func(tx *store.Tx) error { return n.putVote(tx, votes(ctx, by), d.act(), number, d, "") })
 	} else {
@@ -298,6 +306,7 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string, wit
 // never lowers it.
 func (n *Node) needsNow(d *releaseDoc) error {
 	s, now := n.snap.Load(), uint64(nowMillis())
+	s.personsFor(d)
 	for _, id := range d.Records {
 		var subject *policy.Subject
 		if err := n.viewIndex(func(tx *store.Tx) error {

@@ -467,6 +467,11 @@ func (t *restorer) doubt(kind string, value []byte) ([]byte, error) {
 		err := protocol.Decode(value, maxDocument, &d)
 		d.Doubted = true
 		return protocol.Encode(&d), err
+	case kindPerson:
+		var d personDoc
+		err := protocol.Decode(value, maxDocument, &d)
+		d.Doubted = d.present()
+		return protocol.Encode(&d), err
 	case kindSink:
 		var d sinkDoc
 		err := protocol.Decode(value, maxDocument, &d)

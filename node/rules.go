@@ -224,6 +224,9 @@ func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
 	src = n.withPeople(src)
 	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
 	set, err := rules.Parse(src)
+	if err == nil {
+		err = n.namedOnce(set)
+	}
 	if err != nil {
 		n.noteRefusedRules(n.acting(), doc, err)
 		return nil, err
@@ -241,6 +244,17 @@ func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
 	}
 	n.log.Info("local rules loaded", "file", src.File)
 	return n.Rules(), errors.Join(n.gate.reopenMarked(), n.gate.drain())
+}
+
+// namedOnce refuses a people file that names one of the node's people, or one who left: they would come back.
+func (n *Node) namedOnce(set *rules.Set) error {
+	p := n.snap.Load().people
+	for _, id := range set.PersonIDs() {
+		if _, known := p.of(id); known {
+			return protocol.Errorf(protocol.ErrMalformed, "%q of the people file is one of this node's people, or was: take it out of the file, and say who they are with 'entente people'", id)
+		}
+	}
+	return nil
 }
 
 // RulesState says how a set of rules stands.

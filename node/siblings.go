@@ -73,6 +73,7 @@ func eachSiblingItem(tx *store.Tx, fn func(ref siblingRef, item *protocol.Siblin
 		{kindHold, protocol.SiblingHoldItem}, {kindErasureAsk, protocol.SiblingErasureAsks},
 		{kindMandate, protocol.SiblingMandateItem}, {kindOrigin, protocol.SiblingOriginItem},
 		{kindRulesOf, protocol.SiblingRulesItem}, {kindRecipient, protocol.SiblingRecipients},
+		{kindPerson, protocol.SiblingPersonItem}, {kindSecond, protocol.SiblingSecondItem},
 	} {
 		if err := tx.Scan([]byte(from.prefix), nil, false, func(k, v []byte) (bool, error) {
 			ref := siblingRef{from.kind, string(k[len(from.prefix):])}
@@ -193,6 +194,14 @@ func siblingItem(tx *store.Tx, ref siblingRef) (*protocol.SiblingItem, error) {
 	case protocol.SiblingRecipients:
 		var d protocol.SiblingRecipient
 		ok, err := getDoc(tx, kindRecipient, id, &d)
+		return wrap(&d, ok, err)
+	case protocol.SiblingPersonItem:
+		var d personDoc
+		ok, err := getDoc(tx, kindPerson, id, &d)
+		return wrap(&d.Said, ok && !d.Doubted, err)
+	case protocol.SiblingSecondItem:
+		var d protocol.SiblingSecond
+		ok, err := getDoc(tx, kindSecond, id, &d)
 		return wrap(&d, ok, err)
 	case protocol.SiblingKeyItem:
 		feed, number := splitEntryKey(id)

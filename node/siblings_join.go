@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type siblingTaker struct {
 	erasures   bool
 	addrs      bool
 	rules      bool
+	people     bool
 }
 
 func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
@@ -83,6 +85,11 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 	case *protocol.SiblingRecipient:
 		t.addrs = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinRecipient(tx, v) })
+	case *protocol.SiblingPerson:
+		t.people = true
+		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return n.joinPerson(tx, v) })
+	case *protocol.SiblingSecond:
+		t.state = append(t.state, func(tx *store.Tx) (bool, error) { return joinSecond(tx, v) })
 	case *protocol.SiblingRules:
 		t.rules = true
 		t.plain = append(t.plain, func(tx *store.Tx) error { return n.joinRules(tx, v) })
@@ -104,6 +111,14 @@ func (t *siblingTaker) take() error {
 			}
 			return changed, nil
 		}); err != nil {
+			return err
+		}
+	}
+	if t.people {
+		if n.judgeOpen(context.Background()) > 0 {
+			n.log.Warn("requests of people who left have not ended yet")
+		}
+		if err := n.endVotesOfThoseGone(); err != nil {
 			return err
 		}
 	}

@@ -370,6 +370,9 @@ func (n *Node) sinkReader(id string) (*rules.Principal, error) {
 	if who := n.PersonOf(id); who != nil {
 		return who, nil
 	}
+	if n.gone(id) {
+		return nil, fmt.Errorf("%s, as whom this sink reads, may not come to this node: %w", id, ErrForbidden)
+	}
 	if n.HasPeople() {
 		return nil, fmt.Errorf("the people file names no person or machine %q, as whom this sink reads: %w", id, ErrForbidden)
 	}

@@ -41,6 +41,8 @@ type snapshot struct {
 	readRules  *rules.Set // as they were read; rules is another where they are in doubt
 	rulesDoubt bool
 	rulesDoc   *rulesDoc // nil: none
+	people     *people   // nil: none
+	second     map[Act]protocol.SiblingSecond
 	policy     *policy.State
 }
 
@@ -87,7 +89,7 @@ func newSnapshot(generation uint64) *snapshot {
 func (n *Node) loadSnapshot(tx *store.Tx, generation uint64) (*snapshot, error) {
 	s := newSnapshot(generation)
 	for _, load := range []func(*store.Tx, *snapshot) error{
-		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadAgreements, n.loadMandates, n.loadRules,
+		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadAgreements, n.loadMandates, n.loadRules, n.loadPeople,
 		n.loadNetwork, n.loadCards, n.loadRoster, n.loadTopics, n.loadDirects, n.loadAgreements, n.loadRules,
 	} {
 		if err := load(tx, s); err != nil {

@@ -376,6 +376,9 @@ func (n *Node) PrincipalOf(s *Source) (*rules.Principal, error) {
 	if who := n.PersonOf(id); who != nil {
 		return who, nil
 	}
+	if n.gone(id) {
+		return nil, fmt.Errorf("source %s publishes as %q, who may not come to this node: %w", s.Name, id, ErrForbidden)
+	}
 	if s.Principal != "" && n.HasPeople() {
 		return nil, fmt.Errorf("source %s publishes as %q, and the people file names nobody of that name: %w", s.Name, s.Principal, ErrForbidden)
 	}

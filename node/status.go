@@ -195,6 +195,7 @@ func (n *Node) Status() (*Status, error) {
 	if st.Kept, err = n.countKept(); err != nil {
 		return nil, err
 	}
+	n.peopleProblems(st)
 	if err := n.consumerProblems(st); err != nil {
 		return nil, err
 	}

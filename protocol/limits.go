@@ -202,6 +202,12 @@ const (
 	// in one frame.
 	MaxBackupFeeds = 1 << 20
 	MaxBackupItems = 4096
+	// MaxPersonName bounds the name by which a node knows a person, MaxPersonRoles the roles that
+	// one has or had. MaxPersonCount bounds the counts by which siblings tell the later word about
+	// people: it is even, so that whoever is there can still be removed.
+	MaxPersonName  = 64
+	MaxPersonRoles = 64
+	MaxPersonCount = 1 << 32
 	// MaxSiblingItem bounds one item that nodes of an organisation hold in common: an agreement
 	// with the statements that ended it.
 	MaxSiblingItem = 256 << 10

@@ -64,6 +64,8 @@ const (
 	SiblingMandateItem SiblingKind = 10
 	SiblingOriginItem  SiblingKind = 11
 	SiblingRequestItem SiblingKind = 12
+	SiblingPersonItem  SiblingKind = 13
+	SiblingSecondItem  SiblingKind = 14
 	SiblingHoldItem    SiblingKind = 20
 	SiblingRecipients  SiblingKind = 15
 	SiblingErasureAsks SiblingKind = 21
@@ -130,6 +132,10 @@ func (i *SiblingItem) Open() (any, error) {
 		v = new(SiblingRules)
 	case SiblingRecipients:
 		v = new(SiblingRecipient)
+	case SiblingPersonItem:
+		v = new(SiblingPerson)
+	case SiblingSecondItem:
+		v = new(SiblingSecond)
 	default:
 		return nil, nil
 	}

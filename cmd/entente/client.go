@@ -38,6 +38,13 @@ func (a *app) clientOf(c *client.Client) *client.Client {
 }
 
 func (a *app) client(ctx context.Context) (*nodeClient, error) {
+	if a.socket != "" { // whoever comes by it has no business in the data directory
+		c, err := client.DialSocket(a.socket)
+		if err != nil {
+			return nil, err
+		}
+		return &nodeClient{Client: a.clientOf(c), live: true, close: func() error { c.Close(); return nil }}, nil
+	}
 	if c := a.dial(); c != nil {
 		return c, nil
 	}
@@ -49,7 +56,7 @@ func (a *app) client(ctx context.Context) (*nodeClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &nodeClient{Client: a.clientOf(client.New(inProcess{api.New(n)})), close: n.Close}, nil
+	return &nodeClient{Client: a.clientOf(client.New(inProcess{api.NewOffline(n)})), close: n.Close}, nil
 }
 
 // dial returns a client of the running node, nil if none runs.

@@ -21,7 +21,7 @@ func (a *app) consumerCommand() *cobra.Command {
 			"a node that runs with 'entente up --serve'. It comes with a token, by HTTP Basic (its name and the token),\n" +
 			"as a bearer token, or as MISP sends it. Local rules see it as somebody of the people file.",
 	}
-	cmd.AddCommand(a.consumerAddCommand(), a.consumerListCommand(), a.consumerConfirmCommand(), a.consumerRemoveCommand())
+	cmd.AddCommand(a.consumerAddCommand(), a.consumerListCommand(), a.consumerOwnCommand(), a.consumerConfirmCommand(), a.consumerRemoveCommand())
 	return cmd
 }
 
@@ -48,6 +48,7 @@ func (a *app) consumerAddCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&q.As, "as-person", "", "as whom local rules see it: a person or a machine of the people file (default: of the same name)")
+	f.StringVar(&q.Owner, "owner", "", "who of the node's people answers for it: it may do no more than they, and ends when they leave (default: you)")
 	f.StringArrayVar(&may, "may", []string{string(node.ScopeRead)}, "read, publish or withdraw; may be repeated")
 	f.StringArrayVar(&q.Topics, "topic", nil, "where it may publish; the first is where it does if nothing else is said; may be repeated (default: anywhere)")
 	f.IntVar(&days, "days", 365, "how many days the token lasts")
@@ -63,7 +64,7 @@ func (a *app) consumerListCommand() *cobra.Command {
 				return err
 			}
 			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NAME", "AS", "MAY", "TOPICS", "UNTIL"}}
+				rows := [][]string{{"NAME", "AS", "MAY", "TOPICS", "UNTIL", "OWNER"}}
 				for _, c := range list {
 					var may []string
 					for _, s := range c.Scopes {
@@ -76,10 +77,23 @@ func (a *app) consumerListCommand() *cobra.Command {
 					if c.Unconfirmed {
 						until += " (refused: from a backup, not confirmed)"
 					}
-					rows = append(rows, []string{c.Name, c.As, strings.Join(may, ", "), dash(strings.Join(c.Topics, ", ")), until})
+					rows = append(rows, []string{c.Name, c.As, strings.Join(may, ", "), dash(strings.Join(c.Topics, ", ")), until, dash(c.Owner)})
 				}
 				table(w, rows...)
 			})
+		},
+	}
+}
+
+func (a *app) consumerOwnCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "own NAME PERSON", Short: "Have one of the node's people answer for a consumer", Example: "  entente consumer own siem alice", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.ask(cmd.Context(), "POST", "consumers/"+url.PathEscape(args[0])+"/own", nil, &api.ConsumerOwn{Owner: args[1]}, nil); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%s answers for %s\n", printable(args[1]), printable(args[0]))
+			return nil
 		},
 	}
 }

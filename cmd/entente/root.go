@@ -19,6 +19,8 @@ import (
 // app is what all verbs share.
 type app struct {
 	dir     string
+	socket  string
+	people  string // path of the second socket of 'entente up'
 	json    bool
 	as      string
 	purpose string
@@ -48,6 +50,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.PersistentFlags().StringVar(&a.as, "as", os.Getenv("ENTENTE_PERSON"), "who does this: somebody of the people file, if there is one, and a name for the audit log (or set ENTENTE_PERSON)")
 	root.PersistentFlags().StringVar(&a.purpose, "for", os.Getenv("ENTENTE_PURPOSE"), "for what, for the audit log (or set ENTENTE_PURPOSE)")
+	root.PersistentFlags().StringVar(&a.socket, "socket", os.Getenv("ENTENTE_SOCKET"), "socket of a running node that all its people may open, see 'entente up --people-socket' (default: the one in the data directory; or set ENTENTE_SOCKET)")
 	_ = root.MarkPersistentFlagDirname("dir")
 	root.AddCommand(
 		a.initCommand(), a.ceremonyCommand(), a.keyCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.networkCommand(),
@@ -55,7 +58,7 @@ func newRoot() *cobra.Command {
 		a.upCommand(), a.relayCommand(), a.statusCommand(), a.topicCommand(), a.rulesCommand(),
 		a.publishCommand(), a.validateCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),
 		a.withdrawCommand(), a.eraseCommand(), a.aboutCommand(), a.holdCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.mandateCommand(), a.sourceCommand(), a.originCommand(), a.requestCommand(), a.matchCommand(), a.viewCommand(), a.consumerCommand(), a.mispCommand(), a.warninglistCommand(), a.apiCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.auditCommand(), a.postgresCommand(), a.sinkCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(),
-		a.migrateCommand(), a.versionCommand(),
+		a.migrateCommand(), a.versionCommand(), a.peopleCommand(), a.approveCommand(),
 	)
 	return root
 }

@@ -64,6 +64,7 @@ func (a *app) upCommand() *cobra.Command {
 	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
 	f.StringVar(&rulesFile, "rules", "", "local rules in Cedar (default: rules.cedar in the data directory, if it is there)")
 	f.StringVar(&people, "people", "", "the people and machines that the rules are about (default: people.json beside the rules)")
+	f.StringVar(&a.people, "people-socket", "", "path of a second socket, which every account of the machine may open, as /run/entente/api.sock; what each may do 'entente people' says")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	f.Int64Var(&diskLimit, "disk-limit", 0, "how many MiB the data may take; 0: no limit")
 	f.Int64Var(&quota, "quota", node.DefaultOrgQuota>>20, "how many MiB are held of one organisation with which no agreement was ever signed")
@@ -126,9 +127,24 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, followed 
 		return err
 	}
 	defer os.Remove(filepath.Join(a.dir, api.SocketName))
+	var shared net.Listener
+	if a.people != "" {
+		if shared, err = api.ListenPeople(a.people); err != nil {
+			return err
+		}
+		defer os.Remove(a.people)
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 5)
-	go func() { ended <- api.New(n).Serve(ctx, l) }()
+	ended := make(chan error, 6)
+	local := api.New(n)
+	go func() { ended <- local.Serve(ctx, l) }()
+	go func() {
+		if shared == nil {
+			ended <- nil
+			return
+		}
+		ended <- local.ServePeople(ctx, shared)
+	}()
 	go func() {
 		if monitor == nil {
 			ended <- nil
@@ -151,7 +167,7 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, followed 
 	go func() { sources.New(n, cfg.Log).Run(ctx); ended <- nil }()
 	err = n.Run(ctx, ready)
 	cancel()
-	return errors.Join(err, <-ended, <-ended, <-ended, <-ended, <-ended)
+	return errors.Join(err, <-ended, <-ended, <-ended, <-ended, <-ended, <-ended)
 }
 
 func newLog(w io.Writer, format string, level slog.Level) (*slog.Logger, error) {

@@ -16,16 +16,16 @@ import (
 // and of records only those are there that the caller may read.
 func (s *Server) aboutRoutes() {
 	s.declare("erasure",
-		answers("GET /v1/about", "About", rules.Administer, "Lists what is held about a value, wherever it stands.", s.about),
-		takes("POST /v1/about/erase", "AboutErase", rules.Administer, "Erases what is held about a value, and asks others to.", s.aboutErase),
-		answers("GET /v1/erasures/requests", "ErasureRequests", rules.Administer, "Lists requests to erase that were made to this organisation.", s.erasureRequests),
-		answers("GET /v1/erasures/asked", "ErasuresAsked", rules.Administer, "Lists requests to erase that this organisation made.", s.erasuresAsked),
-		takes("POST /v1/erasures/ask", "ErasureAsk", rules.Administer, "Asks organisations to erase records.", s.erasureAsk),
-		takes("POST /v1/erasures/{id}/answer", "ErasureAnswer", rules.Administer, "Answers a request to erase.", s.erasureAnswer).path("id", "The id of a request to erase."),
-		answers("GET /v1/holds", "Holds", rules.Administer, "Lists legal holds.", s.holds),
-		takes("POST /v1/holds", "HoldAdd", rules.Administer, "Sets a legal hold of a record, a value or an organisation.", s.holdAdd).as(HoldAdd{Value: "c2.example.net", Authority: "District court", Reason: "case 17"}),
-		takes("POST /v1/holds/{id}/release", "HoldRelease", rules.Administer, "Releases a legal hold.", s.holdRelease).path("id", "The id of a legal hold."),
-		answers("GET /v1/holds/kept", "HoldKept", rules.Administer, "Shows what would have been erased, and is under a legal hold.", s.holdKept),
+		answers("GET /v1/about", "About", rules.Protect, "Lists what is held about a value, wherever it stands.", s.about),
+		takes("POST /v1/about/erase", "AboutErase", rules.Protect, "Erases what is held about a value, and asks others to.", s.aboutErase),
+		answers("GET /v1/erasures/requests", "ErasureRequests", rules.Protect, "Lists requests to erase that were made to this organisation.", s.erasureRequests),
+		answers("GET /v1/erasures/asked", "ErasuresAsked", rules.Protect, "Lists requests to erase that this organisation made.", s.erasuresAsked),
+		takes("POST /v1/erasures/ask", "ErasureAsk", rules.Protect, "Asks organisations to erase records.", s.erasureAsk),
+		takes("POST /v1/erasures/{id}/answer", "ErasureAnswer", rules.Protect, "Answers a request to erase.", s.erasureAnswer).path("id", "The id of a request to erase."),
+		answers("GET /v1/holds", "Holds", rules.Protect, "Lists legal holds.", s.holds),
+		takes("POST /v1/holds", "HoldAdd", rules.Protect, "Sets a legal hold of a record, a value or an organisation.", s.holdAdd).as(HoldAdd{Value: "c2.example.net", Authority: "District court", Reason: "case 17"}),
+		takes("POST /v1/holds/{id}/release", "HoldRelease", rules.Protect, "Releases a legal hold.", s.holdRelease).path("id", "The id of a legal hold."),
+		answers("GET /v1/holds/kept", "HoldKept", rules.Protect, "Shows what would have been erased, and is under a legal hold.", s.holdKept),
 	)
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -18,6 +19,7 @@ func (s *Server) accessRoutes() {
 		answers("GET /v1/consumers", "Consumers", rules.Administer, "Lists who may come over the network.", s.consumers),
 		takes("POST /v1/consumers", "ConsumerAdd", rules.Administer, "Lets a person or a machine come over the network, and makes its token.", s.consumerAdd).acting(),
 		answers("DELETE /v1/consumers/{name}", "ConsumerRemove", rules.Administer, "Removes a consumer; its token opens nothing any more.", s.consumerRemove).path("name", "The name of a consumer.").acting(),
+		takes("POST /v1/consumers/{name}/own", "ConsumerOwn", rules.Administer, "Has one of the people answer for a consumer.", s.consumerOwn).path("name", "The name of a consumer.").acting(),
 		answers("POST /v1/consumers/{name}/confirm", "ConsumerConfirm", rules.Administer, "Confirms a consumer that came from a backup; its token opens again.", s.consumerConfirm).path("name", "The name of a consumer.").acting(),
 		answers("GET /v1/changes", "Changes", perRecord, "Lists what happened to what this organisation can read, in order, after a cursor.", s.changes),
 	)
@@ -74,6 +76,7 @@ type ConsumerRequest struct {
 	As      string       `json:"as,omitempty"` // somebody of the people file; absent: of the same name
 	Scopes  []node.Scope `json:"scopes" required:"true"`
 	Topics  []string     `json:"topics,omitempty"`
+	Owner   string       `json:"owner,omitempty"` // one of the people; absent: whoever it comes as, or who asks
 	Expires time.Time    `json:"expires" required:"true"`
 }
 
@@ -84,12 +87,25 @@ type ConsumerToken struct {
 	Expires time.Time `json:"expires"`
 }
 
-func (s *Server) consumerAdd(_ *http.Request, q *ConsumerRequest) (*ConsumerToken, error) {
-	token, err := s.node.AddConsumer(node.Consumer{Name: q.Name, As: q.As, Scopes: q.Scopes, Topics: q.Topics, Expires: q.Expires})
+func (s *Server) consumerAdd(r *http.Request, q *ConsumerRequest) (*ConsumerToken, error) {
+	as, who := s.node.PersonOf(cmp.Or(q.As, q.Name)), callerOf(r)
+	if q.Owner == "" && who.Account && (as == nil || !as.Account) {
+		q.Owner = who.ID
+	}
+	token, err := s.node.AddConsumer(node.Consumer{Name: q.Name, As: q.As, Owner: q.Owner, Scopes: q.Scopes, Topics: q.Topics, Expires: q.Expires})
 	if err != nil {
 		return nil, err
 	}
 	return &ConsumerToken{Name: q.Name, Token: token, Expires: q.Expires}, nil
+}
+
+// ConsumerOwn says who answers for a consumer.
+type ConsumerOwn struct {
+	Owner string `json:"owner" required:"true"` // one of the people
+}
+
+func (s *Server) consumerOwn(r *http.Request, q *ConsumerOwn) (none, error) {
+	return none{}, s.node.OwnConsumer(r.PathValue("name"), q.Owner)
 }
 
 // ChangesResult is one page of changes.

@@ -143,6 +143,9 @@ func (s *Server) agreementRenew(r *http.Request, q *RenewRequest) (*Renewed, err
 	if err != nil {
 		return nil, err
 	}
+	if err := s.signs(r, "propose again until "+q.Until.UTC().Format(time.RFC3339), a); err != nil {
+		return nil, err
+	}
 	id, err := s.node.Renew(a.ID, uint64(max(q.Until.UnixMilli(), 0)))
 	return &Renewed{id, a.ID}, err
 }

@@ -3,9 +3,12 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
@@ -198,6 +201,9 @@ func (s *Server) agreementPropose(r *http.Request, _ *none) (*AgreementID, error
 			return nil, protocol.Errorf(protocol.ErrMalformed, "the draft cannot be proposed: %s; run 'entente agreement check'", f.Text)
 		}
 	}
+	if err := s.node.SecondPerson(r.Context(), node.ActSignAgreement, "propose and sign the agreement "+strconv.Quote(doc.Title)+" with "+s.names(doc.Parties), protocol.Encode(doc)); err != nil {
+		return nil, err
+	}
 	id, err := s.node.Propose(*doc)
 	return &AgreementID{id}, err
 }
@@ -220,7 +226,26 @@ func (s *Server) agreementCountersign(r *http.Request, _ *none) (*AgreementID, e
 	if err != nil {
 		return nil, err
 	}
+	if err := s.signs(r, "countersign", a); err != nil {
+		return nil, err
+	}
 	return &AgreementID{a.ID}, s.node.Countersign(a.ID)
+}
+
+// signs wants a second person where one is wanted for what signs an agreement that there is.
+func (s *Server) signs(r *http.Request, act string, a *node.AgreementInfo) error {
+	return s.node.SecondPerson(r.Context(), node.ActSignAgreement, act+" the agreement "+strconv.Quote(a.Doc.Title)+" with "+s.names(a.Doc.Parties)+", "+a.ID.String(), append([]byte(act+" "), a.ID[:]...))
+}
+
+// names lists the others of some organisations, for messages.
+func (s *Server) names(ids []protocol.OrgID) string {
+	var list []string
+	for _, id := range ids {
+		if id != s.node.Org() {
+			list = append(list, s.name(id))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // Reason says why something is done.
@@ -252,6 +277,13 @@ func (s *Server) agreementSuspend(r *http.Request, q *Reason) (*AgreementID, err
 }
 
 func (s *Server) agreementResume(r *http.Request, q *Reason) (*AgreementID, error) {
+	a, err := s.agreementOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.signs(r, "resume", a); err != nil {
+		return nil, err
+	}
 	return s.agreementAct(r, func(id protocol.AgreementID) error { return s.node.Resume(id, q.Reason) })
 }
 
@@ -297,7 +329,7 @@ type AgreementImport struct {
 	Documents [][]byte `json:"documents" required:"true"`
 }
 
-func (s *Server) agreementImport(_ *http.Request, q *AgreementImport) ([]Imported, error) {
+func (s *Server) agreementImport(r *http.Request, q *AgreementImport) ([]Imported, error) {
 	if len(q.Documents) == 0 {
 		return nil, protocol.Errorf(protocol.ErrMalformed, "the request holds no agreement")
 	}
@@ -308,6 +340,9 @@ func (s *Server) agreementImport(_ *http.Request, q *AgreementImport) ([]Importe
 			return nil, fmt.Errorf("reading agreement %d of %d: %w", i+1, len(q.Documents), err)
 		}
 		list = append(list, signed)
+	}
+	if err := s.node.NoteAct(r.Context(), audit.Agreement, "import agreements", fmt.Sprintf("%d", len(list))); err != nil {
+		return nil, err
 	}
 	done, err := s.node.ImportAgreements(list)
 	out := []Imported{}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/outputs/format"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -30,10 +32,12 @@ type contract struct {
 	at   func(place string) *jsonschema.Schema
 	seen map[string]bool // patterns that were answered with success
 
+	as    int               // the account that asks; 0: that of the tests
+	noted map[string]string // acting patterns without an entry in the account, with an act of theirs that was looked for
 }
 
 func newContract(t *testing.T) *contract {
-	return &contract{t: t, at: schemas(t, document(t, true)), seen: map[string]bool{}}
+	return &contract{t: t, at: schemas(t, document(t, true)), seen: map[string]bool{}, noted: map[string]string{}}
 }
 
 // ask makes a request, and holds it and its answer against the description. It returns the answer.
@@ -45,8 +49,18 @@ func (c *contract) ask(s *Server, method, path, body string) (int, []byte) {
 	if rt == nil {
 		c.t.Fatalf("no route for %s %s", method, path)
 	}
+	if c.as != 0 {
+		r = r.WithContext(context.WithValue(r.Context(), userKey, c.as))
+	}
+	var said []node.AuditEntry
+	if method != "GET" {
+		said = c.entries(s, 0)
+	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
+	if method != "GET" && w.Code == http.StatusOK {
+		c.account(s, pattern, r, said)
+	}
 	_, where, _ := strings.Cut(pattern, " ")
 	op := "/paths/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(where) + "/" + strings.ToLower(method)
 	media, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
@@ -87,6 +101,43 @@ func (c *contract) ask(s *Server, method, path, body string) (int, []byte) {
 		c.t.Errorf("%s answers without trailer %s", pattern, rt.answer.trailer)
 	}
 	return w.Code, w.Body.Bytes()
+}
+
+// entries returns how many entries the account of a node has, those of looking at it included, or the entries after a
+// number.
+func (c *contract) entries(s *Server, after uint64) []node.AuditEntry {
+	c.t.Helper()
+	limit := 1 // the last
+	if after > 0 {
+		limit = node.MaxLimit
+	}
+	list, err := s.node.Audit(c.t.Context(), node.AuditQuery{After: after, Limit: limit})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return list
+}
+
+// account looks for an entry that names who made a request that acts.
+func (c *contract) account(s *Server, pattern string, r *http.Request, last []node.AuditEntry) {
+	c.t.Helper()
+	who, err := s.caller(r)
+	if err != nil {
+		who = nil // they removed themselves
+	}
+	var after uint64
+	if len(last) > 0 {
+		after = last[0].Number
+	}
+	for _, e := range c.entries(s, after) {
+		if e.Number > after && who != nil && e.Person == who.ID {
+			c.noted[pattern] = ""
+			return
+		}
+	}
+	if _, ok := c.noted[pattern]; !ok {
+		c.noted[pattern] = "no entry"
+	}
 }
 
 // comesBack holds an answer against what the method of package client returns: read into that and
@@ -402,6 +453,48 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c.do(alice, "POST /v1/nodes/remove", nil, NodeRemove{Node: asks.Node.String(), Now: true}, nil)
 	c.do(alice, "GET /v1/nodes", nil, nil, nil)
 
+	// The people of a node, and what takes two of them.
+	own := bob.userName(os.Getuid())
+	c.do(bob, "GET /v1/people", nil, nil, nil)
+	c.do(bob, "GET /v1/me", nil, nil, nil)
+	c.do(bob, "PUT /v1/people/boss", nil, PersonSet{Roles: rules.Roles(), User: own, FullName: "The Boss"}, nil)
+	bob.account(firstUID, "os-second")
+	c.do(bob, "PUT /v1/people/second", nil, PersonSet{Roles: []string{"admin", "officer"}, User: "os-second"}, nil)
+	c.do(bob, "GET /v1/people/second", nil, nil, nil)
+	c.do(bob, "POST /v1/people/second/confirm", nil, nil, nil)
+	c.do(bob, "GET /v1/me", nil, nil, nil)
+	c.do(bob, "POST /v1/consumers", nil, ConsumerRequest{Name: "siem", Scopes: []node.Scope{node.ScopeRead}, Expires: time.Now().AddDate(0, 1, 0)}, nil)
+	c.do(bob, "POST /v1/consumers/siem/own", nil, ConsumerOwn{Owner: "boss"}, nil)
+	c.do(bob, "POST /v1/requirements", nil, RequireTwo{Act: node.ActSignAgreement, Two: true}, nil)
+	var bobs Draft
+	c.do(bob, "GET /v1/agreements/template", url.Values{"with": {"Example Vendor"}}, nil, &bobs)
+	bobsDraft := bobs.YAML
+	for range 2 {
+		if code, b := c.ask(bob, "POST", "/v1/agreements", bobsDraft); code != http.StatusAccepted {
+			t.Fatalf("%d %s", code, b)
+		}
+	}
+	var waiting []node.PendingAct
+	c.do(bob, "GET /v1/acts", nil, nil, &waiting)
+	if len(waiting) != 1 || !waiting[0].Own || !strings.Contains(waiting[0].Title, "Example Vendor") {
+		t.Fatalf("%+v", waiting)
+	}
+	before := len(bob.node.Agreements())
+	c.do(bob, "GET /v1/acts/"+waiting[0].ID, nil, nil, nil)
+	c.as = firstUID
+	c.do(bob, "POST /v1/acts/"+waiting[0].ID+"/approve", nil, nil, nil)
+	c.as = 0
+	if got := len(bob.node.Agreements()); got != before+1 {
+		t.Fatalf("%d agreements, before it was approved %d", got, before)
+	}
+	if code, b := c.ask(bob, "POST", "/v1/agreements", bobsDraft+"\n# once more\n"); code != http.StatusAccepted {
+		t.Fatalf("%d %s", code, b)
+	}
+	c.do(bob, "GET /v1/acts", nil, nil, &waiting)
+	c.do(bob, "POST /v1/acts/"+waiting[0].ID+"/deny", nil, ActDeny{"not now"}, nil)
+	c.do(bob, "DELETE /v1/people/second", nil, nil, nil)
+	c.do(bob, "GET /v1/people", url.Values{"all": {"true"}}, nil, nil)
+
 	// They part.
 	var renewed Renewed
 	c.do(alice, "POST "+agr+"/renew", nil, RenewRequest{time.Now().AddDate(2, 0, 0)}, &renewed)
@@ -443,6 +536,15 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			t.Errorf("%s is answered after all", pattern)
 		case !c.seen[pattern] && reason == "":
 			t.Errorf("%s was not asked", pattern)
+		}
+	}
+	// What is asked with another method than GET and changes nothing; all else names who did it.
+	looks := map[string]bool{"POST /v1/agreements/diff": true, "POST /v1/rules/check": true, "POST /v1/agreements/check": true, "POST /v1/agreements/simulate": true,
+		"POST /v1/agreements/iep": true, "POST /v1/carry/inspect": true, "POST /v1/audit/verify": true,
+		"POST /v1/people/{name}/confirm": true, "POST /v1/consumers/{name}/confirm": true} // these were confirmed already
+	for pattern, how := range c.noted {
+		if how != "" && !looks[pattern] {
+			t.Errorf("%s: %s in the account names who asked for it", pattern, how)
 		}
 	}
 	code, b := get(t, alice, "/readyz")

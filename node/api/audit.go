@@ -42,25 +42,31 @@ func caller(r *http.Request) (c node.Caller, err error) {
 // for. What erases and withdraws says so itself.
 func (s *Server) acting(fn func(*http.Request) (any, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (v any, err error) {
-		err = s.node.Acting(node.CallerOf(r.Context()), func() error { v, err = fn(r); return err })
+		err = s.node.Acting(node.CallerOf(r.Context()), func() error {
+			if err := r.Context().Err(); err != nil { // who asks left while it waited
+				return err
+			}
+			v, err = fn(r)
+			return err
+		})
 		return v, err
 	}
 }
 
 func (s *Server) auditRoutes() {
 	s.declare("audit",
-		answers("GET /v1/audit", "Audit", rules.Administer, "Shows entries of the audit log, the newest last.", s.auditShow).note("That they were looked at is an entry itself."),
-		takes("POST /v1/audit/verify", "AuditVerify", rules.Administer, "Verifies the audit logs, also against checkpoints that were kept elsewhere.", s.auditVerify),
-		answers("GET /v1/audit/checkpoint", "AuditCheckpoint", rules.Administer, "Hands out a signed checkpoint of the audit log.", s.auditCheckpoint),
-		answers("GET /v1/audit/cosigned", "AuditCosigned", rules.Administer, "Lists the logs of other nodes that were cosigned here.", s.auditCosigned),
-		takes("POST /v1/audit/cosigned", "AuditCompare", rules.Administer, "Holds a checkpoint of another node's log against the one that was cosigned here.", s.auditCompare),
-		answers("GET /v1/audit/proof/{n}", "AuditProof", rules.Administer, "Proves that an entry is in the log.", s.auditProve).path("n", "The number of an entry."),
-		takes("POST /v1/audit/erase", "AuditErase", rules.Administer, "Erases the details of entries; that they were there stays.", s.auditErase),
-		serves("GET /v1/audit/export", "AuditExport", rules.Administer, "Writes the audit log to a file that anybody can verify.", s.auditExport).
+		answers("GET /v1/audit", "Audit", rules.Protect, "Shows entries of the audit log, the newest last.", s.auditShow).note("That they were looked at is an entry itself."),
+		takes("POST /v1/audit/verify", "AuditVerify", rules.Verify, "Verifies the audit logs, also against checkpoints that were kept elsewhere.", s.auditVerify),
+		answers("GET /v1/audit/checkpoint", "AuditCheckpoint", rules.Verify, "Hands out a signed checkpoint of the audit log.", s.auditCheckpoint),
+		answers("GET /v1/audit/cosigned", "AuditCosigned", rules.Verify, "Lists the logs of other nodes that were cosigned here.", s.auditCosigned),
+		takes("POST /v1/audit/cosigned", "AuditCompare", rules.Verify, "Holds a checkpoint of another node's log against the one that was cosigned here.", s.auditCompare),
+		answers("GET /v1/audit/proof/{n}", "AuditProof", rules.Verify, "Proves that an entry is in the log.", s.auditProve).path("n", "The number of an entry."),
+		takes("POST /v1/audit/erase", "AuditErase", rules.Protect, "Erases the details of entries; that they were there stays.", s.auditErase),
+		serves("GET /v1/audit/export", "AuditExport", rules.Protect, "Writes the audit log to a file that anybody can verify.", s.auditExport).
 			sends(AuditTrailer, "One object a line. The trailer holds how many entries it has.", mediaBytes),
-		serves("GET /v1/audit/report", "AuditReport", rules.Administer, "Reports what was shared with an organisation, and what was withheld from it.", s.auditReport).
+		serves("GET /v1/audit/report", "AuditReport", rules.Protect, "Reports what was shared with an organisation, and what was withheld from it.", s.auditReport).
 			sends("", "The report, in the format that was asked for.", mediaJSON, mediaCSV, mediaHTML),
-		serves("GET /v1/audit/register", "AuditRegister", rules.Administer, "Writes the register of processing.", s.auditRegister).
+		serves("GET /v1/audit/register", "AuditRegister", rules.Protect, "Writes the register of processing.", s.auditRegister).
 			sends("", "The register, in the format that was asked for.", mediaJSON, mediaCSV),
 	)
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -63,6 +64,10 @@ type CarryRequestQuery struct {
 func (s *Server) carryRequest(w http.ResponseWriter, r *http.Request, q *CarryRequestQuery) {
 	to, err := s.node.FindOrg(q.To)
 	if err != nil {
+		fail(w, err)
+		return
+	}
+	if err := s.node.NoteAct(r.Context(), audit.Disclose, "request a pack", q.To); err != nil {
 		fail(w, err)
 		return
 	}
@@ -133,6 +138,11 @@ func (s *Server) carryInspect(w http.ResponseWriter, r *http.Request, _ *none) {
 
 // carryApply takes a file of any length; memory does not grow with it.
 func (s *Server) carryApply(w http.ResponseWriter, r *http.Request, _ *none) {
+	if err := s.node.NoteAct(r.Context(), audit.Access, "apply a carried file", ""); err != nil {
+		drain(r)
+		fail(w, err)
+		return
+	}
 	out, err := s.node.Apply(r.Context(), r.Body)
 	drain(r)
 	if err != nil {

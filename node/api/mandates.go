@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -63,6 +64,9 @@ func (s *Server) mandateGive(r *http.Request, q *Mandate) (*MandateID, error) {
 }
 
 func (s *Server) mandateImport(r *http.Request, q *FileBody) (*MandateID, error) {
+	if err := s.node.NoteAct(r.Context(), audit.Agreement, "import mandate", ""); err != nil {
+		return nil, err
+	}
 	id, err := s.node.ImportMandate(q.File)
 	return &MandateID{id}, err
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -46,9 +47,12 @@ type Enrolment struct {
 	Enrolment []byte `json:"enrolment" required:"true"`
 }
 
-func (s *Server) nodeApprove(_ *http.Request, q *NodeApprove) (*Enrolment, error) {
+func (s *Server) nodeApprove(r *http.Request, q *NodeApprove) (*Enrolment, error) {
 	var signed protocol.Signed
 	if err := protocol.Decode(q.Request, protocol.MaxStatementSize, &signed); err != nil {
+		return nil, err
+	}
+	if err := s.node.SecondPerson(r.Context(), node.ActKeyChange, "put a node on the card, whose words are: "+q.Words, q.Request); err != nil {
 		return nil, err
 	}
 	inv, err := s.node.ApproveNode(&signed, q.Words)
@@ -104,9 +108,12 @@ type NodeRef struct {
 	Node protocol.NodeID `json:"node"`
 }
 
-func (s *Server) nodeRenew(_ *http.Request, q *NodeName) (*NodeRef, error) {
+func (s *Server) nodeRenew(r *http.Request, q *NodeName) (*NodeRef, error) {
 	id, err := s.node.FindNode(q.Node)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.node.NoteAct(r.Context(), audit.Keys, "renew node", id.String()); err != nil {
 		return nil, err
 	}
 	return &NodeRef{id}, s.node.RenewNode(id)

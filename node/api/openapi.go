@@ -68,6 +68,7 @@ var groups = []*huma.Tag{
 	{Name: "carry", Description: "Files that are carried by hand."},
 	{Name: "nodes", Description: "Several nodes of one organisation."},
 	{Name: "audit", Description: "The audit log, reports, the register of processing."},
+	{Name: "people", Description: "The people of the node, and what takes two of them."},
 	{Name: "rules", Description: "Local rules: who of the organisation may do what."},
 	{Name: "access", Description: "Views, and who may come over the network."},
 	{Name: "streams", Description: "Where changes are delivered."},
@@ -83,9 +84,9 @@ func (s *Server) describe(closed bool) *huma.OpenAPI {
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{Title: "Entente local API", Version: "1", License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
-			Description: "HTTP/1.1 on the Unix socket " + SocketName + " in the data directory of a node. Whoever may open the socket is the operator; local rules may take rights away.\n\n" +
+			Description: "HTTP/1.1 on the Unix socket " + SocketName + " in the data directory of a node. Where the node has people, their roles say what who opens the socket may do; else that is the operator. Local rules may take rights away.\n\n" +
 				"Streams are one JSON object a line. Bytes in JSON are base64. Requests with members or parameters that are not described are refused. " +
-				"Answers may come to have members that are not described: skip them. x-entente-right is what the caller must be permitted; " +
+				"Answers may come to have members that are not described: skip them. x-entente-right is what the caller's roles must give (docs/people.md); " +
 				"x-entente-trailer is an HTTP trailer without which the answer is not whole."},
 		Servers: []*huma.Server{{URL: "http://node", Description: "Over the Unix socket; the name of the host does not matter."}},
 		Tags:    groups,
@@ -94,10 +95,10 @@ func (s *Server) describe(closed bool) *huma.OpenAPI {
 			Parameters: map[string]*huma.Param{
 				"Person":  {Name: PersonHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "For whom the request is; it goes to the audit log."},
 				"Purpose": {Name: PurposeHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "For what purpose; it goes to the audit log."},
-				"As":      {Name: AsHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "With whose rights, of the people file; only who may administer may say so."},
+				"As":      {Name: AsHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: "With whose rights, of the people file; only who may administer may say so, and only where the node has no people."},
 			},
 			Responses: map[string]*huma.Response{"Error": {
-				Description: "400: the request cannot be done as it is; 403: it is not permitted; 404: what is not held, and what the caller may not read; " +
+				Description: "202: it waits for a second person; 400: the request cannot be done as it is; 403: it is not permitted; 404: what is not held, and what the caller may not read; " +
 					"409: the state changed since the plan; 413: too large.",
 				Content: map[string]*huma.MediaType{mediaJSON: {Schema: t.answer(reflect.TypeFor[Error]()), Example: Error{Message: `"yesterday" is not a time; use 2026-01-31, 2026-01-31T09:30:00Z, 36h or 7d`, Class: "malformed"}}},
 			}},
@@ -132,14 +133,7 @@ func (s *Server) describe(closed bool) *huma.OpenAPI {
 
 func (t *typeTable) operation(rt *route) *huma.Operation {
 	op := &huma.Operation{OperationID: rt.name, Tags: []string{rt.group}, Summary: rt.does, Description: rt.more, Responses: map[string]*huma.Response{}}
-	switch rt.right {
-	case anyone:
-		op.Extensions = map[string]any{"x-entente-right": "none"}
-	case perRecord:
-		op.Extensions = map[string]any{"x-entente-right": "of each record"}
-	default:
-		op.Extensions = map[string]any{"x-entente-right": string(rt.right)}
-	}
+	op.Extensions = map[string]any{"x-entente-right": string(rt.right)}
 	_, where, _ := strings.Cut(rt.pattern, " ")
 	for _, name := range pathParameters(where) {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: name, In: "path", Required: true, Description: rt.paths[name], Schema: &huma.Schema{Type: huma.TypeString}})
@@ -395,7 +389,7 @@ func mend(t reflect.Type, schema *huma.Schema, closed bool) {
 		}
 		p.Description = describeField(t, f)
 		if t == reflect.TypeFor[Error]() && name == "class" {
-			for _, c := range append(protocol.Classes(), "stale") {
+			for _, c := range append(protocol.Classes(), "stale", "awaits-second") {
 				p.Enum = append(p.Enum, c)
 			}
 		}

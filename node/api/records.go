@@ -20,9 +20,9 @@ func (s *Server) recordRoutes() {
 			note("Of several versions of an object the newest is shown. The search is an entry of the audit log."),
 		answers("GET /v1/records/{id}", "Show", perRecord, "Shows a record, or the versions of an object.", s.show).path("id", id),
 		answers("GET /v1/records/{id}/explain", "Explain", perRecord, "Explains who may have a record and why, and where it came from.", s.explain).path("id", id),
-		takes("POST /v1/records/{id}/what-if", "WhatIf", rules.Administer, "Explains who might have a record at another time, or under a planned agreement.", s.whatIf).path("id", id).acting(),
-		takes("POST /v1/withdraw", "Withdraw", perRecord, "Withdraws records that this organisation published.", s.withdraw).as(Withdraw{IDs: []string{"rec:abcdefghij"}, Reason: "a false positive"}),
-		takes("POST /v1/erase", "Erase", rules.Administer, "Erases records in the whole mesh, and says what was reached and what was not.", s.erase).as(Erase{IDs: []string{"rec:abcdefghij"}, Reason: "request"}),
+		takes("POST /v1/records/{id}/what-if", "WhatIf", rules.Protect, "Explains who might have a record at another time, or under a planned agreement.", s.whatIf).path("id", id).acting(),
+		takes("POST /v1/withdraw", "Withdraw", rules.Publish, "Withdraws records that this organisation published.", s.withdraw).as(Withdraw{IDs: []string{"rec:abcdefghij"}, Reason: "a false positive"}),
+		takes("POST /v1/erase", "Erase", rules.Protect, "Erases records in the whole mesh, and says what was reached and what was not.", s.erase).as(Erase{IDs: []string{"rec:abcdefghij"}, Reason: "request"}),
 		serves("GET /v1/watch", "Watch", perRecord, "Streams records as they arrive, from a cursor on.", s.watch).streams(reflect.TypeFor[node.Record]()).
 			note("A line that is an Error ends the stream. What is sent is an entry of the audit log."),
 		serves("GET /v1/export", "Export", perRecord, "Writes the records after a cursor in a form that other systems read.", s.export).

@@ -17,8 +17,8 @@ func (s *Server) releaseRoutes() {
 		answers("GET /v1/releases/{number}/withheld", "ReleaseWithheld", rules.Release, "Says what publishing it with its origin withheld would leave out, or why it is refused.", s.releaseWithheld).path("number", number),
 		takes("POST /v1/releases/{number}/approve", "ReleaseApprove", rules.Release, "Approves a release.", s.releaseApprove).path("number", number),
 		takes("POST /v1/releases/{number}/deny", "ReleaseDeny", rules.Release, "Denies a release.", s.releaseDeny).path("number", number),
-		answers("GET /v1/exclusions", "Exclusions", rules.Administer, "Lists exclusions of organisations from own records, with who acknowledged them.", s.exclusions),
-		takes("POST /v1/exclusions", "Exclude", rules.Administer, "Takes own records back from organisations.", s.exclude).as(Exclude{Records: []string{"rec:abcdefghij"}, Orgs: []string{"Example Police"}}).acting(),
+		answers("GET /v1/exclusions", "Exclusions", rules.Protect, "Lists exclusions of organisations from own records, with who acknowledged them.", s.exclusions),
+		takes("POST /v1/exclusions", "Exclude", rules.Protect, "Takes own records back from organisations.", s.exclude).as(Exclude{Records: []string{"rec:abcdefghij"}, Orgs: []string{"Example Police"}}).acting(),
 		answers("GET /v1/release-mode", "ReleaseMode", rules.Administer, "Says what is done with records that may be passed on.", s.releaseMode),
 		takes("POST /v1/release-mode", "SetReleaseMode", rules.Administer, "Sets what is done with records that may be passed on.", s.setReleaseMode),
 	)
@@ -73,27 +73,28 @@ func (s *Server) releaseWithheld(r *http.Request, _ *none) (*node.WithheldPlan, 
 }
 
 // vote reads who votes on which release.
-func (s *Server) vote(r *http.Request, person string) (number uint64, err error) {
-	if err := s.voter(r, person); err != nil {
-		return 0, err
+func (s *Server) vote(r *http.Request, person string) (number uint64, who string, err error) {
+	if who, err = s.voter(r, person); err != nil {
+		return 0, "", err
 	}
-	return releaseNumber(r)
+	number, err = releaseNumber(r)
+	return number, who, err
 }
 
 func (s *Server) releaseApprove(r *http.Request, q *ReleaseVote) (*node.ReleaseItem, error) {
-	number, err := s.vote(r, q.Person)
+	number, who, err := s.vote(r, q.Person)
 	if err != nil {
 		return nil, err
 	}
-	return s.node.ApproveRelease(r.Context(), number, q.Person, q.WithholdOrigin)
+	return s.node.ApproveRelease(r.Context(), number, who, q.WithholdOrigin)
 }
 
 func (s *Server) releaseDeny(r *http.Request, q *ReleaseVote) (*node.ReleaseItem, error) {
-	number, err := s.vote(r, q.Person)
+	number, who, err := s.vote(r, q.Person)
 	if err != nil {
 		return nil, err
 	}
-	return s.node.DenyRelease(number, q.Person, q.Reason)
+	return s.node.DenyRelease(number, who, q.Reason)
 }
 
 // Exclude takes own records back from organisations.

@@ -15,12 +15,12 @@ import (
 	"github.com/entente-mesh/entente/protocol"
 )
 
-// Besides what local rules may permit, what a route needs of its caller.
+// What most routes need of their caller that shows or publishes nothing of itself; package rules has all rights.
 const (
 	// anyone: it shows nothing that rules are about.
-	anyone rules.Action = "anyone"
-	// perRecord: it looks at each record, or at the publication, by itself.
-	perRecord rules.Action = "per record"
+	anyone = rules.Look
+	// perRecord: it looks at each record by itself.
+	perRecord = rules.Records
 )
 
 // route is one request that the API answers. It is declared once: whom it is for, how it is
@@ -28,7 +28,7 @@ const (
 type route struct {
 	pattern string       // method and path, as net/http takes them
 	name    string       // its operationId; package client has a method of this name
-	right   rules.Action // what the local rules must permit the caller, or anyone or perRecord
+	right   rules.Action // what the caller needs: of its roles, and of the local rules
 	does    string       // a sentence
 	more    string       // what else there is to say
 	group   string
@@ -185,9 +185,7 @@ func (s *Server) declare(group string, list ...*route) {
 }
 
 func (rt *route) check() error {
-	switch rt.right {
-	case anyone, perRecord, rules.Release, rules.Sign, rules.Administer:
-	default: // also none: what is forgotten is not open
+	if !rules.IsRight(rt.right) { // also none: what is forgotten is not open
 		return fmt.Errorf("no route can need %q", rt.right)
 	}
 	switch {
@@ -335,17 +333,15 @@ func (m *routeMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http.
 // Handle is as in net/http.
 func (m *routeMux) Handle(pattern string, h http.Handler) { m.HandleFunc(pattern, h.ServeHTTP) }
 
-// rightFor says what a caller must be allowed to do for a route; "": nothing. Whatever was
-// registered without being declared needs the most.
+// rightFor says what a caller needs for a route. Whatever was registered without being declared needs
+// the most.
 func (s *Server) rightFor(pattern string) rules.Action {
 	rt := s.declared[pattern]
 	switch {
 	case pattern == "": // the mux answers what it does not know
-		return ""
+		return rules.Look
 	case rt == nil:
 		return rules.Administer
-	case rt.right == anyone || rt.right == perRecord:
-		return ""
 	}
 	return rt.right
 }

@@ -30,6 +30,7 @@ func (s *Server) routes() {
 	s.keyRoutes()
 	s.auditRoutes()
 	s.rulesRoutes()
+	s.peopleRoutes()
 	s.mandateRoutes()
 	s.sinkRoutes()
 	s.sourceRoutes()
@@ -38,15 +39,15 @@ func (s *Server) routes() {
 
 func (s *Server) identityRoutes() {
 	s.declare("node",
-		answers("GET /v1/status", "Status", anyone, "Says how the node stands, with problems and what to do about them.", s.status).
+		answers("GET /v1/status", "Status", rules.Status, "Says how the node stands, with problems and what to do about them.", s.status).
 			note("Where rules are about reading, who may not administer sees no counts of records."),
 		answers("GET /v1/id", "ID", anyone, "Says who the organisation is, and hands out its card.", s.id),
 		answers("GET /v1/peers", "Peers", anyone, "Lists the members of the network, and which of their nodes are connected.", s.peers),
 		answers("GET /v1/feeds", "Feeds", rules.Administer, "Says of each feed what is held, what is missing, of whom and since when.", s.feeds),
-		answers("GET /v1/handouts", "Handouts", rules.Administer, "Lists what left this node: exports, lists, streams, carried files, backups.", s.handouts),
-		answers("GET /v1/refusals", "Refusals", rules.Administer, "Lists what partners say that they set aside of what was published here.", s.refusals),
-		answers("GET /v1/quarantine", "Quarantine", rules.Administer, "Lists what arrived and is not used, with the reasons.", s.quarantine),
-		takes("POST /v1/quarantine/tell", "QuarantineTell", rules.Administer, "Tells its publisher that something was set aside, and answers whom.", s.quarantineTell).acting(),
+		answers("GET /v1/handouts", "Handouts", rules.Protect, "Lists what left this node: exports, lists, streams, carried files, backups.", s.handouts),
+		answers("GET /v1/refusals", "Refusals", rules.Letters, "Lists what partners say that they set aside of what was published here.", s.refusals),
+		answers("GET /v1/quarantine", "Quarantine", rules.Protect, "Lists what arrived and is not used, with the reasons.", s.quarantine),
+		takes("POST /v1/quarantine/tell", "QuarantineTell", rules.Protect, "Tells its publisher that something was set aside, and answers whom.", s.quarantineTell).acting(),
 	)
 }
 
@@ -59,8 +60,8 @@ func (s *Server) networkRoutes() {
 		takes("POST /v1/trust", "Trust", rules.Administer, "Pins an organisation whose words a person compared.", s.trust).acting(),
 		takes("POST /v1/untrust", "Untrust", rules.Administer, "Takes back that an organisation is pinned.", s.untrust).acting(),
 		answers("GET /v1/topics", "Topics", anyone, "Lists the topics that this node is in.", s.topics),
-		answers("POST /v1/topics/{name}", "TopicJoin", rules.Administer, "Joins a topic.", s.topicJoin).path("name", "The name of the topic.").acting(),
-		answers("DELETE /v1/topics/{name}", "TopicLeave", rules.Administer, "Leaves a topic; what is held of it stays.", s.topicLeave).path("name", "The name of the topic.").acting(),
+		answers("POST /v1/topics/{name}", "TopicJoin", rules.Topics, "Joins a topic.", s.topicJoin).path("name", "The name of the topic.").acting(),
+		answers("DELETE /v1/topics/{name}", "TopicLeave", rules.Topics, "Leaves a topic; what is held of it stays.", s.topicLeave).path("name", "The name of the topic.").acting(),
 	)
 }
 

@@ -1,6 +1,6 @@
 // Package api is a node's local HTTP interface: what the command line speaks, over a Unix
-// socket in the data directory. Whoever may open the socket is the organisation's operator;
-// it is made with mode 0600. Answers are JSON; streams are one JSON object a line.
+// socket in the data directory, which is made with mode 0600, and over another that all may open. As long as
+// the node has no people, whoever may open the first is the organisation's operator. Answers are JSON; streams are one JSON object a line.
 package api
 
 import (
@@ -40,13 +40,29 @@ type Server struct {
 	node     *node.Node
 	mux      *routeMux
 	declared map[string]*route // by pattern
-	users    sync.Map          // names of the users that called, by uid
+	users    sync.Map          // accounts of who called, by uid
+	offline  bool              // it is called by whoever opened the data directory, and no node runs
+
+	mu     sync.Mutex
+	live   map[*visit]struct{}
+	judged uint64 // how often everything was judged anew
 }
 
 // New makes a server; it is an http.Handler, and may be used without a socket.
 func New(n *node.Node) *Server {
-	s := &Server{node: n, mux: &routeMux{ServeMux: http.NewServeMux()}, declared: map[string]*route{}}
+	s := &Server{node: n, mux: &routeMux{ServeMux: http.NewServeMux()}, declared: map[string]*route{}, live: map[*visit]struct{}{}}
 	s.routes()
+	if n != nil { // of a description there is no node
+		n.OnPeople(s.judgeAll)
+	}
+	return s
+}
+
+// NewOffline makes a server for whoever opened the data directory of a node that does not run, and has
+// its keys. They may say who the people are, so that nobody is locked out for ever; it is noted as theirs.
+func NewOffline(n *node.Node) *Server {
+	s := New(n)
+	s.offline = true
 	return s
 }
 
@@ -54,6 +70,23 @@ func New(n *node.Node) *Server {
 // the store's lock keeps two nodes from running. Nobody else can connect at any time: the
 // socket is made in a directory of its own, and moved to its place with mode 0600.
 func Listen(dir string) (net.Listener, error) {
+	return listen(filepath.Join(dir, SocketName), 0o600)
+}
+
+// ListenPeople makes a second socket, at a path of the operator's choice, which every account of the machine may
+// open: who does is what the kernel says, and what they may do their roles. It is for ServePeople alone.
+func ListenPeople(path string) (net.Listener, error) {
+	if !knowsPeers {
+		return nil, errors.New("on this system it cannot be told who opens a socket; only the one in the data directory can be served")
+	}
+	if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() != os.ModeSocket {
+		return nil, fmt.Errorf("making socket: %s is there, and no socket; name another path", path)
+	}
+	return listen(path, 0o666)
+}
+
+func listen(at string, mode os.FileMode) (net.Listener, error) {
+	dir := filepath.Dir(at)
 	private, err := os.MkdirTemp(dir, ".s")
 	if err != nil {
 		return nil, fmt.Errorf("making socket: %w", err)
@@ -67,14 +100,24 @@ func Listen(dir string) (net.Listener, error) {
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false) // it would look for the socket where it was made
 	}
-	if err := errors.Join(os.Chmod(path, 0o600), os.Rename(path, filepath.Join(dir, SocketName))); err != nil {
+	if err := errors.Join(os.Chmod(path, mode), os.Rename(path, at)); err != nil {
 		return nil, errors.Join(fmt.Errorf("making socket: %w", err), l.Close())
 	}
 	return l, nil
 }
 
 // Serve answers on l until ctx ends.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+func (s *Server) Serve(ctx context.Context, l net.Listener) error { return s.serve(ctx, l, connected) }
+
+// ServePeople is Serve on a socket that others than the node's own user may open: whoever the kernel does not
+// name is nobody.
+func (s *Server) ServePeople(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, func(ctx context.Context, c net.Conn) context.Context {
+		return connected(context.WithValue(ctx, userKey, unknownUID), c)
+	})
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, connected func(context.Context, net.Conn) context.Context) error {
 	// Streams end with the node: their requests get its context.
 	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: connected}
 	done := make(chan error, 1)
@@ -109,6 +152,8 @@ func fail(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	case errors.Is(err, node.ErrStale):
 		status = http.StatusConflict
+	case errors.Is(err, node.ErrAwaitsSecond):
+		status = http.StatusAccepted
 	case errors.Is(err, protocol.ErrOversize):
 		status = http.StatusRequestEntityTooLarge
 	case errors.Is(err, node.ErrNoOperationalKey), errors.Is(err, node.ErrForbidden):
@@ -117,6 +162,9 @@ func fail(w http.ResponseWriter, err error) {
 	e := Error{Message: err.Error(), Class: protocol.Class(err)}
 	if e.Class == "other" {
 		e.Class = ""
+	}
+	if errors.Is(err, node.ErrAwaitsSecond) {
+		e.Class = "awaits-second"
 	}
 	reply(w, status, e)
 }

@@ -22,10 +22,10 @@ func (s *Server) sourceRoutes() {
 		takes("POST /v1/sources/{name}/run", "SourceRun", rules.Administer, "Runs a source now.", s.sourceRun).path("name", sourceName),
 		answers("POST /v1/sources/{name}/pause", "SourcePause", rules.Administer, "Pauses a source.", s.sourcePause(true)).path("name", sourceName),
 		answers("POST /v1/sources/{name}/resume", "SourceResume", rules.Administer, "Lets a source go on.", s.sourcePause(false)).path("name", sourceName),
-		answers("GET /v1/deadletters", "DeadLetters", rules.Administer, "Lists what sources fetched and could not publish, and why.", s.deadLetters),
-		answers("GET /v1/deadletters/{id}", "DeadLetter", rules.Administer, "Shows a dead letter.", s.deadLetter).path("id", "The id of a dead letter."),
-		takes("POST /v1/deadletters/retry", "DeadRetry", rules.Administer, "Tries dead letters again.", s.deadRetry),
-		takes("POST /v1/deadletters/drop", "DeadDrop", rules.Administer, "Forgets dead letters.", s.deadDrop),
+		answers("GET /v1/deadletters", "DeadLetters", rules.Letters, "Lists what sources fetched and could not publish, and why.", s.deadLetters),
+		answers("GET /v1/deadletters/{id}", "DeadLetter", rules.Letters, "Shows a dead letter.", s.deadLetter).path("id", "The id of a dead letter."),
+		takes("POST /v1/deadletters/retry", "DeadRetry", rules.Letters, "Tries dead letters again.", s.deadRetry),
+		takes("POST /v1/deadletters/drop", "DeadDrop", rules.Letters, "Forgets dead letters.", s.deadDrop),
 	)
 }
 

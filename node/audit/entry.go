@@ -34,15 +34,14 @@ const (
 	Rules      Kind = 15 // local rules were put in force, or refused
 	Refuse     Kind = 16 // a request of somebody here, or a letter of a partner, was refused
 	Access     Kind = 17 // who comes in from outside, and what goes out and comes in by itself, was set
-	People     Kind = 18 // who may do what here was set
-	Second     Kind = 19 // a person asked for, gave or refused the second word that a rule wants
+	People     Kind = 18 // who the people of the node are, and what they may do, was set
+	Second     Kind = 19 // an act that two persons have to want was asked for, approved, denied
 	OwnKeys    Kind = 20 // keys and roots of this organisation were made, replaced, ended by a person
 	Migration  Kind = 21 // the data was brought to the format of another version of the program
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
-	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access",
-	"people", "second-person", "own-keys", "migration"}
+	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access", "people", "second", "own-keys", "migration"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
 func Kinds() []string { return kindNames[1:] }
@@ -103,7 +102,7 @@ type Details struct {
 	_          struct{} `cbor:",toarray"`
 	At         uint64   // Unix milliseconds
 	Act        string   // what was done, in a word or two
-	Person     string   // who did it, as the caller stated; empty: nobody did
+	Person     string   // who did it, as the caller stated; empty: the node by itself, or another organisation
 	Purpose    string   // for what, as the caller stated
 	By         protocol.OrgID
 	Orgs       []protocol.OrgID       // whom it concerns

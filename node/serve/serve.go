@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,7 @@ type visit struct {
 	node     *node.Node
 	consumer *node.Consumer
 	cancel   context.CancelFunc
+	over     chan struct{}
 }
 
 type key struct{}
@@ -67,7 +69,9 @@ func New(n *node.Node, log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{node: n, mux: http.NewServeMux(), log: log, open: map[string]bool{}, live: map[*visit]struct{}{}, byName: map[string]int{}}
+	s := &Server{node: n, mux: http.NewServeMux(), log: log, open: map[string]bool{}, live: map[*visit]struct{}{}, byName: map[string]int{}}
+	n.OnPeople(s.judgeAll)
+	return s
 }
 
 // Handle has h answer what a pattern of net/http matches, to consumers that are known.
@@ -137,11 +141,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, err := s.consumer(r)
 	switch {
 	case errors.Is(err, node.ErrUnauthorised):
-		s.refused.Add(1)
-		dismiss(w)
-		w.Header().Set("WWW-Authenticate", `Basic realm="entente", charset="UTF-8"`)
-		w.Header().Add("WWW-Authenticate", `Bearer realm="entente"`)
-		s.fail(w, r, http.StatusUnauthorized, err.Error())
+		s.unknown(w, r, err)
 		return
 	case err != nil:
 		s.log.Error("finding out who asks", "err", err)
@@ -150,7 +150,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithDeadline(r.Context(), c.Expires)
 	defer cancel()
-	v := &visit{node: s.node, consumer: c, cancel: cancel}
+	v := &visit{node: s.node, consumer: c, cancel: cancel, over: make(chan struct{})}
 	if !s.enter(v) {
 		dismiss(w)
 		w.Header().Set("Retry-After", "5")
@@ -158,6 +158,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.leave(v)
+	if err := s.stands(v); err != nil { // it ended before this was known to be open
+		s.unknown(w, r, err)
+		return
+	}
 	// A write that waits for its reader does not look at the context.
 	stop := context.AfterFunc(ctx, func() {
 		_ = rc.SetWriteDeadline(time.Now().Add(farewell))
@@ -167,6 +171,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &patientWriter{w, rc, ctx}
 	ctx = node.WithCaller(context.WithValue(ctx, key{}, v), node.Caller{Person: c.Principal.ID, Purpose: c.Principal.Purpose})
 	s.mux.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// unknown answers somebody who may not come.
+func (s *Server) unknown(w http.ResponseWriter, r *http.Request, err error) {
+	s.refused.Add(1)
+	dismiss(w)
+	w.Header().Set("WWW-Authenticate", `Basic realm="entente", charset="UTF-8"`)
+	w.Header().Add("WWW-Authenticate", `Bearer realm="entente"`)
+	s.fail(w, r, http.StatusUnauthorized, err.Error())
 }
 
 // consumer finds out who makes a request.
@@ -205,6 +218,7 @@ func (s *Server) leave(v *visit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.live, v)
+	close(v.over)
 	if s.byName[v.consumer.Name]--; s.byName[v.consumer.Name] == 0 {
 		delete(s.byName, v.consumer.Name)
 	}
@@ -212,6 +226,41 @@ func (s *Server) leave(v *visit) {
 
 // Refused returns how many requests came with a token that is nobody's, or without one.
 func (s *Server) Refused() uint64 { return s.refused.Load() }
+
+// stands returns why a request may not go on as it was begun.
+func (s *Server) stands(v *visit) error {
+	now, err := s.node.Renewed(v.consumer)
+	if err == nil && !slices.Equal(now.Scopes, v.consumer.Scopes) {
+		err = fmt.Errorf("what %s may do changed: %w", v.consumer.Name, node.ErrUnauthorised)
+	}
+	return err
+}
+
+// judgeAll is the node.Judge of what consumers read.
+func (s *Server) judgeAll(ctx context.Context) (still int) {
+	s.mu.Lock()
+	var list []*visit
+	for v := range s.live {
+		list = append(list, v)
+	}
+	s.mu.Unlock()
+	list = slices.DeleteFunc(list, func(v *visit) bool { return !errors.Is(s.stands(v), node.ErrUnauthorised) })
+	for _, v := range list {
+		v.cancel() // what it does not look at is cut off; see ServeHTTP
+	}
+	for _, v := range list {
+		select {
+		case <-v.over:
+		case <-ctx.Done():
+			select {
+			case <-v.over:
+			default:
+				still++
+			}
+		}
+	}
+	return still
+}
 
 // Watch ends what consumers read whose tokens do not count any more, until ctx ends.
 func (s *Server) Watch(ctx context.Context) {

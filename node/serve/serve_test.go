@@ -253,3 +253,76 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Errorf("%d connections", l.all)
 	}
 }
+
+// TestRemovedOwnerEndsWhatIsRead: when the removal of who answers for a consumer returns, a page that it was
+// being sent has ended, also where it takes nothing of it, and its token is 401.
+func TestRemovedOwnerEndsWhatIsRead(t *testing.T) {
+	n := testNode(t)
+	for _, c := range []node.PersonChange{{ID: "alice", Roles: []string{"admin"}}, {ID: "bob", Roles: []string{"reader"}}, {ID: "carol", Roles: []string{"publisher"}}} {
+		if _, _, err := n.SetPerson(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owned := func(name, owner string) string {
+		text, err := n.AddConsumer(node.Consumer{Name: name, Owner: owner, Scopes: []node.Scope{node.ScopeRead}, Expires: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	siem, other := owned("siem", "bob"), owned("other", "carol")
+	s := New(n, nil)
+	begun, ended := make(chan string, 2), make(chan string, 2)
+	s.Handle("/page", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := Consumer(r).Name
+		begun <- name
+		for {
+			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+				ended <- name
+				return
+			}
+		}
+	}))
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	get := func(token string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/page", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		resp, err := srv.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+	get(siem)
+	get(other)
+	<-begun
+	<-begun
+	removed, err := n.RemovePerson(t.Context(), "bob", "")
+	if err != nil || removed.Still != 0 || len(removed.Ended) != 1 {
+		t.Fatalf("%+v %v", removed, err)
+	}
+	select {
+	case name := <-ended:
+		if name != "siem" {
+			t.Errorf("the page of %s ended", name)
+		}
+	default:
+		t.Error("the page goes on after the removal returned")
+	}
+	if resp := get(siem); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("%d", resp.StatusCode)
+	}
+	if _, _, err := n.SetPerson(t.Context(), node.PersonChange{ID: "carol", Roles: []string{"admin"}, Only: true}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	default:
+		t.Error("a page goes on whose owner may read no more")
+	}
+}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -76,13 +77,22 @@ type Verdict struct {
 	ValidUntil uint64 // as of policy.LocalAnswer
 }
 
-// May decides whether somebody may do something. An action for which no rule permits anything
-// is permitted unless a rule forbids it; so is everything without rules.
+// May decides whether somebody may do something: an action of rules, or a right of a route. Of the
+// people of a node their roles decide first. An action for which no rule permits anything is permitted
+// unless a rule forbids it; so is everything without rules.
 func (s *Set) May(who *Principal, action Action, what Resource, at uint64) Verdict {
 	if who == nil {
 		who = &Principal{Roles: []string{}} // somebody of whom nothing is known
 	}
 	yes := Verdict{Allow: true, ValidUntil: math.MaxUint64}
+	if err := who.Bound(action); err != nil {
+		return Verdict{Text: err.Error(), ValidUntil: math.MaxUint64}
+	}
+	if what.Subject == nil { // a route
+		if action = action.Asked(); action == "" {
+			return yes
+		}
+	}
 	if s == nil {
 		return yes
 	}
@@ -133,6 +143,22 @@ func (s *Set) Person(id string) *Principal {
 	p := *s.people.byID[id]
 	return &p
 }
+
+// HasRole reports whether a role is one that rules may speak of: built in, or named by the people file.
+func (s *Set) HasRole(role string) bool {
+	return slices.Contains(builtinRoles, role) || s != nil && s.people != nil && s.people.roles[role]
+}
+
+// PersonIDs lists the people and machines of the people file, sorted.
+func (s *Set) PersonIDs() []string {
+	if s == nil || s.people == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(s.people.byID))
+}
+
+// IsName reports whether somebody can be named so.
+func IsName(s string) bool { return isName(s) }
 
 // HasPeople reports whether there is a people file with anybody in it.
 func (s *Set) HasPeople() bool { return s != nil && s.people != nil && len(s.people.byID) > 0 }

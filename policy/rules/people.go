@@ -21,6 +21,10 @@ type Principal struct {
 	Roles   []string `json:"roles"` // sorted
 	Purpose string   `json:"purpose,omitempty"`
 	Machine bool     `json:"machine,omitempty"`
+
+	// Account says that it is one of the people of a node, or nobody of them: its roles say what it may do.
+	Account bool   `json:"-"`
+	User    string `json:"-"` // of an account: the operating system's user
 }
 
 // String names a principal for messages.
@@ -39,13 +43,19 @@ func (p *Principal) entity() cedar.Entity {
 	var roles []cedar.EntityUID
 	for _, r := range p.Roles {
 		roles = append(roles, cedar.NewEntityUID("Role", cedar.String(r)))
+		if also := alsoCalled[r]; p.Account && also != "" {
+			roles = append(roles, cedar.NewEntityUID("Role", cedar.String(also)))
+		}
 	}
 	return cedar.Entity{UID: cedar.NewEntityUID(typ, cedar.String(p.ID)), Parents: cedar.NewEntityUIDSet(roles...),
 		Attributes: cedar.NewRecord(cedar.RecordMap{"name": cedar.String(p.Name), "purpose": cedar.String(p.Purpose)})}
 }
 
 // builtinRoles are the roles that need not be named in a people file.
-var builtinRoles = []string{"administrator", "analyst", "officer", "sink", "taxii"}
+var builtinRoles = append([]string{"administrator", "analyst", "sink", "taxii"}, Roles()...)
+
+// alsoCalled is what rules call a role that was written about before nodes had people.
+var alsoCalled = map[string]string{RoleAdmin: "administrator", RoleReader: "analyst"}
 
 // people is what a people file says.
 type people struct {

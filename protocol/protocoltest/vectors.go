@@ -852,6 +852,17 @@ func addSiblings(out map[string][]Vector, entry *crypto.VerifiedEnvelope) {
 	wants := &protocol.Recipient{Version: 1, Org: alice.Org, Node: alice.Host.Public(), At: Now, Recipient: "age1pq1placeholder"}
 	item("recipient", "The age recipient that a node wants on the card.", "ok", protocol.SiblingRecipients, must(crypto.SignRecipient(wants, alice.Signing)))
 	item("recipient of a length that none has", "The statement is bounded.", "oversize", protocol.SiblingRecipients, &protocol.SiblingRecipient{Node: alice.Host.Public(), Statement: make([]byte, protocol.MaxRecipientSize+1<<10+1)})
+	person := func(p protocol.SiblingPerson) *protocol.SiblingPerson {
+		p.ID, p.Version, p.Name, p.User = "alice", 1, "Alice Example", "alice"
+		return &p
+	}
+	item("person", "She reads, and publishes no more.", "ok", protocol.SiblingPersonItem, person(protocol.SiblingPerson{Term: 1, Roles: []protocol.PersonRole{{Role: "publisher", Count: 2}, {Role: "reader", Count: 1}}}))
+	item("person who left", "An even term.", "ok", protocol.SiblingPersonItem, person(protocol.SiblingPerson{Term: 2, Roles: []protocol.PersonRole{}}))
+	item("roles in no order", "They are a set.", "malformed", protocol.SiblingPersonItem, person(protocol.SiblingPerson{Term: 1, Roles: []protocol.PersonRole{{Role: "reader", Count: 1}, {Role: "publisher", Count: 1}}}))
+	item("person who cannot be removed", "A term has a bound that is even.", "malformed", protocol.SiblingPersonItem, person(protocol.SiblingPerson{Term: protocol.MaxPersonCount + 1, Roles: []protocol.PersonRole{}}))
+	item("person without a term", "They never came.", "malformed", protocol.SiblingPersonItem, person(protocol.SiblingPerson{Roles: []protocol.PersonRole{}}))
+	item("second person", "Two sign agreements.", "ok", protocol.SiblingSecondItem, &protocol.SiblingSecond{Act: "agreement-sign", Version: 1, Two: true, Role: "officer"})
+	item("second person without a version", "Versions begin with 1.", "malformed", protocol.SiblingSecondItem, &protocol.SiblingSecond{Act: "agreement-sign", Two: true, Role: "officer"})
 	item("unknown kind", "A newer node's; it is left out.", "ok", 99, &protocol.SiblingPin{})
 }
 
