@@ -213,7 +213,7 @@ func (n *Node) consumerProblems(st *Status) error {
 		}
 	}
 	if doubted > 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("%d consumers came from a backup, which may hold ones that were removed since; they are refused until somebody confirms them", doubted),
+		st.Problems = append(st.Problems, Problem{Kind: "consumers-unconfirmed", Severity: "error", Text: fmt.Sprintf("%d consumers came from a backup, which may hold ones that were removed since; they are refused until somebody confirms them", doubted),
 			Do: "look at them with 'entente consumer list', then 'entente consumer confirm NAME' or '--all', and 'entente consumer remove' those that were removed"})
 	}
 	return err

@@ -67,6 +67,9 @@ type Config struct {
 	// Serve answers one request of a known peer. An error of a class of package protocol
 	// is told to the peer as text; of any other error only that there was one.
 	Serve func(ctx context.Context, remote protocol.NodeID, m *protocol.SyncMessage) (*protocol.SyncMessage, error)
+	// Announced returns the addresses that stand on a known node's card. May be nil: then only those are
+	// called back that a peer's connection comes from.
+	Announced func(protocol.NodeID) []string
 	// PeerChanged is told, in order and from one goroutine, when a peer was let in and
 	// when the last connection with it ended. May be nil.
 	PeerChanged func(node protocol.NodeID, connected bool)
@@ -90,6 +93,8 @@ type Mesh struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
+
+	dialBacks dialBacks
 
 	joining sync.Mutex // held by Join and Leave, so that pubsub has the topics that m.topics has
 
@@ -153,6 +158,9 @@ func (m *Mesh) start() (err error) {
 	}
 	for _, id := range syncProtocols {
 		m.host.SetStreamHandler(id, m.gated(m.handleSync))
+	}
+	if m.cfg.HostOptions == nil { // a simulated node has no other host to call from
+		m.host.SetStreamHandler(dialBackProtocol, m.gated(m.handleDialBack))
 	}
 	m.identd, err = m.host.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
 	if err != nil {
