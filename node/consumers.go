@@ -270,6 +270,10 @@ type serveDoc struct {
 	Key  []byte   // PKCS #8
 }
 
+// ServesUntil says who knows until when the certificate is valid under which consumers are served: it
+// may be renewed meanwhile. A zero time is not known.
+func (n *Node) ServesUntil(ends func() time.Time) { n.certificateEnds.Store(&ends) }
+
 // ServeCertificate returns the certificate and key, both DER, under which this node serves consumers
 // if it was given none; make makes one if there is none yet. It is kept encrypted, as the store is, and
 // stays out of backups: another machine makes its own.

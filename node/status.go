@@ -208,6 +208,7 @@ func (n *Node) Status() (*Status, error) {
 	n.requestProblems(st)
 	n.feedProblems(st, feeds)
 	n.findProblems(s, st)
+	n.machineProblems(s, st)
 	return st, nil
 }
 

@@ -32,6 +32,7 @@ func (s *Server) routes() {
 	s.mandateRoutes()
 	s.sinkRoutes()
 	s.sourceRoutes()
+	s.doctorRoutes()
 	s.openAPIRoutes()
 }
 
