@@ -23,15 +23,13 @@ var Kinds = map[string]string{
 	"disk-nearly-full":  "disk",
 	"disk-full":         "disk",
 	"disk-slow":         "disk",
-	"disk-failing":      "disk",
 	"storing-failed":    "disk",
 	"share-nearly-used": "disk",
 	"share-used":        "disk",
 
-	"secret-readable":  "permissions",
-	"file-writable":    "permissions",
-	"file-owner":       "permissions",
-	"file-unreachable": "permissions",
+	"secret-readable": "permissions",
+	"file-writable":   "permissions",
+	"file-owner":      "permissions",
 
 	"card-stale":          "keys",
 	"card-ending":         "keys",
