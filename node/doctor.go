@@ -73,18 +73,14 @@ func (n *Node) Doctor(ctx context.Context, q DoctorRequest) (*DoctorReport, erro
 		f.Clock.Synchronised, f.Clock.Why = clockSynchronised()
 	}
 	var wg sync.WaitGroup
+	var speedErr error
 	switch {
 	case n.simulated():
 		f.Why["disk"] = "this node keeps its data in memory"
 	case q.Quick:
 		f.Why["disk"] = "how fast it is was not measured: --quick"
 	case q.wants("disk"):
-		wg.Go(func() {
-			var err error
-			if f.Speed, err = diskSpeed(ctx, n.cfg.Dir); err != nil {
-				f.Why["disk"] = "how fast it is was not measured: " + err.Error()
-			}
-		})
+		wg.Go(func() { f.Speed, speedErr = diskSpeed(ctx, n.cfg.Dir) })
 	}
 	switch {
 	case net == nil:
@@ -94,7 +90,7 @@ func (n *Node) Doctor(ctx context.Context, q DoctorRequest) (*DoctorReport, erro
 	case q.Quick:
 		f.Why["reachability"] = "no peer was asked: --quick"
 	default:
-		if q.wants("ports") {
+		if q.wants("ports") && f.Ports != nil {
 			wg.Go(func() { net.callSelf(ctx, f.Ports) })
 		}
 		if q.wants("reachability", "clock") {
@@ -103,6 +99,9 @@ func (n *Node) Doctor(ctx context.Context, q DoctorRequest) (*DoctorReport, erro
 		}
 	}
 	wg.Wait()
+	if speedErr != nil {
+		f.Why["disk"] = "how fast it is was not measured: " + speedErr.Error()
+	}
 	if f.Ports != nil && net != nil {
 		machinePorts(f.Ports, true)
 	}
@@ -148,7 +147,7 @@ func (n *Node) facts(s *snapshot) *doctor.Facts {
 		f.Disks = disks(n.cfg.Dir, n.anchorDir())
 		f.Files = files(n.cfg.Dir, n.anchorDir(), n.cfg.Rules, n.cfg.People, os.Geteuid())
 	}
-	if net := n.net.Load(); net != nil {
+	if net := n.net.Load(); net != nil && n.cfg.HostOptions == nil { // a simulated network has no ports
 		f.Ports = &doctor.Ports{List: configuredPorts(n.cfg.Listen, net.mesh.Listening())}
 	}
 	return f

@@ -23,7 +23,11 @@ import (
 // disks looks at the file systems of the data directory and of the anchor beside it, in which the journal of
 // erasures is. Where both are on one, it is looked at once.
 func disks(dir, anchor string) []doctor.Disk {
-	data, beside := diskOf("data directory", dir), diskOf("anchor", anchor)
+	data := diskOf("data directory", dir)
+	if _, err := os.Stat(anchor); errors.Is(err, os.ErrNotExist) {
+		return []doctor.Disk{data} // no node was opened here yet
+	}
+	beside := diskOf("anchor", anchor)
 	if data.Why == "" && beside.Why == "" && sameDevice(dir, anchor) {
 		return []doctor.Disk{data}
 	}
