@@ -39,8 +39,9 @@ node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
 node/hsm                  < protocol crypto
 node/reconcile            < protocol
-node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core node/hsm
-node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream node/source node/corpus
+node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core node/hsm node/doctor
+node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream node/source node/corpus node/doctor
+node/doctor               <
 node/outputs/score        < protocol protocol/stix
 node/outputs/warninglist  < protocol protocol/stix
 node/outputs/gather       < protocol protocol/stix protocol/stix/pattern node/outputs/score
@@ -66,6 +67,7 @@ var onlyUser = map[string][]string{
 	"github.com/libp2p/":          {"node/mesh", "node/simtest"},
 	"github.com/multiformats/":    {"node/mesh", "node/simtest"},
 	"github.com/marcopolo/":       {"node/mesh", "node/simtest"},
+	"golang.org/x/time/":          {"node/mesh"},
 	"github.com/dgraph-io/":       {"node/store"},
 	"filippo.io/age":              {"crypto"},
 	"github.com/fxamacker/cbor":   {"protocol"},

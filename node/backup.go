@@ -67,7 +67,7 @@ var (
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue, kindView, kindConsumer, kindMisp, kindSource, kindSourceState, kindDeadLetter, kindErasedHere, kindTaxii, kindOutput, kindSink, kindPerson, kindSecond}
 	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf, kindMirror, kindOutputState, kindPending, kindPublishedEnd, kindMigration, kindRecipient, kindLostGrant}
 	backupSettings = []string{"network", settingRelease}
-	leftSettings   = []string{"restored", settingRules, settingServe}
+	leftSettings   = []string{"restored", settingRules, settingServe, settingBackup}
 )
 
 // backupChunk is about how many bytes of documents or marks go in one frame, backupWindow how
@@ -103,6 +103,9 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*Backu
 	if err = errors.Join(err, h.end(math.MaxInt64, info.Records)); err != nil {
 		return nil, err
 	}
+	if err := n.noteBackup(func(_ *store.Tx, d *backupDoc) error { d.At = uint64(info.Created.UnixMilli()); return nil }); err != nil {
+		return nil, err
+	}
 	n.noticeBackup(backupNotice{At: h.doc.At, Sum: protocol.Hash(sum.Sum(nil)), Records: info.Records, Detail: h.doc.Detail, Noted: true})
 	return info, nil
 }
@@ -120,6 +123,44 @@ func (n *Node) backupKeys(q *BackupRequest) (recipients []crypto.BackupRecipient
 		op = &protocol.BackupKey{Op: key.UnsafeSeed()}
 	}
 	return recipients, op, nil
+}
+
+// settingBackup is when this node was backed up last. A restored node begins anew: it was not yet.
+const settingBackup = "backup"
+
+// backupDoc is what is known of backups of this node; times are Unix milliseconds, 0 if there is none.
+type backupDoc struct {
+	_        struct{} `cbor:",toarray"`
+	At       uint64   // of the state that the last whole one holds
+	Verified uint64   // when one was verified last, as far as this node was told
+	Of       uint64   // of the state that that one holds
+}
+
+func (n *Node) noteBackup(change func(*store.Tx, *backupDoc) error) error {
+	return n.st.Update(func(tx *store.Tx) error {
+		var d backupDoc
+		if _, err := getDoc(tx, kindSetting, []byte(settingBackup), &d); err != nil {
+			return err
+		}
+		return errors.Join(change(tx, &d), putDoc(tx, kindSetting, []byte(settingBackup), &d))
+	})
+}
+
+// NoteVerified notes that a backup of this node, made at a time, was verified and is whole.
+func (n *Node) NoteVerified(node protocol.NodeID, made time.Time) error {
+	now := nowMillis()
+	switch {
+	case node != n.ID():
+		return fmt.Errorf("the backup is of node %s, this is %s: %w", node, n.ID(), protocol.ErrWrongContext)
+	case made.UnixMilli() <= 0 || made.UnixMilli() > now:
+		return protocol.Errorf(protocol.ErrMalformed, "a backup made at %s cannot have been verified; check the clock", made.UTC().Format(time.RFC3339))
+	}
+	return n.noteBackup(func(tx *store.Tx, d *backupDoc) error {
+		if of := uint64(made.UnixMilli()); of >= d.Of {
+			d.Verified, d.Of = uint64(now), of
+		}
+		return n.auditAccess(tx, "note that a backup was verified", made.UTC().Format(time.RFC3339))
+	})
 }
 
 func sealedFor(keys int) string {

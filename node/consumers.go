@@ -72,7 +72,39 @@ type consumerDoc struct {
 	Created uint64 // Unix milliseconds
 	Expires uint64 // the same
 	Doubted bool   // Unconfirmed
-	Owner   string // one of the people; "": nobody
+	Owner   string // one of the people; "": nobody, and not written: release 0.1 knew none
+}
+
+type (
+	consumerDoc02 consumerDoc
+	consumerDoc01 struct {
+		_       struct{} `cbor:",toarray"`
+		Name    string
+		As      string
+		Scopes  []string
+		Topics  []string
+		Created uint64
+		Expires uint64
+		Doubted bool
+	}
+)
+
+// MarshalCBOR implements cbor.Marshaler.
+func (d consumerDoc) MarshalCBOR() ([]byte, error) {
+	if d.Owner == "" {
+		return protocol.Encode(&consumerDoc01{Name: d.Name, As: d.As, Scopes: d.Scopes, Topics: d.Topics, Created: d.Created, Expires: d.Expires, Doubted: d.Doubted}), nil
+	}
+	return protocol.Encode((*consumerDoc02)(&d)), nil
+}
+
+// UnmarshalCBOR implements cbor.Unmarshaler.
+func (d *consumerDoc) UnmarshalCBOR(b []byte) error {
+	var old consumerDoc01
+	if protocol.DecodeOwn(b, &old) == nil {
+		*d = consumerDoc{Name: old.Name, As: old.As, Scopes: old.Scopes, Topics: old.Topics, Created: old.Created, Expires: old.Expires, Doubted: old.Doubted}
+		return nil
+	}
+	return protocol.DecodeOwn(b, (*consumerDoc02)(d))
 }
 
 // Bounds of consumers.
@@ -236,7 +268,7 @@ func (n *Node) consumerProblems(st *Status) error {
 		}
 	}
 	if doubted > 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("%d consumers came from a backup, which may hold ones that were removed since; they are refused until somebody confirms them", doubted),
+		st.Problems = append(st.Problems, Problem{Kind: "consumers-unconfirmed", Severity: "error", Text: fmt.Sprintf("%d consumers came from a backup, which may hold ones that were removed since; they are refused until somebody confirms them", doubted),
 			Do: "look at them with 'entente consumer list', then 'entente consumer confirm NAME' or '--all', and 'entente consumer remove' those that were removed"})
 	}
 	return err
@@ -354,6 +386,10 @@ type serveDoc struct {
 	Cert []byte   // DER
 	Key  []byte   // PKCS #8
 }
+
+// ServesUntil says who knows until when the certificate is valid under which consumers are served: it
+// may be renewed meanwhile. A zero time is not known.
+func (n *Node) ServesUntil(ends func() time.Time) { n.certificateEnds.Store(&ends) }
 
 // ServeCertificate returns the certificate and key, both DER, under which this node serves consumers
 // if it was given none; make makes one if there is none yet. It is kept encrypted, as the store is, and

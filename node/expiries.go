@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -129,6 +130,8 @@ func (n *Node) ServesUnder(who string, own bool, before time.Duration, ends func
 
 // expiryProblems tells of what ends soon and was not renewed.
 func (n *Node) expiryProblems(st *Status) {
+	kinds := map[string]string{ExpiryCard: "card-ending", ExpiryNode: "node-ending", ExpiryIdentity: "age-identity-overdue",
+		ExpiryCertificate: "certificate-ending", ExpiryMandate: "mandate-ending"}
 	what := map[string]string{ExpiryCard: "the card of %s %s", ExpiryNode: "the time of node %s on the card %s", ExpiryIdentity: "the turnover of the age identity of node %s %s",
 		ExpiryCertificate: "the certificate %s %s", ExpiryMandate: "the mandate of %s %s"}
 	for _, e := range n.Expiries() {
@@ -136,6 +139,10 @@ func (n *Node) expiryProblems(st *Status) {
 		if severity == "" || e.What == ExpiryCard && within == "has ended" {
 			continue // of a stale card it is told more
 		}
-		st.Problems = append(st.Problems, Problem{Severity: severity, Text: fmt.Sprintf(what[e.What], e.Who, within) + ": " + e.At.UTC().Format("2006-01-02 15:04"), Do: e.do})
+		kind := kinds[e.What]
+		if severity == "error" && within == "has ended" {
+			kind = strings.Replace(kind, "-ending", "-expired", 1)
+		}
+		st.problem(kind, severity, e.do, what[e.What]+": %s", e.Who, within, e.At.UTC().Format("2006-01-02 15:04"))
 	}
 }

@@ -62,6 +62,13 @@ func (g *gate) head(feed protocol.FeedID) uint64 {
 	return g.heads[feed]
 }
 
+// feeds counts the feeds of which something is held.
+func (g *gate) feeds() int {
+	g.headsMu.RLock()
+	defer g.headsMu.RUnlock()
+	return len(g.heads)
+}
+
 // held counts the entries that are held of all feeds.
 func (g *gate) held() (count uint64) {
 	g.headsMu.RLock()

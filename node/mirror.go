@@ -323,24 +323,22 @@ func (n *Node) mirrorProblems(st *Status) error {
 	if st.Mirror = n.mirrorStatus(); st.Mirror == nil {
 		used, err := n.mirrorUsed()
 		if used {
-			st.Problems = append(st.Problems, Problem{Severity: "warning", Text: "a PostgreSQL database followed this node, and does not now; what is erased here stays in it",
+			st.Problems = append(st.Problems, Problem{Kind: "mirror-gone", Severity: "warning", Text: "a PostgreSQL database followed this node, and does not now; what is erased here stays in it",
 				Do: "run the node with --postgres; if the database was dropped, 'entente postgres forget " + n.ID().String() + "' says so"})
 		}
 		return err
 	}
 	m := st.Mirror
-	add := func(severity, do, format string, args ...any) {
-		st.Problems = append(st.Problems, Problem{Severity: severity, Text: fmt.Sprintf(format, args...), Do: do})
-	}
+	add := st.problem
 	if !m.Connected {
 		why := m.Error
 		if why == "" {
 			why = "not reached yet"
 		}
-		add("warning", "mend what it says; what was erased here stays in the database until then", "the database does not follow the corpus: %s", why)
+		add("mirror-disconnected", "warning", "mend what it says; what was erased here stays in the database until then", "the database does not follow the corpus: %s", why)
 	}
 	if m.NoReader {
-		add("warning", "have its administrator run 'CREATE ROLE entente_reader NOLOGIN', and start the node again", "the database has no role entente_reader for analysts, and the node may not make it")
+		add("mirror-reader", "warning", "have its administrator run 'CREATE ROLE entente_reader NOLOGIN', and start the node again", "the database has no role entente_reader for analysts, and the node may not make it")
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ type network struct {
 	siblings  map[protocol.NodeID]siblingMark
 	differed  map[protocol.NodeID]protocol.Hash // how a sibling's set differed when it last asked
 	refused   map[protocol.NodeID]string
+	failed    map[protocol.NodeID]unreached // peers that could not be called
 }
 
 // heard is a notice, and who passed it on.
@@ -114,7 +115,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
 		notices: make(chan heard, noticeEntries), tells: make(chan directNotice, noticeEntries), tellers: map[protocol.NodeID]bool{}, stalled: map[protocol.NodeID]time.Time{}, suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
 		cosigned: map[protocol.NodeID]cosignMark{}, askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), last: map[protocol.NodeID]time.Time{},
-		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{},
+		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{}, failed: map[protocol.NodeID]unreached{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}, reserved: make(chan struct{}, 1), since: time.Now()}
 	meshed := make(chan struct{})
 	m, err := mesh.New(ctx, mesh.Config{
@@ -127,6 +128,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		Dropped:     net.dropped,
 		Duplicate:   net.duplicate,
 		Serve:       net.serve,
+		Announced:   net.announced,
 		Subscribed:  net.subscribed,
 		PeerChanged: net.peerChanged,
 		HostOptions: n.cfg.HostOptions,
@@ -628,6 +630,9 @@ func (net *network) dial(ctx context.Context) {
 			defer cancel()
 			err := net.mesh.Connect(ctx, c.node, c.addrs)
 			net.noteRefusal(c.node, err)
+			if !errors.Is(ctx.Err(), context.Canceled) { // the node goes down
+				net.noteFailure(c.node, err)
+			}
 			if err != nil && ctx.Err() == nil {
 				net.n.log.Debug("peer cannot be reached", "node", c.node, "err", err)
 			}

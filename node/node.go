@@ -181,6 +181,10 @@ type Node struct {
 	// sources keeps two runs of one source apart.
 	sources sourceTable
 
+	// certificateEnds tells until when the certificate is valid under which consumers are served; nil: none
+	// are, or without one.
+	certificateEnds atomic.Pointer[func() time.Time]
+
 	counters counters
 	changes  broadcast // something was indexed, or state changed
 	started  int64

@@ -660,21 +660,25 @@ func (n *Node) peopleProblems(st *Status) {
 		}
 	}
 	if doubted > 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("%d people came from a backup, which may hold ones who left since; they may not come until somebody confirms them", doubted),
-			Do: "look at them with 'entente people list', then 'entente people confirm NAME', and 'entente people remove' those who left; if nobody may administer, stop the node first"})
+		st.problem("people-unconfirmed", "error",
+			"look at them with 'entente people list', then 'entente people confirm NAME', and 'entente people remove' those who left; if nobody may administer, stop the node first",
+			"%d people came from a backup, which may hold ones who left since; they may not come until somebody confirms them", doubted)
 	}
 	if len(twice) > 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("%s have one account, so that nobody may come by it", strings.Join(twice, " and ")),
-			Do: "give one of them another: 'entente people set NAME --os-user USER'"})
+		st.problem("people-one-account", "error",
+			"give one of them another: 'entente people set NAME --os-user USER'",
+			"%s have one account, so that nobody may come by it", strings.Join(twice, " and "))
 	}
 	if s.people.admins("") == 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "nobody may administer this node: those who could were removed at different nodes at once, or nobody confirmed them since a restore",
-			Do: "stop the node, then 'entente people add NAME --role admin' or 'entente people confirm NAME' as whoever owns the data directory"})
+		st.problem("people-no-admin", "error",
+			"stop the node, then 'entente people add NAME --role admin' or 'entente people confirm NAME' as whoever owns the data directory",
+			"nobody may administer this node: those who could were removed at different nodes at once, or nobody confirmed them since a restore")
 	}
 	for _, act := range Acts() {
 		if r := s.second[act]; r.Two && !s.people.canSecond(act, r.Role) {
-			st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("%s needs two persons, the second of role %s, and there are no two who could", act, r.Role),
-				Do: fmt.Sprintf("'entente people add NAME --role %s', or, with the node stopped, 'entente people require one --for %s'", r.Role, act)})
+			st.problem("people-no-second", "error",
+				fmt.Sprintf("'entente people add NAME --role %s', or, with the node stopped, 'entente people require one --for %s'", r.Role, act),
+				"%s needs two persons, the second of role %s, and there are no two who could", act, r.Role)
 		}
 	}
 	if list, err := n.Consumers(); err == nil {
@@ -685,8 +689,9 @@ func (n *Node) peopleProblems(st *Status) {
 			}
 		}
 		if owned > 0 {
-			st.Problems = append(st.Problems, Problem{Severity: "warning", Text: fmt.Sprintf("%d consumers are of nobody, since they were added before the node had people: nobody's leaving ends them", owned),
-				Do: "'entente consumer list', then 'entente consumer own NAME PERSON', or remove them"})
+			st.problem("consumers-nobodys", "warning",
+				"'entente consumer list', then 'entente consumer own NAME PERSON', or remove them",
+				"%d consumers are of nobody, since they were added before the node had people: nobody's leaving ends them", owned)
 		}
 	}
 }

@@ -397,9 +397,6 @@ func (n *Node) reachProblems(s *snapshot, st *Status) {
 	if net == nil || st.Reach == nil {
 		return
 	}
-	add := func(do, format string, args ...any) {
-		st.Problems = append(st.Problems, Problem{Severity: "warning", Text: fmt.Sprintf(format, args...), Do: do})
-	}
 	r := n.ways
 	if wanted := net.relays(); len(wanted) > 0 && len(st.Reach.Reservations) == 0 && time.Since(net.since) > noRelayFor {
 		why := ""
@@ -410,10 +407,10 @@ func (n *Node) reachProblems(s *snapshot, st *Status) {
 				break
 			}
 		}
-		add("check that this machine may open TCP connections to one of them; 'entente peers' shows their addresses, and --via names another", "none of %d relays can be used, so nobody can call this node%s", len(wanted), why)
+		st.problem("relay-unusable", "warning", "check that this machine may open TCP connections to one of them; 'entente peers' shows their addresses, and --via names another", "none of %d relays can be used, so nobody can call this node%s", len(wanted), why)
 	}
 	if len(r.listen) == 0 && len(r.via) == 0 && len(net.relays()) == 0 && len(s.members) > 1 {
-		add("give --via with the address of a relay ('entente relay' shows it), or --listen", "this node listens nowhere and knows no relay: it can call others, and nobody can call it")
+		st.problem("relay-none", "warning", "give --via with the address of a relay ('entente relay' shows it), or --listen", "this node listens nowhere and knows no relay: it can call others, and nobody can call it")
 	}
 	if st.Reach.ByRelay > 1 && st.Reach.ByRelay+len(st.Reach.Reservations) >= st.Connected {
 		relays := map[protocol.NodeID]bool{}
@@ -424,13 +421,13 @@ func (n *Node) reachProblems(s *snapshot, st *Status) {
 		}
 		if len(relays) == 1 {
 			for id := range relays {
-				add("let a second relay be set up, or open UDP 4401 so that peers reach one another directly", "all peers are reached by way of one relay, of %s: without it this node is alone", s.name(s.nodes[id]))
+				st.problem("relay-single", "warning", "let a second relay be set up, or open UDP 4401 so that peers reach one another directly", "all peers are reached by way of one relay, of %s: without it this node is alone", s.name(s.nodes[id]))
 			}
 		}
 	}
 	for _, p := range net.mesh.Peers() {
 		if p.Resets >= 3 {
-			add("ask them whether their node is up to date and its log says anything of gossip; what they publish comes by comparison meanwhile", "node %s of %s is connected and shares no topic; it was reset %d times", p.Node, s.name(p.Org), p.Resets)
+			st.problem("peer-shares-no-topic", "warning", "ask them whether their node is up to date and its log says anything of gossip; what they publish comes by comparison meanwhile", "node %s of %s is connected and shares no topic; it was reset %d times", p.Node, s.name(p.Org), p.Resets)
 		}
 	}
 }

@@ -98,7 +98,35 @@ type releaseVote struct {
 	Person string
 	At     uint64
 	Reason string
-	User   string // the account by which they said it, where it is known
+	User   string // the account by which they said it, where the node has people; else "", and not written
+}
+
+type (
+	releaseVote02 releaseVote
+	releaseVote01 struct {
+		_      struct{} `cbor:",toarray"`
+		Person string
+		At     uint64
+		Reason string
+	}
+)
+
+// MarshalCBOR implements cbor.Marshaler.
+func (v releaseVote) MarshalCBOR() ([]byte, error) {
+	if v.User == "" {
+		return protocol.Encode(&releaseVote01{Person: v.Person, At: v.At, Reason: v.Reason}), nil
+	}
+	return protocol.Encode((*releaseVote02)(&v)), nil
+}
+
+// UnmarshalCBOR implements cbor.Unmarshaler.
+func (v *releaseVote) UnmarshalCBOR(b []byte) error {
+	var old releaseVote01
+	if protocol.DecodeOwn(b, &old) == nil {
+		*v = releaseVote{Person: old.Person, At: old.At, Reason: old.Reason}
+		return nil
+	}
+	return protocol.DecodeOwn(b, (*releaseVote02)(v))
 }
 
 // maxReleases bounds the releases that wait, and how many are kept of those that do not.
@@ -254,7 +282,11 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string, wit
 	if err := ctx.Err(); err != nil { // who left meanwhile votes no more
 		return nil, err
 	}
-	user := CallerOf(ctx).User
+	// Where nobody is known by an account, names are words, and one account speaks for several people.
+	user := ""
+	if n.HasAccounts() {
+		user = CallerOf(ctx).User
+	}
 	d, err := n.releaseOf(number)
 	if err != nil {
 		return nil, err

@@ -580,12 +580,12 @@ func (n *Node) requestProblems(st *Status) {
 		}
 	}
 	if late > 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("%d requests of partners are overdue", late), Do: "'entente request list' shows them; answer or decline each"})
+		st.Problems = append(st.Problems, Problem{Kind: "requests-overdue", Severity: "error", Text: fmt.Sprintf("%d requests of partners are overdue", late), Do: "'entente request list' shows them; answer or decline each"})
 	}
 	if waiting > 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "warning", Text: fmt.Sprintf("%d requests of partners wait for a reply", waiting), Do: "'entente request list' shows them, and until when they are to be answered"})
+		st.Problems = append(st.Problems, Problem{Kind: "requests-waiting", Severity: "warning", Text: fmt.Sprintf("%d requests of partners wait for a reply", waiting), Do: "'entente request list' shows them, and until when they are to be answered"})
 	}
 	if unanswered > 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "warning", Text: fmt.Sprintf("%d requests that this organisation made are overdue", unanswered), Do: "'entente request list' shows of whom; ask them"})
+		st.Problems = append(st.Problems, Problem{Kind: "requests-unanswered", Severity: "warning", Text: fmt.Sprintf("%d requests that this organisation made are overdue", unanswered), Do: "'entente request list' shows of whom; ask them"})
 	}
 }

@@ -310,11 +310,11 @@ func (n *Node) findRulesProblems(st *Status) {
 	const do = "mend it with 'entente rules check FILE', then 'entente rules load FILE'"
 	switch {
 	case info.Confirm:
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "it is not known whether the local rules are those that were in force last, and until somebody says so nothing is shared, received, passed on or shown to anybody: " + info.Problem,
+		st.Problems = append(st.Problems, Problem{Kind: "rules-unconfirmed", Severity: "error", Text: "it is not known whether the local rules are those that were in force last, and until somebody says so nothing is shared, received, passed on or shown to anybody: " + info.Problem,
 			Do: "look at them with 'entente rules show', then 'entente rules confirm', or load the right ones with 'entente rules load FILE'"})
 	case info.State == RulesLocked:
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "local rules cannot be read, and until they can nothing is shared, received, passed on or shown to anybody: " + info.Problem, Do: do})
+		st.Problems = append(st.Problems, Problem{Kind: "rules-unreadable", Severity: "error", Text: "local rules cannot be read, and until they can nothing is shared, received, passed on or shown to anybody: " + info.Problem, Do: do})
 	case info.Problem != "":
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "the rules on disk are not in force, those before them stay: " + info.Problem, Do: do})
+		st.Problems = append(st.Problems, Problem{Kind: "rules-refused", Severity: "error", Text: "the rules on disk are not in force, those before them stay: " + info.Problem, Do: do})
 	}
 }

@@ -176,7 +176,7 @@ func (n *Node) otherRules() (out []Problem) {
 			if node == n.ID() || i < 0 || uint64(nowMillis()) >= card.Nodes[i].NotAfter || d.Set == mine {
 				return nil
 			}
-			out = append(out, Problem{Severity: "warning", Text: fmt.Sprintf("node %s of this organisation has other local rules in force since %s: set %s, and here set %s", node, millis(d.At).Format("2006-01-02 15:04"), short(d.Set), short(mine)),
+			out = append(out, Problem{Kind: "rules-differ", Severity: "warning", Text: fmt.Sprintf("node %s of this organisation has other local rules in force since %s: set %s, and here set %s", node, millis(d.At).Format("2006-01-02 15:04"), short(d.Set), short(mine)),
 				Do: "look at both with 'entente rules show'; 'entente rules load FILE --all-nodes' where the operational key is puts one set in force at all of them"})
 			return nil
 		})

@@ -500,23 +500,21 @@ const sinkPatience = time.Hour
 func (n *Node) sinkProblems(st *Status) error {
 	list, err := n.Sinks()
 	now := time.UnixMilli(nowMillis())
-	add := func(severity, do, format string, args ...any) {
-		st.Problems = append(st.Problems, Problem{Severity: severity, Text: fmt.Sprintf(format, args...), Do: do})
-	}
+	add := st.problem
 	for i := range list {
 		s := &list[i]
 		switch {
 		case !s.Stopped.IsZero() && s.Error == doubtRestored:
-			add("error", fmt.Sprintf("'entente sink replay %s --from %d' goes on where it was, 'entente sink remove %s' if it was removed since", s.Name, s.Cursor, s.Name),
+			add("sink-unconfirmed", "error", fmt.Sprintf("'entente sink replay %s --from %d' goes on where it was, 'entente sink remove %s' if it was removed since", s.Name, s.Cursor, s.Name),
 				"sink %s came from a backup, and may have been removed since; nothing is delivered to it", s.Name)
 		case !s.Stopped.IsZero():
-			add("error", fmt.Sprintf("'entente sink remove %s'; if it was a mistake there, 'entente sink replay %s --from %d' goes on where it stopped", s.Name, s.Name, s.Cursor),
+			add("sink-stopped", "error", fmt.Sprintf("'entente sink remove %s'; if it was a mistake there, 'entente sink replay %s --from %d' goes on where it stopped", s.Name, s.Name, s.Cursor),
 				"sink %s stopped at %s: %s", s.Name, s.Stopped.Format("2006-01-02 15:04"), s.Error)
 		case !s.Failing.IsZero() && now.Sub(s.Failing) > sinkPatience:
-			add("warning", fmt.Sprintf("'entente sink test %s' tries it; nothing is lost, it goes on where it stopped", s.Name),
+			add("sink-failing", "warning", fmt.Sprintf("'entente sink test %s' tries it; nothing is lost, it goes on where it stopped", s.Name),
 				"nothing could be delivered to sink %s since %s: %s", s.Name, s.Failing.Format("2006-01-02 15:04"), s.Error)
 		case !s.Behind.IsZero() && now.Sub(s.Behind) > sinkPatience:
-			add("warning", "its receiver is slower than what comes; give it a larger --batch, or a smaller --view",
+			add("sink-behind", "warning", "its receiver is slower than what comes; give it a larger --batch, or a smaller --view",
 				"sink %s has not been up to date since %s", s.Name, s.Behind.Format("2006-01-02 15:04"))
 		}
 	}

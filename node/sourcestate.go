@@ -327,7 +327,7 @@ func (n *Node) sourceStatus(problem func(Problem)) (out SourceStatus, err error)
 			return out, err
 		}
 		if held.count > 0 {
-			problem(Problem{Severity: "warning", Text: fmt.Sprintf("%d dead letters with %d KiB are kept under legal holds only", held.count, (held.bytes+1023)>>10),
+			problem(Problem{Kind: "dead-letters-held", Severity: "warning", Text: fmt.Sprintf("%d dead letters with %d KiB are kept under legal holds only", held.count, (held.bytes+1023)>>10),
 				Do: "'entente source dead --held' shows them; they go with the holds"})
 		}
 	}
@@ -350,19 +350,19 @@ func (n *Node) sourceStatus(problem func(Problem)) (out SourceStatus, err error)
 			continue
 		}
 		if list[i].Unconfirmed {
-			problem(Problem{Severity: "error", Text: fmt.Sprintf("source %s came from a backup, and may have been removed or paused since; it is paused", list[i].Name),
+			problem(Problem{Kind: "source-unconfirmed", Severity: "error", Text: fmt.Sprintf("source %s came from a backup, and may have been removed or paused since; it is paused", list[i].Name),
 				Do: "'entente source resume " + list[i].Name + "', or 'entente source remove " + list[i].Name + "'"})
 		}
 		if st.Failures >= failingAfter && !list[i].Paused {
-			problem(Problem{Severity: "error", Text: fmt.Sprintf("source %s failed %d times one after the other: %s", list[i].Name, st.Failures, st.Error),
+			problem(Problem{Kind: "source-failing", Severity: "error", Text: fmt.Sprintf("source %s failed %d times one after the other: %s", list[i].Name, st.Failures, st.Error),
 				Do: "'entente source show " + list[i].Name + "' says more; mend it, or pause the source"})
 		}
 		if st.Dead > 0 {
-			problem(Problem{Severity: "warning", Text: fmt.Sprintf("%d dead letters of source %s wait", st.Dead, list[i].Name),
+			problem(Problem{Kind: "source-dead-letters", Severity: "warning", Text: fmt.Sprintf("%d dead letters of source %s wait", st.Dead, list[i].Name),
 				Do: "'entente source dead " + list[i].Name + "' says why; try them again, or drop them"})
 		}
 		if st.Evicted > 0 {
-			problem(Problem{Severity: "warning", Text: fmt.Sprintf("%d dead letters of source %s went to make room for later ones", st.Evicted, list[i].Name),
+			problem(Problem{Kind: "source-dead-letters-lost", Severity: "warning", Text: fmt.Sprintf("%d dead letters of source %s went to make room for later ones", st.Evicted, list[i].Name),
 				Do: "see to the later ones with 'entente source dead " + list[i].Name + "'; the count goes with the source"})
 		}
 	}

@@ -78,12 +78,14 @@ func (n *Node) versionProblems(st *Status) {
 	s := n.snap.Load()
 	for _, p := range net.mesh.Peers() {
 		if why := net.mesh.Spoken(p.Node).Ends; why != "" {
-			st.Problems = append(st.Problems, Problem{Severity: "warning", Text: fmt.Sprintf("a node of %s runs a program of before the last two releases: %s", s.name(p.Org), why),
-				Do: "ask its operator to bring it up to date before you install the next release here"})
+			st.problem("peer-outdated", "warning",
+				"ask its operator to bring it up to date before you install the next release here",
+				"a node of %s runs a program of before the last two releases: %s", s.name(p.Org), why)
 		}
 	}
 	if later := n.counters.later.Load(); later > 0 {
-		st.Problems = append(st.Problems, Problem{Severity: "warning", Text: fmt.Sprintf("%d messages of a later version than this program reads came since the start", later),
-			Do: "bring this node up to date: what it cannot read it neither holds nor passes on"})
+		st.problem("version-behind", "warning",
+			"bring this node up to date: what it cannot read it neither holds nor passes on",
+			"%d messages of a later version than this program reads came since the start", later)
 	}
 }

@@ -107,9 +107,15 @@ type GossipStatus struct {
 
 // Problem is something that a person should see to, and what to do.
 type Problem struct {
+	Kind     string `json:"kind"`     // a word that stays, for monitoring; docs/problems.md lists them
 	Severity string `json:"severity"` // "error" or "warning"
 	Text     string `json:"text"`
 	Do       string `json:"do"`
+}
+
+// problem adds one.
+func (st *Status) problem(kind, severity, do, format string, args ...any) {
+	st.Problems = append(st.Problems, Problem{Kind: kind, Severity: severity, Text: fmt.Sprintf(format, args...), Do: do})
 }
 
 // Status reports how the node stands.
@@ -132,8 +138,7 @@ func (n *Node) Status() (*Status, error) {
 				continue // removed since
 			}
 			st.Incompatible++
-			st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("a node of %s cannot be talked to: %s", s.name(s.nodes[node]), why),
-				Do: "bring the older of the two up to date"})
+			st.problem("peer-incompatible", "error", "bring the older of the two up to date", "a node of %s cannot be talked to: %s", s.name(s.nodes[node]), why)
 		}
 	}
 	st.Reach = n.reachStatus(s)
@@ -183,8 +188,8 @@ func (n *Node) Status() (*Status, error) {
 	}
 	if d := n.restored.Load(); d != nil {
 		st.Restored = d.Why
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: "this data went back in time (" + d.Why + "); nothing is shown or served until it is known what was erased since",
-			Do: "keep the node up until it has compared with two other organisations, or run 'entente up --accept-restored'"})
+		st.problem("restored", "error", "keep the node up until it has compared with two other organisations, or run 'entente up --accept-restored'",
+			"this data went back in time (%s); nothing is shown or served until it is known what was erased since", d.Why)
 	}
 	if st.Erasures, err = n.askCounts(); err != nil {
 		return nil, err
@@ -215,14 +220,13 @@ func (n *Node) Status() (*Status, error) {
 	n.feedProblems(st, feeds)
 	n.reachProblems(s, st)
 	n.findProblems(s, st)
+	n.machineProblems(s, st)
 	return st, nil
 }
 
 // feedProblems tells of feeds that are not as they should be.
 func (n *Node) feedProblems(st *Status, feeds []FeedStatus) {
-	add := func(severity, do, format string, args ...any) {
-		st.Problems = append(st.Problems, Problem{Severity: severity, Text: fmt.Sprintf(format, args...), Do: do})
-	}
+	add := st.problem
 	for i := range feeds {
 		f := &feeds[i]
 		where := f.Topic
@@ -232,11 +236,11 @@ func (n *Node) feedProblems(st *Status, feeds []FeedStatus) {
 		if f.Missing > 0 {
 			st.Missing += f.Missing
 			st.Gaps++
-			add("warning", "'entente feeds --missing' shows who has them; they come when one of those is connected", "%d entries of %s in %s are missing here", f.Missing, f.Org.Name, where)
+			add("entries-missing", "warning", "'entente feeds --missing' shows who has them; they come when one of those is connected", "%d entries of %s in %s are missing here", f.Missing, f.Org.Name, where)
 		}
 		if f.Silent {
 			st.Silent++
-			add("warning", "ask them whether their node is up", "%s has not said since %s where its feed in %s stands", f.Org.Name, f.Stated.Format("2006-01-02 15:04"), where)
+			add("feed-silent", "warning", "ask them whether their node is up", "%s has not said since %s where its feed in %s stands", f.Org.Name, f.Stated.Format("2006-01-02 15:04"), where)
 		}
 		if f.Forked != 0 {
 			st.Forked++
@@ -244,15 +248,15 @@ func (n *Node) feedProblems(st *Status, feeds []FeedStatus) {
 			if f.Own {
 				do = "find out whether another machine runs with this node's keys; what this node acknowledged is sealed anew in a new feed"
 			}
-			add("error", do, "a feed of %s in %s was forked at entry %d; what comes from there on is set aside", f.Org.Name, where, f.Forked)
+			add("feed-forked", "error", do, "a feed of %s in %s was forked at entry %d; what comes from there on is set aside", f.Org.Name, where, f.Forked)
 		}
 		st.Awaiting += f.Awaiting
 		st.awaiting += f.awaiting
 		if f.Awaiting > 0 && f.Withheld == "" {
-			add("warning", "they open by themselves when it comes; it is asked for every few minutes while the publisher is connected", "%d envelopes await a key from %s", f.Awaiting, f.Org.Name)
+			add("key-awaited", "warning", "they open by themselves when it comes; it is asked for every few minutes while the publisher is connected", "%d envelopes await a key from %s", f.Awaiting, f.Org.Name)
 		}
 		if f.Withheld != "" {
-			add("warning", withheldAdvice(f.Withheld), "%d envelopes await a key from %s, which withholds it: %s", f.Awaiting, f.Org.Name, f.Withheld)
+			add("key-withheld", "warning", withheldAdvice(f.Withheld), "%d envelopes await a key from %s, which withholds it: %s", f.Awaiting, f.Org.Name, f.Withheld)
 		}
 	}
 }
@@ -274,93 +278,91 @@ func withheldAdvice(reason string) string {
 }
 
 func (n *Node) findProblems(s *snapshot, st *Status) {
-	add := func(severity, do, format string, args ...any) {
-		st.Problems = append(st.Problems, Problem{Severity: severity, Text: fmt.Sprintf(format, args...), Do: do})
-	}
+	add := st.problem
 	now := uint64(nowMillis())
 	if s.network == protocol.NoNetwork {
-		add("warning", "run 'entente network create NAME', or 'entente network join FILE' with an invitation", "this node is in no network")
+		add("no-network", "warning", "run 'entente network create NAME', or 'entente network join FILE' with an invitation", "this node is in no network")
 	}
 	if c := s.cards[n.org]; c != nil && !c.Fresh(now) {
-		add("error", "run 'entente up' where the operational key is, so that the card is renewed", "the own card is no longer fresh; partners grant nothing against it")
+		add("card-stale", "error", "run 'entente up' where the operational key is, so that the card is renewed", "the own card is no longer fresh; partners grant nothing against it")
 	}
 	if n.op() == nil && len(s.siblings(n.org, n.ID())) == 0 {
-		add("warning", "renew the card and sign agreements on the machine that has the key", "the operational key is not on this machine")
+		add("op-key-elsewhere", "warning", "renew the card and sign agreements on the machine that has the key", "the operational key is not on this machine")
 	}
 	if c := s.cards[n.org]; c != nil && c.Node(n.ID()) == nil {
-		add("error", "run 'entente node enrol' with the file from 'entente node approve'; a node that was removed is replaced by a new one", "this node is not on its organisation's card: nobody admits it, and it publishes nothing")
+		add("node-not-on-card", "error", "run 'entente node enrol' with the file from 'entente node approve'; a node that was removed is replaced by a new one", "this node is not on its organisation's card: nobody admits it, and it publishes nothing")
 	}
 	for org, at := range s.conflicts {
-		add("error", "call them: one of their keys may be stolen, or a restored node signed a card; they have to sign a later one. Until then their nodes get no new key", "since %s there are two cards of %s that say different things", millis(at).Format("2006-01-02 15:04"), s.name(org))
+		add("card-conflict", "error", "call them: one of their keys may be stolen, or a restored node signed a card; they have to sign a later one. Until then their nodes get no new key", "since %s there are two cards of %s that say different things", millis(at).Format("2006-01-02 15:04"), s.name(org))
 	}
 	for _, a := range s.agreements {
 		info := n.agreementInfo(s, a)
 		if info.State == AgreementIncoming {
-			add("warning", "read it with 'entente agreement show', then countersign or reject it", "agreement %s of %s waits for an answer", a.ID.Short(), s.name(a.doc.Proposer))
+			add("agreement-proposed", "warning", "read it with 'entente agreement show', then countersign or reject it", "agreement %s of %s waits for an answer", a.ID.Short(), s.name(a.doc.Proposer))
 		}
 		if text, _ := info.Life.Warning(n.org, now); text != "" {
-			add("warning", "renew it with 'entente agreement renew', or propose its successor", "agreement %s: %s", a.ID.Short(), text)
+			add("agreement-ending", "warning", "renew it with 'entente agreement renew', or propose its successor", "agreement %s: %s", a.ID.Short(), text)
 		}
 		if info.State == AgreementSuspended {
-			add("warning", "'entente agreement show' says by whom; who suspended it can resume it", "agreement %s is suspended: nothing is shared under it", a.ID.Short())
+			add("agreement-suspended", "warning", "'entente agreement show' says by whom; who suspended it can resume it", "agreement %s is suspended: nothing is shared under it", a.ID.Short())
 		}
 		if info.State != AgreementInForce {
 			continue
 		}
 		for _, p := range a.Parties {
 			if c := s.cards[p]; p != n.org && (c == nil || !c.Fresh(now)) {
-				add("warning", "ask them to bring their node up", "the card of %s is no longer fresh; nothing is granted to it", s.name(p))
+				add("partner-card-stale", "warning", "ask them to bring their node up", "the card of %s is no longer fresh; nothing is granted to it", s.name(p))
 			}
 		}
 	}
 	if st.Quarantined > 0 {
-		add("warning", "see 'entente quarantine list'", "%d records or entries are in quarantine", st.Quarantined)
+		add("quarantine", "warning", "see 'entente quarantine list'", "%d records or entries are in quarantine", st.Quarantined)
 	}
 	if unjudged := st.Waiting - st.awaiting; unjudged > 0 {
-		add("warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", unjudged)
+		add("entries-unjudged", "warning", "they are looked at again when cards or agreements come, and every hour; check the clocks of all nodes", "%d entries cannot be judged yet", unjudged)
 	}
 	if st.Online && st.Connected == 0 && len(s.members) > 1 {
-		add("warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")
+		add("no-peer", "warning", "check addresses and firewalls: 'entente peers' shows where others are expected", "no peer is connected")
 	}
 	if net := n.net.Load(); net != nil {
 		if count, said := net.refusals(); count > 0 {
-			add("warning", "if this node was removed from its organisation's card, set up a new one; if it was enrolled a moment ago, wait until they know the new card", "%d peers do not let this node in: %s", count, said)
+			add("peer-refuses", "warning", "if this node was removed from its organisation's card, set up a new one; if it was enrolled a moment ago, wait until they know the new card", "%d peers do not let this node in: %s", count, said)
 		}
 	}
 	if waiting, err := n.pendingErasures(); err == nil && waiting > 0 {
-		add("warning", "bring the node up that published them; if it never comes back, 'entente node revoke' it where the operational key is", "%d records that another node of this organisation published are erased here, and not yet everywhere", waiting)
+		add("erasure-pending", "warning", "bring the node up that published them; if it never comes back, 'entente node revoke' it where the operational key is", "%d records that another node of this organisation published are erased here, and not yet everywhere", waiting)
 	}
 	if e := &st.Erasures; e.Overdue > 0 {
-		add("warning", "'entente erase asked' shows whom; remind them", "%d requests to erase that this organisation made are overdue", e.Overdue)
+		add("erasure-overdue", "warning", "'entente erase asked' shows whom; remind them", "%d requests to erase that this organisation made are overdue", e.Overdue)
 	}
 	if e := &st.Erasures; e.Waiting > 0 {
-		add("warning", "'entente erase requests' shows them; answer with 'entente erase answer'", "%d requests to erase wait for an answer, %d of them are past the day they are due", e.Waiting, e.Late)
+		add("erasure-waiting", "warning", "'entente erase requests' shows them; answer with 'entente erase answer'", "%d requests to erase wait for an answer, %d of them are past the day they are due", e.Waiting, e.Late)
 	}
 	if st.OnlyHere > 0 && len(s.members) > 1 {
-		add("warning", "they are copied as soon as a peer is connected; until then this disk is the only one that has them", "%d own entries are only on this disk", st.OnlyHere)
+		add("only-here", "warning", "they are copied as soon as a peer is connected; until then this disk is the only one that has them", "%d own entries are only on this disk", st.OnlyHere)
 	}
 	if st.Disk.Full {
-		add("error", "make room, or raise --disk-limit; until then nothing can be published, and nothing is taken from peers", "the disk limit of %d MiB is reached, and nothing that may go can go", st.Disk.Limit>>20)
+		add("disk-full", "error", "make room, or raise --disk-limit; until then nothing can be published, and nothing is taken from peers", "the disk limit of %d MiB is reached, and nothing that may go can go", st.Disk.Limit>>20)
 	}
 	for _, share := range n.shares(s) {
-		add("warning", "ask them what they publish so much ('entente peers' has their contact), or raise --quota or --partner-quota; what does not fit is not taken, and is shown as missing", "%s", share)
+		add("share-nearly-used", "warning", "ask them what they publish so much ('entente peers' has their contact), or raise --quota or --partner-quota; what does not fit is not taken, and is shown as missing", "%s", share)
 	}
 	if st.Disk.OverQuota > 0 {
-		add("warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)
+		add("share-used", "warning", "ask them what they publish so much; 'entente peers' has their contact", "%d entries of organisations that have used up their share were not taken", st.Disk.OverQuota)
 	}
 	others, own := n.contradictions()
 	for _, x := range others {
 		if x.Forked {
-			add("error", "ask them which account is true; both checkpoints are kept, signed by that node ('entente audit cosigned')", "node %s of %s signed two accounts of one length: its audit log was rewritten", x.Node, x.Org.Name)
+			add("audit-forked", "error", "ask them which account is true; both checkpoints are kept, signed by that node ('entente audit cosigned')", "node %s of %s signed two accounts of one length: its audit log was rewritten", x.Node, x.Org.Name)
 		} else {
-			add("error", "ask them what happened to it; both checkpoints are kept, signed by that node ('entente audit cosigned')", "node %s of %s shows an audit log that does not continue the one cosigned here", x.Node, x.Org.Name)
+			add("audit-discontinued", "error", "ask them what happened to it; both checkpoints are kept, signed by that node ('entente audit cosigned')", "node %s of %s shows an audit log that does not continue the one cosigned here", x.Node, x.Org.Name)
 		}
 	}
 	for _, id := range own {
-		add("error", "'entente audit verify' says more; find out whether this data was put back from before, or is used by two nodes", "node %s of %s cosigned another audit log of this node than there is", id, s.name(s.nodeOrg(id)))
+		add("audit-contradicted", "error", "'entente audit verify' says more; find out whether this data was put back from before, or is used by two nodes", "node %s of %s cosigned another audit log of this node than there is", id, s.name(s.nodeOrg(id)))
 	}
 	if n.counters.failed.Load() > 0 {
-		add("error", "check the disk and the log", "storing failed %d times since the start", n.counters.failed.Load())
+		add("storing-failed", "error", "check the disk and the log", "storing failed %d times since the start", n.counters.failed.Load())
 	}
 	slices.SortStableFunc(st.Problems, func(a, b Problem) int { return strings.Compare(a.Severity, b.Severity) })
 }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/entente-mesh/entente/node/hsm"
@@ -98,7 +97,8 @@ func (n *Node) tokenProblems(st *Status) {
 		return
 	}
 	if since, err := t.Problem(); err != nil {
-		st.Problems = append(st.Problems, Problem{Severity: "error", Text: fmt.Sprintf("since %s this node cannot sign as the organisation: %v", since.UTC().Format("2006-01-02 15:04"), err),
-			Do: "plug the token in, or see to its library and its PIN; the node tries again twice a minute, and does then what waited. A refused PIN is tried again when its file is written anew"})
+		st.problem("token-silent", "error",
+			"plug the token in, or see to its library and its PIN; the node tries again twice a minute, and does then what waited. A refused PIN is tried again when its file is written anew",
+			"since %s this node cannot sign as the organisation: %v", since.UTC().Format("2006-01-02 15:04"), err)
 	}
 }

@@ -94,6 +94,8 @@ const (
 	// MaxAddrs bounds the addresses of a node or a network, MaxAddrSize each of them.
 	MaxAddrs    = 16
 	MaxAddrSize = 256
+	// MaxDialBackSize bounds a request to dial back: all addresses of a node, and its framing.
+	MaxDialBackSize = MaxAddrs*(MaxAddrSize+3) + 64
 	// MaxCardLife bounds fresh-until beyond issued-at: 30 days in milliseconds.
 	MaxCardLife = 30 * 24 * 3600 * 1000
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -142,7 +143,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 		Long: "Reads the whole backup: that it is whole and holds nothing unknown, every signature, every body's hash, the\n" +
 			"chain of every feed, and that the records that it shows are those that their authors signed. The exit\n" +
 			"status is 1 if anything is wrong, and 2 if something in it does not verify with the cards in it, which a\n" +
-			"node would leave out, too. Nothing is written.",
+			"node would leave out, too. Nothing is written; the node of --dir is told, if the backup is of it.",
 		Example: "  entente backup verify node.backup --identity backup-key.txt", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withBackup(args[0], identity, func(r io.Reader, ids []crypto.BackupIdentity) error {
@@ -150,6 +151,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 				if perr := a.print(info, func(w io.Writer) { showBackup(w, info) }); perr != nil || err != nil {
 					return errors.Join(err, perr)
 				}
+				a.noteVerified(cmd.Context(), info)
 				if len(info.LeftOut) > 0 {
 					return &partialError{"the backup is whole, and holds what a node would leave out; see above"}
 				}
@@ -159,6 +161,25 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&identity, "identity", "", "file with the offline identity")
 	return cmd
+}
+
+// noteVerified tells the node whose backup it is that it was verified, if that is the one of --dir. Whether it
+// can be told changes nothing of what was verified: 'entente doctor' then does not know of it.
+func (a *app) noteVerified(ctx context.Context, info *node.BackupInfo) {
+	c := a.dial()
+	if c == nil {
+		if _, err := os.Stat(filepath.Join(a.dir, "keys")); err != nil || node.NeedsPassphrase(a.dir) {
+			return
+		}
+		var err error
+		if c, err = a.patient(ctx, 0); err != nil {
+			return
+		}
+	}
+	err := c.call(ctx, "POST", "backup/verified", nil, api.BackupVerified{Node: info.Node, Made: info.Created}, nil)
+	if err = errors.Join(err, c.close()); err == nil && !a.json {
+		fmt.Fprintln(a.out, "noted         at this node, for 'entente doctor'")
+	}
 }
 
 func showBackup(w io.Writer, info *node.BackupInfo) {

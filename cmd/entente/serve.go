@@ -94,6 +94,9 @@ func (a *app) serve(ctx context.Context, n *node.Node, cfg *serving, l net.Liste
 		}
 		fmt.Fprintf(a.out, "certificate %s, SHA-256 %s\n", path, serve.Fingerprint(der))
 	}
+	if config != nil {
+		n.ServesUntil(func() time.Time { return serve.Ends(config) })
+	}
 	fmt.Fprintf(a.out, "serving consumers on %s://%s\n", scheme, l.Addr())
 	return s.Serve(ctx, l, config)
 }

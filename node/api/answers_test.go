@@ -433,6 +433,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.do(alice, "POST /v1/backup", nil, BackupRequest{Recipients: []string{recipient}}, nil)
+	c.do(alice, "POST /v1/backup/verified", nil, BackupVerified{Node: alice.node.ID(), Made: time.Now().Add(-time.Second)}, nil)
+	c.do(alice, "POST /v1/doctor", nil, Doctor{Quick: true, Listen: []string{"/ip4/127.0.0.1/tcp/0"}}, nil)
 
 	// A second node comes and goes.
 	dir := t.TempDir()
@@ -540,7 +542,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}
 	// What is asked with another method than GET and changes nothing; all else names who did it.
 	looks := map[string]bool{"POST /v1/agreements/diff": true, "POST /v1/rules/check": true, "POST /v1/agreements/check": true, "POST /v1/agreements/simulate": true,
-		"POST /v1/agreements/iep": true, "POST /v1/carry/inspect": true, "POST /v1/audit/verify": true,
+		"POST /v1/agreements/iep": true, "POST /v1/carry/inspect": true, "POST /v1/audit/verify": true, "POST /v1/doctor": true,
 		"POST /v1/people/{name}/confirm": true, "POST /v1/consumers/{name}/confirm": true} // these were confirmed already
 	for pattern, how := range c.noted {
 		if how != "" && !looks[pattern] {

@@ -129,6 +129,10 @@ func truth(b bool) float64 {
 	return 0
 }
 
+// problemsMetric counts what somebody should see to, by kind and severity, as the status of the node tells it. It
+// goes through what the status does: documents in quarantine among others.
+const problemsMetric = "problems"
+
 func newCollector(n *node.Node) *collector {
 	c := &collector{node: n, descs: map[string]*prometheus.Desc{}}
 	for _, m := range metrics {
@@ -137,6 +141,7 @@ func newCollector(n *node.Node) *collector {
 	for _, m := range topicMetrics {
 		c.descs[m.name] = prometheus.NewDesc("entente_"+m.name, m.help, []string{"topic"}, nil)
 	}
+	c.descs[problemsMetric] = prometheus.NewDesc("entente_"+problemsMetric, "Problems that somebody should see to, by kind (docs/problems.md) and severity, error or warning. None: there is no such series.", []string{"kind", "severity"}, nil)
 	return c
 }
 
@@ -160,6 +165,18 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			kind = prometheus.CounterValue
 		}
 		out <- prometheus.MustNewConstMetric(c.descs[x.name], kind, x.value(&m))
+	}
+	st, err := c.node.Status()
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(c.descs[problemsMetric], err)
+		return
+	}
+	count := map[[2]string]float64{}
+	for _, p := range st.Problems {
+		count[[2]string{p.Kind, p.Severity}]++
+	}
+	for of, v := range count {
+		out <- prometheus.MustNewConstMetric(c.descs[problemsMetric], prometheus.GaugeValue, v, of[0], of[1])
 	}
 	for topic, t := range m.Topics {
 		for _, x := range topicMetrics {

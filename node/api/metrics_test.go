@@ -45,8 +45,15 @@ func TestMetricsAreWellFormedAndMove(t *testing.T) {
 	if value("entente_members") != "0" || value("entente_records") != "0" {
 		t.Error("a new node counts something")
 	}
+	const alone = `entente_problems{kind="no-network",severity="warning"}`
+	if value(alone) != "1" {
+		t.Error("a problem of the status is not counted by its kind")
+	}
 	if _, err := s.node.CreateNetwork("test"); err != nil {
 		t.Fatal(err)
+	}
+	if _, text := get(t, s, "/metrics"); strings.Contains(text, alone) {
+		t.Error("a problem that is over is still counted")
 	}
 	if err := s.node.JoinTopic("c2"); err != nil {
 		t.Fatal(err)

@@ -34,6 +34,7 @@ func (s *Server) routes() {
 	s.mandateRoutes()
 	s.sinkRoutes()
 	s.sourceRoutes()
+	s.doctorRoutes()
 	s.openAPIRoutes()
 }
 

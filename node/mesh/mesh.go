@@ -72,6 +72,9 @@ type Config struct {
 	// Serve answers one request of a known peer. An error of a class of package protocol
 	// is told to the peer as text; of any other error only that there was one.
 	Serve func(ctx context.Context, remote protocol.NodeID, m *protocol.SyncMessage) (*protocol.SyncMessage, error)
+	// Announced returns the addresses that stand on a known node's card. May be nil: then only those are
+	// called back that a peer's connection comes from.
+	Announced func(protocol.NodeID) []string
 	// PeerChanged is told, in order and from one goroutine, when a peer was let in and
 	// when the last connection with it ended. May be nil.
 	PeerChanged func(node protocol.NodeID, connected bool)
@@ -125,6 +128,7 @@ type Mesh struct {
 	punched      atomic.Uint64 // peers that were connected by way of a relay, then directly
 	stopRelay    func() error
 	stopPunching func() error
+	dialBacks    dialBacks
 
 	joining sync.Mutex // held by Join and Leave, so that pubsub has the topics that m.topics has
 
@@ -210,6 +214,10 @@ func (m *Mesh) start() (err error) {
 	}
 	for _, id := range m.wire.sync {
 		m.host.SetStreamHandler(id, m.gated(m.handleSync))
+	}
+	// A simulated node has no other host to call from, and one that calls by way of a proxy may call no other way.
+	if m.cfg.HostOptions == nil && m.cfg.Proxy == nil {
+		m.host.SetStreamHandler(dialBackProtocol, m.gated(m.handleDialBack))
 	}
 	m.identd, err = m.host.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
 	if err != nil {

@@ -115,6 +115,25 @@ func makeCertificate(names []string, now time.Time) (cert, key []byte, err error
 	return cert, key, err
 }
 
+// Ends returns until when the certificate of a configuration is valid; zero if that is not known.
+func Ends(config *tls.Config) time.Time {
+	var cert *tls.Certificate
+	switch {
+	case len(config.Certificates) > 0:
+		cert = &config.Certificates[0]
+	case config.GetCertificate != nil:
+		cert, _ = config.GetCertificate(nil)
+	}
+	if cert == nil || len(cert.Certificate) == 0 {
+		return time.Time{}
+	}
+	c, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return time.Time{}
+	}
+	return c.NotAfter
+}
+
 // FileConfig is TLS under a certificate and a key in files, PEM. They are read again when they change,
 // so that a renewed certificate needs no restart; files that do not fit together leave the former ones.
 func FileConfig(certFile, keyFile string) (*tls.Config, error) {

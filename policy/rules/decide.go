@@ -89,8 +89,12 @@ func (s *Set) May(who *Principal, action Action, what Resource, at uint64) Verdi
 		return Verdict{Text: err.Error(), ValidUntil: math.MaxUint64}
 	}
 	if what.Subject == nil { // a route
-		if action = action.Asked(); action == "" {
-			return yes
+		asked := action.Asked()
+		if asked == "" && (s == nil || s.locked == "" || !action.Content()) {
+			return yes // or it is asked about each record
+		}
+		if asked != "" {
+			action = asked
 		}
 	}
 	if s == nil {

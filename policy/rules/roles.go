@@ -89,6 +89,16 @@ func (a Action) Asked() Action {
 	return ""
 }
 
+// Content reports whether an action shows records, or makes some: nothing of that is done under rules that are
+// locked, whatever it would be about.
+func (a Action) Content() bool {
+	switch a {
+	case Read, Search, Export, Publish, Records:
+		return true
+	}
+	return false
+}
+
 // rolesFor returns the roles that give an action, one of rules or a right of a route.
 func rolesFor(a Action) []string {
 	switch a {

@@ -47,6 +47,12 @@ func FuzzBody(f *testing.F)     { fuzz[protocol.Body](f, "body", protocol.MaxPla
 func FuzzWithdraw(f *testing.F) { fuzz[protocol.WithdrawBody](f, "withdraw", protocol.MaxPlainSize) }
 func FuzzSync(f *testing.F)     { fuzz[protocol.SyncMessage](f, "sync", protocol.MaxFrameSize) }
 func FuzzHello(f *testing.F)    { fuzz[protocol.Hello](f, "hello", protocol.MaxHelloSize) }
+func FuzzDialBack(f *testing.F) {
+	fuzz[protocol.DialBackRequest](f, "dial-back", protocol.MaxDialBackSize)
+}
+func FuzzDialBackAnswer(f *testing.F) {
+	fuzz[protocol.DialBackAnswer](f, "dial-back-answer", protocol.MaxDialBackSize)
+}
 func FuzzInvite(f *testing.F)   { fuzz[protocol.Invite](f, "invite", protocol.MaxInviteSize) }
 func FuzzHandling(f *testing.F) { fuzz[protocol.Handling](f, "handling", protocol.MaxStatementSize) }
 func FuzzGrant(f *testing.F)    { fuzz[protocol.GrantBody](f, "grant", protocol.MaxBodySize) }

@@ -260,6 +260,10 @@ func Read(message string, data []byte) (map[string]any, error) {
 		return nil, protocol.Decode(data, protocol.MaxFrameSize, new(protocol.SyncMessage))
 	case "hello":
 		return nil, protocol.Decode(data, protocol.MaxHelloSize, new(protocol.Hello))
+	case "dial-back":
+		return nil, protocol.Decode(data, protocol.MaxDialBackSize, new(protocol.DialBackRequest))
+	case "dial-back-answer":
+		return nil, protocol.Decode(data, protocol.MaxDialBackSize, new(protocol.DialBackAnswer))
 	case "invite":
 		return nil, protocol.Decode(data, protocol.MaxInviteSize, new(protocol.Invite))
 	case "handling":
@@ -340,6 +344,7 @@ func Samples() map[string][]byte {
 		"letter": protocol.Encode(&protocol.Letter{Version: 1, Network: network, Sender: alice.Org, Feed: entry.Header.Feed, Seq: 1,
 			Recipient: bob.Host.Public(), Kind: protocol.LetterProposal, Content: protocol.Encode(signed)}),
 	}
+	maps.Copy(out, dialBackSamples())
 	maps.Copy(out, formSamples())
 	maps.Copy(out, ceremonySamples())
 	return out
@@ -407,7 +412,7 @@ func addErasures(out map[string][]Vector) {
 	answer("another network", "Lifted from there.", "bad-signature", func(a *protocol.ErasureAnswer) { a.Network[0] ^= 1 })
 }
 
-var specOf = map[string]string{"direct-topic": "Direct feeds", "mandate": "On behalf of another", "mandate-revocation": "On behalf of another", "origin": "Origin withheld", "exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "erasure-request": "Asking to erase", "erasure-answer": "Asking to erase", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
+var specOf = map[string]string{"dial-back": "Dialling back", "dial-back-answer": "Dialling back", "direct-topic": "Direct feeds", "mandate": "On behalf of another", "mandate-revocation": "On behalf of another", "origin": "Origin withheld", "exclusion-acks": "Exclusions made later", "request": "Requests", "reply": "Requests", "erasure-request": "Asking to erase", "erasure-answer": "Asking to erase", "card": "Organisations and cards", "roster": "Networks", "agreement": "Agreements", "termination": "Agreements", "rejection": "Agreements", "suspension": "Agreements", "head": "Heads", "skeleton": "Feeds and envelopes", "fork": "Forks", "erase": "Erasure", "notice": "Notices", "receipt": "Receipts", "node-request": "Siblings", "sibling": "Siblings",
 	"envelope": "Feeds and envelopes", "body": "Records and batches", "withdraw": "Records and batches", "sync": "Sync", "hello": "Networks",
 	"invite": "Networks", "handling": "Handling", "grant": "Epochs and grants", "letter": "Agreements",
 	"founding-request": "Files of ceremonies", "founding": "Files of ceremonies", "rotation-request": "Files of ceremonies", "rotation": "Files of ceremonies", "root-share": "Files of ceremonies", "share-proof": "Files of ceremonies"}
@@ -434,6 +439,7 @@ func Vectors() map[string][]Vector {
 	addErasures(out)
 	addDirect(out)
 	addCeremonies(out)
+	addDialBack(out)
 	return out
 }
 
