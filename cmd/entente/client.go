@@ -68,8 +68,8 @@ const openPatience = 15 * time.Second
 // open opens the node in this process. Where another process has it open, it waits a while,
 // unless enough says that there is no need to any more.
 func (a *app) open(ctx context.Context, cfg node.Config, enough func() bool) (*node.Node, error) {
-	if owner, ok := foreignDir(a.dir); ok {
-		return nil, fmt.Errorf("the node in %s does not run, and its files are those of the user %s: start it (systemctl start entente), or run this as that user: runuser -u %s -- entente ...", a.dir, owner, owner)
+	if err := notAsRoot(a.dir); err != nil {
+		return nil, err
 	}
 	keys, err := a.keys()
 	if err != nil {

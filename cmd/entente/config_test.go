@@ -430,13 +430,13 @@ func TestOtherTypes(t *testing.T) {
 func TestProblemsThatMatter(t *testing.T) {
 	_, keys := upOf(t)
 	for text, want := range map[string]bool{
-		"[log]\nformat = \"x\"":      false,
-		"[logg]\n":                   true, // it might have been meant for [node]
-		"[node]\ndri = \"/x\"":       true,
-		"[node]\ndir = \"x\"":        true,
-		"[limits]\ndsk = \"1GiB\"":   false,
-		"[log]\nformat = \"x":        true,
-		"dir = \"/x\"\n":             false,
+		"[log]\nformat = \"x\"":       false,
+		"[logg]\n":                    true, // it might have been meant for [node]
+		"[node]\ndri = \"/x\"":        true,
+		"[node]\ndir = \"x\"":         true,
+		"[limits]\ndsk = \"1GiB\"":    false,
+		"[log]\nformat = \"x":         true,
+		"dir = \"/x\"\n":              false,
 		"[limits]\ndisk = \"1GiB\"\n": false,
 	} {
 		c := parseConfig("f", []byte(text), keys)

@@ -46,23 +46,23 @@ func (u *account) giveTree(path string) error {
 	})
 }
 
-// foreignDir returns whose a directory is, if root is about to open a store in it that is somebody
-// else's: files that root makes there could not be opened by its owner any more.
-func foreignDir(dir string) (owner string, ok bool) {
+// notAsRoot refuses root what would make files in the data directory of another user, who could
+// not open them any more. A node that runs is asked over its socket, by root as well.
+func notAsRoot(dir string) error {
 	if os.Geteuid() != 0 {
-		return "", false
+		return nil
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
-		return "", false
+		return nil // there is nothing yet, or who opens it says why not
 	}
-	st, is := info.Sys().(*syscall.Stat_t)
-	if !is || st.Uid == 0 {
-		return "", false
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 {
+		return nil
 	}
-	owner = strconv.Itoa(int(st.Uid))
+	owner := strconv.Itoa(int(st.Uid))
 	if u, err := user.LookupId(owner); err == nil {
 		owner = u.Username
 	}
-	return owner, true
+	return fmt.Errorf("the data directory %s is that of the user %s, who could not open what root makes in it: start the node (systemctl start entente) and ask it, or run this as that user: runuser -u %s -- entente ...", dir, owner, owner)
 }
