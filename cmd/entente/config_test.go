@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -353,6 +354,27 @@ func TestLocate(t *testing.T) {
 				t.Errorf("file %q, directory %q; want %q, %q", path, dir, tc.file, at(tc.want))
 			}
 		})
+	}
+}
+
+// TestPassphraseFile: whoever asks for the passphrase finds the file that the configuration names.
+func TestPassphraseFile(t *testing.T) {
+	t.Setenv("ENTENTE_PASSPHRASE_FILE", "")
+	path := filepath.Join(t.TempDir(), "pass.txt")
+	file := filepath.Join(t.TempDir(), "f.toml")
+	for name, text := range map[string]string{path: "correct horse battery staple\n", file: "node.passphrase_file = " + tomlString(path)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := newRoot()
+	root.SetOut(io.Discard)
+	root.SetArgs([]string{"--config", file, "api", "openapi"})
+	if err := root.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := passphrase(""); err != nil || string(b) != "correct horse battery staple" {
+		t.Errorf("got %q, %v", b, err)
 	}
 }
 
