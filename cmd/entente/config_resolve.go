@@ -254,7 +254,7 @@ func (a *app) configure(cmd *cobra.Command) error {
 		up, _, _ = cmd.Root().Find([]string{"up"})
 	}
 	keys := bindKeys(up)
-	file, s, problems, err := a.configuration(keys, a.surroundings())
+	_, s, problems, err := a.configuration(keys, a.surroundings())
 	if err != nil {
 		return err
 	}
@@ -274,9 +274,6 @@ func (a *app) configure(cmd *cobra.Command) error {
 		}
 	}
 	a.dir = s.value("node.dir")
-	if file != nil {
-		a.configured = file.path
-	}
 	if v := s.of("node.passphrase_file"); v.from != "default" {
 		return os.Setenv("ENTENTE_PASSPHRASE_FILE", s.value("node.passphrase_file")) // where whoever asks for a passphrase looks
 	}

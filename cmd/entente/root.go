@@ -25,8 +25,7 @@ type app struct {
 	err     io.Writer
 	in      io.Reader
 
-	config     string // --config
-	configured string // the file that was read; "": none
+	config string // --config
 }
 
 func newRoot() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/entente-mesh/entente/protocol"
@@ -12,7 +13,7 @@ import (
 // CheckListen says why a node cannot listen on an address; nil if it can. Whether the address is
 // this machine's, and free, shows when it does.
 func CheckListen(s string) error {
-	a, err := parseAddr(protocol.NodeID{}, s)
+	a, err := parseAnyAddr(s)
 	if err != nil {
 		return err
 	}
@@ -24,7 +25,7 @@ func CheckListen(s string) error {
 
 // CheckAnnounce says why an address cannot stand on a card; nil if it can.
 func CheckAnnounce(s string) error {
-	a, err := parseAddr(protocol.NodeID{}, s)
+	a, err := parseAnyAddr(s)
 	if err != nil {
 		return err
 	}
@@ -40,6 +41,16 @@ func CheckAnnounce(s string) error {
 		return protocol.Errorf(protocol.ErrMalformed, "%q is no address that others reach; write the one that they do, as /ip6/2001:db8::1/tcp/4401", s)
 	}
 	return nil
+}
+
+// parseAnyAddr is parseAddr where it is not known yet whose the address is.
+func parseAnyAddr(s string) (ma.Multiaddr, error) {
+	var node protocol.NodeID
+	if a, err := ma.NewMultiaddr(s); err == nil && len(s) <= protocol.MaxAddrSize {
+		_, id := peer.SplitAddr(a)
+		node, _ = nodeOf(id)
+	}
+	return parseAddr(node, s)
 }
 
 func namesOf(a ma.Multiaddr) (names []string) {
