@@ -158,19 +158,9 @@ func meant(name string, known []string) string {
 // The file of the machine is that of its service. It does not count for whoever names another
 // data directory than the one in it, or has a node of their own.
 func (a *app) locate(keys []boundKey, dirGiven bool, env *surroundings) (file *configFile, dir string, err error) {
-	dir, named := env.home, false
-	if v := env.lookup("ENTENTE_DIR"); v != "" {
-		dir, named = v, true
-	}
-	if dirGiven {
-		dir, named = a.dir, true
-	}
-	if v := env.lookup("ENTENTE_NODE_DIR"); v != "" {
-		// To act in another node's name than the one that was typed is worse than not to act.
-		if dirGiven && !samePath(v, a.dir) {
-			return nil, "", fmt.Errorf("--dir names %s, and ENTENTE_NODE_DIR %s: leave one of the two out", a.dir, v)
-		}
-		dir, named = v, true
+	dir, named, err := a.namedDir(dirGiven, env)
+	if err != nil {
+		return nil, "", err
 	}
 	if path := a.config; path != "" {
 		file, err = readConfig(path, keys)
@@ -186,6 +176,23 @@ func (a *app) locate(keys []boundKey, dirGiven bool, env *surroundings) (file *c
 		dir = v
 	}
 	return file, dir, nil
+}
+
+// namedDir returns the data directory that somebody named, or the one where nobody does.
+func (a *app) namedDir(dirGiven bool, env *surroundings) (dir string, named bool, err error) {
+	variable := env.lookup("ENTENTE_NODE_DIR")
+	switch session := env.lookup("ENTENTE_DIR"); {
+	case dirGiven && variable != "" && !samePath(variable, a.dir):
+		// To act in another node's name than the one that was typed is worse than not to act.
+		return "", false, fmt.Errorf("--dir names %s, and ENTENTE_NODE_DIR %s: leave one of the two out", a.dir, variable)
+	case variable != "":
+		return variable, true, nil
+	case dirGiven:
+		return a.dir, true, nil
+	case session != "":
+		return session, true, nil
+	}
+	return env.home, false, nil
 }
 
 // search looks for the file where nobody named one.

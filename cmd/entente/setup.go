@@ -61,11 +61,16 @@ func (a *app) setupCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			up, _, _ := cmd.Root().Find([]string{"up"})
-			s := &setup{dir: a.dir, config: a.config, rootFile: rootFile, keys: bindKeys(up)}
-			if v := os.Getenv("ENTENTE_DIR"); v != "" && !cmd.Flags().Changed("dir") {
-				s.dir = v
+			env := a.surroundings()
+			dir, named, err := a.namedDir(cmd.Flags().Changed("dir"), env)
+			if err != nil {
+				return err
 			}
-			if err := s.place(system, cmd.Flags().Changed("dir"), owner); err != nil {
+			s := &setup{dir: dir, config: a.config, rootFile: rootFile, keys: bindKeys(up)}
+			if s.config == "" {
+				s.config = env.lookup(configEnv)
+			}
+			if err := s.place(system, named, owner); err != nil {
 				return err
 			}
 			if err := s.look(); err != nil {
@@ -86,7 +91,6 @@ func (a *app) setupCommand() *cobra.Command {
 				}
 			}
 			if ask && !s.keep {
-				var err error
 				if s.passphrase, err = newPassphrase(); err != nil {
 					return err
 				}
