@@ -332,23 +332,19 @@ func oneOf(values ...string) func(string) error {
 
 // checkTogether says what no key by itself can: what does not go with what.
 func checkTogether(s settings) (out []configProblem) {
-	for _, key := range []string{"serve.address", "serve.cert", "serve.key", "serve.plain"} {
-		if s.of(key).wrong {
-			return mirrorTogether(s) // what goes with it is said when it is right
-		}
-	}
 	about := func(key, reason, write string) { out = append(out, s.problem(key, reason, write)) }
-	switch cert, key := s.value("serve.cert"), s.value("serve.key"); {
-	case cert != "" && key == "":
-		about("serve.cert", "a certificate without its key", "serve.key (--serve-key) as well, with the file of the key")
-	case cert == "" && key != "":
-		about("serve.key", "a key without its certificate", "serve.cert (--serve-cert) as well, with the file of the certificate")
-	case cert != "" && s.value("serve.plain") == "true":
+	given := func(key string) bool { return s.value(key) != "" || s.of(key).wrong }
+	switch {
+	case given("serve.cert") && !given("serve.key"):
+		about("serve.cert", "a certificate and its key belong together, and the key is not given", "serve.key (--serve-key) as well, with the file of the key")
+	case !given("serve.cert") && given("serve.key"):
+		about("serve.key", "a certificate and its key belong together, and the certificate is not given", "serve.cert (--serve-cert) as well, with the file of the certificate")
+	case given("serve.cert") && s.value("serve.plain") == "true":
 		about("serve.plain", "plain HTTP has no use for a certificate", "either serve.plain or serve.cert")
 	}
 	if s.value("serve.plain") == "true" {
 		host, _, err := net.SplitHostPort(s.value("serve.address"))
-		if ip := net.ParseIP(host); err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if ip := net.ParseIP(host); err == nil && !s.of("serve.address").wrong && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			about("serve.plain", "plain HTTP shows tokens and records to the network", "serve.address (--serve) with a loopback address, as 127.0.0.1:8080, behind a proxy that speaks TLS")
 		}
 	}

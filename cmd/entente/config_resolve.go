@@ -71,7 +71,7 @@ func resolve(keys []boundKey, env *surroundings, file *configFile) (settings, []
 		s := setting{values: k.defaults(), from: "default"}
 		if file != nil {
 			if e, ok := file.entries[k.name]; ok && e.wrong {
-				s.wrong = true
+				s.wrong, s.file, s.line, s.column = true, file.path, e.line, e.column
 			} else if ok {
 				s = setting{values: e.values, from: fmt.Sprintf("%s:%d", file.path, e.line), file: file.path, line: e.line, column: e.column}
 			}
