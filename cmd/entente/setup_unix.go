@@ -64,5 +64,5 @@ func notAsRoot(dir string) error {
 	if u, err := user.LookupId(owner); err == nil {
 		owner = u.Username
 	}
-	return fmt.Errorf("the data directory %s is that of the user %s, who could not open what root makes in it: start the node (systemctl start entente) and ask it, or run this as that user: runuser -u %s -- entente ...", dir, owner, owner)
+	return fmt.Errorf("the data directory %s is that of the user %s, who could not open what root makes in it: start the node (systemctl start entente) and ask it, or run this as that user: runuser -u %s -- entente VERB", dir, owner, owner)
 }
