@@ -77,6 +77,7 @@ var onlyUser = map[string][]string{
 	"github.com/prometheus/":      {"node/api"},
 	"github.com/jackc/":           {"node/corpus/postgres", "node/corpus/postgres/pgtest"},
 	"github.com/spf13/cobra":      {"cmd/entente"},
+	"github.com/pelletier/":       {"cmd/entente"},
 	"github.com/schollz/":         {"cmd/entente"},
 	"github.com/cedar-policy/":    {"policy/rules"},
 	"github.com/danielgtaylor/":   {"node/api"},

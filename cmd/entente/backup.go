@@ -261,6 +261,9 @@ func (a *app) backupRestoreCommand() *cobra.Command {
 }
 
 func (a *app) restore(ctx context.Context, r io.Reader, q node.RestoreRequest, ask bool) (err error) {
+	if err := notAsRoot(q.Dir); err != nil {
+		return err
+	}
 	if ask {
 		if q.Passphrase, err = newPassphrase(); err != nil {
 			return err

@@ -75,6 +75,9 @@ const openPatience = 15 * time.Second
 // open opens the node in this process. Where another process has it open, it waits a while,
 // unless enough says that there is no need to any more.
 func (a *app) open(ctx context.Context, cfg node.Config, enough func() bool) (*node.Node, error) {
+	if err := notAsRoot(a.dir); err != nil {
+		return nil, err
+	}
 	keys, err := a.keys()
 	if err != nil {
 		return nil, err
@@ -97,8 +100,11 @@ func (a *app) keys() (*node.Keys, error) {
 	if err := node.CheckRestored(a.dir); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(a.dir, "keys")); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no organisation in %s; run 'entente init', or say where it is with --dir", a.dir)
+	switch _, err := os.Stat(filepath.Join(a.dir, "keys")); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("there is no organisation in %s; run 'entente init' or 'entente setup', or say where it is with --dir", a.dir)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("you may not look into %s: run this as root or as the user who runs the node (sudo entente ...)", a.dir)
 	}
 	var pass []byte
 	if node.NeedsPassphrase(a.dir) {

@@ -32,7 +32,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Example: "  entente doctor\n  entente doctor --check clock --check reachability --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q.DiskLimit = limit << 20
+			q.DiskLimit = limit
 			report, err := a.doctor(cmd.Context(), q)
 			if err != nil {
 				return err
@@ -56,7 +56,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	f.StringArrayVar(&q.Checks, "check", nil, "only this check; may be repeated: "+strings.Join(doctor.Checks(), ", "))
 	f.BoolVar(&q.Quick, "quick", false, "write nothing to the disk to measure it, and ask no peer")
 	f.StringArrayVar(&q.Listen, "listen", nil, "of a node that is down: address that it is to listen on; may be repeated (default: port 4401, QUIC and TCP)")
-	f.Int64Var(&limit, "disk-limit", 0, "of a node that is down: how many MiB the data may take; 0: no limit")
+	f.Var(sizeFlag(&limit, 0), "disk-limit", "of a node that is down: how much the data may take, as 20GiB, or a number of MiB; 0: no limit")
 	return cmd
 }
 

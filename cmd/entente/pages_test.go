@@ -58,8 +58,8 @@ func spaced(line string) (words []string) {
 
 var inBackticks = regexp.MustCompile("`(?:sudo )?(entente [^`]+)`")
 
-// shown are the commands of a page: lines of its blocks, and what stands between backticks.
-func shown(text string) (lines []string) {
+// shownCommands are the commands of a page: lines of its blocks, and what stands between backticks.
+func shownCommands(text string) (lines []string) {
 	joined := strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.Lines(joined) {
 		if rest, ok := strings.CutPrefix(line, "    "); ok {
@@ -87,7 +87,7 @@ func TestPagesShowCommandsThatExist(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range shown(string(text)) {
+		for _, line := range shownCommands(string(text)) {
 			checked++
 			if problem := unknownIn(line); problem != "" {
 				t.Errorf("%s: %q: %s", page, line, problem)

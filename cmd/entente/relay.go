@@ -44,7 +44,7 @@ func (a *app) relayCommand() *cobra.Command {
 			if len(listen) == 0 {
 				listen = relayListen
 			}
-			cfg := node.Config{Listen: listen, Announce: announce, Relay: true, Log: log, DiskLimit: diskLimit << 20}
+			cfg := node.Config{Listen: listen, Announce: announce, Relay: true, Log: log, DiskLimit: diskLimit}
 			return a.up(cmd.Context(), metrics, &serving{}, &mirrored{}, cfg, a.sayUp)
 		},
 	}
@@ -53,7 +53,7 @@ func (a *app) relayCommand() *cobra.Command {
 	f.StringArrayVar(&announce, "announce", nil, "address for the card, as others call it; may be repeated (default: those listened on)")
 	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
 	f.StringVar(&format, "log-format", "text", "text or json")
-	f.Int64Var(&diskLimit, "disk-limit", 0, "how many MiB the data may take; 0: no limit")
+	f.Var(sizeFlag(&diskLimit, 0), "disk-limit", "how much the data may take, as 20GiB, or a number of MiB; 0: no limit")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
@@ -27,6 +26,8 @@ type app struct {
 	out     io.Writer
 	err     io.Writer
 	in      io.Reader
+
+	config string // --config
 }
 
 func newRoot() *cobra.Command {
@@ -37,37 +38,34 @@ func newRoot() *cobra.Command {
 		Long: "Entente runs your organisation's node of a federated exchange. Records are sealed for the\n" +
 			"organisations that a countersigned agreement authorises, and gossiped through everybody else.\n\n" +
 			"See it work:          entente demo\n" +
-			"Found your own:       entente init --name ... --kind ... --country ...\n" +
+			"Set up your own:      entente setup\n" +
 			"Run the node:         entente up",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version(),
-		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.out, a.err, a.in = cmd.OutOrStdout(), cmd.ErrOrStderr(), cmd.InOrStdin()
+			return a.configure(cmd)
 		},
 	}
-	root.PersistentFlags().StringVar(&a.dir, "dir", defaultDir(), "data directory (or set ENTENTE_DIR)")
+	root.PersistentFlags().StringVar(&a.dir, "dir", homeDir(), "data directory (or set ENTENTE_DIR)")
+	root.PersistentFlags().StringVar(&a.config, "config", "", "configuration file (or set ENTENTE_CONFIG; default: entente.toml in the data directory, else "+systemConfig+")")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.PersistentFlags().StringVar(&a.as, "as", os.Getenv("ENTENTE_PERSON"), "who does this: somebody of the people file, if there is one, and a name for the audit log (or set ENTENTE_PERSON)")
 	root.PersistentFlags().StringVar(&a.purpose, "for", os.Getenv("ENTENTE_PURPOSE"), "for what, for the audit log (or set ENTENTE_PURPOSE)")
 	root.PersistentFlags().StringVar(&a.socket, "socket", os.Getenv("ENTENTE_SOCKET"), "socket of a running node that all its people may open, see 'entente up --people-socket' (default: the one in the data directory; or set ENTENTE_SOCKET)")
 	_ = root.MarkPersistentFlagDirname("dir")
+	_ = root.MarkPersistentFlagFilename("config", "toml")
 	root.AddCommand(
 		a.initCommand(), a.ceremonyCommand(), a.keyCommand(), a.idCommand(), a.verifyCommand(), a.nodeCommand(), a.networkCommand(),
 		a.trustCommand(), a.untrustCommand(), a.peersCommand(), a.agreementCommand(),
+		a.setupCommand(), a.configCommand(), a.versionCommand(),
 		a.upCommand(), a.relayCommand(), a.statusCommand(), a.doctorCommand(), a.topicCommand(), a.rulesCommand(),
 		a.publishCommand(), a.validateCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),
 		a.withdrawCommand(), a.eraseCommand(), a.aboutCommand(), a.holdCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.mandateCommand(), a.sourceCommand(), a.originCommand(), a.requestCommand(), a.matchCommand(), a.viewCommand(), a.consumerCommand(), a.mispCommand(), a.warninglistCommand(), a.apiCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.auditCommand(), a.postgresCommand(), a.sinkCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(),
-		a.migrateCommand(), a.versionCommand(), a.peopleCommand(), a.approveCommand(),
+		a.migrateCommand(), a.peopleCommand(), a.approveCommand(),
 	)
 	return root
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }
 
 // caller is on whose behalf the command acts: whom it names, or the account that it runs under.
@@ -81,10 +79,8 @@ func (a *app) caller() node.Caller {
 	return c
 }
 
-func defaultDir() string {
-	if d := os.Getenv("ENTENTE_DIR"); d != "" {
-		return d
-	}
+// homeDir is the data directory where nobody names one.
+func homeDir() string {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return ".entente"

@@ -31,8 +31,11 @@ func (a *app) upCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Run the node until it is interrupted",
-		Example: "  entente up --listen /ip4/0.0.0.0/udp/4401/quic-v1 --listen /ip4/0.0.0.0/tcp/4401",
-		Args:    cobra.NoArgs,
+		Example: "  entente up\n  entente up --listen /ip4/0.0.0.0/udp/4401/quic-v1 --listen /ip4/0.0.0.0/tcp/4401\n  entente up --config /etc/entente/entente.toml",
+		Long: "Runs the node until it is interrupted. Every flag has a key in entente.toml, where it stays; flags are above the file,\n" +
+			"and environment variables above both: 'entente config show' tells what holds, and who says so.",
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{usesAllKeys: "true"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			defer runtime.KeepAlive(heapFloor())
 			level := slog.LevelInfo
@@ -43,8 +46,8 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg := node.Config{Listen: listen, Announce: announce, Via: via, Proxy: proxy, Relay: relay, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit << 20,
-				OrgQuota: quota << 20, PartnerQuota: partnerQuota << 20, Rules: rulesFile, People: people, MigrateBy: a.caller(), Progress: a.migrating()}
+			cfg := node.Config{Listen: listen, Announce: announce, Via: via, Proxy: proxy, Relay: relay, Log: log, AcceptRestored: acceptRestored, DiskLimit: diskLimit,
+				OrgQuota: quota, PartnerQuota: partnerQuota, Rules: rulesFile, People: people, MigrateBy: a.caller(), Progress: a.migrating()}
 			if migrate {
 				cfg.Migrate = node.MigrateWithBackup
 			}
@@ -66,9 +69,9 @@ func (a *app) upCommand() *cobra.Command {
 	f.StringVar(&people, "people", "", "the people and machines that the rules are about (default: people.json beside the rules)")
 	f.StringVar(&a.people, "people-socket", "", "path of a second socket, which every account of the machine may open, as /run/entente/api.sock; what each may do 'entente people' says")
 	f.StringVar(&format, "log-format", "text", "text or json")
-	f.Int64Var(&diskLimit, "disk-limit", 0, "how many MiB the data may take; 0: no limit")
-	f.Int64Var(&quota, "quota", node.DefaultOrgQuota>>20, "how many MiB are held of one organisation with which no agreement was ever signed")
-	f.Int64Var(&partnerQuota, "partner-quota", node.DefaultPartnerQuota>>20, "how many MiB are held of one organisation with which one was signed")
+	f.Var(sizeFlag(&diskLimit, 0), "disk-limit", "how much the data may take, as 20GiB, or a number of MiB; 0: no limit")
+	f.Var(sizeFlag(&quota, node.DefaultOrgQuota), "quota", "how much is held of one organisation with which no agreement was ever signed, as 8GiB, or a number of MiB")
+	f.Var(sizeFlag(&partnerQuota, node.DefaultPartnerQuota), "partner-quota", "how much is held of one organisation with which one was signed, as 64GiB, or a number of MiB")
 	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
 	f.BoolVar(&migrate, "migrate", false, "first bring data of an earlier version of the program to this one, if a backup was made within the last hour")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")

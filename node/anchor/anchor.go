@@ -88,7 +88,7 @@ type Anchor struct {
 // written before Begin; the state tells whether the marks can be relied on.
 func Open(dir string, node protocol.NodeID) (*Anchor, error) {
 	if err := disk.OS.MkdirAll(dir); err != nil {
-		return nil, fmt.Errorf("making the directory of the anchor: %w (give another with --anchor)", err)
+		return nil, fmt.Errorf("making the directory of the anchor: %w (it stands beside the data directory: who runs the node has to be able to write there, or has to own it already)", err)
 	}
 	held, err := lock(filepath.Join(dir, lockFile))
 	if err != nil {

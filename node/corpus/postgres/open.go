@@ -35,8 +35,22 @@ type Config struct {
 
 var passwordKeyword = regexp.MustCompile(`(?i)(^|\s)(ssl)?password\s*=`)
 
+// Check says what is wrong with the address and the file of the password; nil: nothing that shows without a connection.
+func (c Config) Check() error {
+	_, err := c.pool()
+	return err
+}
+
 // open returns a pool of connections, of which none is made yet.
 func open(c Config) (*pgxpool.Pool, error) {
+	cfg, err := c.pool()
+	if err != nil {
+		return nil, err
+	}
+	return pgxpool.NewWithConfig(context.Background(), cfg)
+}
+
+func (c Config) pool() (*pgxpool.Config, error) {
 	if holdsPassword(c.URL) {
 		return nil, errors.New("the address of the database holds a password, which everybody on this machine can read in the list of processes; put it into a file for --postgres-password-file, or into the one that PGPASSFILE names")
 	}
@@ -66,7 +80,7 @@ func open(c Config) (*pgxpool.Pool, error) {
 	if !strings.Contains(c.URL, "pool_max_conns") {
 		cfg.MaxConns = connections
 	}
-	return pgxpool.NewWithConfig(context.Background(), cfg)
+	return cfg, nil
 }
 
 func holdsPassword(address string) bool {
