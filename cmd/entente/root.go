@@ -54,12 +54,18 @@ func newRoot() *cobra.Command {
 		a.trustCommand(), a.untrustCommand(), a.peersCommand(), a.agreementCommand(),
 		a.upCommand(), a.statusCommand(), a.topicCommand(), a.rulesCommand(),
 		a.publishCommand(), a.validateCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),
-		a.withdrawCommand(), a.eraseCommand(), a.aboutCommand(), a.holdCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.mandateCommand(), a.sourceCommand(), a.originCommand(), a.requestCommand(), a.matchCommand(), a.viewCommand(), a.consumerCommand(), a.mispCommand(), a.warninglistCommand(), a.apiCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.auditCommand(), a.postgresCommand(), a.sinkCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(),
+		a.withdrawCommand(), a.eraseCommand(), a.aboutCommand(), a.holdCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.mandateCommand(), a.sourceCommand(), a.originCommand(), a.requestCommand(), a.matchCommand(), a.viewCommand(), a.consumerCommand(), a.mispCommand(), a.warninglistCommand(), a.apiCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.auditCommand(), a.postgresCommand(), a.sinkCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(), docsCommand(),
 	)
 	return root
 }
 
+// buildVersion is set by the linker for a release: -X main.buildVersion=1.2.3.
+var buildVersion string
+
 func version() string {
+	if buildVersion != "" {
+		return buildVersion
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
