@@ -57,6 +57,7 @@ node/hosttest             < *
 client                    <
 cmd/entente               < *
 examples/embed            < *
+release/sbom              <
 `
 
 // onlyUser says which package alone may import what lies under a module path.
