@@ -60,6 +60,7 @@ client                    <
 cmd/entente               < *
 cmd/entente-pkcs11        < protocol node/hsm
 examples/embed            < *
+release/sbom              <
 `
 
 // onlyUser says which package alone may import what lies under a module path.

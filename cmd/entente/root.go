@@ -63,7 +63,7 @@ func newRoot() *cobra.Command {
 		a.upCommand(), a.relayCommand(), a.statusCommand(), a.doctorCommand(), a.topicCommand(), a.rulesCommand(),
 		a.publishCommand(), a.validateCommand(), a.searchCommand(), a.showCommand(), a.explainCommand(), a.watchCommand(), a.exportCommand(),
 		a.withdrawCommand(), a.eraseCommand(), a.aboutCommand(), a.holdCommand(), a.handoutsCommand(), a.releaseCommand(), a.excludeCommand(), a.mandateCommand(), a.sourceCommand(), a.originCommand(), a.requestCommand(), a.matchCommand(), a.viewCommand(), a.consumerCommand(), a.mispCommand(), a.warninglistCommand(), a.apiCommand(), a.feedsCommand(), a.quarantineCommand(), a.carryCommand(), a.backupCommand(), a.auditCommand(), a.postgresCommand(), a.sinkCommand(), a.demoCommand(), a.benchCommand(), simulateCommand(),
-		a.migrateCommand(), a.peopleCommand(), a.approveCommand(),
+		a.migrateCommand(), a.peopleCommand(), a.approveCommand(), docsCommand(),
 	)
 	return root
 }

@@ -168,7 +168,12 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, followed 
 	}()
 	go func() { ended <- stream.Run(ctx, n, cfg.Log) }()
 	go func() { sources.New(n, cfg.Log).Run(ctx); ended <- nil }()
-	err = n.Run(ctx, ready)
+	manager := supervise(ctx, n.Healthy, cfg.Log)
+	defer manager.Close()
+	err = n.Run(ctx, func(addrs []string) {
+		ready(addrs)
+		manager.Ready()
+	})
 	cancel()
 	return errors.Join(err, <-ended, <-ended, <-ended, <-ended, <-ended, <-ended)
 }

@@ -185,11 +185,16 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
+// buildVersion is set by the linker for a release, whose build knows no version otherwise.
+var buildVersion string
+
 // registry returns all that is measured: the node, the process, the Go runtime, the build.
 func registry(n *node.Node) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+	if buildVersion != "" {
+		version = buildVersion
+	} else if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		version = info.Main.Version
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "entente_build_info", Help: "1, with the version of the program.", ConstLabels: prometheus.Labels{"version": version}})

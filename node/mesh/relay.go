@@ -64,7 +64,7 @@ func (m *Mesh) serveRelay() error {
 	r := &relaying{m: m, reserved: map[peer.ID]time.Time{}, reservationsPerOrg: maxReservationsPerOrg, circuitsPerOrg: maxCircuitsPerOrg}
 	service, err := relayv2.New(gatedHost{m.host, m}, relayv2.WithACL(r), relayv2.WithMetricsTracer(r),
 		relayv2.WithResources(relayv2.Resources{ReservationTTL: reservationTime, MaxReservations: maxReservations,
-			MaxCircuits: maxCircuitsOf, BufferSize: relayBuffer, MaxReservationsPerPeer: 1,
+			MaxCircuits: maxCircuitsOf, BufferSize: relayBuffer,
 			MaxReservationsPerIP: maxReservationsPerIP, MaxReservationsPerASN: maxReservations}),
 		// Where a relay listens is on its card. Addresses in an answer would not be signed.
 		relayv2.WithReservationAddressFilter(func(ma.Multiaddr) bool { return false }))
