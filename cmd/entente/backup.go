@@ -176,7 +176,7 @@ func (a *app) noteVerified(ctx context.Context, info *node.BackupInfo) {
 			return
 		}
 	}
-	err := c.call(ctx, "POST", "backup/verified", nil, api.BackupVerified{Node: info.Node, Made: info.Created}, nil)
+	err := c.call(ctx, "POST", "backup/verified", nil, api.BackupVerified{Node: info.Node.String(), Made: info.Created}, nil)
 	if err = errors.Join(err, c.close()); err == nil && !a.json {
 		fmt.Fprintln(a.out, "noted         at this node, for 'entente doctor'")
 	}

@@ -433,7 +433,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.do(alice, "POST /v1/backup", nil, BackupRequest{Recipients: []string{recipient}}, nil)
-	c.do(alice, "POST /v1/backup/verified", nil, BackupVerified{Node: alice.node.ID(), Made: time.Now().Add(-time.Second)}, nil)
+	c.do(alice, "POST /v1/backup/verified", nil, BackupVerified{Node: alice.node.ID().String(), Made: time.Now().Add(-time.Second)}, nil)
 	c.do(alice, "POST /v1/doctor", nil, Doctor{Quick: true, Listen: []string{"/ip4/127.0.0.1/tcp/0"}}, nil)
 
 	// A second node comes and goes.

@@ -18,8 +18,8 @@ type Doctor struct {
 
 // BackupVerified says that a backup of this node was verified and is whole.
 type BackupVerified struct {
-	Node protocol.NodeID `json:"node" required:"true"` // whose it is, as it states
-	Made time.Time       `json:"made" required:"true"` // when it was made, as it states
+	Node string    `json:"node" required:"true"` // whose it is, as it states
+	Made time.Time `json:"made" required:"true"` // when it was made, as it states
 }
 
 func (s *Server) doctorRoutes() {
@@ -35,5 +35,9 @@ func (s *Server) doctor(r *http.Request, q *Doctor) (*node.DoctorReport, error) 
 }
 
 func (s *Server) backupVerified(_ *http.Request, q *BackupVerified) (none, error) {
-	return none{}, s.node.NoteVerified(q.Node, q.Made)
+	id, err := protocol.ParseNodeID(q.Node)
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, s.node.NoteVerified(id, q.Made)
 }
