@@ -19,7 +19,7 @@ const (
 	wantRelays     = 2 // at so many
 	reserveEvery   = 15 * time.Second
 	reserveTime    = 20 * time.Second // to connect with a relay and ask it
-	relayRetryMin  = 15 * time.Second // after it refused or was not there, doubling
+	relayRetryMin  = time.Second      // after it refused or was not there, doubling
 	relayRetryMax  = 10 * time.Minute
 	maxRelaysTried = 64 // remembered ones that failed
 )
@@ -152,6 +152,9 @@ func (m *Mesh) tried(relay protocol.NodeID, err error) {
 	t.wait = min(max(2*t.wait, relayRetryMin), relayRetryMax)
 	t.after, t.why = time.Now().Add(t.wait), err.Error()
 	m.relayTries[relay] = t
+	if t.wait < reserveEvery { // two that greet each other at the same moment may cut each other off
+		time.AfterFunc(t.wait, m.LookForRelays)
+	}
 }
 
 // lostRelay notes that a relay is not connected any more. The caller holds mu.
