@@ -18,6 +18,7 @@ import (
 
 	"github.com/entente-mesh/entente/client"
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/anchor"
 	"github.com/entente-mesh/entente/node/api"
 	"github.com/entente-mesh/entente/node/store"
 )
@@ -85,7 +86,8 @@ func (a *app) open(ctx context.Context, cfg node.Config, enough func() bool) (*n
 	cfg.Dir, cfg.Keys = a.dir, keys
 	for end := time.Now().Add(openPatience); ; {
 		n, err := node.Open(cfg)
-		if !errors.Is(err, store.ErrInUse) || enough() || time.Now().After(end) {
+		// Who just closed lets go of the store first, and of the anchor then.
+		if !errors.Is(err, store.ErrInUse) && !errors.Is(err, anchor.ErrInUse) || enough() || time.Now().After(end) {
 			return n, err
 		}
 		select {
