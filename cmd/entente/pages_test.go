@@ -56,6 +56,9 @@ func spaced(line string) (words []string) {
 	return words
 }
 
+// prompt says at whose machine a line is typed.
+var prompt = regexp.MustCompile(`^[a-z]+\$ `)
+
 var inBackticks = regexp.MustCompile("`(?:sudo )?(entente [^`]+)`")
 
 // shownCommands are the commands of a page: lines of its blocks, and what stands between backticks.
@@ -63,8 +66,9 @@ func shownCommands(text string) (lines []string) {
 	joined := strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.Lines(joined) {
 		if rest, ok := strings.CutPrefix(line, "    "); ok {
-			for _, part := range regexp.MustCompile(`&&|\|`).Split(rest, -1) {
-				part = strings.TrimPrefix(strings.TrimSpace(part), "sudo ")
+			for _, part := range regexp.MustCompile(`&&|;|\|`).Split(rest, -1) {
+				part = prompt.ReplaceAllString(strings.TrimSpace(part), "")
+				part = strings.TrimPrefix(part, "sudo ")
 				part = strings.TrimPrefix(part, "go run ./cmd/")
 				if strings.HasPrefix(part, "entente ") {
 					lines = append(lines, part)
