@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // documents are the pages that show commands.
@@ -96,16 +97,44 @@ func TestPagesShowCommandsThatExist(t *testing.T) {
 			if problem := unknownIn(line); problem != "" {
 				t.Errorf("%s: %q: %s", page, line, problem)
 			}
+			if flag := requiredBy(line); flag != "" && strings.Contains(string(text), "    "+line) {
+				t.Errorf("%s: %q does not run without --%s", page, line, flag)
+			}
 		}
 	}
 	if checked < 60 {
 		t.Errorf("only %d commands were found in the pages", checked)
+	}
+	if requiredBy("entente audit register --from 7d") != "output" || requiredBy("entente audit register --from 7d -o x") != "" {
+		t.Error("a flag that is required is not missed")
 	}
 	for _, bad := range []string{"entente serch x", "entente search x --sinse 7d", "entente agreement sing ID", "entente node"} {
 		if bad != "entente node" && unknownIn(bad) == "" {
 			t.Errorf("%q passes", bad)
 		}
 	}
+}
+
+// requiredBy is a flag that a command does not run without, and that the line lacks.
+func requiredBy(line string) (missing string) {
+	if strings.Contains(line, "...") && !strings.Contains(line, "rec:...") || strings.Contains(line, "…") {
+		return "" // something was left out
+	}
+	cmd, rest, err := newRoot().Find(spaced(line)[1:])
+	if err != nil {
+		return ""
+	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, required := f.Annotations[cobra.BashCompOneRequiredFlag]; !required {
+			return
+		}
+		if !slices.ContainsFunc(rest, func(w string) bool {
+			return w == "-"+f.Shorthand || w == "--"+f.Name || strings.HasPrefix(w, "--"+f.Name+"=")
+		}) {
+			missing = f.Name
+		}
+	})
+	return missing
 }
 
 func unknownIn(line string) string {
