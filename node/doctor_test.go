@@ -472,8 +472,9 @@ func TestDoctorOfKeys(t *testing.T) {
 			after time.Duration
 			want  []string
 		}{
-			{0, nil}, {22 * 24 * time.Hour, nil}, {2 * 24 * time.Hour, []string{"card-ending"}}, {7 * 24 * time.Hour, []string{"card-stale"}},
-			{310 * 24 * time.Hour, []string{"card-stale", "node-ending"}}, {30 * 24 * time.Hour, []string{"card-stale", "node-expired"}},
+			// A node that is not up renews nothing and turns nothing over.
+			{0, nil}, {14 * 24 * time.Hour, nil}, {10 * 24 * time.Hour, []string{"card-ending"}}, {7 * 24 * time.Hour, []string{"age-identity-overdue", "card-stale"}},
+			{310 * 24 * time.Hour, []string{"age-identity-overdue", "card-stale", "node-ending"}}, {30 * 24 * time.Hour, []string{"age-identity-overdue", "card-stale", "node-expired"}},
 		} {
 			time.Sleep(c.after)
 			if got := told(); !slices.Equal(got, c.want) {

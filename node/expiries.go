@@ -3,7 +3,6 @@ package node
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -130,19 +129,37 @@ func (n *Node) ServesUnder(who string, own bool, before time.Duration, ends func
 
 // expiryProblems tells of what ends soon and was not renewed.
 func (n *Node) expiryProblems(st *Status) {
-	kinds := map[string]string{ExpiryCard: "card-ending", ExpiryNode: "node-ending", ExpiryIdentity: "age-identity-overdue",
-		ExpiryCertificate: "certificate-ending", ExpiryMandate: "mandate-ending"}
-	what := map[string]string{ExpiryCard: "the card of %s %s", ExpiryNode: "the time of node %s on the card %s", ExpiryIdentity: "the turnover of the age identity of node %s %s",
-		ExpiryCertificate: "the certificate %s %s", ExpiryMandate: "the mandate of %s %s"}
 	for _, e := range n.Expiries() {
 		severity, within := e.warning(time.UnixMilli(nowMillis()))
-		if severity == "" || e.What == ExpiryCard && within == "has ended" {
-			continue // of a stale card it is told more
+		if severity == "" {
+			continue
 		}
-		kind := kinds[e.What]
-		if severity == "error" && within == "has ended" {
-			kind = strings.Replace(kind, "-ending", "-expired", 1)
+		at, over := e.At.UTC().Format("2006-01-02 15:04"), within == "has ended"
+		switch e.What {
+		case ExpiryCard:
+			if !over { // of a stale card it is told more
+				st.problem("card-ending", severity, e.do, "the card of %s %s: %s", e.Who, within, at)
+			}
+		case ExpiryNode:
+			if over {
+				st.problem("node-expired", severity, e.do, "the time of node %s on the card %s: %s", e.Who, within, at)
+			} else {
+				st.problem("node-ending", severity, e.do, "the time of node %s on the card %s: %s", e.Who, within, at)
+			}
+		case ExpiryIdentity:
+			st.problem("age-identity-overdue", severity, e.do, "the turnover of the age identity of node %s %s: %s", e.Who, within, at)
+		case ExpiryCertificate:
+			if over {
+				st.problem("certificate-expired", severity, e.do, "the certificate %s %s: %s", e.Who, within, at)
+			} else {
+				st.problem("certificate-ending", severity, e.do, "the certificate %s %s: %s", e.Who, within, at)
+			}
+		case ExpiryMandate:
+			if over {
+				st.problem("mandate-expired", severity, e.do, "the mandate of %s %s: %s", e.Who, within, at)
+			} else {
+				st.problem("mandate-ending", severity, e.do, "the mandate of %s %s: %s", e.Who, within, at)
+			}
 		}
-		st.problem(kind, severity, e.do, what[e.What]+": %s", e.Who, within, e.At.UTC().Format("2006-01-02 15:04"))
 	}
 }

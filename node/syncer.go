@@ -32,7 +32,9 @@ func (net *network) keepSynced(ctx context.Context) {
 	var fresh time.Time // when it last began to compare often
 	lag, tries := syncDebounce, 0
 	every := net.n.cfg.SyncEvery
-	jittered := func() time.Time { return time.Now().Add(every - every/8 + rand.N(every/4)) }
+	// At first more often: others that came up at the same time say only now where they can be reached.
+	pace := min(firstSyncs, every)
+	jittered := func() time.Time { return time.Now().Add(pace - pace/8 + rand.N(pace/4)) }
 	due := jittered() // nothing that comes in between puts it off
 	for {
 		tick := time.NewTimer(time.Until(due))
@@ -59,6 +61,7 @@ func (net *network) keepSynced(ctx context.Context) {
 				peers = net.somePeers(1)
 			}
 		case <-tick.C:
+			pace = min(2*pace, every)
 			timed, due = true, jittered()
 			peers = net.somePeers(2)
 			for _, more := range append(net.connectedSiblings(), net.directPeer()...) {
@@ -86,6 +89,10 @@ func (net *network) keepSynced(ctx context.Context) {
 		}
 	}
 }
+
+// firstSyncs is after how long a node that came up compares by the clock for the first time; twice as long each
+// time after, up to Config.SyncEvery.
+const firstSyncs = 4 * time.Second
 
 // A peer that was waited for longer than stalling in one comparison, and sent fewer than slowRate
 // bytes of entries a second meanwhile, is not compared with for stalledFor because it told of

@@ -22,5 +22,11 @@ type KeyRotateAge struct {
 }
 
 func (s *Server) keyRotateAge(r *http.Request, q *KeyRotateAge) (*node.IdentityInfo, error) {
+	// What somebody else may have is replaced at once, by whoever notices.
+	if !q.Suspected {
+		if err := s.node.SecondPerson(r.Context(), node.ActKeyChange, "replace the age identity of this node", []byte("replace the age identity")); err != nil {
+			return nil, err
+		}
+	}
 	return s.node.RotateRecipient(r.Context(), q.Suspected)
 }
