@@ -4,7 +4,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,6 +105,20 @@ func rules(t *testing.T) map[string][]string {
 		t.Fatalf("read only %d rules", len(m))
 	}
 	return m
+}
+
+// TestContributingListsPackages holds the list of packages that people read against the one that is policy.
+func TestContributingListsPackages(t *testing.T) {
+	b, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range rules(t) {
+		if strings.Count(pkg, "/") < 2 && !strings.HasPrefix(pkg, "examples/") && pkg != "protocol/protocoltest" &&
+			!regexp.MustCompile(`(?m)(^| )`+regexp.QuoteMeta(pkg)+`($|[ ,;])`).Match(b) {
+			t.Errorf("CONTRIBUTING.md does not say what %s is for", pkg)
+		}
+	}
 }
 
 func TestImportsRunDownwards(t *testing.T) {

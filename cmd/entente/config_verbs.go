@@ -9,14 +9,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// configOrder says which file counts, what is above it, and when.
+const configOrder = "A node is configured by one file: what --config or ENTENTE_CONFIG names; else entente.toml in the data\n" +
+	"directory; else " + systemConfig + ", for whoever names no other data directory than the one in it\n" +
+	"and has no node of their own. The first that is there counts; two are never merged. Flags are above the file,\n" +
+	"and variables ENTENTE_SECTION_KEY above both. A change takes effect at the next start of the node; rules and\n" +
+	"the people of rules by 'entente rules load' at once."
+
 func (a *app) configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "config", Short: "Check and show the configuration, entente.toml",
-		Long: "A node is configured by one file: what --config or ENTENTE_CONFIG names; else entente.toml in the data\n" +
-			"directory; else " + systemConfig + ", for whoever names no other data directory than the one in it\n" +
-			"and has no node of their own. The first that is there counts; two are never merged. Flags are above the file,\n" +
-			"and variables ENTENTE_SECTION_KEY above both. A change takes effect at the next start of the node; rules and\n" +
-			"the people of rules by 'entente rules load' at once.",
+		Long:    configOrder,
 		Example: "  entente config check",
 	}
 	cmd.AddCommand(a.configCheckCommand(), a.configShowCommand(), a.configKeysCommand())

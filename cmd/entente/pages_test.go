@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // documents are the pages that show commands.
@@ -56,6 +57,9 @@ func spaced(line string) (words []string) {
 	return words
 }
 
+// prompt says at whose machine a line is typed.
+var prompt = regexp.MustCompile(`^[a-z]+\$ `)
+
 var inBackticks = regexp.MustCompile("`(?:sudo )?(entente [^`]+)`")
 
 // shownCommands are the commands of a page: lines of its blocks, and what stands between backticks.
@@ -63,8 +67,9 @@ func shownCommands(text string) (lines []string) {
 	joined := strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.Lines(joined) {
 		if rest, ok := strings.CutPrefix(line, "    "); ok {
-			for _, part := range regexp.MustCompile(`&&|\|`).Split(rest, -1) {
-				part = strings.TrimPrefix(strings.TrimSpace(part), "sudo ")
+			for _, part := range regexp.MustCompile(`&&|;|\|`).Split(rest, -1) {
+				part = prompt.ReplaceAllString(strings.TrimSpace(part), "")
+				part = strings.TrimPrefix(part, "sudo ")
 				part = strings.TrimPrefix(part, "go run ./cmd/")
 				if strings.HasPrefix(part, "entente ") {
 					lines = append(lines, part)
@@ -92,16 +97,44 @@ func TestPagesShowCommandsThatExist(t *testing.T) {
 			if problem := unknownIn(line); problem != "" {
 				t.Errorf("%s: %q: %s", page, line, problem)
 			}
+			if flag := requiredBy(line); flag != "" && strings.Contains(string(text), "    "+line) {
+				t.Errorf("%s: %q does not run without --%s", page, line, flag)
+			}
 		}
 	}
 	if checked < 60 {
 		t.Errorf("only %d commands were found in the pages", checked)
+	}
+	if requiredBy("entente audit register --from 7d") != "output" || requiredBy("entente audit register --from 7d -o x") != "" {
+		t.Error("a flag that is required is not missed")
 	}
 	for _, bad := range []string{"entente serch x", "entente search x --sinse 7d", "entente agreement sing ID", "entente node"} {
 		if bad != "entente node" && unknownIn(bad) == "" {
 			t.Errorf("%q passes", bad)
 		}
 	}
+}
+
+// requiredBy is a flag that a command does not run without, and that the line lacks.
+func requiredBy(line string) (missing string) {
+	if strings.Contains(line, "...") && !strings.Contains(line, "rec:...") || strings.Contains(line, "…") {
+		return "" // something was left out
+	}
+	cmd, rest, err := newRoot().Find(spaced(line)[1:])
+	if err != nil {
+		return ""
+	}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, required := f.Annotations[cobra.BashCompOneRequiredFlag]; !required {
+			return
+		}
+		if !slices.ContainsFunc(rest, func(w string) bool {
+			return w == "-"+f.Shorthand || w == "--"+f.Name || strings.HasPrefix(w, "--"+f.Name+"=")
+		}) {
+			missing = f.Name
+		}
+	})
+	return missing
 }
 
 func unknownIn(line string) string {
