@@ -32,8 +32,12 @@ func (net *network) keepSynced(ctx context.Context) {
 	var fresh time.Time // when it last began to compare often
 	lag, tries := syncDebounce, 0
 	every := net.n.cfg.SyncEvery
-	// At first more often: others that came up at the same time say only now where they can be reached.
-	pace := min(firstSyncs, every)
+	// A node that listens nowhere compares more often at first: it is called by way of a relay, and others that
+	// came up behind one at the same time say only now where they can be reached.
+	pace := every
+	if len(net.n.ways.listen) == 0 {
+		pace = min(firstSyncs, every)
+	}
 	jittered := func() time.Time { return time.Now().Add(pace - pace/8 + rand.N(pace/4)) }
 	due := jittered() // nothing that comes in between puts it off
 	for {
@@ -90,8 +94,8 @@ func (net *network) keepSynced(ctx context.Context) {
 	}
 }
 
-// firstSyncs is after how long a node that came up compares by the clock for the first time; twice as long each
-// time after, up to Config.SyncEvery.
+// firstSyncs is after how long a node that listens nowhere compares by the clock for the first time after it came
+// up; twice as long each time after, up to Config.SyncEvery.
 const firstSyncs = 4 * time.Second
 
 // A peer that was waited for longer than stalling in one comparison, and sent fewer than slowRate
