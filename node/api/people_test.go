@@ -535,3 +535,35 @@ func TestPeopleRefuse(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+// TestPeopleFileOpensNoSocket: before there is a person, whom the people file names is nobody at the socket that
+// every account may open, whatever rules would let them, and speaks for nobody.
+func TestPeopleFileOpensNoSocket(t *testing.T) {
+	s := testServer(t)
+	loadRules(t, s, "")
+	s.account(nobodysUID, "ann")
+	s.account(nobodysUID+1, "siem")
+	for _, uid := range []int{nobodysUID, nobodysUID + 1} {
+		for _, path := range []string{"/v1/id", "/v1/rules", "/v1/records", "/v1/people"} {
+			if w := askUID(s, uid, "GET", path, ""); w.Code != http.StatusForbidden {
+				t.Errorf("%d GET %s: %d %s", uid, path, w.Code, w.Body)
+			}
+		}
+		if w := askUID(s, uid, "PUT", "/v1/people/mallory", `{"roles":["admin"]}`); w.Code != http.StatusForbidden {
+			t.Errorf("%d makes an admin: %d %s", uid, w.Code, w.Body)
+		}
+		r := httptest.NewRequest("GET", "/v1/id", nil)
+		r.Header.Set(AsHeader, "ann")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey, uid)))
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%d in the name of another: %d %s", uid, w.Code, w.Body)
+		}
+	}
+	for _, uid := range []int{os.Getuid(), 0} {
+		s.account(uid, "ann")
+		if w := askUID(s, uid, "GET", "/v1/id", ""); w.Code != http.StatusOK {
+			t.Errorf("%d, whose node it is: %d %s", uid, w.Code, w.Body)
+		}
+	}
+}
