@@ -126,7 +126,7 @@ func TestAccountOfNobody(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &st); err != nil || w.Code != http.StatusOK {
 		t.Fatal(w.Code, err)
 	}
-	if !st.CountsHidden || len(st.Problems) != 0 || len(st.Addrs) != 0 || len(st.Nodes) != 0 || st.Generation != 0 {
+	if !st.ProblemsHidden || !st.CountsHidden || len(st.Problems) != 0 || len(st.Addrs) != 0 || len(st.Nodes) != 0 || st.Generation != 0 {
 		t.Errorf("shown: %s", w.Body)
 	}
 	if w := ask(s, "", "GET", "/v1/id", ""); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "people add") {
@@ -564,6 +564,26 @@ func TestPeopleFileOpensNoSocket(t *testing.T) {
 		s.account(uid, "ann")
 		if w := askUID(s, uid, "GET", "/v1/id", ""); w.Code != http.StatusOK {
 			t.Errorf("%d, whose node it is: %d %s", uid, w.Code, w.Body)
+		}
+	}
+}
+
+// TestOfflineDoctor: whoever has the keys of a stopped node needs no role to have the doctor look, and to note that a
+// backup was verified; they see nothing else.
+func TestOfflineDoctor(t *testing.T) {
+	s := NewOffline(peopled(t).node)
+	for _, tc := range []struct {
+		method, path, body string
+		forbidden          bool
+	}{
+		{"POST", "/v1/doctor", `{"quick":true,"checks":["keys"]}`, false},
+		{"POST", "/v1/backup/verified", "{}", false},
+		{"GET", "/v1/people", "", false},
+		{"GET", "/v1/sinks", "", true},
+		{"POST", "/v1/backup", "{}", true},
+	} {
+		if w := ask(s, "", tc.method, tc.path, tc.body); (w.Code == http.StatusForbidden) != tc.forbidden {
+			t.Errorf("%s %s: %d %s", tc.method, tc.path, w.Code, w.Body)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
@@ -17,12 +18,16 @@ import (
 // order.
 const farewell = time.Second
 
+// offlineRoutes are those for which whoever owns the data directory of a stopped node needs no role, besides those
+// about the people: what they show and note says nothing of records or of what anybody did.
+var offlineRoutes = []string{"POST /v1/doctor", "POST /v1/backup/verified"}
+
 // visit is a request that is being answered.
 type visit struct {
 	uid     int
 	as      string
 	right   rules.Action
-	offline bool // of whoever owns the data directory, about the people
+	offline bool // of whoever owns the data directory of a stopped node
 	ctx     context.Context
 	cancel  context.CancelFunc
 	rc      *http.ResponseController
@@ -33,7 +38,7 @@ type visit struct {
 func (s *Server) enter(w http.ResponseWriter, r *http.Request) (v *visit, leave func()) {
 	_, pattern := s.mux.Handler(r)
 	v = &visit{uid: uid(r), as: r.Header.Get(AsHeader), right: s.rightFor(pattern), rc: http.NewResponseController(w), over: make(chan struct{})}
-	v.offline = s.offline && v.right == rules.People
+	v.offline = s.offline && (v.right == rules.People || slices.Contains(offlineRoutes, pattern))
 	v.ctx, v.cancel = context.WithCancel(r.Context())
 	s.mu.Lock()
 	s.live[v] = struct{}{}
