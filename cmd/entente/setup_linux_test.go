@@ -187,7 +187,8 @@ func TestSetupForAService(t *testing.T) {
 		t.Error(out)
 	}
 	// Whoever may not open the data directory is somebody else by the socket of the people.
-	other := exec.Command("/proc/self/fd/3", "status", "--config", config)
+	other := exec.Command("/proc/self/fd/3")
+	other.Args = []string{"entente", "status", "--config", config}
 	other.ExtraFiles, other.Dir = []*os.File{self}, "/"
 	other.Env = []string{"HOME=/nonexistent", socket}
 	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(nobody.uid) - 1, Gid: uint32(nobody.gid) - 1}}
