@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -585,5 +586,62 @@ func TestOfflineDoctor(t *testing.T) {
 		if w := ask(s, "", tc.method, tc.path, tc.body); (w.Code == http.StatusForbidden) != tc.forbidden {
 			t.Errorf("%s %s: %d %s", tc.method, tc.path, w.Code, w.Body)
 		}
+	}
+}
+
+// whenPlanned calls a function when a publication has shown its plan, and before anything is published.
+type whenPlanned struct {
+	*httptest.ResponseRecorder
+	once sync.Once
+	fn   func()
+}
+
+func (w *whenPlanned) Write(b []byte) (int, error) {
+	w.once.Do(w.fn)
+	return w.ResponseRecorder.Write(b)
+}
+
+// TestRoleTakenEndsPublication: a publication that was planned is not carried out when the role was taken meanwhile,
+// though whoever asked for it may still read.
+func TestRoleTakenEndsPublication(t *testing.T) {
+	s := peopled(t)
+	if _, err := s.node.CreateNetwork("test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.node.JoinTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan error, 1)
+	w := &whenPlanned{ResponseRecorder: httptest.NewRecorder(), fn: func() {
+		var own *visit
+		s.mu.Lock()
+		for v := range s.live {
+			own = v
+		}
+		s.mu.Unlock()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, still, err := s.node.SetPerson(context.Background(), node.PersonChange{ID: "publisher", Roles: []string{rules.RoleReader}, Only: true})
+			if err == nil && still != 0 {
+				err = fmt.Errorf("%d requests did not end", still)
+			}
+			taken <- err
+		}()
+		select {
+		case <-own.ctx.Done():
+		case <-done: // nothing was told to end
+		}
+	}}
+	r := httptest.NewRequest("POST", "/v1/publish?topic=c2&tlp=green&personal=none", strings.NewReader("198.51.100.1\n"))
+	s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey, uidOf("publisher"))))
+	if err := <-taken; err != nil {
+		t.Error(err)
+	}
+	if b := w.Body.String(); !strings.Contains(b, "plan") || strings.Contains(b, "receipt") {
+		t.Errorf("%d %s", w.Code, b)
+	}
+	if got := askUID(s, uidOf("publisher"), "GET", "/v1/records?topic=c2", ""); got.Code != http.StatusOK || !strings.Contains(got.Body.String(), `"records":[]`) {
+		t.Errorf("%d %s", got.Code, got.Body)
 	}
 }

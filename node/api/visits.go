@@ -26,7 +26,7 @@ var offlineRoutes = []string{"POST /v1/doctor", "POST /v1/backup/verified"}
 type visit struct {
 	uid     int
 	as      string
-	right   rules.Action
+	right   rules.Action // under Server.mu
 	offline bool // of whoever owns the data directory of a stopped node
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -69,6 +69,20 @@ func (s *Server) judge(v *visit) (*rules.Principal, error) {
 	}
 }
 
+// narrow says that a request goes on to what needs another right than its route: it is judged by that one from now on, so
+// that it ends when that is taken.
+func (s *Server) narrow(r *http.Request, right rules.Action) error {
+	v, ok := r.Context().Value(visitKey).(*visit)
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	v.right = right
+	s.mu.Unlock()
+	_, err := s.judge(v)
+	return err
+}
+
 func (s *Server) verdict(v *visit) (*rules.Principal, error) {
 	who, err := s.whoIs(v.uid, v.as)
 	switch {
@@ -77,7 +91,10 @@ func (s *Server) verdict(v *visit) (*rules.Principal, error) {
 	case v.offline && s.node.HasAccounts(): // whatever their roles
 		return &rules.Principal{ID: who.User, Name: who.User, User: who.User, Roles: []string{}}, nil
 	}
-	return who, s.node.May(who, v.right)
+	s.mu.Lock()
+	right := v.right
+	s.mu.Unlock()
+	return who, s.node.May(who, right)
 }
 
 // judgeAll is the node.Judge of what is answered here: what may not go on is told to end, and is cut off
