@@ -27,7 +27,7 @@ type visit struct {
 	uid     int
 	as      string
 	right   rules.Action // under Server.mu
-	offline bool // of whoever owns the data directory of a stopped node
+	offline bool         // of whoever owns the data directory of a stopped node
 	ctx     context.Context
 	cancel  context.CancelFunc
 	rc      *http.ResponseController
