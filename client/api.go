@@ -3368,6 +3368,9 @@ type Status struct {
 	// CountsHidden says that the caller may not be told how many records there are: Records and
 	// Quarantined are left out.
 	CountsHidden bool `json:"counts_hidden,omitempty"`
+	// ProblemsHidden says that the caller, who is nobody of the node's people, may not be told of
+	// problems: that Problems is empty says nothing.
+	ProblemsHidden bool `json:"problems_hidden,omitempty"`
 	// Incompatible counts the nodes that were met and share no version of the protocols with this one.
 	Incompatible int `json:"incompatible,omitempty"`
 	// Reach is how the node reaches others and is reached; nil: it is not up.

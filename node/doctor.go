@@ -323,7 +323,7 @@ func (net *network) announced(node protocol.NodeID) []string {
 // askPeers asks peers of other organisations, one of each, what time it is there, and to call the addresses
 // on this node's card.
 func (net *network) askPeers(ctx context.Context, s *snapshot, clock *doctor.Clock, reach *doctor.Reach) {
-	reach.Announced = append([]string{}, net.announced(net.n.ID())...)
+	reach.Announced = callable(net.announced(net.n.ID()))
 	var ask []mesh.PeerInfo
 	seen := map[protocol.OrgID]bool{net.n.org: true}
 	for _, p := range net.mesh.Peers() {
@@ -359,6 +359,12 @@ func (net *network) askPeers(ctx context.Context, s *snapshot, clock *doctor.Clo
 	}
 	wg.Wait()
 	slices.SortFunc(reach.Asked, func(a, b doctor.Asked) int { return strings.Compare(a.Org, b.Org) })
+}
+
+// callable returns what is an address among those of a card: that the node relays is none, and says nothing of
+// whether anybody reaches it.
+func callable(card []string) []string {
+	return slices.DeleteFunc(slices.Clone(card), func(a string) bool { return a == protocol.RelayHere })
 }
 
 // callSelf calls every address that is listened on.

@@ -488,3 +488,16 @@ func TestDoctorOfKeys(t *testing.T) {
 		}
 	})
 }
+
+// TestRelayingIsNoAddress: that a node relays stands among the addresses of its card, and is no way to it.
+func TestRelayingIsNoAddress(t *testing.T) {
+	direct, by := "/ip4/198.51.100.7/tcp/4401", protocol.RelayedAddr("/ip4/198.51.100.8/tcp/4401", protocol.NodeID{1})
+	if got := callable([]string{direct, by, protocol.RelayHere}); !slices.Equal(got, []string{direct, by}) {
+		t.Errorf("%q", got)
+	}
+	f := &doctor.Facts{Now: time.Now(), Online: true, Reach: &doctor.Reach{Announced: callable([]string{direct, protocol.RelayHere}),
+		Asked: []doctor.Asked{{Org: "A", Outcomes: []string{"timeout"}}}}}
+	if got := doctor.Examine(f, "reachability"); len(got) != 1 || got[0].Kind != "unreachable" || !got[0].Bad() {
+		t.Errorf("a relay that nobody reaches: %+v", got)
+	}
+}

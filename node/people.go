@@ -192,6 +192,16 @@ func (n *Node) gone(id string) bool {
 	return known && who == nil
 }
 
+// counts reports whether a vote on a release counts today. Where the node has people, one that was given before
+// it had any is a word, and one of somebody who may not release any more is none.
+func (p *people) counts(v *releaseVote) bool {
+	if !p.setUp() {
+		return true
+	}
+	who, _ := p.of(v.Person)
+	return v.User != "" && who != nil && who.Bound(rules.Release) == nil
+}
+
 // People lists the people by name; with all, also those who left.
 func (n *Node) People(all bool) ([]Person, error) {
 	s, list := n.snap.Load(), []Person{}
@@ -574,7 +584,8 @@ func (n *Node) judgeOpen(ctx context.Context) (still int) {
 	return still
 }
 
-// joinPerson joins what a sibling says of a person with what is held.
+// joinPerson joins what a sibling says of a person with what is held. It is called with n.passing held: votes of who
+// left end in the same transaction.
 func (n *Node) joinPerson(tx *store.Tx, p *protocol.SiblingPerson) (bool, error) {
 	var held personDoc
 	has, err := getDoc(tx, kindPerson, []byte(p.ID), &held)
@@ -596,8 +607,11 @@ func (n *Node) joinPerson(tx *store.Tx, p *protocol.SiblingPerson) (bool, error)
 		return false, nil
 	}
 	err = errors.Join(putDoc(tx, kindPerson, []byte(p.ID), &d), n.auditPeople(tx, Caller{}, "take from another node", fmt.Sprintf("%s; there: %v", d.text(), d.present())))
-	if held.present() && !d.present() {
-		err = errors.Join(err, n.endPerson(tx, &Removed{Person: p.ID}, ""))
+	if has && held.present() && d.Said.Term > held.Said.Term { // also where they came back since: they are somebody new
+		out := &Removed{Person: p.ID}
+		if err = errors.Join(err, n.endPerson(tx, out, ""), endVotes(tx, out)); err == nil && len(out.Ended)+out.Acts+out.Votes > 0 {
+			err = n.auditPeople(tx, Caller{}, "end what was theirs", fmt.Sprintf("%s, who left at another node; tokens ended: %s; %d acts and %d votes void", p.ID, strings.Join(out.Ended, ", "), out.Acts, out.Votes))
+		}
 	}
 	return true, err
 }

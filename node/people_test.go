@@ -412,3 +412,64 @@ func TestOwnersBindTokens(t *testing.T) {
 		t.Errorf("a source: %v", err)
 	}
 }
+
+// TestWhoCameBackIsSomebodyNew: a node that was away when somebody was removed and added again takes it for a removal,
+// too: what was theirs ends there.
+func TestWhoCameBackIsSomebodyNew(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	addPerson(t, first, "alice", rules.RoleAdmin)
+	addPerson(t, first, "bob", rules.RoleReader, rules.RoleApprover)
+	compareWith(t, second, first)
+	token, err := second.AddConsumer(Consumer{Name: "siem", Owner: "bob", Scopes: []Scope{ScopeRead}, Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const act = "aaaaaaaa"
+	if err := second.st.Update(func(tx *store.Tx) error {
+		return errors.Join(putDoc(tx, kindRelease, be64(1), &releaseDoc{Needs: 2, Form: uint8(formOpen), Approvals: []releaseVote{{Person: "bob", User: "bob"}}}),
+			putDoc(tx, kindPending, []byte(act), &pendingDoc{Act: string(ActPeople), By: "bob", User: "bob", At: uint64(nowMillis())}))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	removePerson(t, first, "bob")
+	addPerson(t, first, "bob", rules.RoleReader, rules.RoleApprover)
+	compareWith(t, second, first)
+	if who := second.PersonOf("bob"); who == nil {
+		t.Fatal("who came back is not there")
+	}
+	if _, err := second.ConsumerOf("", token); !errors.Is(err, ErrUnauthorised) {
+		t.Errorf("the token of before: %v", err)
+	}
+	if d, err := second.releaseOf(1); err != nil || len(d.Approvals) != 0 {
+		t.Errorf("the vote of before: %+v %v", d, err)
+	}
+	if _, _, err := second.pendingOf(act); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the act of before: %v", err)
+	}
+}
+
+// TestVotesCountToday: where the node has people, only votes count of those who may release today, by an account.
+func TestVotesCountToday(t *testing.T) {
+	n := testNode(t, "Police")
+	addPerson(t, n, "alice", rules.RoleAdmin)
+	addPerson(t, n, "bob", rules.RoleApprover)
+	addPerson(t, n, "carol", rules.RoleApprover)
+	addPerson(t, n, "dave", rules.RoleReader)
+	if err := n.st.Update(func(tx *store.Tx) error {
+		return putDoc(tx, kindRelease, be64(1), &releaseDoc{Topic: "c2", Needs: 2, Form: uint8(formOpen), Approvals: []releaseVote{{Person: "carol"}, {Person: "bob", User: "bob"}}})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := n.SetPerson(t.Context(), PersonChange{ID: "bob", Roles: []string{rules.RoleReader}, Only: true}); err != nil {
+		t.Fatal(err)
+	}
+	as := func(id string) context.Context { return WithCaller(t.Context(), Caller{Person: id, User: id}) }
+	if _, err := n.ApproveRelease(as("dave"), 1, "dave", false); !errors.Is(err, ErrForbidden) {
+		t.Errorf("the vote of a reader: %v", err)
+	}
+	// carol's word of before there were people is none, so that she may vote; bob is no approver any more.
+	r, err := n.ApproveRelease(as("carol"), 1, "carol", false)
+	if err != nil || r.State != "waiting" || len(r.Approved) != 1 {
+		t.Errorf("%+v %v", r, err)
+	}
+}

@@ -287,18 +287,21 @@ func (n *Node) ApproveRelease(ctx context.Context, number uint64, by string, wit
 	if n.HasAccounts() {
 		user = CallerOf(ctx).User
 	}
+	if s := n.snap.Load(); !s.people.counts(&releaseVote{Person: by, User: user}) { // who lost the role meanwhile, neither
+		return nil, fmt.Errorf("%s may not release: %w", by, ErrForbidden)
+	}
 	d, err := n.releaseOf(number)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case releaseState(d.State) != releaseWaits:
+	if releaseState(d.State) != releaseWaits {
 		return nil, fmt.Errorf("release %d is %s already", number, releaseStates[d.State])
-	case slices.ContainsFunc(d.Approvals, func(v releaseVote) bool { return strings.EqualFold(v.Person, by) || v.User != "" && v.User == user }):
-		return nil, fmt.Errorf("%s approved release %d already; another person must do so, too", by, number)
 	}
-	if d.withoutVotes(func(v *releaseVote) bool { return n.gone(v.Person) }) > 0 {
-		n.log.Warn("votes of people who left do not count", "release", number)
+	if s := n.snap.Load(); d.withoutVotes(func(v *releaseVote) bool { return !s.people.counts(v) }) > 0 {
+		n.log.Warn("votes of those who may not release any more do not count", "release", number)
+	}
+	if slices.ContainsFunc(d.Approvals, func(v releaseVote) bool { return strings.EqualFold(v.Person, by) || v.User != "" && v.User == user }) {
+		return nil, fmt.Errorf("%s approved release %d already; another person must do so, too", by, number)
 	}
 	form := formOpen
 	if withhold {

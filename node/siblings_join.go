@@ -101,7 +101,8 @@ func (t *siblingTaker) sort(item *protocol.SiblingItem) error {
 func (t *siblingTaker) take() error {
 	n := t.n
 	if len(t.state) > 0 {
-		if err := n.changeIf(func(tx *store.Tx) (changed bool, err error) {
+		n.passing.Lock() // votes are counted under it
+		err := n.changeIf(func(tx *store.Tx) (changed bool, err error) {
 			for _, fn := range t.state {
 				c, err := fn(tx)
 				if err != nil {
@@ -110,7 +111,9 @@ func (t *siblingTaker) take() error {
 				changed = changed || c
 			}
 			return changed, nil
-		}); err != nil {
+		})
+		n.passing.Unlock()
+		if err != nil {
 			return err
 		}
 	}

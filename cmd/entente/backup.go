@@ -166,17 +166,19 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 // noteVerified tells the node whose backup it is that it was verified, if that is the one of --dir. Whether it
 // can be told changes nothing of what was verified: 'entente doctor' then does not know of it.
 func (a *app) noteVerified(ctx context.Context, info *node.BackupInfo) {
-	c := a.dial()
+	c, err := a.running()
+	if err != nil {
+		return
+	}
 	if c == nil {
 		if _, err := os.Stat(filepath.Join(a.dir, "keys")); err != nil || node.NeedsPassphrase(a.dir) {
 			return
 		}
-		var err error
 		if c, err = a.patient(ctx, 0); err != nil {
 			return
 		}
 	}
-	err := c.call(ctx, "POST", "backup/verified", nil, api.BackupVerified{Node: info.Node.String(), Made: info.Created}, nil)
+	err = c.call(ctx, "POST", "backup/verified", nil, api.BackupVerified{Node: info.Node.String(), Made: info.Created}, nil)
 	if err = errors.Join(err, c.close()); err == nil && !a.json {
 		fmt.Fprintln(a.out, "noted         at this node, for 'entente doctor'")
 	}

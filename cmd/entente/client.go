@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -39,15 +40,8 @@ func (a *app) clientOf(c *client.Client) *client.Client {
 }
 
 func (a *app) client(ctx context.Context) (*nodeClient, error) {
-	if a.socket != "" { // whoever comes by it has no business in the data directory
-		c, err := client.DialSocket(a.socket)
-		if err != nil {
-			return nil, err
-		}
-		return &nodeClient{Client: a.clientOf(c), live: true, close: func() error { c.Close(); return nil }}, nil
-	}
-	if c := a.dial(); c != nil {
-		return c, nil
+	if c, err := a.running(); c != nil || err != nil {
+		return c, err
 	}
 	var live *nodeClient
 	n, err := a.open(ctx, node.Config{}, func() bool { live = a.dial(); return live != nil })
@@ -60,13 +54,37 @@ func (a *app) client(ctx context.Context) (*nodeClient, error) {
 	return &nodeClient{Client: a.clientOf(client.New(inProcess{api.NewOffline(n)})), close: n.Close}, nil
 }
 
-// dial returns a client of the running node, nil if none runs.
+// running returns a client of the running node, by the socket that was named, that of the data directory or,
+// for whoever may not open that one, that of the people; nil if none runs.
+func (a *app) running() (*nodeClient, error) {
+	if a.socket != "" { // whoever comes by it has no business in the data directory
+		c, err := client.DialSocket(a.socket)
+		if err != nil {
+			return nil, err
+		}
+		return a.liveClient(c), nil
+	}
+	c, err := client.Dial(a.dir)
+	if errors.Is(err, fs.ErrPermission) && a.people != "" {
+		c, err = client.DialSocket(a.people)
+	}
+	if err != nil {
+		return nil, nil
+	}
+	return a.liveClient(c), nil
+}
+
+func (a *app) liveClient(c *client.Client) *nodeClient {
+	return &nodeClient{Client: a.clientOf(c), live: true, close: func() error { c.Close(); return nil }}
+}
+
+// dial returns a client of the running node by the socket in the data directory, nil if none runs.
 func (a *app) dial() *nodeClient {
 	c, err := client.Dial(a.dir)
 	if err != nil {
 		return nil
 	}
-	return &nodeClient{Client: a.clientOf(c), live: true, close: func() error { c.Close(); return nil }}
+	return a.liveClient(c)
 }
 
 // openPatience is how long to wait for another command that has the store open, and that is

@@ -40,7 +40,9 @@ func configKeys() []configKey {
 		{name: "node.passphrase_file", path: true, everyone: true, alias: "ENTENTE_PASSPHRASE_FILE",
 			doc: "File with the passphrase that the keys are sealed with, if they are ('entente setup --passphrase'). It is read when it is needed:\n" +
 				"with LoadCredential= of systemd it is there only while the service runs."},
-		{name: "node.people_socket", flag: "people-socket", path: true},
+		{name: "node.people_socket", flag: "people-socket", path: true, everyone: true,
+			doc: "Path of a second socket, which every account of the machine may open, as \"/run/entente/api.sock\"; what each may do 'entente people' says.\n" +
+				"Verbs of whoever may not open the one in the data directory use it."},
 
 		{name: "network.listen", flag: "listen", def: node.DefaultListen, check: checkListen,
 			doc: "Addresses to listen on for other nodes, as multiaddresses; TCP and QUIC (UDP). \"none\" alone: call others only."},

@@ -65,7 +65,7 @@ func (a *app) doctorCommand() *cobra.Command {
 func (a *app) doctor(ctx context.Context, q node.DoctorRequest) (*node.DoctorReport, error) {
 	c, err := a.patient(ctx, q.DiskLimit)
 	if err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || a.socket != "" { // whoever comes by a socket may not look at the machine's files
 			return nil, err
 		}
 		return node.DoctorOffline(ctx, a.dir, q, err)
@@ -78,8 +78,8 @@ func (a *app) doctor(ctx context.Context, q node.DoctorRequest) (*node.DoctorRep
 // patient returns a client of the node that is looked at. A node of another user is not opened: files that are
 // written in doing so would be this user's.
 func (a *app) patient(ctx context.Context, limit int64) (*nodeClient, error) {
-	if c := a.dial(); c != nil {
-		return c, nil
+	if c, err := a.running(); c != nil || err != nil {
+		return c, err
 	}
 	if info, err := os.Stat(a.dir); err == nil {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
@@ -94,7 +94,7 @@ func (a *app) patient(ctx context.Context, limit int64) (*nodeClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &nodeClient{Client: a.clientOf(client.New(inProcess{api.New(n)})), close: n.Close}, nil
+	return &nodeClient{Client: a.clientOf(client.New(inProcess{api.NewOffline(n)})), close: n.Close}, nil
 }
 
 // showFindings writes a line for each finding, and under those that are not ok the repair.

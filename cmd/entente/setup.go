@@ -23,6 +23,8 @@ const (
 	systemDir  = "/var/lib/entente"
 	systemUser = "entente"
 	systemRoot = "/root/entente-root-key.txt"
+	// systemSocket is in the RuntimeDirectory of the unit.
+	systemSocket = "/run/entente/api.sock"
 )
 
 // setup is what 'entente setup' is about to do.
@@ -300,11 +302,21 @@ func (s *setup) request(done *setupDone) error {
 	return createFile(s.paper, []byte(armour(nodeRequestArmour, r.Bytes)), 0o644)
 }
 
-func (s *setup) writeConfig() error {
+// chosen is what stands in the configuration otherwise than by default. The service has a socket for people from
+// the beginning: once there are any, root and its own account see nothing but the status.
+func (s *setup) chosen() map[string][]string {
 	chosen := map[string][]string{"node.dir": {s.dir}}
+	if s.owner != nil && s.config == systemConfig {
+		chosen["node.people_socket"] = []string{systemSocket}
+	}
 	if len(s.announce) > 0 {
 		chosen["network.listen"], chosen["network.announce"] = s.listen, s.announce
 	}
+	return chosen
+}
+
+func (s *setup) writeConfig() error {
+	chosen := s.chosen()
 	if dir := filepath.Dir(s.config); !inside(dir, s.dir) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("making the directory of the configuration: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -157,7 +158,11 @@ func TestSetupForAService(t *testing.T) {
 	up.Args = []string{"entente", "up", "--config", config}
 	up.ExtraFiles = []*os.File{self}
 	up.Dir = "/"
-	up.Env = []string{"HOME=/nonexistent", `ENTENTE_NETWORK_LISTEN=/ip4/127.0.0.1/tcp/0`}
+	if err := errors.Join(os.Mkdir(at("run"), 0o755), os.Chown(at("run"), nobody.uid, nobody.gid)); err != nil {
+		t.Fatal(err)
+	}
+	socket := "ENTENTE_NODE_PEOPLE_SOCKET=" + at("run/api.sock")
+	up.Env = []string{"HOME=/nonexistent", `ENTENTE_NETWORK_LISTEN=/ip4/127.0.0.1/tcp/0`, socket}
 	up.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(nobody.uid), Gid: uint32(nobody.gid)}}
 	var log bytes.Buffer
 	up.Stdout, up.Stderr = &log, &log
@@ -180,6 +185,15 @@ func TestSetupForAService(t *testing.T) {
 	}
 	if !strings.Contains(out, "127.0.0.1/tcp/") || !strings.Contains(out, "network       sea") {
 		t.Error(out)
+	}
+	// Whoever may not open the data directory is somebody else by the socket of the people.
+	other := exec.Command("/proc/self/fd/3")
+	other.Args = []string{"entente", "status", "--config", config}
+	other.ExtraFiles, other.Dir = []*os.File{self}, "/"
+	other.Env = []string{"HOME=/nonexistent", socket}
+	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(nobody.uid) - 1, Gid: uint32(nobody.gid) - 1}}
+	if b, err := other.CombinedOutput(); err != nil || !strings.Contains(string(b), "are not shown to an account") {
+		t.Errorf("status as another user: %v\n%s", err, b)
 	}
 	if err := up.Process.Signal(os.Interrupt); err != nil {
 		t.Error(err)

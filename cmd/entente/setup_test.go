@@ -244,3 +244,21 @@ func TestSetupGoesOn(t *testing.T) {
 		t.Error(err, c)
 	}
 }
+
+// TestServiceHasSocketForPeople: the unit makes the directory of the socket that 'setup --system' configures, and
+// nobody else's node gets one.
+func TestServiceHasSocketForPeople(t *testing.T) {
+	s := newSetup(t)
+	if got := s.chosen()["node.people_socket"]; got != nil {
+		t.Errorf("the node of one person has the socket %v", got)
+	}
+	s.owner, s.config = &account{}, systemConfig
+	got := s.chosen()["node.people_socket"]
+	unit, err := os.ReadFile("../../release/systemd/entente.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || !strings.Contains(string(unit), "\nRuntimeDirectory="+filepath.Base(filepath.Dir(got[0]))+"\n") || !strings.Contains(string(unit), "\nRuntimeDirectoryMode=0755\n") || filepath.Dir(filepath.Dir(got[0])) != "/run" {
+		t.Errorf("socket %v, unit\n%s", got, unit)
+	}
+}

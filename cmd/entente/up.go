@@ -198,6 +198,9 @@ func (a *app) statusCommand() *cobra.Command {
 			if err := a.ask(cmd.Context(), "GET", "status", nil, nil, &st); err != nil {
 				return err
 			}
+			if problems && st.ProblemsHidden {
+				return errors.New("problems are not shown to an account that is nobody of this node's people: have whoever administers it give it a role ('entente people add NAME --os-user USER --role reader'; admin, to see those of open permissions, too), or use the metrics ('entente up --metrics')")
+			}
 			if problems {
 				err := a.print(st.Problems, func(w io.Writer) { showProblems(w, st.Problems) })
 				if err == nil && len(st.Problems) > 0 {
@@ -253,6 +256,10 @@ func showStatus(w io.Writer, st *node.Status) {
 	fmt.Fprintf(w, "own entries   %d only on this disk\n", st.OnlyHere)
 	fmt.Fprintf(w, "missing       %d entries in %d feeds; %d await a key; %d feeds silent, %d forked\n", st.Missing, st.Gaps, st.Awaiting, st.Silent, st.Forked)
 	fmt.Fprintf(w, "gossip        %d rejected, %d ignored, %d dropped since the start\n", st.Gossip.Rejected, st.Gossip.Ignored, st.Gossip.Dropped)
+	if st.ProblemsHidden {
+		fmt.Fprintln(w, "problems      are not shown to an account that is nobody of this node's people")
+		return
+	}
 	showProblems(w, st.Problems)
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,7 +127,7 @@ func TestAccountOfNobody(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &st); err != nil || w.Code != http.StatusOK {
 		t.Fatal(w.Code, err)
 	}
-	if !st.CountsHidden || len(st.Problems) != 0 || len(st.Addrs) != 0 || len(st.Nodes) != 0 || st.Generation != 0 {
+	if !st.ProblemsHidden || !st.CountsHidden || len(st.Problems) != 0 || len(st.Addrs) != 0 || len(st.Nodes) != 0 || st.Generation != 0 {
 		t.Errorf("shown: %s", w.Body)
 	}
 	if w := ask(s, "", "GET", "/v1/id", ""); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "people add") {
@@ -533,5 +534,114 @@ func TestPeopleRefuse(t *testing.T) {
 	b, _ := json.Marshal(RulesRequest{File: "x", PeopleFile: "p", People: &twice})
 	if w := askUID(s, uidOf("admin"), "POST", "/v1/rules", string(b)); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "one of this node's people") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// TestPeopleFileOpensNoSocket: before there is a person, whom the people file names is nobody at the socket that
+// every account may open, whatever rules would let them, and speaks for nobody.
+func TestPeopleFileOpensNoSocket(t *testing.T) {
+	s := testServer(t)
+	loadRules(t, s, "")
+	s.account(nobodysUID, "ann")
+	s.account(nobodysUID+1, "siem")
+	for _, uid := range []int{nobodysUID, nobodysUID + 1} {
+		for _, path := range []string{"/v1/id", "/v1/rules", "/v1/records", "/v1/people"} {
+			if w := askUID(s, uid, "GET", path, ""); w.Code != http.StatusForbidden {
+				t.Errorf("%d GET %s: %d %s", uid, path, w.Code, w.Body)
+			}
+		}
+		if w := askUID(s, uid, "PUT", "/v1/people/mallory", `{"roles":["admin"]}`); w.Code != http.StatusForbidden {
+			t.Errorf("%d makes an admin: %d %s", uid, w.Code, w.Body)
+		}
+		r := httptest.NewRequest("GET", "/v1/id", nil)
+		r.Header.Set(AsHeader, "ann")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey, uid)))
+		if w.Code != http.StatusForbidden {
+			t.Errorf("%d in the name of another: %d %s", uid, w.Code, w.Body)
+		}
+	}
+	for _, uid := range []int{os.Getuid(), 0} {
+		s.account(uid, "ann")
+		if w := askUID(s, uid, "GET", "/v1/id", ""); w.Code != http.StatusOK {
+			t.Errorf("%d, whose node it is: %d %s", uid, w.Code, w.Body)
+		}
+	}
+}
+
+// TestOfflineDoctor: whoever has the keys of a stopped node needs no role to have the doctor look, and to note that a
+// backup was verified; they see nothing else.
+func TestOfflineDoctor(t *testing.T) {
+	s := NewOffline(peopled(t).node)
+	for _, tc := range []struct {
+		method, path, body string
+		forbidden          bool
+	}{
+		{"POST", "/v1/doctor", `{"quick":true,"checks":["keys"]}`, false},
+		{"POST", "/v1/backup/verified", "{}", false},
+		{"GET", "/v1/people", "", false},
+		{"GET", "/v1/sinks", "", true},
+		{"POST", "/v1/backup", "{}", true},
+	} {
+		if w := ask(s, "", tc.method, tc.path, tc.body); (w.Code == http.StatusForbidden) != tc.forbidden {
+			t.Errorf("%s %s: %d %s", tc.method, tc.path, w.Code, w.Body)
+		}
+	}
+}
+
+// whenPlanned calls a function when a publication has shown its plan, and before anything is published.
+type whenPlanned struct {
+	*httptest.ResponseRecorder
+	once sync.Once
+	fn   func()
+}
+
+func (w *whenPlanned) Write(b []byte) (int, error) {
+	w.once.Do(w.fn)
+	return w.ResponseRecorder.Write(b)
+}
+
+// TestRoleTakenEndsPublication: a publication that was planned is not carried out when the role was taken meanwhile,
+// though whoever asked for it may still read.
+func TestRoleTakenEndsPublication(t *testing.T) {
+	s := peopled(t)
+	if _, err := s.node.CreateNetwork("test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.node.JoinTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan error, 1)
+	w := &whenPlanned{ResponseRecorder: httptest.NewRecorder(), fn: func() {
+		var own *visit
+		s.mu.Lock()
+		for v := range s.live {
+			own = v
+		}
+		s.mu.Unlock()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, still, err := s.node.SetPerson(context.Background(), node.PersonChange{ID: "publisher", Roles: []string{rules.RoleReader}, Only: true})
+			if err == nil && still != 0 {
+				err = fmt.Errorf("%d requests did not end", still)
+			}
+			taken <- err
+		}()
+		select {
+		case <-own.ctx.Done():
+		case <-done: // nothing was told to end
+		}
+	}}
+	r := httptest.NewRequest("POST", "/v1/publish?topic=c2&tlp=green&personal=none", strings.NewReader("198.51.100.1\n"))
+	s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey, uidOf("publisher"))))
+	if err := <-taken; err != nil {
+		t.Error(err)
+	}
+	if b := w.Body.String(); !strings.Contains(b, "plan") || strings.Contains(b, "receipt") {
+		t.Errorf("%d %s", w.Code, b)
+	}
+	if got := askUID(s, uidOf("publisher"), "GET", "/v1/records?topic=c2", ""); got.Code != http.StatusOK || !strings.Contains(got.Body.String(), `"records":[]`) {
+		t.Errorf("%d %s", got.Code, got.Body)
 	}
 }

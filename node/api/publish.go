@@ -13,6 +13,7 @@ import (
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
 )
@@ -332,6 +333,12 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, q *PublishQuery
 	if err != nil {
 		fail(w, err)
 		return
+	}
+	if !q.DryRun {
+		if err := s.narrow(r, rules.Publish); err != nil {
+			fail(w, err)
+			return
+		}
 	}
 	if err := s.node.MayPublish(callerOf(r), p); err != nil {
 		fail(w, err)

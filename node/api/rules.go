@@ -88,7 +88,7 @@ func (s *Server) rulesCheck(_ *http.Request, q *RulesRequest) (*RulesCheck, erro
 func (s *Server) status(r *http.Request, _ *none) (*node.Status, error) {
 	st, err := s.node.Status()
 	if who := callerOf(r); err == nil && who.Account && len(who.Roles) == 0 { // nobody of the people's
-		return &node.Status{Org: st.Org, Node: st.Node, Online: st.Online, Started: st.Started, Addrs: []string{}, Nodes: []node.OwnNode{}, Problems: []node.Problem{}, CountsHidden: true}, nil
+		return &node.Status{Org: st.Org, Node: st.Node, Online: st.Online, Started: st.Started, Addrs: []string{}, Nodes: []node.OwnNode{}, Problems: []node.Problem{}, CountsHidden: true, ProblemsHidden: true}, nil
 	}
 	if err == nil && s.node.May(callerOf(r), rules.Administer) != nil {
 		st.Records, st.Quarantined, st.Kept, st.CountsHidden, st.Mirror = 0, 0, 0, true, nil

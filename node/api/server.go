@@ -59,7 +59,7 @@ func New(n *node.Node) *Server {
 }
 
 // NewOffline makes a server for whoever opened the data directory of a node that does not run, and has
-// its keys. They may say who the people are, so that nobody is locked out for ever; it is noted as theirs.
+// its keys. They may say who the people are, so that nobody is locked out for ever, and have the doctor look; it is noted as theirs.
 func NewOffline(n *node.Node) *Server {
 	s := New(n)
 	s.offline = true

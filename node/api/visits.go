@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/entente-mesh/entente/node"
@@ -17,12 +18,16 @@ import (
 // order.
 const farewell = time.Second
 
+// offlineRoutes are those for which whoever owns the data directory of a stopped node needs no role, besides those
+// about the people: what they show and note says nothing of records or of what anybody did.
+var offlineRoutes = []string{"POST /v1/doctor", "POST /v1/backup/verified"}
+
 // visit is a request that is being answered.
 type visit struct {
 	uid     int
 	as      string
-	right   rules.Action
-	offline bool // of whoever owns the data directory, about the people
+	right   rules.Action // under Server.mu
+	offline bool         // of whoever owns the data directory of a stopped node
 	ctx     context.Context
 	cancel  context.CancelFunc
 	rc      *http.ResponseController
@@ -33,7 +38,7 @@ type visit struct {
 func (s *Server) enter(w http.ResponseWriter, r *http.Request) (v *visit, leave func()) {
 	_, pattern := s.mux.Handler(r)
 	v = &visit{uid: uid(r), as: r.Header.Get(AsHeader), right: s.rightFor(pattern), rc: http.NewResponseController(w), over: make(chan struct{})}
-	v.offline = s.offline && v.right == rules.People
+	v.offline = s.offline && (v.right == rules.People || slices.Contains(offlineRoutes, pattern))
 	v.ctx, v.cancel = context.WithCancel(r.Context())
 	s.mu.Lock()
 	s.live[v] = struct{}{}
@@ -64,6 +69,20 @@ func (s *Server) judge(v *visit) (*rules.Principal, error) {
 	}
 }
 
+// narrow says that a request goes on to what needs another right than its route: it is judged by that one from now on, so
+// that it ends when that is taken.
+func (s *Server) narrow(r *http.Request, right rules.Action) error {
+	v, ok := r.Context().Value(visitKey).(*visit)
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	v.right = right
+	s.mu.Unlock()
+	_, err := s.judge(v)
+	return err
+}
+
 func (s *Server) verdict(v *visit) (*rules.Principal, error) {
 	who, err := s.whoIs(v.uid, v.as)
 	switch {
@@ -72,7 +91,10 @@ func (s *Server) verdict(v *visit) (*rules.Principal, error) {
 	case v.offline && s.node.HasAccounts(): // whatever their roles
 		return &rules.Principal{ID: who.User, Name: who.User, User: who.User, Roles: []string{}}, nil
 	}
-	return who, s.node.May(who, v.right)
+	s.mu.Lock()
+	right := v.right
+	s.mu.Unlock()
+	return who, s.node.May(who, right)
 }
 
 // judgeAll is the node.Judge of what is answered here: what may not go on is told to end, and is cut off

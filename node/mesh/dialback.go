@@ -298,8 +298,16 @@ func (m *Mesh) callAfresh(ctx context.Context, node protocol.NodeID, addr ma.Mul
 		return protocol.DialFailed
 	}
 	defer h.Close()
-	return outcomeOf(ctx, h.Connect(ctx, peer.AddrInfo{ID: peerOf(node), Addrs: []ma.Multiaddr{addr}}))
+	err = h.Connect(ctx, peer.AddrInfo{ID: peerOf(node), Addrs: []ma.Multiaddr{addr}})
+	if rule != nil && noRoute(err) {
+		return protocol.DialBusy
+	}
+	return outcomeOf(ctx, err)
 }
+
+// noRoute reports whether a call failed since this machine has no route of that family, as without IPv6: that says
+// nothing of the address, and the asker is told that it was not called.
+func noRoute(err error) bool { return errors.Is(err, syscall.ENETUNREACH) }
 
 // outcomeOf says in a word why a call failed. QUIC tells nothing of a port where nothing listens, so that
 // is a timeout there.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -266,5 +268,16 @@ func TestMeasure(t *testing.T) {
 		if got.Within < 0 || got.Within > time.Second || got.Offset.Abs() > maxOffset*time.Millisecond {
 			t.Errorf("%v: %+v", c, got)
 		}
+	}
+}
+
+// TestNoRouteIsNotTheAskers: who answers without a route of a family says nothing of an address of it; of its own it says so.
+func TestNoRouteIsNotTheAskers(t *testing.T) {
+	err := fmt.Errorf("dialling: %w", &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENETUNREACH)})
+	if !noRoute(err) || noRoute(nil) || noRoute(syscall.EHOSTUNREACH) || noRoute(syscall.ECONNREFUSED) {
+		t.Error("no route is told wrongly")
+	}
+	if o := outcomeOf(t.Context(), err); o != protocol.DialUnreachable {
+		t.Errorf("of the own address: %v", o)
 	}
 }
