@@ -201,7 +201,8 @@ func TestTokenInCeremonies(t *testing.T) {
 	}
 	apply(RotationInit{Kind: protocol.RotateOp, Op: s}, w.ident.Root)
 	inToken(true)
-	apply(RotationInit{Kind: protocol.RotateRoot}, w.ident.Next, crypto.RootStep{Root: oneKey(w.ident.Next), Next: oneKey(w.ident.Root).Hash()})
+	following := oneKey(w.ident.Root)
+	apply(RotationInit{Kind: protocol.RotateRoot}, w.ident.Next, crypto.RootStep{Root: oneKey(w.ident.Next), Next: following.Hash()})
 	inToken(true)
 	if _, err := w.node.RequestRotation(RotationInit{Dir: w.dir, Lock: w.lock, Kind: protocol.RotateOp}); err == nil || !strings.Contains(err.Error(), "--to-file") {
 		t.Errorf("a key in a file after one in a token: %v", err)
