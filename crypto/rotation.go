@@ -114,6 +114,7 @@ func NewRotation(r *RotationRequest, steps ...RootStep) (*Rotation, error) {
 // that is there verified.
 type Rotation struct {
 	Request *RotationRequest
+	Name    protocol.Hash // of which Words makes the words
 	Epoch   protocol.RootEpoch
 	Steps   []RootStep
 	Root    protocol.RootSet // that signs the epoch
@@ -133,6 +134,7 @@ func VerifyRotation(f *protocol.Rotation) (*Rotation, error) {
 		return nil, protocol.Errorf(protocol.ErrWrongContext, "rotation is of another kind than its request")
 	}
 	out := &Rotation{Request: req, Root: req.Card.Root, File: *f}
+	var statements [][]byte
 	next := req.Card.Next
 	for i := range f.Rotations {
 		var r protocol.RootRotation
@@ -150,7 +152,9 @@ func VerifyRotation(f *protocol.Rotation) (*Rotation, error) {
 		}
 		out.Steps = append(out.Steps, RootStep{r.Root, r.Next})
 		out.Root, next = r.Root, r.Next
+		statements = append(statements, f.Rotations[i].Statement)
 	}
+	out.Name = protocol.RotationName(f.Request.Statement, statements...)
 	want, err := req.epoch(len(f.Rotations))
 	if err != nil {
 		return nil, err
@@ -161,6 +165,13 @@ func VerifyRotation(f *protocol.Rotation) (*Rotation, error) {
 	out.Epoch = *want
 	return out, allOf(&out.Root, protocol.ContextRootEpoch, &f.RootEpoch)
 }
+
+// Words returns the words of the rotation. Those of a rotation of the root set are not the words of its
+// request: the ceremony that began it chose root sets of which the node knows nothing, and prints them.
+func (r *Rotation) Words() []string { return Words(protocol.OrgID(r.Name)) }
+
+// MatchWords reports whether somebody said the words of the rotation.
+func (r *Rotation) MatchWords(said string) bool { return MatchWords(protocol.OrgID(r.Name), said) }
 
 // allOf wants every signature to be of a key of a set, and to verify.
 func allOf(set *protocol.RootSet, c protocol.Context, s *protocol.Signed) error {

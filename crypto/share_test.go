@@ -271,6 +271,48 @@ func TestRotationOfOthersIsNotJoined(t *testing.T) {
 	}
 }
 
+// TestRotationWordsAreOfItsSets: whoever carries a rotation and puts another set, or another commitment, in
+// it does not get the words that the ceremony printed; nor are those the words of the request.
+func TestRotationWordsAreOfItsSets(t *testing.T) {
+	w := newRotationWorld(t, 1, 1, 2, 2)
+	req := w.request(t, protocol.RotateRoot, w.op, 0)
+	_, thief, err := NewRootKeys(1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{strings.Join(req.Words(), " "): "the request"}
+	for name, steps := range map[string][]RootStep{
+		"one that was made":         {{w.nextSet, w.laterSet.Hash()}},
+		"another commitment":        {{w.nextSet, thief.Hash()}},
+		"on to a set":               {{w.nextSet, w.laterSet.Hash()}, {w.laterSet, protocol.Hash{7}}},
+		"on to another set":         {{w.nextSet, thief.Hash()}, {thief, protocol.Hash{7}}},
+		"on to a set, another next": {{w.nextSet, w.laterSet.Hash()}, {w.laterSet, protocol.Hash{8}}},
+	} {
+		rot, err := NewRotation(req, steps...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Join(rot.Words(), " ")
+		if other := said[words]; other != "" || rot.MatchWords(strings.Join(req.Words(), " ")) {
+			t.Errorf("%s has the words of %s", name, other)
+		}
+		said[words] = name
+		before := rot.Name
+		rot.Sign(w.next[0])
+		again, err := VerifyRotation(&rot.File)
+		if err != nil || again.Name != before || !again.MatchWords(words) {
+			t.Errorf("%s: the words change with a signature: %v", name, err)
+		}
+	}
+	op, err := NewRotation(w.request(t, protocol.RotateOp, GenerateOp(), protocol.RetiredRotated))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !op.MatchWords(strings.Join(op.Request.Words(), " ")) {
+		t.Error("another operational key follows from its request, and has other words")
+	}
+}
+
 // TestRotationOnToASetMadeNow: the set that was committed to is passed through; both have to sign.
 func TestRotationOnToASetMadeNow(t *testing.T) {
 	w := newRotationWorld(t, 1, 1, 2, 2)

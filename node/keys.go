@@ -178,7 +178,10 @@ func loadOp(path string, lock crypto.Lock, org protocol.OrgID) (crypto.OpSigner,
 
 // writeOp writes an operational key, or where it is, so that LoadKeys finds it.
 func writeOp(dir string, lock crypto.Lock, org protocol.OrgID, op crypto.OpSigner) error {
-	path := filepath.Join(dir, keyDir, opFile)
+	return writeOpTo(filepath.Join(dir, keyDir, opFile), lock, org, op)
+}
+
+func writeOpTo(path string, lock crypto.Lock, org protocol.OrgID, op crypto.OpSigner) error {
 	switch op := op.(type) {
 	case crypto.OpPrivate:
 		return writeSealed(path, lock, &opSecrets{Version: 1, Org: org, Op: op.UnsafeSeed()})

@@ -153,22 +153,33 @@ func (n *Node) noteMigrations() error {
 
 // BackupOlder makes a backup of a data directory that has to be migrated, and leaves its store as it
 // is: whoever goes back to the earlier version finds what that left. It is noted among the hand-outs when
-// the store was migrated.
-func BackupOlder(ctx context.Context, cfg Config, w io.Writer, q BackupRequest) (*BackupInfo, error) {
+// the store was migrated. note says that what was written to w is where it is to stay; before that the
+// backup counts for nothing, since a power failure might take it away and leave the migration.
+func BackupOlder(ctx context.Context, cfg Config, w io.Writer, q BackupRequest) (info *BackupInfo, note func() error, err error) {
 	if err := CheckRestored(cfg.Dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	st, err := store.Open(store.Config{Dir: filepath.Join(cfg.Dir, storeDir), Key: cfg.Keys.Store, Log: cfg.Log, Older: true})
 	if err != nil {
-		return nil, fmt.Errorf("opening store: %w", err)
+		return nil, nil, fmt.Errorf("opening store: %w", err)
 	}
-	info, err := backupOlder(ctx, cfg, st, w, q)
-	return info, errors.Join(err, st.Close())
+	info, notice, err := backupOlder(ctx, cfg, st, w, q)
+	if err = errors.Join(err, st.Close()); err != nil {
+		return nil, nil, err
+	}
+	return info, func() error {
+		list, err := readNotices(cfg.Dir, cfg.Keys.Store)
+		if err != nil {
+			return err
+		}
+		list.List = append(list.List, *notice)
+		return writeNotices(cfg.Dir, cfg.Keys.Store, list)
+	}, nil
 }
 
-func backupOlder(ctx context.Context, cfg Config, st *store.Store, w io.Writer, q BackupRequest) (*BackupInfo, error) {
+func backupOlder(ctx context.Context, cfg Config, st *store.Store, w io.Writer, q BackupRequest) (*BackupInfo, *backupNotice, error) {
 	if _, begun, older := st.Older(); !older || begun {
-		return nil, errors.New("this data directory has not to be migrated, or that has begun: a node backs it up")
+		return nil, nil, errors.New("this data directory has not to be migrated, or that has begun: a node backs it up")
 	}
 	n := newNode(cfg, st)
 	var restored restoredDoc
@@ -184,25 +195,20 @@ func backupOlder(ctx context.Context, cfg Config, st *store.Store, w io.Writer, 
 		err = ErrRestored
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	recipients, op, err := n.backupKeys(&q)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	notice := backupNotice{At: uint64(nowMillis()), Detail: sealedFor(len(recipients)), Person: CallerOf(ctx).Person}
 	sum := sha256.New()
 	info, err := n.backup(ctx, io.MultiWriter(w, sum), recipients, op)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	notice.Sum, notice.Records = protocol.Hash(sum.Sum(nil)), info.Records
-	list, err := readNotices(cfg.Dir, cfg.Keys.Store)
-	if err != nil {
-		return nil, err
-	}
-	list.List = append(list.List, notice)
-	return info, writeNotices(cfg.Dir, cfg.Keys.Store, list)
+	return info, &notice, nil
 }
 
 // newNode is a node of which nothing was read yet.

@@ -52,14 +52,18 @@ func TestMigrateWantsBackup(t *testing.T) {
 	refused("without a backup", ErrNoBackup)
 
 	recipient, ids := newOfflineKey(t)
-	if _, err := BackupOlder(t.Context(), cfg, errWriter{}, BackupRequest{Recipients: []string{recipient}}); err == nil {
+	if _, _, err := BackupOlder(t.Context(), cfg, errWriter{}, BackupRequest{Recipients: []string{recipient}}); err == nil {
 		t.Error("a backup that could not be written is one")
 	}
 	refused("with one that was not written to its end", ErrNoBackup)
 	var out bytes.Buffer
-	info, err := BackupOlder(WithCaller(t.Context(), Caller{Person: "ann"}), cfg, &out, BackupRequest{Recipients: []string{recipient}})
+	info, note, err := BackupOlder(WithCaller(t.Context(), Caller{Person: "ann"}), cfg, &out, BackupRequest{Recipients: []string{recipient}})
 	if err != nil || info.Records == 0 {
 		t.Fatal(info, err)
+	}
+	refused("with one that may not be where it is to stay", ErrNoBackup)
+	if err := note(); err != nil {
+		t.Fatal(err)
 	}
 	sum := protocol.Hash(sha256.Sum256(out.Bytes()))
 	checked, err := VerifyBackup(t.Context(), bytes.NewReader(out.Bytes()), ids)
@@ -129,7 +133,7 @@ func TestMigrateWantsBackup(t *testing.T) {
 	if at, ok, err := n.LastBackup(); !ok || err != nil || time.Since(at) > time.Minute*10 {
 		t.Errorf("the last backup is said to be of %v, %v, %v", at, ok, err)
 	}
-	if _, err := BackupOlder(t.Context(), cfg, io.Discard, BackupRequest{Recipients: []string{recipient}}); err == nil {
+	if _, _, err := BackupOlder(t.Context(), cfg, io.Discard, BackupRequest{Recipients: []string{recipient}}); err == nil {
 		t.Error("a backup beside the running node")
 	}
 	// A backup by the node is known as well, and is noted once.

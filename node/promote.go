@@ -57,17 +57,19 @@ type PromoteRequest struct {
 	// among it, does not stand any more.
 	Compromised bool
 	By          Caller
-	// Op is the new key, where it is in a token; nil: one is made, and kept with the others.
-	Op crypto.OpSigner
+	// Op is the new key, where it is in a token; nil: one is made, and kept with the others. Where the one
+	// so far is in a token, that has to be wanted: ToFile.
+	Op     crypto.OpSigner
+	ToFile bool
 }
 
 // Promote makes a new operational key on this node, which must not be running, and has the
 // root sign an epoch in which it is in force: where the node that had it is lost or stolen,
 // or is to be replaced, and the root keys are at hand. The key so far ends, wherever it is.
 func (n *Node) Promote(r PromoteRequest) (*RotationReport, error) {
-	op := r.Op
-	if op == nil {
-		op = crypto.GenerateOp()
+	op, err := n.newOp(r.Op, r.ToFile)
+	if err != nil {
+		return nil, err
 	}
 	req, err := n.rotationRequest(RotationInit{Kind: protocol.RotateOp, Compromised: r.Compromised}, op)
 	if err != nil {

@@ -80,12 +80,12 @@ func (n *Node) keepRecipient() error {
 		return nil
 	}
 	now := uint64(nowMillis())
+	// What ends goes first: where there are as many identities as may be, it makes the room for the next.
+	err := errors.Join(n.forgetRecipients(own), n.dateReplaced(), n.destroyReplaced(now))
 	if e.Recipient == n.keys.Identities[0].Recipient() && now >= n.turnsAt(n.presentMade(e)) {
-		if err := n.newIdentity(Caller{}, false); err != nil {
-			return err
-		}
+		err = errors.Join(err, n.newIdentity(Caller{}, false))
 	}
-	return errors.Join(n.tellRecipient(e), n.forgetRecipients(own), n.dateReplaced(), n.destroyReplaced(now))
+	return errors.Join(err, n.tellRecipient(e))
 }
 
 // newIdentity makes an identity and puts it before the others. turnMu must be held.
@@ -128,11 +128,13 @@ func recipientName(recipient string) string {
 	return fmt.Sprintf("age1pq1…%x", h[:6])
 }
 
-// tellRecipient tells the sibling that signs the card which recipient is to stand on it. The node that
-// signs it needs no telling. turnMu must be held.
+// tellRecipient tells siblings which recipient is to stand on the card. So does the node that signs it: what
+// it said before it had the operational key would come back on the card when another has that. turnMu must
+// be held.
 func (n *Node) tellRecipient(e *protocol.NodeEntry) error {
 	recipient := n.keys.Identities[0].Recipient()
-	if n.op() != nil || e.Recipient == recipient {
+	sole := n.op() != nil
+	if e.Recipient == recipient && !sole {
 		return nil
 	}
 	id := n.ID()
@@ -143,8 +145,8 @@ func (n *Node) tellRecipient(e *protocol.NodeEntry) error {
 		if err == nil && held {
 			err = protocol.DecodeOwn(d.Statement, &said)
 		}
-		if err != nil || said.Recipient == recipient {
-			return err
+		if err != nil || said.Recipient == recipient || sole && !held {
+			return err // what was never said needs no correction
 		}
 		item, err := crypto.SignRecipient(&protocol.Recipient{Version: 1, Org: n.org, Node: id, At: max(uint64(nowMillis()), said.At+1), Recipient: recipient,
 			Suspected: n.keys.times[recipient].Suspected}, n.keys.Signing)

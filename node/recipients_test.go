@@ -426,6 +426,60 @@ func TestSiblingsTellTheirRecipients(t *testing.T) {
 	}
 }
 
+// TestRecipientAfterTheKeyMoved: what a node said of its recipient before it had the operational key does
+// not come back on the card when another has the key again.
+func TestRecipientAfterTheKeyMoved(t *testing.T) {
+	first, second, partner := siblingWorld(t)
+	turn := func(n *Node) string {
+		t.Helper()
+		if _, err := n.RotateRecipient(context.Background(), false); err != nil {
+			t.Fatal(err)
+		}
+		return n.identities()[0].Recipient()
+	}
+	move := func(from, to *Node) { from.keys.Op, to.keys.Op = nil, from.keys.Op }
+	said := turn(second)
+	compareWith(t, first, second)
+	keepKeys(t, first)
+	shareSets(t, first, second, partner)
+	move(first, second)
+	latest := turn(second)
+	shareSets(t, second, first, partner)
+	compareWith(t, first, second)
+	move(second, first)
+	keepKeys(t, first)
+	if got := first.OwnCard().Node(second.ID()).Recipient; got != latest || got == said {
+		t.Errorf("on the card is %s, the node wants %s", recipientName(got), recipientName(latest))
+	}
+}
+
+// TestTurnoverMakesItsRoom: a node that holds as many identities as may be destroys those whose time is
+// over, and turns over.
+func TestTurnoverMakesItsRoom(t *testing.T) {
+	n := testNode(t, "Vendor")
+	list, times := []*crypto.Identity{n.keys.Identities[0]}, map[string]identityTimes{n.keys.Identities[0].Recipient(): {Made: 1}}
+	for len(list) < maxHeldIdentities {
+		id, err := crypto.GenerateIdentity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, id)
+		times[id.Recipient()] = identityTimes{Made: 1, Until: 2}
+	}
+	n.turnMu.Lock()
+	err := n.setIdentities(list, times)
+	n.turnMu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.keepRecipient(); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.identities(); len(got) != 2 || got[1] != list[0] {
+		t.Errorf("the node holds %d identities", len(got))
+	}
+}
+
 // TestTurnoverOutlivesCrashes: a node that stops after any step of a turnover, or within the writing of
 // its key file, goes on with it: what was granted to the recipient on its card opens.
 func TestTurnoverOutlivesCrashes(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 // (SPEC 40.3). It must not be running, since it has its keys in memory.
 
 // pendingFile holds the operational key that a rotation was asked for with. It is in no backup: who
-// lost it asks again.
+// lost it asks again. It is as op.key: where the key is in a token, it says where.
 const pendingFile = "op.next"
 
 // RotationInit asks for other keys.
@@ -31,6 +31,10 @@ type RotationInit struct {
 	// NewOp asks for another operational key with the other root keys. Without it the key stays where
 	// this node has the one in force.
 	NewOp bool
+	// Op is the new operational key, where it is in a token; nil: one is made, and kept with the others.
+	// Where the one so far is in a token, that has to be wanted: ToFile.
+	Op     crypto.OpSigner
+	ToFile bool
 	// Compromised says that somebody else may have the operational key so far: what it signed does
 	// not stand any more.
 	Compromised bool
@@ -48,16 +52,19 @@ func (n *Node) RequestRotation(r RotationInit) (*crypto.RotationRequest, error) 
 	if own == nil {
 		return nil, ErrNotEnrolled
 	}
-	stays := r.Kind == protocol.RotateRoot && !r.NewOp && !r.Compromised && op != nil && (n.op() != nil || r.RootStolen)
+	stays := r.Kind == protocol.RotateRoot && !r.NewOp && r.Op == nil && !r.Compromised && op != nil && (n.op() != nil || r.RootStolen)
 	if !stays {
-		op = crypto.GenerateOp()
+		var err error
+		if op, err = n.newOp(r.Op, r.ToFile); err != nil {
+			return nil, err
+		}
 	}
 	req, err := n.rotationRequest(r, op)
 	if err != nil {
 		return nil, err
 	}
-	if made, ok := op.(crypto.OpPrivate); ok && !stays {
-		if err := writeSealed(filepath.Join(r.Dir, keyDir, pendingFile), r.Lock, &opSecrets{Version: 1, Org: n.org, Op: made.UnsafeSeed()}); err != nil {
+	if !stays {
+		if err := writeOpTo(filepath.Join(r.Dir, keyDir, pendingFile), r.Lock, n.org, op); err != nil {
 			return nil, err
 		}
 	}
@@ -70,6 +77,20 @@ func (n *Node) RequestRotation(r RotationInit) (*crypto.RotationRequest, error) 
 		_, err := n.account.Append(tx, audit.OwnKeys, d)
 		return err
 	})
+}
+
+// newOp returns the key to be in force next: the one that is given, or a new one in a file. An
+// organisation that has its key in a token would not notice that it has it in a file from then on.
+func (n *Node) newOp(given crypto.OpSigner, toFile bool) (crypto.OpSigner, error) {
+	switch {
+	case given != nil && toFile:
+		return nil, errors.New("the new operational key is in a token, or in a file: give --op-hsm or --to-file, not both")
+	case given != nil:
+		return given, nil
+	case n.token() != nil && !toFile:
+		return nil, errors.New("the operational key is in a token, and the new one would be in a file: make one with 'entente key hsm create' and give --op-hsm, or --to-file if a file is meant")
+	}
+	return crypto.GenerateOp(), nil
 }
 
 func reasonOf(r protocol.RetireReason) string {
@@ -167,15 +188,14 @@ func (n *Node) ApplyRotation(r RotationApply) (*RotationReport, error) {
 	if n.keys.Op != nil && n.keys.Op.Public() == want {
 		return n.applyRotation(r, n.keys.Op)
 	}
-	var s opSecrets
-	err := readSealed(filepath.Join(r.Dir, keyDir, pendingFile), r.Lock, &s)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && crypto.OpFromSeed(s.Op).Public() != want {
-		return nil, protocol.Errorf(protocol.ErrWrongContext, "the rotation is of another request than the last one of this node; apply it where it was asked for, or ask again")
-	}
+	op, err := loadOp(filepath.Join(r.Dir, keyDir, pendingFile), r.Lock, n.org)
 	if err != nil {
 		return nil, err
 	}
-	return n.applyRotation(r, crypto.OpFromSeed(s.Op))
+	if op == nil || op.Public() != want {
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "the rotation is of another request than the last one of this node; apply it where it was asked for, or ask again")
+	}
+	return n.applyRotation(r, op)
 }
 
 func (n *Node) applyRotation(r RotationApply, op crypto.OpSigner) (*RotationReport, error) {

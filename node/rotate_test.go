@@ -351,6 +351,73 @@ func TestGenesisOutlivesItsKey(t *testing.T) {
 	}
 }
 
+// TestFoundingGoesOn: a founding that broke off goes on with the keys that were written, wherever it did.
+func TestFoundingGoesOn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	req, err := RequestFounding(FoundingInit{Dir: dir, Name: "Vendor", Kind: "vendor"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := OpenLock(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, set, err := crypto.NewRootKeys(1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := crypto.Found(req, set, keys, protocol.Hash{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := filepath.Join(dir, keyDir, foundingFile)
+	request, err := os.ReadFile(waits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	op, err := loadFounding(waits, lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It broke off when the keys were written, and the card was not.
+	begun, err := newIdentity(f.Inception, f.File.RootEpoch, op, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeKeys(dir, lock, begun.Keys); err != nil {
+		t.Fatal(err)
+	}
+	first, err := InitFounded(FoundedInit{Dir: dir, Lock: lock, Founding: &f.File})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Keys.Host.Public() != begun.Keys.Host.Public() || FoundingWaits(dir) {
+		t.Error("a founding that goes on makes another node, or does not end")
+	}
+	// It broke off when the card was written too.
+	if err := os.WriteFile(waits, request, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := InitFounded(FoundedInit{Dir: dir, Lock: lock, Founding: &f.File})
+	if err != nil || string(protocol.Encode(&again.Card)) != string(protocol.Encode(&first.Card)) || FoundingWaits(dir) {
+		t.Errorf("after the card was written: %v", err)
+	}
+	// The keys of another organisation are not taken over.
+	if err := os.WriteFile(waits, request, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, err := NewIdentity(InitRequest{Name: "Other", Kind: "cert"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeKeys(dir, lock, other.Keys); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := InitFounded(FoundedInit{Dir: dir, Lock: lock, Founding: &f.File}); err == nil || !FoundingWaits(dir) {
+		t.Errorf("a founding over the node of another organisation: %v", err)
+	}
+}
+
 // TestFounding: an organisation of two of three root keys, founded in two steps.
 func TestFounding(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")

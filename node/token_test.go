@@ -166,6 +166,115 @@ func TestOperationalKeyInAToken(t *testing.T) {
 	t.Run("softhsm", func(t *testing.T) { tokenStory(t, softHSM(t)) })
 }
 
+// TestTokenInCeremonies: a key in a token is asked for, put in force and goes on where the root is replaced;
+// it is not replaced by one in a file unless that is wanted.
+func TestTokenInCeremonies(t *testing.T) {
+	w := newRootWorld(t)
+	k := newFileToken(t)
+	s, err := hsm.New(k.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	apply := func(init RotationInit, sign crypto.RootPrivate, steps ...crypto.RootStep) {
+		t.Helper()
+		init.Dir, init.Lock = w.dir, w.lock
+		req, err := w.node.RequestRotation(init)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rot, err := crypto.NewRotation(req, steps...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rot.Sign(sign)
+		if _, err := w.node.ApplyRotation(RotationApply{Dir: w.dir, Lock: w.lock, Rotation: rot}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inToken := func(want bool) {
+		t.Helper()
+		op, err := loadOp(filepath.Join(w.dir, keyDir, opFile), w.lock, w.node.Org())
+		if _, is := op.(*hsm.Signer); err != nil || is != want || op.Public() != w.node.OwnCard().RootEpoch.Op || (op.Public() == k.ref.Public) != want {
+			t.Fatalf("the operational key in force is a %T: %v", op, err)
+		}
+	}
+	apply(RotationInit{Kind: protocol.RotateOp, Op: s}, w.ident.Root)
+	inToken(true)
+	following := oneKey(w.ident.Root)
+	apply(RotationInit{Kind: protocol.RotateRoot}, w.ident.Next, crypto.RootStep{Root: oneKey(w.ident.Next), Next: following.Hash()})
+	inToken(true)
+	if _, err := w.node.RequestRotation(RotationInit{Dir: w.dir, Lock: w.lock, Kind: protocol.RotateOp}); err == nil || !strings.Contains(err.Error(), "--to-file") {
+		t.Errorf("a key in a file after one in a token: %v", err)
+	}
+	if _, err := w.node.RequestRotation(RotationInit{Dir: w.dir, Lock: w.lock, Kind: protocol.RotateRoot, NewOp: true}); err == nil || !strings.Contains(err.Error(), "--to-file") {
+		t.Errorf("a key in a file after one in a token, with the root: %v", err)
+	}
+	if _, err := w.node.Promote(PromoteRequest{Dir: w.dir, Lock: w.lock, Root: []crypto.RootPrivate{w.ident.Next}}); err == nil || !strings.Contains(err.Error(), "--to-file") {
+		t.Errorf("promoting to a key in a file: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, keyDir, pendingFile)); err == nil {
+		t.Error("a refused request leaves a key")
+	}
+	inToken(true)
+	apply(RotationInit{Kind: protocol.RotateOp, ToFile: true}, w.ident.Next)
+	inToken(false)
+}
+
+// TestPromoteToToken: root keys at hand put a key in force that is in a token.
+func TestPromoteToToken(t *testing.T) {
+	w := newRootWorld(t)
+	k := newFileToken(t)
+	s, err := hsm.New(k.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := w.node.Promote(PromoteRequest{Dir: w.dir, Lock: w.lock, Root: []crypto.RootPrivate{w.ident.Root}, Op: s}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.node.OwnCard().RootEpoch.Op; got != k.ref.Public || !w.node.opAnswers() {
+		t.Errorf("in force is %x", got)
+	}
+}
+
+// TestFoundingWithToken: the operational key of an organisation that a ceremony founds is in a token.
+func TestFoundingWithToken(t *testing.T) {
+	k := newFileToken(t)
+	s, err := hsm.New(k.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	dir := filepath.Join(t.TempDir(), "d")
+	req, err := RequestFounding(FoundingInit{Dir: dir, Name: "Vendor", Kind: "vendor", Op: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, set, err := crypto.NewRootKeys(1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := crypto.Found(req, set, keys, protocol.Hash{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := OpenLock(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := InitFounded(FoundedInit{Dir: dir, Lock: lock, Founding: &f.File}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := LoadKeys(dir, lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, is := got.Op.(*hsm.Signer); !is || got.Op.Public() != k.ref.Public {
+		t.Errorf("the operational key is a %T", got.Op)
+	}
+}
+
 func tokenStory(t *testing.T, k *testToken) {
 	s, err := hsm.New(k.ref)
 	if err != nil {

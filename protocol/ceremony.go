@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -133,6 +134,21 @@ func (r *RotationRequest) Validate() error {
 // RotationRequestName is what the words of a rotation request are made of.
 func RotationRequestName(statement []byte) Hash {
 	return Hash(digest("entente/rotation-request-name/v1", statement))
+}
+
+// RotationName is what the words of a rotation of the root set are made of: the request, and what the
+// ceremony that began it added. The words of one without root rotations are those of its request.
+func RotationName(request []byte, rotations ...[]byte) Hash {
+	name := RotationRequestName(request)
+	if len(rotations) == 0 {
+		return name
+	}
+	parts := [][]byte{name[:]}
+	for _, r := range rotations {
+		sum := sha256.Sum256(r)
+		parts = append(parts, sum[:])
+	}
+	return Hash(digest("entente/rotation-name/v1", parts...))
 }
 
 // Rotation is a request with what is signed for it. It goes from holder to holder until enough of

@@ -111,6 +111,27 @@ func (c *ceremony) matched(words string, match func(string) bool) error {
 	return nil
 }
 
+// matchedRotation wants the words of a rotation. Whoever carries one of the root set can put sets of their
+// own in it: its words are those that the ceremony which began it printed, and the node knows none of them.
+func (c *ceremony) matchedRotation(words string, rot *crypto.Rotation) error {
+	if rot.Request.Kind != protocol.RotateRoot {
+		return c.matched(words, rot.MatchWords)
+	}
+	if words == "" {
+		var err error
+		if words, err = c.askLine("The twelve words of the rotation, from the protocol of the ceremony: "); err != nil {
+			return errors.New("give --words with the twelve words of the rotation, which stand in the protocol of the ceremony that began it: files on sticks can be swapped")
+		}
+	}
+	switch {
+	case rot.MatchWords(words):
+		return nil
+	case rot.Request.MatchWords(words):
+		return errors.New("these are the words of the request, which do not say which root keys come in force; take those of the rotation, from the protocol of the ceremony that began it")
+	}
+	return errors.New("the words do not belong to this rotation; read them from the protocol of the ceremony that began it, and sign nothing else")
+}
+
 // give hands out a file: as the one of -o, or on standard output, where nothing else goes then,
 // unless people look at it.
 func (a *app) give(out, kind string, b []byte, v any, say func(w io.Writer)) error {
@@ -355,6 +376,17 @@ func showRequest(w io.Writer, r *crypto.RotationRequest) {
 	}
 }
 
+// showSteps says which root sets come in force.
+func showSteps(w io.Writer, r *crypto.Rotation) {
+	for i, s := range r.Steps {
+		fmt.Fprintf(w, "  root set %d: %d of these %d keys sign\n", len(r.Request.Card.Rotations)+i+1, s.Root.Threshold, len(s.Root.Keys))
+		for _, k := range s.Root.Keys {
+			fmt.Fprintf(w, "    %s  %s\n", hex.EncodeToString(k[:]), crypto.Fingerprint(k))
+		}
+		fmt.Fprintf(w, "    next  %s\n", s.Next)
+	}
+}
+
 func (c *ceremony) adoptCommand() *cobra.Command {
 	var words, out, transcript string
 	var with []string
@@ -466,6 +498,7 @@ func (c *ceremony) replace(file, words string, with []string, root, next *shareS
 	}
 	t := c.newTranscript("Rotation of the root keys", req.Card.Org, req.Card.Inception.Name, req.Card.Inception.Kind, req.Card.Inception.Country)
 	t.Request, t.RequestWords = req.Name.String(), strings.Join(req.Words(), " ")
+	t.Rotation, t.RotationWords = rot.Name.String(), strings.Join(rot.Words(), " ")
 	t.add(made...)
 	t.Next = next.set.Hash().String()
 	t.Op, t.Epoch = hex.EncodeToString(rot.Epoch.Op[:]), protocol.EpochText(rot.Epoch.Epoch)
@@ -480,11 +513,12 @@ func (c *ceremony) replace(file, words string, with []string, root, next *shareS
 func (c *ceremony) giveRotation(out string, rot *crypto.Rotation, transcript string) error {
 	v := map[string]any{"organisation": rot.Request.Card.Org, "missing": rot.Missing()}
 	if transcript != "" {
-		v["transcript"] = transcript
+		v["transcript"], v["words"] = transcript, rot.Words()
 	}
 	return c.give(out, rotationArmour, protocol.Encode(&rot.File), v, func(w io.Writer) {
 		if transcript != "" {
-			fmt.Fprintf(w, "The protocol is in %s: print it, have it signed.\n", transcript)
+			fmt.Fprintf(w, "The protocol is in %s: print it, have it signed.\n  words  %s\n", transcript, strings.Join(rot.Words(), " "))
+			fmt.Fprintln(w, "Who signs the rotation elsewhere compares these words, not those of the request.")
 		}
 		missing := rot.Missing()
 		for _, m := range missing {
@@ -507,7 +541,9 @@ func (c *ceremony) signCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sign FILE --share SHARE", Short: "Sign a rotation with root shares",
 		Long: "Signs what a node asks for ('entente key rotate', 'entente node promote'), or adds signatures to a rotation that others\n" +
-			"signed before: the file goes from holder to holder until enough have signed. Each compares the words of the node.",
+			"signed before: the file goes from holder to holder until enough have signed. Each compares the words: of another\n" +
+			"operational key those that the node showed; of a rotation of the root, which shows the sets that come in force,\n" +
+			"those in the protocol of the ceremony that began it.",
 		Example: "  entente ceremony sign request.pem --share /media/a/root-set-0-share-1.txt --words \"abandon ability ...\" -o rotation.pem",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -524,7 +560,8 @@ func (c *ceremony) signCommand() *cobra.Command {
 				}
 			}
 			showRequest(c.err, req)
-			if err := c.matched(words, req.MatchWords); err != nil {
+			showSteps(c.err, rot)
+			if err := c.matchedRotation(words, rot); err != nil {
 				return err
 			}
 			held, err := c.rootKeys(shares)
@@ -545,7 +582,7 @@ func (c *ceremony) signCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVar(&shares, "share", nil, "share that signs, or a root file of 'entente init'")
-	cmd.Flags().StringVar(&words, "words", "", "the twelve words that the node showed")
+	cmd.Flags().StringVar(&words, "words", "", "the twelve words that the node showed; of a rotation of the root, those in the protocol of its ceremony")
 	cmd.Flags().StringVarP(&out, "out", "o", "", "write the rotation to this file")
 	_ = cmd.MarkFlagRequired("share")
 	return cmd

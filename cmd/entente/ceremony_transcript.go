@@ -35,10 +35,13 @@ type transcript struct {
 	Network      []string
 	Request      string
 	RequestWords string
-	Sets         []transcriptSet
-	Next         string
-	Op, Epoch    string
-	Signed       string
+	// Rotation and its words are of a rotation of the root; empty: of a founding.
+	Rotation      string
+	RotationWords string
+	Sets          []transcriptSet
+	Next          string
+	Op, Epoch     string
+	Signed        string
 }
 
 type transcriptSet struct {

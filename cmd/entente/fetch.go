@@ -20,9 +20,10 @@ type fetch struct {
 	body    io.Reader
 	out     string // empty: standard output
 	mode    os.FileMode
-	trailer string // of HTTP, in which the node says what the file holds
-	doing   string // for the bar
-	tmp     string // how the name of the file begins until it is whole
+	trailer string       // of HTTP, in which the node says what the file holds
+	doing   string       // for the bar
+	tmp     string       // how the name of the file begins until it is whole
+	kept    func() error // called when it is where it is to stay; nil: nobody waits for that
 }
 
 // fetchFile asks the node for a file and keeps it only if it came whole. It returns where to
@@ -60,8 +61,27 @@ func (a *app) keepFile(f fetch, write func(w io.Writer) error) (said io.Writer, 
 		if err := errors.Join(file.Sync(), file.Close(), os.Rename(file.Name(), f.out)); err != nil {
 			return nil, fmt.Errorf("writing %s: %w", f.out, err)
 		}
+		if f.kept != nil {
+			if err := syncDir(filepath.Dir(f.out)); err != nil {
+				return nil, fmt.Errorf("writing %s: %w", f.out, err)
+			}
+		}
+	}
+	if f.kept != nil {
+		if err := f.kept(); err != nil {
+			return nil, err
+		}
 	}
 	return said, nil
+}
+
+// syncDir makes durable that a file has its name.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // receive copies the answer to w and reads what it says at its end.

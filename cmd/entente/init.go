@@ -34,7 +34,7 @@ func (a *app) initCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
-			case founding != "" && (request || name != "" || kind != "" || country != "" || rootFile != "" || ask):
+			case founding != "" && (request || name != "" || kind != "" || country != "" || rootFile != "" || ask || opHSM != ""):
 				return errors.New("--founding goes with --contact and --announce only: the rest was said in the request")
 			case founding != "":
 				return a.initFounded(founding, contact, listen)
@@ -49,7 +49,7 @@ func (a *app) initCommand() *cobra.Command {
 				if contact != "" || rootFile != "" || len(listen) > 0 {
 					return errors.New("--contact and --announce go with --founding, later; there is no --root-file where a ceremony makes the root")
 				}
-				return a.requestFounding(node.FoundingInit{Dir: a.dir, Name: name, Kind: k, Country: strings.ToUpper(country)}, ask, out)
+				return a.requestFounding(node.FoundingInit{Dir: a.dir, Name: name, Kind: k, Country: strings.ToUpper(country)}, ask, opHSM, out)
 			}
 			if out != "" {
 				return errors.New("-o goes with --request")
@@ -102,11 +102,17 @@ func (a *app) initCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) requestFounding(r node.FoundingInit, ask bool, out string) (err error) {
+func (a *app) requestFounding(r node.FoundingInit, ask bool, opHSM, out string) (err error) {
 	if ask {
 		if r.Passphrase, err = newPassphrase(); err != nil {
 			return err
 		}
+	}
+	if opHSM != "" {
+		if r.Op, err = a.tokenSigner(opHSM); err != nil {
+			return err
+		}
+		defer r.Op.Close()
 	}
 	req, err := node.RequestFounding(r)
 	if err != nil {
@@ -128,7 +134,7 @@ func (a *app) initFounded(file, contact string, addrs []string) error {
 	if err := protocol.Decode(b, protocol.MaxFoundingSize, &f); err != nil {
 		return fmt.Errorf("reading founding: %w", err)
 	}
-	if !node.AwaitsFounding(a.dir) {
+	if !node.FoundingWaits(a.dir) {
 		return fmt.Errorf("no request waits in %s; 'entente init --request' makes one, and the founding is for the data directory that made it", a.dir)
 	}
 	lock, err := a.lock()

@@ -100,12 +100,20 @@ func (a *app) lock() (crypto.Lock, error) {
 }
 
 // askRotation writes the request for other keys, to be signed by holders of root shares.
-func (a *app) askRotation(ctx context.Context, init node.RotationInit, out, next string, allowed func(*node.KeyList) error) error {
+func (a *app) askRotation(ctx context.Context, init node.RotationInit, opHSM, out, next string, allowed func(*node.KeyList) error) error {
 	n, lock, err := a.stopped(ctx)
 	if err != nil {
 		return err
 	}
 	init.Dir, init.Lock, init.By = a.dir, lock, a.caller()
+	if opHSM != "" {
+		s, err := a.tokenSigner(opHSM)
+		if err != nil {
+			return errors.Join(err, n.Close())
+		}
+		defer s.Close()
+		init.Op = s
+	}
 	req, err := func() (*crypto.RotationRequest, error) {
 		l, err := n.KeyList()
 		if err != nil {
@@ -192,7 +200,7 @@ func (a *app) rotated(rep *node.RotationReport) error {
 }
 
 // promoteWith replaces the operational key with root keys that are at hand.
-func (a *app) promoteWith(ctx context.Context, files []string, compromised bool, opHSM string, allowed func(*node.KeyList) error) error {
+func (a *app) promoteWith(ctx context.Context, files []string, compromised bool, opHSM string, toFile bool, allowed func(*node.KeyList) error) error {
 	held, err := a.rootKeys(files)
 	if err != nil {
 		return err
@@ -201,7 +209,7 @@ func (a *app) promoteWith(ctx context.Context, files []string, compromised bool,
 	if err != nil {
 		return err
 	}
-	req := node.PromoteRequest{Dir: a.dir, Lock: lock, Compromised: compromised, By: a.caller()}
+	req := node.PromoteRequest{Dir: a.dir, Lock: lock, Compromised: compromised, ToFile: toFile, By: a.caller()}
 	if opHSM != "" {
 		s, err := a.tokenSigner(opHSM)
 		if err != nil {
@@ -238,27 +246,33 @@ func hasOp(l *node.KeyList) error {
 
 func anyNodeMay(*node.KeyList) error { return nil }
 
+// newOpFlags say where a new operational key is.
+func newOpFlags(cmd *cobra.Command, opHSM *string, toFile *bool) {
+	cmd.Flags().StringVar(opHSM, "op-hsm", "", "the new operational key is in a token: the file that 'entente key hsm' wrote")
+	cmd.Flags().BoolVar(toFile, "to-file", false, "keep the new operational key in a file, although the one so far is in a token")
+}
+
 func (a *app) keyRotateOpCommand() *cobra.Command {
-	var out string
+	var out, opHSM string
 	var apply, with []string
-	var compromised bool
+	var compromised, toFile bool
 	cmd := &cobra.Command{
 		Use: "op", Short: "Replace the operational key: on the node that has it, signed by root shares elsewhere",
-		Long: "Makes a new operational key on this node, which must be stopped, and a request that goes to the holders of root\n" +
-			"shares; they sign it with 'entente ceremony sign', on a machine without network. --apply takes over what comes back,\n" +
+		Long: "Makes a new operational key on this node, which must be stopped, or takes one in a token (--op-hsm), and a request\n" +
+			"that goes to the holders of root shares; they sign it with 'entente ceremony sign', on a machine without network. --apply takes over what comes back,\n" +
 			"of one file that went round or of several. What the key so far signed stands, unless it is --compromised: then it\n" +
 			"does not, and the answer lists the agreements to be made anew.",
 		Example: "  entente key rotate op -o request.pem\n  entente key rotate op --apply rotation.pem", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case len(apply) > 0 && (len(with) > 0 || out != "" || compromised):
+			case len(apply) > 0 && (len(with) > 0 || out != "" || compromised || opHSM != "" || toFile):
 				return errors.New("--apply goes alone: what else was wanted stands in the request")
 			case len(apply) > 0:
 				return a.applyRotation(cmd.Context(), protocol.RotateOp, apply)
 			case len(with) > 0:
-				return a.promoteWith(cmd.Context(), with, compromised, "", hasOp)
+				return a.promoteWith(cmd.Context(), with, compromised, opHSM, toFile, hasOp)
 			}
-			return a.askRotation(cmd.Context(), node.RotationInit{Kind: protocol.RotateOp, Compromised: compromised}, out,
+			return a.askRotation(cmd.Context(), node.RotationInit{Kind: protocol.RotateOp, Compromised: compromised, ToFile: toFile}, opHSM, out,
 				"Take it to the holders of root shares: entente ceremony sign FILE --share SHARE. The key so far goes on until then.", hasOp)
 		},
 	}
@@ -266,11 +280,12 @@ func (a *app) keyRotateOpCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&apply, "apply", nil, "take over a rotation that holders of root shares signed; several files are joined")
 	cmd.Flags().StringSliceVar(&with, "with", nil, "do it in one go, with root files or shares on this machine")
 	cmd.Flags().BoolVar(&compromised, "compromised", false, "somebody else may have the key so far: what it signed does not stand any more")
+	newOpFlags(cmd, &opHSM, &toFile)
 	return cmd
 }
 
 func (a *app) keyRotateRootCommand() *cobra.Command {
-	var out string
+	var out, opHSM string
 	var apply []string
 	var init node.RotationInit
 	cmd := &cobra.Command{
@@ -282,13 +297,16 @@ func (a *app) keyRotateRootCommand() *cobra.Command {
 		Example: "  entente key rotate root -o request.pem\n  entente key rotate root --apply rotation.pem", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case len(apply) > 0 && (out != "" || init.NewOp || init.Compromised || init.RootStolen):
+			case len(apply) > 0 && (out != "" || opHSM != "" || init.ToFile || init.NewOp || init.Compromised || init.RootStolen):
 				return errors.New("--apply goes alone: what else was wanted stands in the request")
 			case len(apply) > 0:
 				return a.applyRotation(cmd.Context(), protocol.RotateRoot, apply)
 			}
+			if opHSM != "" || init.ToFile {
+				init.NewOp = true
+			}
 			init.Kind = protocol.RotateRoot
-			return a.askRotation(cmd.Context(), init, out, "Take it to a ceremony: entente ceremony rotate FILE --with SHARE, or entente ceremony adopt.", anyNodeMay)
+			return a.askRotation(cmd.Context(), init, opHSM, out, "Take it to a ceremony: entente ceremony rotate FILE --with SHARE, or entente ceremony adopt.", anyNodeMay)
 		},
 	}
 	cmd.Flags().StringVarP(&out, "out", "o", "", "write the request to this file")
@@ -296,5 +314,6 @@ func (a *app) keyRotateRootCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&init.NewOp, "new-op", false, "replace the operational key too")
 	cmd.Flags().BoolVar(&init.Compromised, "compromised", false, "replace the operational key too, and nothing that it signed stands any more")
 	cmd.Flags().BoolVar(&init.RootStolen, "root-stolen", false, "leave out what a thief of the root keys signed")
+	newOpFlags(cmd, &opHSM, &init.ToFile)
 	return cmd
 }

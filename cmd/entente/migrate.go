@@ -90,8 +90,12 @@ func (a *app) backupOlder(ctx context.Context, q node.BackupRequest, out string,
 	if err != nil {
 		return nil, err
 	}
-	return a.keepFile(fetch{out: out, mode: 0o600, doing: "backing up", tmp: ".backup-"}, func(w io.Writer) error {
-		got, err := node.BackupOlder(node.WithCaller(ctx, a.caller()), node.Config{Dir: a.dir, Keys: keys}, w, q)
+	var note func() error
+	kept := func() error { return note() }
+	return a.keepFile(fetch{out: out, mode: 0o600, doing: "backing up", tmp: ".backup-", kept: kept}, func(w io.Writer) error {
+		var got *node.BackupInfo
+		var err error
+		got, note, err = node.BackupOlder(node.WithCaller(ctx, a.caller()), node.Config{Dir: a.dir, Keys: keys}, w, q)
 		if err == nil {
 			*info = *got
 		}

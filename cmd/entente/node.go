@@ -225,7 +225,7 @@ func (a *app) nodeRevokeCommand() *cobra.Command {
 
 func (a *app) nodePromoteCommand() *cobra.Command {
 	var files, apply []string
-	var compromised bool
+	var compromised, toFile bool
 	var out, opHSM string
 	cmd := &cobra.Command{
 		Use: "promote", Short: "Give this node the operational key, with root keys: where the node that had it is lost",
@@ -239,16 +239,14 @@ func (a *app) nodePromoteCommand() *cobra.Command {
 		Example: "  entente node promote -o request.pem\n  entente node promote --apply rotation.pem\n  entente node promote --root-file /media/safe/vendor-root-key.txt", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case opHSM != "" && len(files) == 0:
-				return errors.New("--op-hsm goes with --root-file: bring the root keys that have to sign")
-			case len(apply) > 0 && (len(files) > 0 || out != "" || compromised):
+			case len(apply) > 0 && (len(files) > 0 || out != "" || compromised || opHSM != "" || toFile):
 				return errors.New("--apply goes alone: what else was wanted stands in the request")
 			case len(apply) > 0:
 				return a.applyRotation(cmd.Context(), protocol.RotateOp, apply)
 			case len(files) > 0:
-				return a.promoteWith(cmd.Context(), files, compromised, opHSM, anyNodeMay)
+				return a.promoteWith(cmd.Context(), files, compromised, opHSM, toFile, anyNodeMay)
 			}
-			return a.askRotation(cmd.Context(), node.RotationInit{Kind: protocol.RotateOp, Compromised: compromised}, out,
+			return a.askRotation(cmd.Context(), node.RotationInit{Kind: protocol.RotateOp, Compromised: compromised, ToFile: toFile}, opHSM, out,
 				"Take it to the holders of root shares: entente ceremony sign FILE --share SHARE", anyNodeMay)
 		},
 	}
@@ -256,7 +254,7 @@ func (a *app) nodePromoteCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&apply, "apply", nil, "take over a rotation that holders of root shares signed; several files are joined")
 	cmd.Flags().StringSliceVar(&files, "root-file", nil, "file with a root key, or a root share; one for each key that has to sign")
 	cmd.Flags().BoolVar(&compromised, "compromised", false, "somebody else may have the key so far: what it signed does not stand any more")
-	cmd.Flags().StringVar(&opHSM, "op-hsm", "", "the new key is in a token: the file that 'entente key hsm' wrote; with --root-file")
+	newOpFlags(cmd, &opHSM, &toFile)
 	return cmd
 }
 

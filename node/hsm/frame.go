@@ -101,7 +101,8 @@ type Ask struct {
 // what nodes sign.
 var signable = []protocol.Context{protocol.ContextCard, protocol.ContextGenesis, protocol.ContextSponsorship, protocol.ContextRemoval,
 	protocol.ContextTopicSecret, protocol.ContextAgreement, protocol.ContextTermination, protocol.ContextRejection, protocol.ContextSuspension,
-	protocol.ContextMandate, protocol.ContextMandateEnd, protocol.ContextErase, protocol.ContextErasureRequest, protocol.ContextErasureAnswer, protocol.ContextRules}
+	protocol.ContextMandate, protocol.ContextMandateEnd, protocol.ContextErase, protocol.ContextErasureRequest, protocol.ContextErasureAnswer, protocol.ContextRules,
+	protocol.ContextRotationRequest, protocol.ContextFoundingRequest}
 
 // Validate checks bounds.
 func (a *Ask) Validate() error {

@@ -141,6 +141,7 @@ type Mesh struct {
 	serving    map[protocol.NodeID]int // sync streams being served
 	greeting   map[protocol.NodeID]bool
 	reserved   map[protocol.NodeID]time.Time // relays, and until when
+	reservedAt map[protocol.NodeID]time.Time // since when, across renewals
 	relayTries map[protocol.NodeID]relayTry
 	alone      map[protocol.NodeID]*lonely // peers that share no topic
 	unreserved chan struct{}               // capacity 1: a relay in reserved is gone
@@ -159,7 +160,7 @@ func New(ctx context.Context, cfg Config) (*Mesh, error) {
 		peers: map[protocol.NodeID]*peerState{}, backoffs: map[protocol.NodeID]backoff{}, foreign: map[protocol.NodeID]foreigner{},
 		topics: map[string]*joined{}, serving: map[protocol.NodeID]int{},
 		greeting: map[protocol.NodeID]bool{}, wake: make(chan struct{}, 1), unreserved: make(chan struct{}, 1),
-		seen: seen{addrs: map[peer.ID][]ma.Multiaddr{}}, reserved: map[protocol.NodeID]time.Time{},
+		seen: seen{addrs: map[peer.ID][]ma.Multiaddr{}}, reserved: map[protocol.NodeID]time.Time{}, reservedAt: map[protocol.NodeID]time.Time{},
 		relayTries: map[protocol.NodeID]relayTry{}, alone: map[protocol.NodeID]*lonely{}}
 	rand.Read(m.instance[:])
 	if err := m.start(); err != nil {

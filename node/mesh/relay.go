@@ -136,14 +136,15 @@ func (r *relaying) AllowConnect(src peer.ID, _ ma.Multiaddr, dest peer.ID) bool 
 	return true
 }
 
-// circuitsOf counts the ends of circuits at peers: their streams to this relay.
+// circuitsOf counts the circuits that peers asked for. Those by which others call them are streams of
+// another protocol, and count for who calls.
 func (r *relaying) circuitsOf(of func(peer.ID) bool) (n int) {
 	for _, c := range r.m.host.Network().Conns() {
 		if !of(c.RemotePeer()) {
 			continue
 		}
 		for _, s := range c.GetStreams() {
-			if id := s.Protocol(); id == circuit.ProtoIDv2Hop || id == circuit.ProtoIDv2Stop {
+			if s.Protocol() == circuit.ProtoIDv2Hop {
 				n++
 			}
 		}

@@ -214,6 +214,16 @@ func TestOneMemberCannotTakeTheRelay(t *testing.T) {
 	if !allow(hosts[0], hosts[3]) {
 		t.Fatal("the first circuit is refused")
 	}
+	// A node is called without a share of its own.
+	hosts[3].SetStreamHandler("/libp2p/circuit/relay/0.2.0/stop", func(network.Stream) {})
+	for range 2 {
+		if _, err := r.host.NewStream(network.WithNoDial(ctx, "test"), peerOf(hosts[3].id), "/libp2p/circuit/relay/0.2.0/stop"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !allow(hosts[3], hosts[0]) {
+		t.Error("calls to a node use up its own share")
+	}
 	for range 2 {
 		s, err := hosts[0].NewStream(network.WithNoDial(ctx, "test"), peerOf(r.self), "/libp2p/circuit/relay/0.2.0/hop")
 		if err != nil {
@@ -226,6 +236,32 @@ func TestOneMemberCannotTakeTheRelay(t *testing.T) {
 	eventually(t, "the share is used up", func() bool { return !allow(hosts[2], hosts[3]) })
 	if !allow(hosts[3], hosts[0]) {
 		t.Error("the share of one is taken from another")
+	}
+}
+
+// TestRelayThatGrantsAndGoes: who loses a reservation within a minute waits, longer each time; who held it
+// longer asks again at once.
+func TestRelayThatGrantsAndGoes(t *testing.T) {
+	c := newClub()
+	r := newMember(t, c, overTCP, relays)
+	m := newMember(t, c, overTCP, at(r))
+	c.add(r.self, m.self)
+	reserved(t, m, r)
+	lose := func(held time.Duration) time.Duration {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.reserved[r.self], m.reservedAt[r.self] = time.Now().Add(reservationTime), time.Now().Add(-held)
+		m.lostRelay(r.self)
+		m.lostRelay(r.self) // told twice
+		return m.relayTries[r.self].wait
+	}
+	if wait := lose(2 * relayHolds); wait != 0 || !m.mayTry(r.self) {
+		t.Errorf("after a reservation of two minutes it waits %v", wait)
+	}
+	for want := relayRetryMin; want <= 4*relayRetryMin; want *= 2 {
+		if wait := lose(0); wait != want || m.mayTry(r.self) {
+			t.Errorf("after a reservation of no time it waits %v, and should %v", wait, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,7 +22,8 @@ const (
 	reserveTime    = 20 * time.Second // to connect with a relay and ask it
 	relayRetryMin  = time.Second      // after it refused or was not there, doubling
 	relayRetryMax  = 10 * time.Minute
-	maxRelaysTried = 64 // remembered ones that failed
+	relayHolds     = time.Minute // a reservation that is lost sooner counts as one that failed
+	maxRelaysTried = 64          // remembered ones that failed
 )
 
 // Relay is a node that might relay for this one.
@@ -72,9 +74,13 @@ func (m *Mesh) reserve() {
 		switch p := m.peers[id]; {
 		case p == nil || !p.admitted || !named[id] || now.After(until):
 			delete(m.reserved, id)
+			delete(m.reservedAt, id)
 			changed = true
 		default:
 			held[id] = true
+			if now.Sub(m.reservedAt[id]) >= relayHolds {
+				delete(m.relayTries, id)
+			}
 			if until.Sub(now) < reservationTime/2 {
 				due = append(due, id)
 			}
@@ -131,8 +137,10 @@ func (m *Mesh) reserveAt(r Relay) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if _, renewed := m.reserved[r.Node]; !renewed {
+		m.reservedAt[r.Node] = time.Now()
+	}
 	m.reserved[r.Node] = until
-	delete(m.relayTries, r.Node)
 	return nil
 }
 
@@ -145,6 +153,11 @@ func (m *Mesh) mayTry(relay protocol.NodeID) bool {
 func (m *Mesh) tried(relay protocol.NodeID, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.noteTried(relay, err)
+}
+
+// noteTried is tried for a caller that holds mu.
+func (m *Mesh) noteTried(relay protocol.NodeID, err error) {
 	if len(m.relayTries) >= maxRelaysTried {
 		clear(m.relayTries)
 	}
@@ -157,11 +170,17 @@ func (m *Mesh) tried(relay protocol.NodeID, err error) {
 	}
 }
 
-// lostRelay notes that a relay is not connected any more. The caller holds mu.
+// lostRelay notes that a relay is not connected any more. One that grants and is gone would be asked again
+// at once and without end: that counts as refused. The caller holds mu.
 func (m *Mesh) lostRelay(node protocol.NodeID) {
-	if _, held := m.reserved[node]; held {
-		m.LookForRelays()
+	if _, held := m.reserved[node]; !held {
+		return
 	}
+	if since, known := m.reservedAt[node]; known && time.Since(since) < relayHolds {
+		m.noteTried(node, errors.New("it granted a reservation, and was gone within a minute"))
+		delete(m.reservedAt, node) // counted once
+	}
+	m.LookForRelays()
 }
 
 // LookForRelays makes the mesh ask its owner for relays now. It never blocks.
@@ -191,7 +210,9 @@ func (m *Mesh) RelayFailures() map[protocol.NodeID]string {
 	defer m.mu.Unlock()
 	out := map[protocol.NodeID]string{}
 	for id, t := range m.relayTries {
-		out[id] = t.why
+		if p := m.peers[id]; p == nil || !p.admitted || m.reserved[id].IsZero() {
+			out[id] = t.why
+		}
 	}
 	return out
 }

@@ -126,7 +126,7 @@ func readCeremony(message string, data []byte) (map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return map[string]any{"epoch": float64(r.Epoch.Epoch), "missing": float64(len(r.Missing()))}, nil
+		return map[string]any{"epoch": float64(r.Epoch.Epoch), "missing": float64(len(r.Missing())), "words": strings.Join(r.Words(), " ")}, nil
 	case "root-share":
 		s := new(protocol.RootShare)
 		if err := protocol.Decode(data, protocol.MaxShareSize, s); err != nil {
