@@ -2851,7 +2851,9 @@ type PeerStatus struct {
 	// its words were compared
 	Trusted bool `json:"trusted"`
 	// root epoch.version
-	Card      string     `json:"card"`
+	Card string `json:"card"`
+	// base64 in JSON: what 'entente trust' and 'node request' take
+	Signed    []byte     `json:"signed_card"`
 	Fresh     time.Time  `json:"fresh_until"`
 	Agreement bool       `json:"agreement_in_force"`
 	Sponsor   *OrgRef    `json:"sponsor,omitempty"`

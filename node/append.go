@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/store"
@@ -118,7 +119,11 @@ func (n *Node) newAppender(s *snapshot, topic string, id protocol.TopicID) (*app
 		return nil, err
 	}
 	// Never falls within a feed, whatever the clock does.
-	a.sealedAt = max(uint64(nowMillis()), a.feed.SealedAt)
+	now := uint64(nowMillis())
+	if a.feed.SealedAt > now+protocol.MaxClockSkew {
+		return nil, fmt.Errorf("%w: it is %s, and this node stated %s in topic %s", ErrClock, millis(now).Format(time.RFC3339), millis(a.feed.SealedAt).Format(time.RFC3339), topic)
+	}
+	a.sealedAt = max(now, a.feed.SealedAt)
 	return a, nil
 }
 

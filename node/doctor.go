@@ -126,7 +126,11 @@ func (n *Node) facts(s *snapshot) *doctor.Facts {
 			if feed.Origin.Signing != n.keys.Signing.Public() {
 				return nil
 			}
-			if at := timeOf(feed.SealedAt); at.After(f.Clock.Newest) {
+			left, err := n.leftAhead(tx, &feed.Origin)
+			if err != nil {
+				return err
+			}
+			if at := timeOf(feed.SealedAt); at.After(f.Clock.Newest) && !left {
 				f.Clock.Newest = at
 			}
 			f.Backup.Wrote = f.Backup.Wrote || feed.Origin.Topic != control && feed.Seq > 0

@@ -376,9 +376,10 @@ type PeerStatus struct {
 	Kind      protocol.OrgKind `json:"kind"`
 	Country   string           `json:"country,omitempty"`
 	Contact   string           `json:"contact,omitempty"`
-	Member    bool             `json:"member"`  // may connect and relay
-	Trusted   bool             `json:"trusted"` // its words were compared
-	Card      string           `json:"card"`    // root epoch.version
+	Member    bool             `json:"member"`      // may connect and relay
+	Trusted   bool             `json:"trusted"`     // its words were compared
+	Card      string           `json:"card"`        // root epoch.version
+	Signed    []byte           `json:"signed_card"` // base64 in JSON: what 'entente trust' and 'node request' take
 	Fresh     time.Time        `json:"fresh_until"`
 	Agreement bool             `json:"agreement_in_force"`
 	Sponsor   *OrgRef          `json:"sponsor,omitempty"`
@@ -421,7 +422,7 @@ func (n *Node) Peers() []PeerStatus {
 		}
 		_, pinned := s.pins[id]
 		p := PeerStatus{Org: s.ref(id), Kind: c.Inception.Kind, Country: c.Inception.Country, Contact: c.Contact, Member: s.members[id],
-			Trusted: pinned, Card: fmt.Sprintf("%d.%d", c.Order.Epoch, c.Order.Serial), Fresh: time.UnixMilli(int64(c.FreshUntil)).UTC()}
+			Trusted: pinned, Card: fmt.Sprintf("%d.%d", c.Order.Epoch, c.Order.Serial), Signed: protocol.Encode(&c.Signed), Fresh: time.UnixMilli(int64(c.FreshUntil)).UTC()}
 		if sp, ok := s.sponsors[id]; ok {
 			ref := s.ref(sp)
 			p.Sponsor = &ref

@@ -78,6 +78,7 @@ func configKeys() []configKey {
 
 // flagsOnly are the flags of 'up', and of all verbs, that have no key, and why.
 var flagsOnly = map[string]string{
+	"clock-ok":        "a decision of somebody who looked at the clock; in a file it would be taken again when the clock is wrong",
 	"accept-restored": "a decision of somebody who looked at this one restore; in a file it would be taken again at the next",
 	"as":              "who does this is not the same for everybody who reads the file; ENTENTE_PERSON is of a session",
 	"for":             "for what something is done is not the same for everybody who reads the file; ENTENTE_PURPOSE is of a session",

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/corpus/postgres/pgtest"
 	"github.com/entente-mesh/entente/node/hosttest"
 )
@@ -23,7 +24,12 @@ import (
 // TestMain is also the binary that the scripts call.
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "4") // scripts wait most of the time; a flag on the command line counts
-	testscript.Main(m, map[string]func(){"entente": main})
+	testscript.Main(m, map[string]func(){"entente": func() {
+		if ahead, err := time.ParseDuration(os.Getenv("ENTENTE_TEST_CLOCK")); err == nil {
+			node.SetClock(ahead) // this binary alone reads it
+		}
+		main()
+	}})
 }
 
 // TestScripts runs the stories of testdata/script: what users do, with real processes.

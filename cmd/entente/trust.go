@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -54,12 +55,31 @@ func (a *app) untrustCommand() *cobra.Command {
 }
 
 func (a *app) peersCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "peers", Short: "List the organisations known here: members, trust, agreements, connections", Example: "  entente peers", Args: cobra.NoArgs,
+	var card, out string
+	cmd := &cobra.Command{
+		Use: "peers", Short: "List the organisations known here: members, trust, agreements, connections", Args: cobra.NoArgs,
+		Long: "With --card the card of one of them is written to a file, as it is held here. An organisation that lost its\n" +
+			"only node asks a partner for it: 'entente node request' on a new machine takes it.",
+		Example: "  entente peers\n  entente peers --card \"Example Vendor\" -o vendor.pem",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (card == "") != (out == "") {
+				return errors.New("--card and -o go together: whose card, and the file for it")
+			}
 			var peers []node.PeerStatus
 			if err := a.ask(cmd.Context(), "GET", "peers", nil, nil, &peers); err != nil {
 				return err
+			}
+			if card != "" {
+				p, err := peerNamed(peers, card)
+				if err != nil {
+					return err
+				}
+				if err := writeFile(out, []byte(armour(cardArmour, p.Signed))); err != nil {
+					return err
+				}
+				return a.print(p, func(w io.Writer) {
+					fmt.Fprintf(w, "Card %s of %s (%s): %s\n", p.Card, printable(p.Org.Name), p.Org.ID, out)
+				})
 			}
 			return a.print(peers, func(w io.Writer) {
 				rows := [][]string{{"ORGANISATION", "KIND", "COUNTRY", "MEMBER", "TRUSTED", "AGREEMENT", "CONNECTED", "PROGRAM", "ID"}}
@@ -93,6 +113,30 @@ func (a *app) peersCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().StringVar(&card, "card", "", "write the card of this organisation, by its name or id")
+	cmd.Flags().StringVarP(&out, "out", "o", "", "file for the card")
+	return cmd
+}
+
+// peerNamed finds an organisation by its id, or by a name that no other has.
+func peerNamed(peers []node.PeerStatus, name string) (*node.PeerStatus, error) {
+	var found *node.PeerStatus
+	for i := range peers {
+		p := &peers[i]
+		if p.Org.ID.String() == name {
+			return p, nil
+		}
+		if p.Org.Name == name {
+			if found != nil {
+				return nil, fmt.Errorf("several organisations are called %q: give the id, which 'entente peers' shows", name)
+			}
+			found = p
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("no organisation %q is known here: 'entente peers' lists them", name)
+	}
+	return found, nil
 }
 
 func yes(b bool) string {
