@@ -79,7 +79,7 @@ func notRun(section, script string) string {
 }
 
 // rehearsed are flags that a script needs and a page does not show, and whether they take a value.
-var rehearsed = map[string]bool{"--dir": true, "--listen": true, "--transcript": true, "--network-ok": false, "--same-medium": false, "--no-passphrase": false}
+var rehearsed = map[string]bool{"--dir": true, "--listen": true, "--network-ok": false, "--same-medium": false, "--no-passphrase": false}
 
 func commandWords(line string) (words []string) {
 	all := spaced(line)
