@@ -236,20 +236,24 @@ func (n *Node) RemoveConsumer(name string) error {
 	return err
 }
 
+// consumerNamed finds a consumer by its name; ErrNotFound if there is none.
+func consumerNamed(tx *store.Tx, name string) (id []byte, held consumerDoc, err error) {
+	err = scanDocs(tx, kindConsumer, func(k []byte, d *consumerDoc) error {
+		if d.Name == name {
+			id, held = slices.Clone(k), *d
+		}
+		return nil
+	})
+	if err == nil && id == nil {
+		err = fmt.Errorf("consumer %q: %w", name, ErrNotFound)
+	}
+	return id, held, err
+}
+
 // ConfirmConsumer lets a consumer that came from a backup come again by the token that it had.
 func (n *Node) ConfirmConsumer(name string) error {
 	return n.st.Update(func(tx *store.Tx) error {
-		var id []byte
-		var held consumerDoc
-		err := scanDocs(tx, kindConsumer, func(k []byte, d *consumerDoc) error {
-			if d.Name == name {
-				id, held = slices.Clone(k), *d
-			}
-			return nil
-		})
-		if err == nil && id == nil {
-			err = fmt.Errorf("consumer %q: %w", name, ErrNotFound)
-		}
+		id, held, err := consumerNamed(tx, name)
 		if err != nil || !held.Doubted {
 			return err
 		}
@@ -353,17 +357,7 @@ func (n *Node) mayOwn(owner string, scopes []string) error {
 // OwnConsumer has one of the people answer for a consumer.
 func (n *Node) OwnConsumer(name, owner string) error {
 	return n.st.Update(func(tx *store.Tx) error {
-		var id []byte
-		var held consumerDoc
-		err := scanDocs(tx, kindConsumer, func(k []byte, d *consumerDoc) error {
-			if d.Name == name {
-				id, held = slices.Clone(k), *d
-			}
-			return nil
-		})
-		if err == nil && id == nil {
-			err = fmt.Errorf("consumer %q: %w", name, ErrNotFound)
-		}
+		id, held, err := consumerNamed(tx, name)
 		if err == nil {
 			err = n.mayOwn(owner, held.Scopes)
 		}
