@@ -112,8 +112,11 @@ func (p *Puppet) openSecrets(inv *protocol.Invite) {
 			continue
 		}
 		for _, share := range ts.Shares {
-			if plain, err := p.Keys.Identities[0].OpenSealed(share.Sealed); err == nil {
-				p.secrets[ts.Period] = [32]byte(plain)
+			// An identity that turned since the invitation is still among those kept.
+			for _, id := range p.Keys.Identities {
+				if plain, err := id.OpenSealed(share.Sealed); err == nil {
+					p.secrets[ts.Period] = [32]byte(plain)
+				}
 			}
 		}
 	}

@@ -187,6 +187,7 @@ func TestI5ReplayedMonthsLater(t *testing.T) {
 			heads[n] = envelopes(t, n)
 		}
 		p.DialAll(honest)
+		p.Subscribe(honest, "c2", protocol.NoticeTopic, protocol.ControlTopic) // the watchdog resets who shares no topic
 		w.Ended(honest)
 		p.replay(kept, honest)
 		j.note("%d messages of 60 days ago said again to each of 20", len(kept.entries)+len(kept.heads)+len(kept.notices))
