@@ -37,7 +37,7 @@ import (
 // This file runs schedules; schedule_world_test.go holds what they are about, _steps_ what
 // nodes do, _faults_ what befalls them, _checks_ what is asserted.
 var (
-	scheduleCount   = flag.Int("schedules", 120, "run so many schedules")
+	scheduleCount   = flag.Int("schedules", 60, "run so many schedules")
 	scheduleFrom    = flag.Uint64("schedules.from", 1, "seed of the first schedule")
 	scheduleWorkers = flag.Int("schedules.workers", min(2, runtime.NumCPU()), "in so many processes; 1: in this one")
 	scheduleSeed    = flag.Uint64("seed", 0, "run the schedule of this seed only")
@@ -269,8 +269,8 @@ func TestSchedules(t *testing.T) {
 
 // TestSchedulesFindDefects: for each defect some schedule goes wrong, soon.
 func TestSchedulesFindDefects(t *testing.T) {
-	if testing.Short() || *scheduleCount < 2000 {
-		t.Skip("takes long; -schedules 2000 runs it, as .ci/run does")
+	if testing.Short() || *scheduleCount < 500 {
+		t.Skip("takes long; -schedules 500 runs it, as .ci/run does")
 	}
 	for bug, name := range map[defect]string{noAnchor: "no anchor", unsynced: "commits are not synced", torn: "marks are durable before what they mark",
 		forgetsTombs: "tombs are forgotten", eraseFirst: "erased before the survivors are sealed anew", forgetsLacks: "missing bodies are not noted", ignoresForks: "fork proofs are thrown away",

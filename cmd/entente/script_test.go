@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -32,13 +33,45 @@ func TestMain(m *testing.M) {
 	}})
 }
 
+// longScripts are half of all processes that the scripts start: ENTENTE_SCRIPTS=all runs them too, and
+// ENTENTE_SCRIPTS=long them alone, as .ci/run does.
+const longScripts = `^(audit|behalf|bench|forked|holders|hub|opstolen|parted|reach|wrong-.*)$`
+
+// racedScripts are what -short leaves, for the race detector, under which a process takes ten times as long
+// to start: nodes that do something of each kind. What is short-lived has no goroutines of its own.
+const racedScripts = `^(access|people|siblings|sink|source|story|taxii)$`
+
+// scripts are the files to run.
+func scripts(t *testing.T) (out []string) {
+	all, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(all) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	which := os.Getenv("ENTENTE_SCRIPTS")
+	if which != "" && which != "all" && which != "long" {
+		t.Fatalf("ENTENTE_SCRIPTS is %q; it may be all or long", which)
+	}
+	long, raced := regexp.MustCompile(longScripts), regexp.MustCompile(racedScripts)
+	for _, file := range all {
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		switch {
+		case testing.Short() && !raced.MatchString(name):
+		case which == "" && long.MatchString(name), which == "long" && !long.MatchString(name):
+		default:
+			out = append(out, file)
+		}
+	}
+	return out
+}
+
 // TestScripts runs the stories of testdata/script: what users do, with real processes.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:                "testdata/script",
+		Files:              scripts(t),
 		RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("GOGC", "400") // two thousand short processes collect garbage for a tenth of their time else
 			env.Setenv("ENTENTE_PASSPHRASE_FILE", "")
 			env.Setenv("SOON", time.Now().AddDate(0, 0, 100).Format(time.DateOnly)) // a day to come
 			return nil
@@ -70,11 +103,14 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	re := regexp.MustCompile(args[0])
 	var out []byte
 	var err error
-	// The deadline is for tests that hang; nothing depends on how long it takes.
-	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	// The deadline is for tests that hang; nothing depends on how long it takes. Each try is a process
+	// of a twentieth of a second of CPU, so what takes longer is asked for less often.
+	pause := 50 * time.Millisecond
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(pause) {
+		pause = min(pause*3/2, 600*time.Millisecond)
 		cmd := exec.Command(args[1], args[2:]...)
 		cmd.Dir = ts.Getenv("WORK")
-		cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("WORK"))
+		cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("WORK"), "GOGC="+ts.Getenv("GOGC"))
 		if path, lerr := lookPath(ts, args[1]); lerr == nil {
 			cmd.Path = path
 			cmd.Err = nil

@@ -43,7 +43,7 @@ func TestKilledBackup(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes take their time; go test without -short runs it")
 	}
-	rounds := number("ENTENTE_KILL_ROUNDS", 3)
+	rounds := number("ENTENTE_KILL_ROUNDS", 1)
 	seed := number("ENTENTE_KILL_SEED", int(time.Now().UnixNano()%1e9))
 	t.Logf("ENTENTE_KILL_SEED=%d ENTENTE_KILL_ROUNDS=%d", seed, rounds)
 	rng := rand.New(rand.NewPCG(uint64(seed), 8))

@@ -68,6 +68,21 @@ func (w *world) Frontier() (out []protocol.FrontierEntry, _ error) {
 }
 
 func (w *world) FeedOf(o *protocol.Origin) protocol.FeedID { return o.FeedID(protocol.NetworkID{1}) }
+
+// feedOf is the feed of origin(n); a search among thousands takes its hash once.
+var feedOf = func() func(uint64) protocol.FeedID {
+	known := map[uint64]protocol.FeedID{}
+	return func(n uint64) protocol.FeedID {
+		id, ok := known[n]
+		if !ok {
+			o := origin(n)
+			id = o.FeedID(protocol.NetworkID{1})
+			known[n] = id
+		}
+		return id
+	}
+}()
+
 func (w *world) Wants(o *protocol.Origin) uint64 {
 	if w.deaf[o.Incarnation] {
 		return 0
@@ -77,8 +92,7 @@ func (w *world) Wants(o *protocol.Origin) uint64 {
 
 func (w *world) Range(feed protocol.FeedID, from uint64, count, maxBytes int) (out [][]byte, _ error) {
 	for n, list := range w.feeds {
-		o := origin(n)
-		if w.FeedOf(&o) != feed || from > uint64(len(list)) {
+		if feedOf(n) != feed || from > uint64(len(list)) {
 			continue
 		}
 		size := 0

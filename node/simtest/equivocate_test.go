@@ -21,16 +21,17 @@ func (p *Puppet) proofs(from *Node) (out []protocol.ForkProof) {
 
 // TestI4TwoHistoriesToTwoHalves: a member shows one history of its feed to each half of a
 // network that is cut in two, by gossip and by sync. Each half believes what it sees; when
-// they meet, all twenty hold the same proof, byte for byte, set the same entries aside, and
+// they meet, all hold the same proof, byte for byte, set the same entries aside, and
 // nobody else's feed is touched.
 func TestI4TwoHistoriesToTwoHalves(t *testing.T) {
 	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := meshOf(t, 21)
+		size := crowd()
+		w := meshOf(t, size+1)
 		defer w.Close()
-		honest := w.Nodes[:20]
-		tr := newTraffic(w, []*Node{honest[3], honest[14]}, honest[4:7])
-		p := w.Puppet(w.Nodes[20])
+		honest := w.Nodes[:size]
+		tr := newTraffic(w, []*Node{honest[3], honest[size-1]}, honest[4:7])
+		p := w.Puppet(w.Nodes[size])
 		p.DialAll(honest)
 		left, right := p.Log("c2", 1), (*Log)(nil)
 		left.Fill(3, 500)
@@ -38,13 +39,13 @@ func TestI4TwoHistoriesToTwoHalves(t *testing.T) {
 		left.Fill(4, 500)
 		right.Fill(2, 500)
 		half := func(n *Node) *Log {
-			if n.index < 10 {
+			if n.index < size/2 {
 				return left
 			}
 			return right
 		}
 		p.Show = func(to *Node) []*Log { return []*Log{half(to)} }
-		w.Cut(func(from, to int) bool { return from < 20 && to < 20 && (from < 10) != (to < 10) })
+		w.Cut(func(from, to int) bool { return from < size && to < size && (from < size/2) != (to < size/2) })
 		for _, n := range honest {
 			var raws [][]byte
 			for _, e := range half(n).Entries {

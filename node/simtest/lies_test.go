@@ -60,12 +60,13 @@ func (l *Log) Record(key crypto.EpochKey, value string, sealedAt time.Time) *cry
 func TestI3LiesAboutSeqAndClock(t *testing.T) {
 	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := meshOf(t, 21)
+		size := crowd()
+		w := meshOf(t, size+1)
 		defer w.Close()
-		honest, reader, other := w.Nodes[:20], w.Nodes[4], w.Nodes[11]
+		honest, reader, other := w.Nodes[:size], w.Nodes[4], w.Nodes[11]
 		tr := newTraffic(w, honest[1:2], []*Node{reader, other})
-		agreements := map[*Node]protocol.AgreementID{reader: w.Agree(w.Nodes[20], reader, protocol.TLPAmber, "*"), other: w.Agree(w.Nodes[20], other, protocol.TLPAmber, "*")}
-		p := w.Puppet(w.Nodes[20])
+		agreements := map[*Node]protocol.AgreementID{reader: w.Agree(w.Nodes[size], reader, protocol.TLPAmber, "*"), other: w.Agree(w.Nodes[size], other, protocol.TLPAmber, "*")}
+		p := w.Puppet(w.Nodes[size])
 		p.DialAll(honest)
 		tr.publish(1)
 		w.Until("all is well", func() bool { return tr.read() && same(t, honest) })

@@ -43,11 +43,12 @@ func forgeries(t *testing.T, raw []byte) [][]byte {
 func TestI1PoisonedIdsSuppressNothing(t *testing.T) {
 	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := meshOf(t, 21)
+		size := crowd()
+		w := meshOf(t, size+1)
 		defer w.Close()
-		honest, author, reader := w.Nodes[:20], w.Nodes[2], w.Nodes[7]
+		honest, author, reader := w.Nodes[:size], w.Nodes[2], w.Nodes[7]
 		w.Agree(author, reader, protocol.TLPAmber, "*")
-		p := w.Puppet(w.Nodes[20])
+		p := w.Puppet(w.Nodes[size])
 		p.DialAll(honest)
 		p.Subscribe(honest, "c2", protocol.NoticeTopic)
 		others := slices.DeleteFunc(slices.Clone(honest), func(n *Node) bool { return n == author })
@@ -56,7 +57,7 @@ func TestI1PoisonedIdsSuppressNothing(t *testing.T) {
 		w.Until("the first is everywhere", func() bool { return finds(t, reader, "198.51.100.1") && same(t, honest) })
 
 		// Nobody but the puppet hears the author from now on.
-		w.Cut(func(from, to int) bool { return from == author.index && to < 20 || to == author.index && from < 20 })
+		w.Cut(func(from, to int) bool { return from == author.index && to < size || to == author.index && from < size })
 		already := len(p.Heard("c2"))
 		rec := publish(t, author, "c2", "198.51.100.2\n", green)
 		w.soon(5*time.Second, "the puppet hears the entry", func() bool { return len(p.Heard("c2")) > already })
@@ -78,7 +79,7 @@ func TestI1PoisonedIdsSuppressNothing(t *testing.T) {
 		for _, n := range others {
 			compared += syncs(t, n)
 		}
-		p.Gossip(others[11], "c2", genuine)
+		p.Gossip(others[len(others)-1], "c2", genuine)
 		w.soon(2*time.Second, "the genuine entry is everywhere, and read", func() bool {
 			return finds(t, reader, "198.51.100.2") && everyNode(others, func(n *Node) bool { return of(t, n, rec.Feed).Held == rec.To })
 		})

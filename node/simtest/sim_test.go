@@ -60,7 +60,7 @@ func joinAll(t *testing.T, w *World, topic string) {
 	time.Sleep(5 * time.Second)
 }
 
-// TestI1I2FiftyNodes, with half of them unless the environment asks for large meshes (two hundred run then
+// TestI1I2FiftyNodes, with a quarter of them unless the environment asks for large meshes (two hundred run then
 // anyway, in another test): a record reaches all who are authorised for it, and opens for none else.
 func TestI1I2FiftyNodes(t *testing.T) {
 	if testing.Short() {
@@ -70,7 +70,7 @@ func TestI1I2FiftyNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New(t)
 		defer w.Close()
-		size := 25
+		size := 13
 		if os.Getenv(meshesEnv) != "" {
 			size = 50
 		}

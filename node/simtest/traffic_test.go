@@ -62,6 +62,15 @@ func notShort(t *testing.T) {
 	t.Parallel()
 }
 
+// crowd is how many honest nodes stand around what a scenario is about: twenty if the environment asks for
+// large meshes, twelve in every go test.
+func crowd() int {
+	if os.Getenv(meshesEnv) != "" {
+		return 20
+	}
+	return 12
+}
+
 // meshOf makes a network of organisations, all up and in topic c2.
 func meshOf(t *testing.T, count int, more ...func(w *World)) *World {
 	t.Helper()

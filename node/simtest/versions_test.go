@@ -59,18 +59,19 @@ type laterHeader struct {
 	Extra   []byte
 }
 
-// TestMixedVersions: twenty nodes of today, one that speaks the next version as well, and one
+// TestMixedVersions: a crowd of nodes of today, one that speaks the next version as well, and one
 // that speaks the next one alone. The first works as ever; the second is not connected, and
 // said so. What either says in a later version is refused where it is said, is passed on by
 // nobody, and costs no honest node anything.
 func TestMixedVersions(t *testing.T) {
 	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := meshOf(t, 22)
+		size := crowd()
+		w := meshOf(t, size+2)
 		defer w.Close()
-		honest := w.Nodes[:20]
+		honest := w.Nodes[:size]
 		tr := newTraffic(w, honest[1:3], honest[3:6])
-		both, next := w.Puppet(w.Nodes[20], 3, 1), w.Puppet(w.Nodes[21], 3)
+		both, next := w.Puppet(w.Nodes[size], 3, 1), w.Puppet(w.Nodes[size+1], 3)
 		both.DialAll(honest)
 		both.Subscribe(honest, "c2", protocol.NoticeTopic)
 		for _, n := range honest {

@@ -20,15 +20,16 @@ import (
 func TestI3WithholdingIsShown(t *testing.T) {
 	notShort(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := meshOf(t, 21)
+		size := crowd()
+		w := meshOf(t, size+1)
 		defer w.Close()
-		honest, author, alone := w.Nodes[:20], w.Nodes[2], w.Nodes[9]
+		honest, author, alone := w.Nodes[:size], w.Nodes[2], w.Nodes[9]
 		tr := newTraffic(w, []*Node{author}, []*Node{alone, honest[5]})
-		p := w.Puppet(w.Nodes[20])
+		p := w.Puppet(w.Nodes[size])
 		p.DialAll(honest)
 		tr.publish(3)
 		w.Until("all hold the first records", func() bool { return tr.read() && same(t, honest) })
-		w.Cut(func(from, to int) bool { return from == alone.index && to < 20 || to == alone.index && from < 20 })
+		w.Cut(func(from, to int) bool { return from == alone.index && to < size || to == alone.index && from < size })
 		tr.publish(5)
 		feed := feedOf(t, author)
 		w.Until("the others hold the rest", func() bool { return of(t, honest[5], feed).Complete && tr.readBy(honest[5]) })
