@@ -156,6 +156,7 @@ type Node struct {
 	statingMu sync.Mutex
 	// noticing serialises the writing of the notice of backups.
 	noticing sync.Mutex
+	backedUp atomic.Uint64 // when the last whole backup was begun, Unix milliseconds; 0: none is known
 	actingMu sync.Mutex // see Acting
 	peopleMu sync.Mutex // held while the people are changed; judgesMu guards who is called then
 	judgesMu sync.Mutex
@@ -273,7 +274,7 @@ func Open(cfg Config) (*Node, error) {
 			return n.leaveAhead()
 		},
 		n.checkRules, n.checkAudit, n.takeAnchoredCard, n.takeRulesFile, n.openRulesOf,
-		n.noteMigrations, n.loadEvidence, n.endRemoved, n.closeHandouts, n.noteBackups, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
+		n.noteMigrations, n.loadEvidence, n.endRemoved, n.closeHandouts, n.noteBackups, n.loadLastBackup, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
 	} {
 		if err == nil {
