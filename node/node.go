@@ -157,8 +157,8 @@ type Node struct {
 	// noticing serialises the writing of the notice of backups.
 	noticing sync.Mutex
 	backedUp atomic.Uint64 // when the last whole backup was begun, Unix milliseconds; 0: none is known
-	actingMu sync.Mutex // see Acting
-	peopleMu sync.Mutex // held while the people are changed; judgesMu guards who is called then
+	actingMu sync.Mutex    // see Acting
+	peopleMu sync.Mutex    // held while the people are changed; judgesMu guards who is called then
 	judgesMu sync.Mutex
 	judges   []Judge
 	actor    atomic.Pointer[Caller] // on whose behalf state changes; nil: nobody's
