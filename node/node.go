@@ -416,12 +416,13 @@ func (n *Node) Card(org protocol.OrgID) *crypto.Card { return n.snap.Load().card
 func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
 
 // renewCard signs the next version of the own card if change says that something differs,
-// or if the card ends soon. Without the operational key, or while its token does not answer, it does nothing.
+// or if the card ends soon. Without the operational key, or while its token does not answer, it does nothing; nor
+// where the card does not list this node: a thief of the key removed it, and a person ends that.
 func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	n.cardMu.Lock()
 	defer n.cardMu.Unlock()
 	own := n.OwnCard()
-	if own == nil || !n.opAnswers() {
+	if own == nil || own.Node(n.ID()) == nil || !n.opAnswers() {
 		return nil
 	}
 	c := own.Card
