@@ -246,6 +246,37 @@ func TestRefusedPINOutlivesTheProcess(t *testing.T) {
 	}
 }
 
+// TestHelperEndsByItself: it is not cut off in what it is about, and one that does not end is.
+func TestHelperEndsByItself(t *testing.T) {
+	dir := t.TempDir()
+	ended := filepath.Join(dir, "ended")
+	begin := func(script string) io.Closer {
+		t.Helper()
+		path := filepath.Join(dir, "helper")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p, err := startHelper(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if err := begin("cat >/dev/null; echo > '" + ended + "'").Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(ended); err != nil {
+		t.Errorf("the helper was cut off: %v", err)
+	}
+	p := begin("exec sleep 1000").(*process)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if p.cmd.ProcessState == nil || p.cmd.ProcessState.Success() {
+		t.Errorf("a helper that hangs: %v", p.cmd.ProcessState)
+	}
+}
+
 func TestFind(t *testing.T) {
 	b := newBench(t)
 	ref := b.ref

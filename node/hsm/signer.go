@@ -255,12 +255,17 @@ type process struct {
 	once sync.Once
 }
 
+// endTime is how long a helper may take to end when there is nothing more to read. One that is ended by force
+// may leave a token that is a file half written: SoftHSM writes its own at each login.
+const endTime = 2 * time.Second
+
 // Close ends it.
 func (p *process) Close() error {
 	p.once.Do(func() {
 		_ = p.WriteCloser.Close()
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait() // it was killed, and says so
+		late := time.AfterFunc(endTime, func() { _ = p.cmd.Process.Kill() })
+		defer late.Stop()
+		_ = p.cmd.Wait() // it may have been killed, and says so
 	})
 	return nil
 }
