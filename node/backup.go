@@ -103,9 +103,6 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, q BackupRequest) (*Backu
 	if err = errors.Join(err, h.end(math.MaxInt64, info.Records)); err != nil {
 		return nil, err
 	}
-	if err := n.noteBackup(func(_ *store.Tx, d *backupDoc) error { d.At = uint64(info.Created.UnixMilli()); return nil }); err != nil {
-		return nil, err
-	}
 	n.noticeBackup(backupNotice{At: h.doc.At, Sum: protocol.Hash(sum.Sum(nil)), Records: info.Records, Detail: h.doc.Detail, Noted: true})
 	return info, nil
 }
@@ -125,13 +122,13 @@ func (n *Node) backupKeys(q *BackupRequest) (recipients []crypto.BackupRecipient
 	return recipients, op, nil
 }
 
-// settingBackup is when this node was backed up last. A restored node begins anew: it was not yet.
+// settingBackup is which backup of this node was verified last. A restored node begins anew.
 const settingBackup = "backup"
 
 // backupDoc is what is known of backups of this node; times are Unix milliseconds, 0 if there is none.
 type backupDoc struct {
 	_        struct{} `cbor:",toarray"`
-	At       uint64   // of the state that the last whole one holds
+	Was      uint64   // when the last one was made, until LastBackup alone knew that
 	Verified uint64   // when one was verified last, as far as this node was told
 	Of       uint64   // of the state that that one holds
 }

@@ -106,6 +106,7 @@ func (c *Config) onDisk() bool { return c.Dir != "" && c.Disk == nil }
 
 // noticeBackup notes a backup that is whole. That it cannot is no reason not to have made it.
 func (n *Node) noticeBackup(b backupNotice) {
+	n.backedUp.Store(b.At)
 	if !n.cfg.onDisk() {
 		return
 	}
@@ -167,16 +168,26 @@ func (n *Node) noteBackups() error {
 	return writeNotices(n.cfg.Dir, n.keys.Store, list)
 }
 
-// LastBackup returns when the last backup of this data directory was made, of which it is known that it
+// loadLastBackup finds out when this node was backed up.
+func (n *Node) loadLastBackup() error {
+	at, err := lastBackup(&n.cfg, n.st)
+	if err == nil && !at.IsZero() {
+		n.backedUp.Store(uint64(at.UnixMilli()))
+	}
+	return err
+}
+
+// LastBackup returns when the last backup of this data directory was begun, of which it is known that it
 // was written to its end; ok is false if there is none.
-func (n *Node) LastBackup() (at time.Time, ok bool, err error) {
-	at, err = lastBackup(&n.cfg, n.st)
-	return at, !at.IsZero(), err
+func (n *Node) LastBackup() (at time.Time, ok bool) {
+	last := n.backedUp.Load()
+	return timeOf(last), last != 0 && last <= uint64(nowMillis())
 }
 
 // lastBackup finds the last backup in the notice, and among the hand-outs, where release 0.1 put it: one
 // that failed, or during which the process ended, has no records or another end there. What is said to
-// have been made later than now does not count.
+// have been made later than now does not count, nor do hand-outs of before a restore: they are of the node
+// whose backup that was, and came with it.
 func lastBackup(cfg *Config, st *store.Store) (time.Time, error) {
 	now, last := uint64(nowMillis()), uint64(0)
 	take := func(at uint64) {
@@ -194,8 +205,12 @@ func lastBackup(cfg *Config, st *store.Store) (time.Time, error) {
 		}
 	}
 	err := st.View(func(tx *store.Tx) error {
+		var restored restoredDoc
+		if _, err := getDoc(tx, kindSetting, []byte("restored"), &restored); err != nil {
+			return err
+		}
 		return scanDocs(tx, kindHandout, func(_ []byte, d *handoutDoc) error {
-			if d.Kind == handoutBackup && !d.Open && d.To == math.MaxInt64 && d.Records > 0 {
+			if d.At >= restored.At && d.Kind == handoutBackup && !d.Open && d.To == math.MaxInt64 && d.Records > 0 {
 				take(d.At)
 			}
 			return nil

@@ -115,13 +115,14 @@ func (n *Node) simulated() bool { return n.cfg.Dir == "" || n.cfg.Disk != nil }
 func (n *Node) facts(s *snapshot) *doctor.Facts {
 	f := &doctor.Facts{Now: time.UnixMilli(nowMillis()), Online: n.Online(), Why: map[string]string{}, Clock: &doctor.Clock{}, Keys: n.keyFacts(s), Roster: n.rosterFacts(s)}
 	f.Backup = &doctor.Backup{}
+	f.Backup.Last, _ = n.LastBackup()
 	control := protocol.NewTopicID(s.network, protocol.ControlTopic)
 	err := n.st.View(func(tx *store.Tx) error {
 		var d backupDoc
 		if _, err := getDoc(tx, kindSetting, []byte(settingBackup), &d); err != nil {
 			return err
 		}
-		f.Backup.Last, f.Backup.Verified, f.Backup.Of = timeOf(d.At), timeOf(d.Verified), timeOf(d.Of)
+		f.Backup.Verified, f.Backup.Of = timeOf(d.Verified), timeOf(d.Of)
 		return tx.Feeds(func(feed *store.Feed) error {
 			if feed.Origin.Signing != n.keys.Signing.Public() {
 				return nil
@@ -161,8 +162,12 @@ func (n *Node) anchorDir() string { return cmp.Or(n.cfg.Anchor, anchorOf(n.cfg.D
 
 // machineProblems adds to a status what the doctor would say without asking or measuring anything.
 func (n *Node) machineProblems(s *snapshot, st *Status) {
+	told := map[string]bool{} // by who knows more; of what is found here, several may be of one kind
+	for _, p := range st.Problems {
+		told[p.Kind] = true
+	}
 	for _, x := range doctor.Passive(n.facts(s)) {
-		if !slices.ContainsFunc(st.Problems, func(p Problem) bool { return p.Kind == x.Kind }) {
+		if !told[x.Kind] {
 			st.problem(x.Kind, string(x.State), x.Do, "%s", x.Text)
 		}
 	}

@@ -324,11 +324,23 @@ func (n *Node) RevokeNode(r RevokeRequest) (*RemovedNodeReport, error) {
 
 // RenewNode gives a node on the card another year, also one whose time has passed: after a
 // restore, people say so of the nodes that live (SPEC 26).
-func (n *Node) RenewNode(id protocol.NodeID) error {
-	if n.OwnCard().Node(id) == nil {
+func (n *Node) RenewNode(c Caller, id protocol.NodeID) error {
+	if n.op() == nil {
+		return ErrNoOperationalKey
+	}
+	e := n.OwnCard().Node(id)
+	if e == nil {
 		return fmt.Errorf("node %s is not on the card; 'entente node list' shows those that are: %w", id, ErrNotFound)
 	}
-	return n.amendCard(func(c *protocol.Card) error {
+	d := n.details("renew node", c)
+	d.Text = id.String()
+	if e.NotAfter <= uint64(nowMillis()) { // else it would have come by itself
+		d.Reason = "its time had passed on " + millis(e.NotAfter).Format(time.RFC3339)
+	}
+	return n.amendCardWith(func(tx *store.Tx) error {
+		_, err := n.account.Append(tx, audit.OwnKeys, d)
+		return err
+	}, func(c *protocol.Card) error {
 		c.Nodes = slices.Clone(c.Nodes)
 		for i := range c.Nodes {
 			if c.Nodes[i].Node == id {

@@ -269,7 +269,7 @@ func (a *appender) grantTo(ep *store.Epoch, orgs []protocol.OrgID, pass func(pro
 			}
 			has[e.Node] = true
 			to = append(to, crypto.GrantTo{Secret: secret, Node: e.Node, Recipient: e.Recipient, First: ep.First})
-			ep.Granted = append(ep.Granted, store.Granted{Node: e.Node, Recipient: recipientHash(e.Recipient)})
+			ep.Grant(org, store.Granted{Node: e.Node, Recipient: recipientHash(e.Recipient)})
 		}
 	}
 	for part := range slices.Chunk(to, protocol.MaxGrantsPerEntry) {

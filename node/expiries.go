@@ -28,6 +28,8 @@ const (
 	ExpiryMandate     = "mandate"
 )
 
+const hasEnded = "has ended"
+
 // warning says how loudly to speak of it at a time; "" is not at all. People are told 30 days, 7 days and
 // one day before the end; of what is renewed by itself only once it should have been, a day after.
 // An age identity that is overdue stops nothing, and never becomes an error.
@@ -44,7 +46,7 @@ func (e *Expiry) warning(now time.Time) (severity string, within string) {
 	case e.What == ExpiryIdentity || left > from:
 		return "", ""
 	case left <= 0:
-		return "error", "has ended"
+		return "error", hasEnded
 	case left <= d:
 		return "error", "ends within a day"
 	case left <= 7*d:
@@ -134,32 +136,22 @@ func (n *Node) expiryProblems(st *Status) {
 		if severity == "" {
 			continue
 		}
-		at, over := e.At.UTC().Format("2006-01-02 15:04"), within == "has ended"
-		switch e.What {
-		case ExpiryCard:
-			if !over { // of a stale card it is told more
-				st.problem("card-ending", severity, e.do, "the card of %s %s: %s", e.Who, within, at)
-			}
-		case ExpiryNode:
-			if over {
-				st.problem("node-expired", severity, e.do, "the time of node %s on the card %s: %s", e.Who, within, at)
-			} else {
-				st.problem("node-ending", severity, e.do, "the time of node %s on the card %s: %s", e.Who, within, at)
-			}
-		case ExpiryIdentity:
-			st.problem("age-identity-overdue", severity, e.do, "the turnover of the age identity of node %s %s: %s", e.Who, within, at)
-		case ExpiryCertificate:
-			if over {
-				st.problem("certificate-expired", severity, e.do, "the certificate %s %s: %s", e.Who, within, at)
-			} else {
-				st.problem("certificate-ending", severity, e.do, "the certificate %s %s: %s", e.Who, within, at)
-			}
-		case ExpiryMandate:
-			if over {
-				st.problem("mandate-expired", severity, e.do, "the mandate of %s %s: %s", e.Who, within, at)
-			} else {
-				st.problem("mandate-ending", severity, e.do, "the mandate of %s %s: %s", e.Who, within, at)
-			}
+		told := expiryKinds[e.What]
+		kind := told.ending
+		if within == hasEnded {
+			kind = told.ended
+		}
+		if kind != "" {
+			st.problem(kind, severity, e.do, "%s %s: %s", fmt.Sprintf(told.text, e.Who), within, e.At.UTC().Format("2006-01-02 15:04"))
 		}
 	}
+}
+
+// expiryKinds are the kinds of problems, before the end and after it, of each thing that ends, and how it is called.
+var expiryKinds = map[string]struct{ ending, ended, text string }{
+	ExpiryCard:        {"card-ending", "", "the card of %s"}, // of a stale one it is told more
+	ExpiryNode:        {"node-ending", "node-expired", "the time of node %s on the card"},
+	ExpiryIdentity:    {"age-identity-overdue", "", "the turnover of the age identity of node %s"},
+	ExpiryCertificate: {"certificate-ending", "certificate-expired", "the certificate %s"},
+	ExpiryMandate:     {"mandate-ending", "mandate-expired", "the mandate of %s"},
 }

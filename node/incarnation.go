@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/anchor"
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
@@ -131,7 +132,7 @@ func (n *Node) openAnchor(dir string) error {
 			}
 			// A journal that was not complete before is not by what happens later.
 			waits := before.At != 0 && !before.Done && !before.Anchored
-			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0], Anchored: a.State() == anchor.Good && !waits})
+			err = putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: closed[0], Anchored: a.State() == anchor.Good && !waits, Listed: listed(n.OwnCard())})
 		}
 		return err
 	})
@@ -206,7 +207,7 @@ func (n *Node) sawOwn(tx *store.Tx, origin *protocol.Origin, feed protocol.FeedI
 	if err != nil || !closed {
 		return err
 	}
-	return putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: "a peer holds later entries of this node's own feed than its store"})
+	return putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: "a peer holds later entries of this node's own feed than its store", Listed: listed(n.OwnCard())})
 }
 
 // restoredDoc notes that the store went back in time. Until it is known what was erased
@@ -220,6 +221,48 @@ type restoredDoc struct {
 	// Anchored says that the anchor stayed where it was: the journal beside it holds all that
 	// was erased here.
 	Anchored bool
+	// Listed are the nodes that the own card named then; none, and not written: release 0.1 did not note them.
+	Listed []protocol.NodeID
+}
+
+type (
+	restoredDoc02 restoredDoc
+	restoredDoc01 struct {
+		_        struct{} `cbor:",toarray"`
+		At       uint64
+		Why      string
+		Heard    []protocol.OrgID
+		Done     bool
+		Anchored bool
+	}
+)
+
+// MarshalCBOR implements cbor.Marshaler.
+func (d restoredDoc) MarshalCBOR() ([]byte, error) {
+	if len(d.Listed) == 0 {
+		return protocol.Encode(&restoredDoc01{At: d.At, Why: d.Why, Heard: d.Heard, Done: d.Done, Anchored: d.Anchored}), nil
+	}
+	return protocol.Encode((*restoredDoc02)(&d)), nil
+}
+
+// UnmarshalCBOR implements cbor.Unmarshaler.
+func (d *restoredDoc) UnmarshalCBOR(b []byte) error {
+	var old restoredDoc01
+	if protocol.DecodeOwn(b, &old) == nil {
+		*d = restoredDoc{At: old.At, Why: old.Why, Heard: old.Heard, Done: old.Done, Anchored: old.Anchored}
+		return nil
+	}
+	return protocol.DecodeOwn(b, (*restoredDoc02)(d))
+}
+
+// listed returns the nodes that a card names.
+func listed(c *crypto.Card) (nodes []protocol.NodeID) {
+	if c != nil {
+		for _, e := range c.Nodes {
+			nodes = append(nodes, e.Node)
+		}
+	}
+	return nodes
 }
 
 // ErrRestored is returned where something is asked of a store that went back in time, and it
@@ -276,7 +319,12 @@ func (n *Node) endRestored() error {
 // the card after the store went back in time may know no more than it got from here.
 func (n *Node) heardFrom(peer protocol.NodeID, org protocol.OrgID) error {
 	if d := n.restored.Load(); d != nil && org == n.org {
-		if own := n.OwnCard(); own == nil || own.Node(peer) == nil || own.Node(peer).NotBefore >= d.At {
+		own := n.OwnCard()
+		if own == nil || own.Node(peer) == nil {
+			return nil
+		}
+		// The entry of one that was there already may have begun anew since: its age identity was suspected.
+		if own.Node(peer).NotBefore >= d.At && !slices.Contains(d.Listed, peer) {
 			return nil
 		}
 	}

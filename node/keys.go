@@ -138,7 +138,12 @@ func LoadKeys(dir string, lock crypto.Lock) (*Keys, error) {
 	if err := k.take(ns); err != nil {
 		return nil, err
 	}
-	k.Op, err = loadOp(filepath.Join(dir, keyDir, opFile), lock, ns.Org)
+	if k.Op, err = loadOp(filepath.Join(dir, keyDir, opFile), lock, ns.Org); err != nil {
+		return nil, err
+	}
+	if t, ok := k.Op.(*hsm.Signer); ok {
+		err = t.Remember(filepath.Join(dir, keyDir, hsm.RefusalFile), ns.Store)
+	}
 	return k, err
 }
 

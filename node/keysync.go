@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/entente-mesh/entente/node/mesh"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -116,9 +118,9 @@ func (k *keyRequests) of(feed protocol.FeedID) (out []keyRequest) {
 	return out
 }
 
-// maxAskedGrants is how many nodes, for each organisation of its audience, an epoch that is
-// not used any more is handed out to on request: an organisation that puts one node after the
-// other on its card must not make a feed grow without end.
+// maxAskedGrants is how many nodes of an organisation of its audience an epoch that is not used
+// any more is handed out to on request: who puts one node after the other on its card must not make
+// a feed grow without end, nor take what is left to others.
 const maxAskedGrants = 2 * protocol.MaxNodes
 
 // dueAsked reports whether a node that asked for it is due the key of an epoch that holds
@@ -127,13 +129,13 @@ const maxAskedGrants = 2 * protocol.MaxNodes
 // is the only one left, has no sibling to ask.
 func (a *appender) dueAsked(ep *store.Epoch, node protocol.NodeID, org protocol.OrgID) bool {
 	card := a.snap.cards[org]
-	return ep.Used > 0 && (ep.Retired || a.overGranted(ep)) && slices.Contains(ep.Audience, org) && card != nil && card.Node(node) != nil && roomToAsk(ep)
+	return ep.Used > 0 && (ep.Retired || a.overGranted(ep)) && slices.Contains(ep.Audience, org) && card != nil && card.Node(node) != nil && roomToAsk(ep, org)
 }
 
 // dueAgain reports whether a node is due a key once more: it was granted it under a recipient that it
 // has no more, and says that it could not open that. Its identity was destroyed before the grant came.
 func (a *appender) dueAgain(ep *store.Epoch, q keyRequest) bool {
-	return q.again && ep.Used > 0 && !q.has.has(ep.Number) && a.grantedBefore(ep, q.node) && slices.Contains(ep.Audience, q.org) && roomToAsk(ep)
+	return q.again && ep.Used > 0 && !q.has.has(ep.Number) && a.grantedBefore(ep, q.node) && slices.Contains(ep.Audience, q.org) && roomToAsk(ep, q.org)
 }
 
 // grantedBefore reports whether a node was given a key, and not under its present recipient.
@@ -150,7 +152,7 @@ func (a *appender) grantedBefore(ep *store.Epoch, node protocol.NodeID) bool {
 	return before
 }
 
-func roomToAsk(ep *store.Epoch) bool { return len(ep.Granted) < maxAskedGrants*len(ep.Audience) }
+func roomToAsk(ep *store.Epoch, org protocol.OrgID) bool { return ep.Count(org) < maxAskedGrants }
 
 // hasFeed reports whether this node appended anything in a topic.
 func (n *Node) hasFeed(id protocol.TopicID) (has bool) {
@@ -222,7 +224,7 @@ func (n *Node) withheldFrom(q keyRequest, feed protocol.FeedID) ([]protocol.With
 			reason = protocol.WithheldNoAgreement
 		} else if !s.grantable(org, uint64(nowMillis())) {
 			reason = protocol.WithheldStaleCard
-		} else if (ep.Retired || granted) && !roomToAsk(ep) {
+		} else if (ep.Retired || granted) && !roomToAsk(ep, org) {
 			reason = protocol.WithheldNodes
 		}
 		count[reason] += ep.Used
@@ -304,6 +306,16 @@ func (net *network) askKeys(ctx context.Context, peer protocol.NodeID) error {
 	if err != nil {
 		return err
 	}
+	soon, err := net.askOf(feeds, func(m *protocol.SyncMessage) (*protocol.SyncMessage, error) { return net.mesh.Ask(ctx, peer, m) })
+	if soon {
+		time.AfterFunc(soonKeys, func() { net.syncSoon(peer) })
+	}
+	return err
+}
+
+// askOf asks a publisher about those feeds of it that are due, and reports whether it hands out keys now.
+// What fails of one keeps no other from being asked about.
+func (net *network) askOf(feeds []protocol.FeedID, ask func(*protocol.SyncMessage) (*protocol.SyncMessage, error)) (soon bool, err error) {
 	for _, feed := range feeds {
 		net.mu.Lock()
 		due := time.Since(net.askedKeys[feed]) >= askKeysEvery
@@ -314,25 +326,36 @@ func (net *network) askKeys(ctx context.Context, peer protocol.NodeID) error {
 		if !due {
 			continue
 		}
-		ask, lost, err := n.askFor(feed)
-		if err != nil {
-			return err
+		one, e := net.n.askPublisher(feed, ask)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("asking for keys of %s: %w", feed.Short(), e))
 		}
-		a, err := net.mesh.Ask(ctx, peer, ask)
-		if err != nil {
-			return err
-		}
-		if a.Kind != protocol.SyncWithheld {
-			return protocol.Errorf(protocol.ErrMalformed, "peer answered a request for keys with a message of kind %d", a.Kind)
-		}
-		if err := errors.Join(n.noteWithheld(feed, a.Withheld), n.settleLost(feed, lost, a.Withheld)); err != nil {
-			return err
-		}
-		if slices.ContainsFunc(a.Withheld, func(w protocol.Withheld) bool { return w.Reason == protocol.WithheldSoon }) {
-			time.AfterFunc(soonKeys, func() { net.syncSoon(peer) })
-		}
+		soon = soon || one
 	}
-	return nil
+	return soon, err
+}
+
+// askPublisher asks why a feed does not open, and reports whether what lacks is handed out now.
+func (n *Node) askPublisher(feed protocol.FeedID, ask func(*protocol.SyncMessage) (*protocol.SyncMessage, error)) (soon bool, err error) {
+	m, lost, err := n.askFor(feed)
+	if err != nil {
+		return false, err
+	}
+	a, err := ask(m)
+	if lost != 0 && errors.Is(err, mesh.ErrNotUnderstood) {
+		// A publisher of release 0.1 grants nothing a second time. It still says what else it withholds;
+		// what is lost goes on waiting until it was brought up to date.
+		lost = 0
+		a, err = ask(keyQuestion(feed))
+	}
+	if err != nil {
+		return false, err
+	}
+	if a.Kind != protocol.SyncWithheld {
+		return false, protocol.Errorf(protocol.ErrMalformed, "peer answered a request for keys with a message of kind %d", a.Kind)
+	}
+	soon = slices.ContainsFunc(a.Withheld, func(w protocol.Withheld) bool { return w.Reason == protocol.WithheldSoon })
+	return soon, errors.Join(n.noteWithheld(feed, a.Withheld), n.settleLost(feed, lost, a.Withheld))
 }
 
 func (n *Node) noteWithheld(feed protocol.FeedID, list []protocol.Withheld) error {

@@ -1,12 +1,16 @@
 package node
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/mesh"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -135,7 +139,7 @@ func TestKeysThatAreGrantedToNobody(t *testing.T) {
 		}
 		eps[0].Retired = true
 		for i := range maxAskedGrants {
-			eps[0].Granted = append(eps[0].Granted, store.Granted{Node: protocol.NodeID{1, byte(i)}})
+			eps[0].Grant(reader.Org(), store.Granted{Node: protocol.NodeID{1, byte(i)}})
 		}
 		return tx.PutEpoch(f.ID, eps[0])
 	})
@@ -157,5 +161,79 @@ func TestKeysThatAreGrantedToNobody(t *testing.T) {
 	}
 	if w := askKeysOf(t, author, late, f.ID); len(w) != 1 || w[0].Reason != protocol.WithheldClosed {
 		t.Errorf("of a closed feed the author says %+v", w)
+	}
+}
+
+// TestRoomToAskIsOfEach: what one organisation of an audience has itself given again and again leaves the
+// others what is theirs.
+func TestRoomToAskIsOfEach(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader", "Greedy")
+	author, reader, greedy := nodes[0], nodes[1], nodes[2]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	agree(t, author, greedy, protocol.TLPGreen, "*")
+	publishList(t, author, "198.51.100.1\n", green)
+	f := ownTopic(t, author)
+	if err := author.st.Update(func(tx *store.Tx) error {
+		eps, err := tx.Epochs(f.ID)
+		if err != nil {
+			return err
+		}
+		eps[0].Retired = true
+		for i := range 2 * maxAskedGrants { // as much as both have together
+			eps[0].Grant(greedy.Org(), store.Granted{Node: protocol.NodeID{1, byte(i), byte(i >> 8)}})
+		}
+		return tx.PutEpoch(f.ID, eps[0])
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		of   *Node
+		want string
+	}{{greedy, protocol.WithheldNodes}, {reader, protocol.WithheldSoon}} {
+		late := secondNode(t, c.of)
+		shareSets(t, c.of, author)
+		if w := askKeysOf(t, author, late, f.ID); len(w) != 1 || w[0].Reason != c.want {
+			t.Errorf("a later node of %s is told %+v, want %q", c.of.snap.Load().name(c.of.Org()), w, c.want)
+		}
+	}
+	before := ownTopic(t, author).Seq
+	if err := author.grantLate(); err != nil || ownTopic(t, author).Seq != before+1 {
+		t.Errorf("%d entries of grants, want the one: %v", ownTopic(t, author).Seq-before, err)
+	}
+}
+
+// TestKeysOfAnOlderPublisher: a publisher that does not know how to grant again is asked what it knows, nothing
+// lost is taken to be settled by that, and the other feeds are asked about as well.
+func TestKeysOfAnOlderPublisher(t *testing.T) {
+	nodes := testNetwork(t, "Author", "Reader")
+	author, reader := nodes[0], nodes[1]
+	agree(t, author, reader, protocol.TLPGreen, "*")
+	publishList(t, author, "198.51.100.1\n", green)
+	feed, broken := ownTopic(t, author).ID, protocol.FeedID{9}
+	if err := reader.st.Update(func(tx *store.Tx) error { return noteLostGrant(tx, feed, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	net := &network{n: reader, askedKeys: map[protocol.FeedID]time.Time{}}
+	var asked []protocol.SyncKind
+	ask := func(m *protocol.SyncMessage) (*protocol.SyncMessage, error) {
+		switch {
+		case m.Hashes[0] == protocol.Hash(broken):
+			return nil, errors.New("the stream broke off")
+		case asked == nil || m.Kind == protocol.SyncKeysAgain:
+			asked = append(asked, m.Kind)
+			return nil, fmt.Errorf("asking peer: %w", mesh.ErrNotUnderstood)
+		}
+		asked = append(asked, m.Kind)
+		return author.serveKeys(reader.ID(), reader.Org(), m)
+	}
+	_, err := net.askOf([]protocol.FeedID{broken, feed}, ask)
+	if err == nil || strings.Count(err.Error(), "asking for keys of") != 1 {
+		t.Errorf("what failed of one feed: %v", err)
+	}
+	if !slices.Equal(asked, []protocol.SyncKind{protocol.SyncKeysAgain, protocol.SyncKeys}) {
+		t.Errorf("asked with kinds %v", asked)
+	}
+	if m, lost, err := reader.askFor(feed); err != nil || lost != 1 || m.Kind != protocol.SyncKeysAgain {
+		t.Errorf("%d, kind %d, %v: what an older publisher does not grant again is taken to be settled", lost, m.Kind, err)
 	}
 }

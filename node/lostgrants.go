@@ -44,10 +44,15 @@ func noteLostGrant(tx *store.Tx, feed protocol.FeedID, seq uint64) error {
 // granted some that it has.
 const maxHeldRanges = 1024
 
+// keyQuestion asks why a feed does not open.
+func keyQuestion(feed protocol.FeedID) *protocol.SyncMessage {
+	return &protocol.SyncMessage{Version: 1, Kind: protocol.SyncKeys, Hashes: []protocol.Hash{protocol.Hash(feed)}}
+}
+
 // askFor makes the request for the keys of a feed that this node lacks. lost is the last grant that it
 // asks about which cannot be opened here any more; 0: none.
 func (n *Node) askFor(feed protocol.FeedID) (m *protocol.SyncMessage, lost uint64, err error) {
-	m = &protocol.SyncMessage{Version: 1, Kind: protocol.SyncKeys, Hashes: []protocol.Hash{protocol.Hash(feed)}}
+	m = keyQuestion(feed)
 	err = n.st.View(func(tx *store.Tx) error {
 		var d lostGrantDoc
 		if _, err := getDoc(tx, kindLostGrant, feed[:], &d); err != nil || d.First == 0 {

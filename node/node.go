@@ -156,8 +156,9 @@ type Node struct {
 	statingMu sync.Mutex
 	// noticing serialises the writing of the notice of backups.
 	noticing sync.Mutex
-	actingMu sync.Mutex // see Acting
-	peopleMu sync.Mutex // held while the people are changed; judgesMu guards who is called then
+	backedUp atomic.Uint64 // when the last whole backup was begun, Unix milliseconds; 0: none is known
+	actingMu sync.Mutex    // see Acting
+	peopleMu sync.Mutex    // held while the people are changed; judgesMu guards who is called then
 	judgesMu sync.Mutex
 	judges   []Judge
 	actor    atomic.Pointer[Caller] // on whose behalf state changes; nil: nobody's
@@ -273,7 +274,7 @@ func Open(cfg Config) (*Node, error) {
 			return n.leaveAhead()
 		},
 		n.checkRules, n.checkAudit, n.takeAnchoredCard, n.takeRulesFile, n.openRulesOf,
-		n.noteMigrations, n.loadEvidence, n.endRemoved, n.closeHandouts, n.noteBackups, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
+		n.noteMigrations, n.loadEvidence, n.endRemoved, n.closeHandouts, n.noteBackups, n.loadLastBackup, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
 	} {
 		if err == nil {
@@ -415,12 +416,13 @@ func (n *Node) Card(org protocol.OrgID) *crypto.Card { return n.snap.Load().card
 func (n *Node) OwnCard() *crypto.Card { return n.Card(n.org) }
 
 // renewCard signs the next version of the own card if change says that something differs,
-// or if the card ends soon. Without the operational key, or while its token does not answer, it does nothing.
+// or if the card ends soon. Without the operational key, or while its token does not answer, it does nothing; nor
+// where the card does not list this node: a thief of the key removed it, and a person ends that.
 func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 	n.cardMu.Lock()
 	defer n.cardMu.Unlock()
 	own := n.OwnCard()
-	if own == nil || !n.opAnswers() {
+	if own == nil || own.Node(n.ID()) == nil || !n.opAnswers() {
 		return nil
 	}
 	c := own.Card

@@ -254,6 +254,7 @@ func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 	if err != nil {
 		return err
 	}
+	before := listed(base)
 	var request []byte
 	if b.op != nil && b.op.Public() == base.RootEpoch.Op {
 		k.Op = *b.op
@@ -270,7 +271,7 @@ func (b *backupReader) restore(q RestoreRequest, out *Restored) error {
 		why := fmt.Sprintf("it was restored from a backup of %s", millis(b.manifest.Created).Format(time.RFC3339))
 		return errors.Join(
 			putDoc(tx, kindCard, k.Org[:], &base.Signed),
-			putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: why, Anchored: out.Journal}),
+			putDoc(tx, kindSetting, []byte("restored"), &restoredDoc{At: uint64(nowMillis()), Why: why, Anchored: out.Journal, Listed: before}),
 			judged.put(tx), corpus.SetNext(tx, cursorAfter(b.manifest.Cursor)))
 	})
 	if err = errors.Join(err, st.Close()); err != nil {

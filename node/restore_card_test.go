@@ -270,14 +270,18 @@ func TestRenewNode(t *testing.T) {
 	if reads(t, second, "198.51.100.1") || first.isSibling(second.ID()) {
 		t.Error("a node whose time is over gets a key, or counts as a sibling")
 	}
-	if err := second.RenewNode(second.ID()); !errors.Is(err, ErrNoOperationalKey) {
+	if err := second.RenewNode(Caller{}, second.ID()); !errors.Is(err, ErrNoOperationalKey) {
 		t.Errorf("renewing without the operational key: %v", err)
 	}
-	if err := first.RenewNode(partner.ID()); !errors.Is(err, ErrNotFound) {
+	if err := first.RenewNode(Caller{Person: "ann"}, partner.ID()); !errors.Is(err, ErrNotFound) {
 		t.Errorf("renewing another organisation's node: %v", err)
 	}
-	if err := first.RenewNode(second.ID()); err != nil {
+	if err := first.RenewNode(Caller{Person: "ann"}, second.ID()); err != nil {
 		t.Fatal(err)
+	}
+	list, err := first.Audit(t.Context(), AuditQuery{Kind: "own-keys"})
+	if err != nil || len(list) != 1 || list[0].Act != "renew node" || list[0].Person != "ann" || !strings.Contains(list[0].Reason, "passed") {
+		t.Errorf("the account says of it, and of what was refused: %+v, %v", list, err)
 	}
 	shareSets(t, first, partner, second)
 	if err := partner.grantLate(); err != nil {

@@ -109,9 +109,15 @@ func (n *Node) rotationRequest(r RotationInit, op crypto.OpSigner) (*crypto.Rota
 	if base == nil {
 		return nil, ErrNotEnrolled
 	}
-	if r.RootStolen {
+	switch {
+	case r.RootStolen:
 		var err error
 		if base, err = n.cardBeforeTheft(base); err != nil {
+			return nil, err
+		}
+	case r.Compromised:
+		var err error
+		if base, err = n.signedHere(base); err != nil {
 			return nil, err
 		}
 	}
@@ -128,6 +134,24 @@ func (n *Node) rotationRequest(r RotationInit, op crypto.OpSigner) (*crypto.Rota
 		return nil, err
 	}
 	return crypto.VerifyRotationRequest(&signed)
+}
+
+// signedHere returns the last card that this node signed with the operational key of another, as far as its
+// anchor knows, else that one. Where somebody else may have the key, newer ones are the thief's: they may
+// list nodes of the thief, and remove those of the organisation, which then could not come back.
+func (n *Node) signedHere(held *crypto.Card) (*crypto.Card, error) {
+	if n.anchor == nil {
+		return held, nil
+	}
+	signed, err := n.anchor.Card()
+	if err != nil || signed == nil {
+		return held, err
+	}
+	c, err := crypto.VerifyCard(signed)
+	if err != nil || c.Org != n.org || string(c.Card.RootEpoch.Statement) != string(held.Card.RootEpoch.Statement) {
+		return held, nil
+	}
+	return c, nil
 }
 
 // cardBeforeTheft returns the last card that was signed here with the operational key of this node.
@@ -215,8 +239,15 @@ func (n *Node) applyRotation(r RotationApply, op crypto.OpSigner) (*RotationRepo
 	base := rot.Request.Card
 	switch {
 	case string(own.Card.RootEpoch.Statement) == string(base.Card.RootEpoch.Statement):
-		if base.Order.Less(own.Order) {
-			base = own // nodes came and went meanwhile
+		last := own
+		if rot.Request.Reason == protocol.RetiredCompromised {
+			var err error
+			if last, err = n.signedHere(own); err != nil {
+				return nil, err
+			}
+		}
+		if base.Order.Less(last.Order) {
+			base = last // nodes came and went meanwhile
 		}
 	case rot.Request.Kind == protocol.RotateOp:
 		return nil, protocol.Errorf(protocol.ErrWrongContext, "another root epoch came in force since this rotation was asked for, or it was applied already; 'entente key list' shows it")

@@ -161,6 +161,75 @@ func TestRootStolen(t *testing.T) {
 	}
 }
 
+// TestThiefOfTheOperationalKey: who has it lists a node of their own and removes the organisation's. The root ends
+// that on the node that was removed, which goes on from the card that it signed last; what it published stays.
+func TestThiefOfTheOperationalKey(t *testing.T) {
+	for _, late := range []bool{false, true} { // the thief's card comes between the request and what the root signed
+		w := newRootWorld(t)
+		publishList(t, w.node, "198.51.100.1\n", amber())
+		if err := w.node.renewCard(func(*protocol.Card) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+		theirs, asks, err := NewNode(w.node.Org(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := w.node.OwnCard().Card
+		e := c.Nodes[0]
+		c.Serial += 1000
+		c.Nodes = []protocol.NodeEntry{asks.Entry}
+		c.Removed = []protocol.RemovedNode{{Node: e.Node, Signing: e.Signing, At: uint64(nowMillis()), Heads: []protocol.FeedHead{}, Binding: e.Binding}}
+		stolen, err := crypto.SignCard(&c, w.ident.Keys.Op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steal := func() {
+			t.Helper()
+			for _, n := range []*Node{w.partner, w.node} {
+				if err := (&view{n: n}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{stolen}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if w.node.Enrolled() == nil || w.partner.Card(w.node.Org()).Node(theirs.Host.Public()) == nil {
+				t.Fatal("the thief's card was not taken, which this is about")
+			}
+			if err := w.node.renewCard(func(*protocol.Card) bool { return true }); err != nil || w.node.OwnCard().Hash != stolen.Hash() {
+				t.Errorf("a node that was removed signs a card that removes it: %v", err)
+			}
+		}
+		if !late {
+			steal()
+		}
+		req, err := w.node.RequestRotation(RotationInit{Dir: w.dir, Lock: w.lock, Kind: protocol.RotateOp, Compromised: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if late {
+			steal()
+		}
+		rot, err := crypto.NewRotation(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rot.Sign(w.ident.Root)
+		rep, err := w.apply(rot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rep.Nodes) != 1 || rep.Nodes[0] != w.node.ID() || len(w.node.OwnCard().Removed) != 0 || w.node.op() == nil {
+			t.Errorf("late %v: on the card are %v", late, rep.Nodes)
+		}
+		shareSets(t, w.node, w.partner)
+		if err := (&view{n: w.partner}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{stolen}}); err != nil {
+			t.Fatal(err)
+		}
+		if card := w.partner.Card(w.node.Org()); card.Node(w.node.ID()) == nil || card.Node(theirs.Host.Public()) != nil {
+			t.Errorf("late %v: the partner goes by the thief's card", late)
+		}
+		publishList(t, w.node, "198.51.100.2\n", amber())
+	}
+}
+
 // TestRotationRefuses: a rotation that is not whole, of another request, or late, changes nothing.
 func TestRotationRefuses(t *testing.T) {
 	w := newRootWorld(t)

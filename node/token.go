@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/entente-mesh/entente/node/hsm"
@@ -64,6 +66,12 @@ func (net *network) keepToken(ctx context.Context) {
 	}
 }
 
+// RetryPIN has the PIN that a token refused be tried once more, by a node that runs too. It reports whether one
+// was refused.
+func RetryPIN(dir string) (bool, error) {
+	return hsm.ForgetRefusal(filepath.Join(dir, keyDir, hsm.RefusalFile))
+}
+
 // TokenInfo is how the token with the operational key stands.
 type TokenInfo struct {
 	Module  string    `json:"module"`
@@ -96,9 +104,15 @@ func (n *Node) tokenProblems(st *Status) {
 	if t == nil || n.op() == nil {
 		return
 	}
-	if since, err := t.Problem(); err != nil {
+	since, err := t.Problem()
+	switch {
+	case errors.Is(err, hsm.ErrWrongPIN):
+		st.problem("pin-refused", "error",
+			"write the right PIN to the file, which the node notices by itself; if the token has been given this PIN meanwhile, 'entente key hsm retry'. It is tried no more before that: tokens lock",
+			"since %s this node cannot sign as the organisation: %v", since.UTC().Format("2006-01-02 15:04"), err)
+	case err != nil:
 		st.problem("token-silent", "error",
-			"plug the token in, or see to its library and its PIN; the node tries again twice a minute, and does then what waited. A refused PIN is tried again when its file is written anew",
+			"plug the token in, or see to its library and its PIN; the node tries again twice a minute, and does then what waited",
 			"since %s this node cannot sign as the organisation: %v", since.UTC().Format("2006-01-02 15:04"), err)
 	}
 }

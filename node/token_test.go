@@ -22,11 +22,25 @@ const fileTokenEnv = "HELPER_OF_A_TOKEN_IN_A_FILE"
 
 func init() {
 	if path := os.Getenv(fileTokenEnv); path != "" {
-		if err := hsm.Serve(os.Stdin, os.Stdout, func(*hsm.Open) (hsm.Token, error) { return fileToken(path), nil }); err != nil {
+		if err := hsm.Serve(os.Stdin, os.Stdout, func(o *hsm.Open) (hsm.Token, error) { return fileToken(path), login(path, o.Key.PINFile) }); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
+}
+
+// login takes the PIN that stands beside the token, if there is one, and counts what was tried.
+func login(path, pinFile string) error {
+	want, err := os.ReadFile(path + ".pin")
+	if err != nil {
+		return nil
+	}
+	tries, _ := os.ReadFile(path + ".tries")
+	pin, err := hsm.ReadPIN(pinFile)
+	if err = errors.Join(err, os.WriteFile(path+".tries", append(tries, '.'), 0o600)); err == nil && pin != string(want) {
+		err = hsm.ErrWrongPIN
+	}
+	return err
 }
 
 type fileToken string
@@ -272,6 +286,71 @@ func TestFoundingWithToken(t *testing.T) {
 	}
 	if _, is := got.Op.(*hsm.Signer); !is || got.Op.Public() != k.ref.Public {
 		t.Errorf("the operational key is a %T", got.Op)
+	}
+}
+
+// TestRefusedPIN: a node that is started again and again does not use up the tries of its token; status and doctor
+// say so, until another PIN is there, or a person says that the token has this one.
+func TestRefusedPIN(t *testing.T) {
+	k := newFileToken(t)
+	dir, pin := filepath.Join(t.TempDir(), "node"), filepath.Join(t.TempDir(), "pin")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(pin, "1234")
+	k.ref.PINFile = pin
+	s, err := hsm.New(k.ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Init(InitRequest{Dir: dir, RootFile: filepath.Join(t.TempDir(), "root"), Name: "Token", Kind: "cert", Op: s}); err != nil {
+		t.Fatal(errors.Join(err, s.Close()))
+	}
+	s.Close()
+	write(k.path+".pin", "4321")
+	lock, err := OpenLock(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(tries int, refused bool) {
+		t.Helper()
+		keys, err := LoadKeys(dir, lock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := Open(Config{Dir: dir, Keys: keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		defer n.token().Close()
+		if err := n.token().Check(); errors.Is(err, hsm.ErrWrongPIN) != refused {
+			t.Errorf("the token: %v", err)
+		}
+		if hasProblem(t, n, "pin-refused") != refused || hasProblem(t, n, "token-silent") || len(findings(t, n, "keys")) > 0 != refused {
+			t.Errorf("refused %v, and status or doctor say otherwise", refused)
+		}
+		if got, err := os.ReadFile(k.path + ".tries"); err != nil || len(got) != tries {
+			t.Errorf("%d tries, want %d: %v", len(got), tries, err)
+		}
+	}
+	start(1, true)
+	start(1, true)
+	write(k.path+".pin", "1234") // the token is given the PIN that is there
+	start(1, true)
+	if had, err := RetryPIN(dir); !had || err != nil {
+		t.Fatal(had, err)
+	}
+	start(2, false)
+	write(k.path+".pin", "4321")
+	start(3, true)
+	write(pin, "4321")
+	start(4, false)
+	if had, err := RetryPIN(dir); had || err != nil {
+		t.Error("a PIN that was taken counts as refused")
 	}
 }
 

@@ -44,7 +44,7 @@ func (a *app) ceremonyCommand() *cobra.Command {
 			"They are made and used here, on a machine without network that needs no node. Files go to and fro:\n\n" +
 			"  node:      entente init --request --name ... --kind ... -o request.pem\n" +
 			"  ceremony:  entente ceremony found request.pem --threshold 2 --share ... --next-share ... -o founding.pem\n" +
-			"  node:      entente init --founding founding.pem\n\n" +
+			"  node:      entente init --founding founding.pem --words \"...\"\n\n" +
 			"  node:      entente key rotate op -o request.pem        (or: key rotate root, node promote)\n" +
 			"  ceremony:  entente ceremony sign request.pem --share ... -o rotation.pem\n" +
 			"  node:      entente key rotate op --apply rotation.pem\n\n" +
@@ -290,9 +290,12 @@ func (c *ceremony) found(req *crypto.FoundingRequest, root, next *shareSet, out,
 	if err != nil {
 		return err
 	}
+	unfinished := func(err error) error {
+		return fmt.Errorf("%w; nothing was founded: destroy the shares that were made, and begin again", err)
+	}
 	for _, s := range []*shareSet{root, next} {
 		if err := c.handOut(s, f.Org, f.Inception.Name); err != nil {
-			return fmt.Errorf("%w; nothing was founded: destroy the shares that were made", err)
+			return unfinished(err)
 		}
 	}
 	t := c.newTranscript("Founding of an organisation", f.Org, f.Inception.Name, f.Inception.Kind, f.Inception.Country)
@@ -302,13 +305,17 @@ func (c *ceremony) found(req *crypto.FoundingRequest, root, next *shareSet, out,
 	t.Op, t.Epoch = hex.EncodeToString(f.Epoch.Op[:]), protocol.EpochText(f.Epoch.Epoch)
 	t.Signed = fmt.Sprintf("%d root keys signed the first root epoch", len(f.File.RootEpoch.Sigs))
 	if err := t.write(transcript); err != nil {
-		return err
+		return unfinished(err)
 	}
-	return c.give(out, foundingArmour, protocol.Encode(&f.File), map[string]any{"organisation": f.Org, "words": crypto.Words(f.Org), "transcript": transcript}, func(w io.Writer) {
+	err = c.give(out, foundingArmour, protocol.Encode(&f.File), map[string]any{"organisation": f.Org, "words": crypto.Words(f.Org), "transcript": transcript}, func(w io.Writer) {
 		fmt.Fprintf(w, "Founded %s\n  id          %s\n  words       %s\n  root set 0  %s\n  root set 1  %s, comes next\n  protocol    %s: print it, have it signed\n",
 			printable(f.Inception.Name), f.Org, strings.Join(crypto.Words(f.Org), " "), root.text(), next.text(), transcript)
-		fmt.Fprintln(w, "On the node: entente init --founding FILE. Check each share before it goes to its safe: entente ceremony verify")
+		fmt.Fprintln(w, "On the node: entente init --founding FILE --words \"...\", with these words. Check each share before it goes to its safe: entente ceremony verify")
 	})
+	if err != nil {
+		return unfinished(err)
+	}
+	return nil
 }
 
 func orInternational(country string) string {
@@ -483,9 +490,12 @@ func (c *ceremony) replace(file, words string, with []string, root, next *shareS
 	if err != nil {
 		return err
 	}
+	unfinished := func(err error) error {
+		return fmt.Errorf("%w; nothing was rotated: destroy the shares that were made, and begin again", err)
+	}
 	for _, s := range made {
 		if err := c.handOut(s, req.Card.Org, req.Card.Inception.Name); err != nil {
-			return fmt.Errorf("%w; nothing was rotated: destroy the shares that were made", err)
+			return unfinished(err)
 		}
 	}
 	for _, h := range held {
@@ -504,9 +514,12 @@ func (c *ceremony) replace(file, words string, with []string, root, next *shareS
 	t.Op, t.Epoch = hex.EncodeToString(rot.Epoch.Op[:]), protocol.EpochText(rot.Epoch.Epoch)
 	t.Signed = fmt.Sprintf("%d keys of root set %d signed that it takes over", len(rot.File.Rotations[0].Sigs), set)
 	if err := t.write(transcript); err != nil {
-		return err
+		return unfinished(err)
 	}
-	return c.giveRotation(out, rot, transcript)
+	if err := c.giveRotation(out, rot, transcript); err != nil {
+		return unfinished(err)
+	}
+	return nil
 }
 
 // giveRotation hands a rotation out, to the node or to the next holder.

@@ -174,7 +174,8 @@ func writeNew(path string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		// What is there may be half of a key, and would keep the medium from being used again.
+		return errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(path))
 	}
 	d, err := os.Open(filepath.Dir(path))
 	if err != nil {

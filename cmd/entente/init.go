@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) initCommand() *cobra.Command {
-	var name, kind, country, contact, rootFile, out, founding, opHSM string
+	var name, kind, country, contact, rootFile, out, founding, words, opHSM string
 	var listen []string
 	var ask, request bool
 	cmd := &cobra.Command{
@@ -30,14 +30,16 @@ func (a *app) initCommand() *cobra.Command {
 			"found' makes the root on a machine without network, and --founding goes on with what it gives back.",
 		Example: "  entente init --name \"Example Vendor\" --kind vendor --country DE\n" +
 			"  entente init --request --name \"Example Vendor\" --kind vendor --country DE -o request.pem\n" +
-			"  entente init --founding founding.pem",
+			"  entente init --founding founding.pem --words \"abandon ability ...\"",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
 			case founding != "" && (request || name != "" || kind != "" || country != "" || rootFile != "" || ask || opHSM != ""):
-				return errors.New("--founding goes with --contact and --announce only: the rest was said in the request")
+				return errors.New("--founding goes with --words, --contact and --announce only: the rest was said in the request")
 			case founding != "":
-				return a.initFounded(founding, contact, listen)
+				return a.initFounded(founding, words, contact, listen)
+			case words != "":
+				return errors.New("--words goes with --founding")
 			case name == "" || kind == "":
 				return errors.New("give --name and --kind: whom to found")
 			}
@@ -98,6 +100,7 @@ func (a *app) initCommand() *cobra.Command {
 	f.BoolVar(&request, "request", false, "make the operational key only, and a request for a ceremony to found the organisation")
 	f.StringVarP(&out, "out", "o", "", "write the request to this file")
 	f.StringVar(&founding, "founding", "", "go on with what the ceremony made of the request of this data directory")
+	f.StringVar(&words, "words", "", "with --founding: the organisation's twelve words, from the protocol of the ceremony")
 	f.StringVar(&opHSM, "op-hsm", "", "the operational key is in a token: the file that 'entente key hsm' wrote")
 	return cmd
 }
@@ -125,7 +128,7 @@ func (a *app) requestFounding(r node.FoundingInit, ask bool, opHSM, out string) 
 	})
 }
 
-func (a *app) initFounded(file, contact string, addrs []string) error {
+func (a *app) initFounded(file, words, contact string, addrs []string) error {
 	b, err := a.readArmour(file, foundingArmour)
 	if err != nil {
 		return err
@@ -136,6 +139,19 @@ func (a *app) initFounded(file, contact string, addrs []string) error {
 	}
 	if !node.FoundingWaits(a.dir) {
 		return fmt.Errorf("no request waits in %s; 'entente init --request' makes one, and the founding is for the data directory that made it", a.dir)
+	}
+	// Whoever carries the file could put a root of their own in it, with the key of this node.
+	founded, err := crypto.VerifyFounding(&f)
+	if err != nil {
+		return err
+	}
+	if words == "" {
+		if words, err = a.askLine("The twelve words of the organisation, from the protocol of the ceremony: "); err != nil {
+			return errors.New("give --words with the organisation's twelve words, from the protocol of the ceremony: files on sticks can be swapped")
+		}
+	}
+	if !crypto.MatchWords(founded.Org, words) {
+		return errors.New("the words are not of the organisation in this file: it was founded by somebody else, with other root keys. Take the words from the protocol of the ceremony, and the file from who led it")
 	}
 	lock, err := a.lock()
 	if err != nil {
@@ -152,7 +168,7 @@ func (a *app) initFounded(file, contact string, addrs []string) error {
 	id := api.IDOf(card)
 	return a.print(map[string]any{"organisation": id, "dir": a.dir}, func(w io.Writer) {
 		fmt.Fprintf(w, "Founded %s\n  id     %s\n  words  %s\n  data   %s\n\n", printable(card.Inception.Name), id.Org, strings.Join(id.Words, " "), a.dir)
-		fmt.Fprintln(w, "The words are those on the protocol of the ceremony, or it was another one.\nNext: 'entente id --card card.pem' writes the card to give to others.")
+		fmt.Fprintln(w, "Next: 'entente id --card card.pem' writes the card to give to others.")
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/hsm"
 )
 
@@ -22,8 +23,34 @@ func (a *app) keyHSMCommand() *cobra.Command {
 			"the token's vendor, so that the node does not. The PIN is read from a file, or a credential of systemd.",
 		Example: "  entente key hsm create --module /usr/lib/softhsm/libsofthsm2.so --token entente --label op --pin-file /etc/entente/pin -o hsm.json",
 	}
-	cmd.AddCommand(a.keyHSMFindCommand("create", "Make an operational key in a token", true), a.keyHSMFindCommand("use", "Use an Ed25519 key that a token has", false))
+	cmd.AddCommand(a.keyHSMFindCommand("create", "Make an operational key in a token", true), a.keyHSMFindCommand("use", "Use an Ed25519 key that a token has", false), a.keyHSMRetryCommand())
 	return cmd
+}
+
+func (a *app) keyHSMRetryCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "retry", Short: "Have a PIN that the token refused tried once more", Args: cobra.NoArgs,
+		Long: "A PIN that a token refused is not tried again before another is in its file, also after a restart: tokens lock.\n" +
+			"Where the token was given the PIN that is there, this says so. A node that runs tries it within half a minute.",
+		Example: "  entente key hsm retry",
+		RunE: func(*cobra.Command, []string) error {
+			had, err := node.RetryPIN(a.dir)
+			if err != nil {
+				return err
+			}
+			return a.print(&pinRetry{had}, func(w io.Writer) {
+				if had {
+					fmt.Fprintln(w, "The PIN is tried once more.")
+				} else {
+					fmt.Fprintln(w, "No PIN was refused.")
+				}
+			})
+		},
+	}
+}
+
+type pinRetry struct {
+	Refused bool `json:"refused"` // one was
 }
 
 func (a *app) keyHSMFindCommand(use, short string, create bool) *cobra.Command {

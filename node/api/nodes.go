@@ -5,7 +5,6 @@ import (
 
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
-	"github.com/entente-mesh/entente/node/audit"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -113,10 +112,7 @@ func (s *Server) nodeRenew(r *http.Request, q *NodeName) (*NodeRef, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.node.NoteAct(r.Context(), audit.Keys, "renew node", id.String()); err != nil {
-		return nil, err
-	}
-	return &NodeRef{id}, s.node.RenewNode(id)
+	return &NodeRef{id}, s.node.RenewNode(node.CallerOf(r.Context()), id)
 }
 
 // Resealed says how many entries of a node were sealed anew.

@@ -42,6 +42,7 @@ var Kinds = map[string]string{
 
 	"age-identity-overdue": "keys",
 	"token-silent":         "keys",
+	"pin-refused":          "keys",
 
 	"port-closed":        "ports",
 	"port-unanswered":    "ports",

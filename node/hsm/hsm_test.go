@@ -167,6 +167,116 @@ func TestWrongPINIsTriedOnce(t *testing.T) {
 	}
 }
 
+// TestRefusedPINOutlivesTheProcess: one that was refused is not tried by the next process either, also where it is
+// a credential that is written anew at each start; another one is, and the same one where a person says so.
+func TestRefusedPINOutlivesTheProcess(t *testing.T) {
+	for _, credential := range []bool{false, true} {
+		dir := t.TempDir()
+		remember := filepath.Join(dir, RefusalFile)
+		t.Setenv("CREDENTIALS_DIRECTORY", dir)
+		pin := filepath.Join(dir, "pin")
+		begin := func(text string) *bench {
+			b := newBench(t)
+			if b.ref.PINFile = pin; credential {
+				b.ref.PINFile = "credential:pin"
+			}
+			if err := b.Remember(remember, [32]byte{1}); err != nil {
+				t.Fatal(err)
+			}
+			if text != "" {
+				if err := os.WriteFile(pin, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.open = ErrWrongPIN
+			return b
+		}
+		tried := func(b *bench, want int, why string) {
+			t.Helper()
+			for range 2 {
+				if err := b.Check(); !errors.Is(err, ErrWrongPIN) || !errors.Is(err, ErrAway) {
+					t.Errorf("%s: %v", why, err)
+				}
+			}
+			if b.starts != want {
+				t.Errorf("credential %v, %s: tried %d times, want %d", credential, why, b.starts, want)
+			}
+		}
+		tried(begin("1234"), 1, "the first process")
+		tried(begin(""), 0, "the next process")
+		if credential {
+			later := time.Now().Add(time.Hour)
+			b := begin("1234")
+			if err := os.Chtimes(pin, later, later); err != nil {
+				t.Fatal(err)
+			}
+			tried(b, 0, "a credential that was written anew")
+		}
+		if text, err := os.ReadFile(remember); err != nil || bytes.Contains(text, []byte("1234")) {
+			t.Errorf("the PIN stands in the file: %v", err)
+		}
+		tried(begin("12345"), 1, "another PIN")
+		b := begin("")
+		if had, err := ForgetRefusal(remember); !had || err != nil {
+			t.Errorf("nothing to be forgotten: %v, %v", had, err)
+		}
+		if had, err := ForgetRefusal(remember); had || err != nil {
+			t.Errorf("forgotten twice: %v, %v", had, err)
+		}
+		tried(b, 1, "where a person says so, in a process that runs")
+		if err := os.WriteFile(remember, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tried(begin("123"), 0, "where it cannot be read")
+		if _, err := ForgetRefusal(remember); err != nil {
+			t.Fatal(err)
+		}
+		b = begin("")
+		b.open = nil
+		if err := b.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(remember); err == nil {
+			t.Error("a PIN that was taken counts as refused")
+		}
+		// Where nothing can be written, the process remembers by itself.
+		b = begin("")
+		b.remember = filepath.Join(dir, "none", RefusalFile)
+		tried(b, 1, "where nothing can be written")
+	}
+}
+
+// TestHelperEndsByItself: it is not cut off in what it is about, and one that does not end is.
+func TestHelperEndsByItself(t *testing.T) {
+	dir := t.TempDir()
+	ended := filepath.Join(dir, "ended")
+	begin := func(script string) io.Closer {
+		t.Helper()
+		path := filepath.Join(dir, "helper")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p, err := startHelper(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if err := begin("cat >/dev/null; echo > '" + ended + "'").Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(ended); err != nil {
+		t.Errorf("the helper was cut off: %v", err)
+	}
+	p := begin("exec sleep 1000").(*process)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if p.cmd.ProcessState == nil || p.cmd.ProcessState.Success() {
+		t.Errorf("a helper that hangs: %v", p.cmd.ProcessState)
+	}
+}
+
 func TestFind(t *testing.T) {
 	b := newBench(t)
 	ref := b.ref

@@ -27,9 +27,12 @@ type Signer struct {
 	ref   Reference
 	start func() (io.ReadWriteCloser, error)
 
+	remember string // file for the PIN that was refused; empty: that is remembered in memory
+	code     []byte // key for codes of PINs
+
 	mu    sync.Mutex
 	conn  io.ReadWriteCloser // nil: the helper does not run
-	pin   *time.Time         // of the PIN that was refused, when its file changed; nil: none was
+	pin   *refusal           // of the PIN that was refused, where no file says so; nil: none was
 	state sync.Mutex         // over what follows; held for moments only
 	err   error              // of the last attempt; nil: it answered
 	since time.Time          // since when
@@ -158,9 +161,9 @@ func (s *Signer) ask(ask *Ask, size int) (a *Answer, err error) {
 
 func (s *Signer) open() error {
 	// A token locks after a few wrong PINs: one that was refused is tried again when somebody wrote another.
-	changed := pinChanged(s.ref.PINFile)
-	if s.pin != nil && s.pin.Equal(changed) {
-		return fmt.Errorf("%w: it refused the PIN in %s, which is not tried again before that file is written anew", ErrAway, s.ref.PINFile)
+	pin := s.present()
+	if err := s.refused(pin); err != nil {
+		return err
 	}
 	conn, err := s.start()
 	if err != nil {
@@ -169,23 +172,14 @@ func (s *Signer) open() error {
 	_, err = exchange(conn, &Open{Version: 1, Key: s.ref}, len(s.ref.Public))
 	if err != nil {
 		if errors.Is(err, ErrWrongPIN) {
-			s.pin = &changed
+			err = errors.Join(err, s.noteRefusal(pin))
 		}
 		_ = conn.Close()
 		return err
 	}
-	s.conn, s.pin = conn, nil
+	s.forgetRefusal()
+	s.conn = conn
 	return nil
-}
-
-func pinChanged(where string) time.Time {
-	if name, ok := strings.CutPrefix(where, "credential:"); ok {
-		where = filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), name)
-	}
-	if info, err := os.Stat(where); err == nil {
-		return info.ModTime()
-	}
-	return time.Time{}
 }
 
 // exchange sends a frame and reads the answer, which has so many bytes if it is good.
@@ -261,12 +255,17 @@ type process struct {
 	once sync.Once
 }
 
+// endTime is how long a helper may take to end when there is nothing more to read. One that is ended by force
+// may leave a token that is a file half written: SoftHSM writes its own at each login.
+const endTime = 2 * time.Second
+
 // Close ends it.
 func (p *process) Close() error {
 	p.once.Do(func() {
 		_ = p.WriteCloser.Close()
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait() // it was killed, and says so
+		late := time.AfterFunc(endTime, func() { _ = p.cmd.Process.Kill() })
+		defer late.Stop()
+		_ = p.cmd.Wait() // it may have been killed, and says so
 	})
 	return nil
 }

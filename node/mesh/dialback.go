@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -139,6 +140,7 @@ func (m *Mesh) callBack(node protocol.NodeID, conn netip.Addr, addrs []string, o
 	if m.cfg.Announced != nil {
 		card = m.cfg.Announced(node)
 	}
+	ours := isOurs(conn)
 	var wg sync.WaitGroup
 	calls := 0
 	for i, text := range addrs {
@@ -147,7 +149,7 @@ func (m *Mesh) callBack(node protocol.NodeID, conn netip.Addr, addrs []string, o
 			outcomes[i] = protocol.DialNotAllowed
 			continue
 		}
-		rule := &callRule{conn: conn, onCard: onCard(node, addr, card)}
+		rule := &callRule{conn: conn, ours: ours, onCard: onCard(node, addr, card)}
 		switch outcome := rule.judge(addr); {
 		case outcome != 0:
 			outcomes[i] = outcome
@@ -174,9 +176,11 @@ func onCard(node protocol.NodeID, addr ma.Multiaddr, card []string) bool {
 
 // callRule says which addresses may be called for an asker: those of its card, and those of the machine
 // that the asker's own connection comes from. A peer is not to be made to knock at doors of others, and of
-// machines of its own network it does not say how they answer.
+// machines of its own network it does not say how they answer. A connection from this machine or a network
+// inside may be that of a forwarder, behind which the asker is anywhere: then its card has to name the address too.
 type callRule struct {
 	conn   netip.Addr // that the asker's connection comes from; zero: not known, as by way of a relay
+	ours   bool       // conn is of this machine
 	onCard bool
 	inside bool // it is of a private network, and not the asker's own machine
 }
@@ -201,7 +205,7 @@ func (r *callRule) allows(ip netip.Addr) bool {
 	switch {
 	case ip.IsUnspecified(), ip.IsMulticast(), ip.IsLinkLocalUnicast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return false
-	case r.conn.IsValid() && ip == r.conn:
+	case r.conn.IsValid() && ip == r.conn && (r.onCard || !r.forwarded()):
 		return true
 	case !r.onCard, ip.IsLoopback():
 		return false
@@ -210,6 +214,18 @@ func (r *callRule) allows(ip netip.Addr) bool {
 		return isInside(r.conn)
 	}
 	return true
+}
+
+// forwarded reports whether the asker's connection may come out of a forwarder.
+func (r *callRule) forwarded() bool { return r.ours || r.conn.IsLoopback() || isInside(r.conn) }
+
+// isOurs reports whether an address is one of this machine's.
+func isOurs(ip netip.Addr) bool {
+	list, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(list, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr().Unmap() == ip
+	})
 }
 
 // told is what the asker is told: of machines in a private network only whether its node answered.

@@ -46,6 +46,7 @@ func TestDialBackReachesWhatListens(t *testing.T) {
 	nobody := fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", closed.Addr().(*net.TCPAddr).Port)
 	closed.Close()
 	addrs := append(a.Addrs(), nobody, other.Addrs()[0])
+	c.announce(a.self, addrs...)
 	out := askBack(t, a, b, addrs...)
 	want := []protocol.DialOutcome{protocol.DialReached, protocol.DialReached, protocol.DialRefused, protocol.DialWrongNode}
 	if !slices.Equal(out.Outcomes, want) {
@@ -66,8 +67,10 @@ func TestDialBackTakesNoConnectionThatThereIs(t *testing.T) {
 	c := newClub()
 	a, b := newMember(t, c, ""), newMember(t, c, overQUIC)
 	c.add(a.self, b.self)
-	out := askBack(t, a, b, "/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1/p2p/"+peerOf(b.self).String(), "/ip4/198.51.100.1/tcp/1")
-	if want := []protocol.DialOutcome{protocol.DialRefused, protocol.DialNotAllowed, protocol.DialNotAllowed}; !slices.Equal(out.Outcomes, want) {
+	// It may have come out of a forwarder, behind which it is anywhere: what it did not announce is not called.
+	c.announce(a.self, "/ip4/127.0.0.1/tcp/1")
+	out := askBack(t, a, b, "/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2", "/ip4/127.0.0.1/tcp/1/p2p/"+peerOf(b.self).String(), "/ip4/198.51.100.1/tcp/1")
+	if want := []protocol.DialOutcome{protocol.DialRefused, protocol.DialNotAllowed, protocol.DialNotAllowed, protocol.DialNotAllowed}; !slices.Equal(out.Outcomes, want) {
 		t.Errorf("got %v, want %v", out.Outcomes, want)
 	}
 	if out := askBack(t, a, b); len(out.Outcomes) != 0 {
@@ -107,6 +110,7 @@ func TestDialBackCallsAFew(t *testing.T) {
 	c := newClub()
 	a, b := newMember(t, c, overQUIC), newMember(t, c, overQUIC)
 	c.add(a.self, b.self)
+	c.announce(a.self, a.Addrs()...)
 	out := askBack(t, a, b, slices.Repeat([]string{a.Addrs()[0]}, protocol.MaxAddrs)...)
 	for i, o := range out.Outcomes {
 		if want := i >= maxDialBackCalls; (o == protocol.DialBusy) != want {
@@ -178,7 +182,11 @@ func TestCallRule(t *testing.T) {
 		{"/ip4/198.51.100.7/tcp/4401", public, false, protocol.DialNotAllowed, false},
 		{"/ip4/198.51.100.7/tcp/4401", public, true, 0, false},
 		{"/ip4/198.51.100.7/tcp/4401", private, true, 0, false},
-		{"/ip4/10.1.2.3/tcp/4401", private, false, 0, false},
+		{"/ip4/10.1.2.3/tcp/4401", private, true, 0, false},
+		{"/ip4/10.1.2.3/tcp/22", private, false, protocol.DialNotAllowed, false}, // a forwarder's, perhaps
+		{"/ip4/100.64.0.1/tcp/22", "100.64.0.1", false, protocol.DialNotAllowed, false},
+		{"/ip6/fd00::1/tcp/22", "fd00::1", false, protocol.DialNotAllowed, false},
+		{"/ip6/fe80::1/tcp/22", "fe80::1", true, protocol.DialNotAllowed, false},
 		{"/ip4/10.1.2.4/tcp/4401", private, false, protocol.DialNotAllowed, false},
 		{"/ip4/10.1.2.4/tcp/4401", private, true, 0, true},
 		{"/ip4/10.1.2.4/tcp/4401", public, true, protocol.DialNotAllowed, true},
@@ -186,7 +194,8 @@ func TestCallRule(t *testing.T) {
 		{"/ip6/fd00::1/tcp/4401", public, true, protocol.DialNotAllowed, true},
 		{"/ip4/127.0.0.1/tcp/22", public, true, protocol.DialNotAllowed, false},
 		{"/ip6/::1/tcp/22", loop, true, protocol.DialNotAllowed, false},
-		{"/ip4/127.0.0.1/tcp/4401", loop, false, 0, false},
+		{"/ip4/127.0.0.1/tcp/4401", loop, true, 0, false},
+		{"/ip4/127.0.0.1/tcp/22", loop, false, protocol.DialNotAllowed, false},
 		{"/ip6/::ffff:127.0.0.1/tcp/4401", public, true, protocol.DialNotAllowed, false},
 		{"/ip4/0.0.0.0/tcp/4401", public, true, protocol.DialNotAllowed, false},
 		{"/ip4/224.0.0.1/udp/4401/quic-v1", public, true, protocol.DialNotAllowed, false},
@@ -216,6 +225,14 @@ func TestCallRule(t *testing.T) {
 		if c.inside && (r.told(protocol.DialRefused) != protocol.DialFailed || r.told(protocol.DialReached) != protocol.DialReached) {
 			t.Errorf("%s: it is told how a machine in a private network answers", c.addr)
 		}
+	}
+	// An address of this machine that is not private: the connection came out of something that runs here.
+	here := &callRule{conn: netip.MustParseAddr(public), ours: true}
+	if addr := ma.StringCast("/ip4/203.0.113.9/tcp/22"); here.judge(addr) != protocol.DialNotAllowed {
+		t.Error("a peer behind a forwarder on this machine has its ports called")
+	}
+	if !isOurs(netip.MustParseAddr(loop)) || isOurs(netip.MustParseAddr(public)) {
+		t.Error("addresses of this machine are not told from others")
 	}
 	// What a name of a card means is judged when it was looked up.
 	r := &callRule{onCard: true, conn: netip.MustParseAddr(public)}

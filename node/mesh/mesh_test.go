@@ -38,9 +38,24 @@ const (
 type club struct {
 	mu      sync.Mutex
 	members map[protocol.NodeID]protocol.OrgID
+	cards   map[protocol.NodeID][]string // addresses that nodes announce
 }
 
-func newClub() *club { return &club{members: map[protocol.NodeID]protocol.OrgID{}} }
+func newClub() *club {
+	return &club{members: map[protocol.NodeID]protocol.OrgID{}, cards: map[protocol.NodeID][]string{}}
+}
+
+func (c *club) announced(n protocol.NodeID) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cards[n]
+}
+
+func (c *club) announce(n protocol.NodeID, addrs ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cards[n] = addrs
+}
 
 func (c *club) known(n protocol.NodeID) (protocol.OrgID, bool) {
 	c.mu.Lock()
@@ -91,12 +106,13 @@ func newMember(t testing.TB, c *club, listen string, changes ...func(*Config)) *
 	t.Helper()
 	m := &member{got: make(chan message, 4096), changes: make(chan peerEvent, 4096), dropped: make(chan string, 4096)}
 	cfg := Config{
-		Key:      crypto.GenerateNode(),
-		Known:    c.known,
-		OwnHello: func() []byte { return []byte("hello") },
-		Hello:    func(protocol.NodeID, []byte) error { return nil },
-		Validate: func(protocol.NodeID, string, []byte) (Verdict, any) { return Accept, nil },
-		Deliver:  func(from protocol.NodeID, _ string, data []byte, _ any) { m.got <- message{from, string(data)} },
+		Key:       crypto.GenerateNode(),
+		Known:     c.known,
+		Announced: c.announced,
+		OwnHello:  func() []byte { return []byte("hello") },
+		Hello:     func(protocol.NodeID, []byte) error { return nil },
+		Validate:  func(protocol.NodeID, string, []byte) (Verdict, any) { return Accept, nil },
+		Deliver:   func(from protocol.NodeID, _ string, data []byte, _ any) { m.got <- message{from, string(data)} },
 		Dropped: func(what string) {
 			select {
 			case m.dropped <- what:

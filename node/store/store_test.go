@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -207,6 +208,24 @@ func TestEpochsAndStates(t *testing.T) {
 		}
 		return nil
 	})
+	// With counts it is laid out as release 0.1 did not know; without, as it did.
+	counted := *ep
+	counted.Grant(protocol.OrgID{7}, Granted{Node: protocol.NodeID{9}})
+	counted.Grant(protocol.OrgID{6}, Granted{Node: protocol.NodeID{9}})
+	counted.Grant(protocol.OrgID{7}, Granted{Node: protocol.NodeID{10}})
+	for first, e := range map[byte]*Epoch{0x89: ep, 0x8a: &counted} {
+		update(t, s, func(tx *Tx) error { return tx.PutEpoch(b, e) })
+		view(t, s, func(tx *Tx) error {
+			got, err := tx.Epoch(b, e.Number)
+			if bytes := protocol.Encode(e); err != nil || bytes[0] != first || !reflect.DeepEqual(got, e) {
+				t.Errorf("an array that begins with %#x reads as %#v of %#v: %v", bytes[0], got.Counts, e.Counts, err)
+			}
+			return nil
+		})
+	}
+	if counted.Count(protocol.OrgID{7}) != 2 || counted.Count(protocol.OrgID{6}) != 1 || counted.Count(protocol.OrgID{5}) != 0 || len(counted.Granted) != 4 {
+		t.Errorf("counted %v", counted.Counts)
+	}
 	for _, f := range []string{"%v", "%+v", "%#v", "%x", "%s", "%d"} {
 		for _, out := range []string{fmt.Sprintf(f, ep), fmt.Sprintf(f, *ep)} {
 			if out != "epoch 300 (secret)" {
