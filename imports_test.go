@@ -39,7 +39,7 @@ node/disk                 <
 node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
 node/mesh                 < protocol crypto
-node/hsm                  < protocol crypto
+node/hsm                  < protocol crypto node/disk
 node/reconcile            < protocol
 node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core node/hsm node/doctor
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream node/source node/corpus node/doctor

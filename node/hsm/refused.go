@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -99,7 +100,7 @@ func (s *Signer) noteRefusal(now *refusal) error {
 		return nil
 	}
 	if s.remember != "" {
-		err := writeWhole(s.remember, protocol.Encode(now))
+		err := disk.Replace(disk.OS, s.remember, protocol.Encode(now))
 		if err == nil {
 			return nil
 		}
@@ -127,24 +128,4 @@ func readAtMost(path string, size int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is not what this program wrote", filepath.Base(path))
 	}
 	return os.ReadFile(path)
-}
-
-// writeWhole writes a file that is there after a power failure, or is not, and never half.
-func writeWhole(path string, data []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
