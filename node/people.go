@@ -370,8 +370,28 @@ func (n *Node) setPerson(ctx context.Context, c *PersonChange) error {
 		act = "add person"
 	}
 	return n.learn(func(tx *store.Tx) error {
-		return errors.Join(putDoc(tx, kindPerson, []byte(c.ID), d), n.auditPeople(tx, CallerOf(ctx), act, d.text()))
+		return errors.Join(s.samePeople(tx), n.auditPeople(tx, CallerOf(ctx), act, d.text()), putDoc(tx, kindPerson, []byte(c.ID), d))
 	})
+}
+
+// samePeople returns an ErrStale if the people are others than a snapshot has: what was decided by it, as that
+// there is an admin left, would not hold.
+func (s *snapshot) samePeople(tx *store.Tx) error {
+	sum, any, was := sha256.New(), false, protocol.Hash{}
+	if err := scanDocs(tx, kindPerson, func(_ []byte, d *personDoc) error {
+		any = true
+		sum.Write(protocol.Encode(d))
+		return nil
+	}); err != nil {
+		return err
+	}
+	if s.people.setUp() {
+		was = s.people.sum
+	}
+	if any != s.people.setUp() || any && protocol.Hash(sum.Sum(nil)) != was {
+		return staleError("another node of the organisation said meanwhile who the people are; look at them with 'entente people list', and do it again")
+	}
+	return nil
 }
 
 // Removed says what ended with a person.
@@ -542,7 +562,7 @@ func (n *Node) ConfirmPerson(ctx context.Context, id string) error {
 	}
 	d.Doubted = false
 	return n.learn(func(tx *store.Tx) error {
-		return errors.Join(putDoc(tx, kindPerson, []byte(id), &d), n.auditPeople(tx, CallerOf(ctx), "confirm person", d.text()))
+		return errors.Join(s.samePeople(tx), n.auditPeople(tx, CallerOf(ctx), "confirm person", d.text()), putDoc(tx, kindPerson, []byte(id), &d))
 	})
 }
 

@@ -473,3 +473,49 @@ func TestVotesCountToday(t *testing.T) {
 		t.Errorf("%+v %v", r, err)
 	}
 }
+
+// TestPeopleAreReadAnew: what a sibling said between the look at the people and the change of them is not written
+// over.
+func TestPeopleAreReadAnew(t *testing.T) {
+	n := testNode(t, "Police")
+	addPerson(t, n, "alice", rules.RoleAdmin)
+	addPerson(t, n, "bob", rules.RoleReader)
+	held := *n.snap.Load().people.byID["bob"]
+	held.Said.Term, held.Doubted = held.Said.Term+1, true // removed elsewhere, and the snapshot does not have it yet
+	put := func(d personDoc) {
+		t.Helper()
+		if err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindPerson, []byte("bob"), &d) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(held)
+	if _, _, err := n.SetPerson(t.Context(), PersonChange{ID: "bob", Roles: []string{rules.RoleOfficer}}); !errors.Is(err, ErrStale) || !strings.Contains(err.Error(), "do it again") {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := n.SetPerson(t.Context(), PersonChange{ID: "carol", Roles: []string{rules.RoleReader}}); !errors.Is(err, ErrStale) {
+		t.Errorf("somebody else: %v", err)
+	}
+	var now personDoc
+	read := func() {
+		t.Helper()
+		if err := n.st.View(func(tx *store.Tx) error { _, err := getDoc(tx, kindPerson, []byte("bob"), &now); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(); !same(now.Said, held.Said) {
+		t.Errorf("written over: %+v", now)
+	}
+	doubted := *n.snap.Load().people.byID["bob"]
+	doubted.Doubted = true
+	put(doubted)
+	if err := n.learn(func(*store.Tx) error { return nil }); err != nil { // as it is after a restore
+		t.Fatal(err)
+	}
+	put(held)
+	if err := n.ConfirmPerson(t.Context(), "bob"); !errors.Is(err, ErrStale) {
+		t.Errorf("confirming: %v", err)
+	}
+	if read(); !same(now.Said, held.Said) {
+		t.Errorf("written over: %+v", now)
+	}
+}

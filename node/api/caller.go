@@ -28,6 +28,9 @@ const (
 
 // connected notes who opened a connection.
 func connected(ctx context.Context, c net.Conn) context.Context {
+	if b, ok := c.(*crowdConn); ok {
+		c = b.Conn
+	}
 	if uid, ok := peerUID(c); ok {
 		return context.WithValue(ctx, userKey, uid)
 	}
@@ -98,14 +101,14 @@ func (s *Server) userName(uid int) string {
 	if uid == unknownUID {
 		return "unknown"
 	}
-	if a, ok := s.users.Load(uid); ok && time.Since(a.(account).at) < userLife {
-		return a.(account).name
+	if name, ok := s.users.get(uid); ok {
+		return name
 	}
 	name := strconv.Itoa(uid)
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
-	s.users.Store(uid, account{name, time.Now()})
+	s.users.put(uid, account{name, time.Now()})
 	return name
 }
 
@@ -161,6 +164,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	noting := &refusals{ResponseWriter: w, note: func(err error) { s.node.NoteRefused(c, r.Method+" "+r.URL.Path, err) }}
 	w = noting
 	who, err := s.judge(v)
+	if err != nil || who.Account && len(who.Roles) == 0 { // what they send on is not waited for
+		_ = v.rc.SetReadDeadline(time.Now().Add(farewell))
+	}
 	if c.User = s.userName(v.uid); err != nil || c.Person == "" || s.node.HasPeople() || who.Account { // a word counts only where nobody is known
 		c.Person = who.ID
 	}
