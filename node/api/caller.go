@@ -180,6 +180,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	if who.Account && len(who.Roles) > 0 && !v.offline {
+		c.Right = v.right
+	}
 	ctx := node.WithCaller(context.WithValue(r.Context(), callerKey, who), c)
 	if v.offline {
 		ctx = node.WithOffline(ctx)
