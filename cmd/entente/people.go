@@ -177,29 +177,13 @@ func owned(list []node.Owned) string {
 }
 
 func (a *app) peopleListCommand() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{
-		Use: "list", Short: "List the people", Example: "  entente people list --all", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := url.Values{}
-			if all {
-				q.Set("all", "true")
-			}
-			var list []node.Person
-			if err := a.ask(cmd.Context(), "GET", "people", q, nil, &list); err != nil {
-				return err
-			}
-			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NAME", "ACCOUNT", "ROLES", "FULL NAME", "STATE"}}
-				for i := range list {
-					rows = append(rows, []string{list[i].ID, list[i].User, dash(strings.Join(list[i].Roles, ", ")), dash(list[i].FullName), personState(&list[i])})
-				}
-				table(w, rows...)
-			})
-		},
-	}
-	cmd.Flags().BoolVar(&all, "all", false, "also those who left")
-	return cmd
+	return listCommand(a, "people", "List the people", "entente people list --all", "also those who left", func(w io.Writer, list []node.Person) {
+		rows := [][]string{{"NAME", "ACCOUNT", "ROLES", "FULL NAME", "STATE"}}
+		for i := range list {
+			rows = append(rows, []string{list[i].ID, list[i].User, dash(strings.Join(list[i].Roles, ", ")), dash(list[i].FullName), personState(&list[i])})
+		}
+		table(w, rows...)
+	})
 }
 
 func personState(p *node.Person) string {
