@@ -329,6 +329,34 @@ func TestReleasesNeedTwo(t *testing.T) {
 	}
 }
 
+// TestAutoNeedsTwo: where every release needs two persons, whoever administers cannot have records passed on by nobody.
+func TestAutoNeedsTwo(t *testing.T) {
+	nodes := chain(t, nil, "Vendor", "Hub", "Police")
+	hub := nodes[1]
+	addPerson(t, hub, "alice", rules.RoleAdmin, rules.RoleApprover)
+	addPerson(t, hub, "bob", rules.RoleApprover)
+	if _, err := hub.Require(t.Context(), Requirement{Act: ActRelease, Two: true}); err != nil {
+		t.Fatal(err)
+	}
+	automatic(t, hub)
+	publishOnward(t, nodes[0], "198.51.100.1\n", partners)
+	along(t, nodes)
+	wantReads(t, hub, "198.51.100.1", true)
+	wantReads(t, nodes[2], "198.51.100.1", false)
+	list, err := hub.Releases(false)
+	if err != nil || len(list) != 1 || list[0].Needs != 2 || !strings.Contains(list[0].Why, "two persons") {
+		t.Fatalf("%+v %v", list, err)
+	}
+	for _, id := range []string{"alice", "bob"} {
+		wantReads(t, nodes[2], "198.51.100.1", false)
+		if _, err := hub.ApproveRelease(WithCaller(t.Context(), Caller{Person: id, User: id}), list[0].Number, id, false); err != nil {
+			t.Fatal(err)
+		}
+		along(t, nodes)
+	}
+	wantReads(t, nodes[2], "198.51.100.1", true)
+}
+
 // TestOwnersBindTokens: a token may no more than who answers for it.
 func TestOwnersBindTokens(t *testing.T) {
 	n := testNode(t, "Police")

@@ -469,7 +469,13 @@ func laterSecond(a, b *protocol.SiblingSecond) bool {
 
 // personsFor raises how many persons a release needs to what is wanted of every release.
 func (s *snapshot) personsFor(d *releaseDoc) {
-	if r := s.second[ActRelease]; r.Two && s.people.setUp() && d.Needs < 2 {
-		d.Needs, d.Why = 2, "every release needs two persons, one of them of role "+r.Role
+	d.Needs, d.Why = s.personsOf(d.Needs, d.Why)
+}
+
+// personsOf raises how many persons it takes, and why, to what is wanted of every release.
+func (s *snapshot) personsOf(needs uint8, why string) (uint8, string) {
+	if r := s.second[ActRelease]; r.Two && s.people.setUp() && needs < 2 {
+		return 2, "every release needs two persons, one of them of role " + r.Role
 	}
+	return needs, why
 }
