@@ -306,10 +306,10 @@ func (n *Node) otherNodes() []protocol.NodeID {
 
 // OwnSink has one of the people answer for a sink.
 func (n *Node) OwnSink(ctx context.Context, name, owner string) error {
-	if err := n.mayKeep(owner); err != nil {
-		return err
-	}
-	return n.st.Update(func(tx *store.Tx) error {
+	return n.learn(func(tx *store.Tx) error { // nobody leaves meanwhile
+		if err := n.mayKeep(owner); err != nil {
+			return err
+		}
 		var d sinkDoc
 		if ok, err := getDoc(tx, kindSink, []byte(name), &d); err != nil || !ok {
 			return errors.Join(err, fmt.Errorf("sink %q: %w", name, ErrNotFound))
@@ -321,10 +321,10 @@ func (n *Node) OwnSink(ctx context.Context, name, owner string) error {
 
 // OwnSource has one of the people answer for a source.
 func (n *Node) OwnSource(ctx context.Context, name, owner string) error {
-	if err := n.mayKeep(owner); err != nil {
-		return err
-	}
-	return n.st.Update(func(tx *store.Tx) error {
+	return n.learn(func(tx *store.Tx) error {
+		if err := n.mayKeep(owner); err != nil {
+			return err
+		}
 		d, err := getSource(tx, name)
 		if err != nil {
 			return err

@@ -28,9 +28,6 @@ const (
 
 // connected notes who opened a connection.
 func connected(ctx context.Context, c net.Conn) context.Context {
-	if b, ok := c.(*crowdConn); ok {
-		c = b.Conn
-	}
 	if uid, ok := peerUID(c); ok {
 		return context.WithValue(ctx, userKey, uid)
 	}
@@ -55,6 +52,9 @@ func (s *Server) caller(r *http.Request) (*rules.Principal, error) {
 }
 
 func (s *Server) whoIs(uid int, as string) (*rules.Principal, error) {
+	if uid == unknownUID { // whatever the people are called
+		return &rules.Principal{ID: "unknown", Name: "unknown", Roles: []string{}, User: "unknown", Account: true}, nil
+	}
 	id := s.userName(uid)
 	if s.node.HasAccounts() {
 		who := s.node.AccountOf(id)

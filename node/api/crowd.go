@@ -17,6 +17,10 @@ const (
 	maxConnsNobody   = 32 // of all accounts of nobody's
 )
 
+// overflowUID is whom Linux names for every account that has no number where this process runs, as those of the host have
+// none in a container: Documentation/admin-guide/sysctl/kernel.rst, overflowuid. It is called nobody, and is anybody.
+const overflowUID = 65534
+
 // refusalPatience is how long the answer to a connection too many may take to be written; it fits the kernel's buffer.
 const refusalPatience = 100 * time.Millisecond
 
@@ -42,12 +46,12 @@ func (c *crowd) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		uid, ok := peerUID(conn)
-		if !ok {
+		if !ok || uid == overflowUID {
 			uid = unknownUID
 		}
 		leave, most := c.enter(uid)
 		if leave != nil {
-			return &crowdConn{Conn: conn, leave: sync.OnceFunc(leave)}, nil
+			return &crowdConn{Conn: conn, uid: uid, leave: sync.OnceFunc(leave)}, nil
 		}
 		text := fmt.Sprintf(`{"error":"this account has %d connections to the node open, or nobody's accounts %d together, which is as many as there may be; end some and ask again"}`+"\n", most, maxConnsNobody)
 		_ = conn.SetWriteDeadline(time.Now().Add(refusalPatience))
@@ -85,6 +89,7 @@ func (c *crowd) enter(uid int) (leave func(), most int) {
 
 type crowdConn struct {
 	net.Conn
+	uid   int
 	leave func()
 }
 

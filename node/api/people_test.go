@@ -144,6 +144,9 @@ func TestAccountOfNobody(t *testing.T) {
 		t.Errorf("an admin in the name of another: %d %s", got.Code, got.Body)
 	}
 	s.account(unknownUID, "os-admin")
+	if _, _, err := s.node.SetPerson(t.Context(), node.PersonChange{ID: "unknown", Roles: []string{rules.RoleAdmin}}); err != nil {
+		t.Fatal(err)
+	}
 	if w := askUID(s, unknownUID, "GET", "/v1/id", ""); w.Code != http.StatusForbidden {
 		t.Errorf("whom the kernel does not name: %d", w.Code)
 	}

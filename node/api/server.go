@@ -113,7 +113,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error { return s.ser
 // name is nobody. Each account has a bounded number of connections.
 func (s *Server) ServePeople(ctx context.Context, l net.Listener) error {
 	return s.serve(ctx, newCrowd(l, s.somebodys), func(ctx context.Context, c net.Conn) context.Context {
-		return connected(context.WithValue(ctx, userKey, unknownUID), c)
+		uid := unknownUID
+		if c, ok := c.(*crowdConn); ok {
+			uid = c.uid
+		}
+		return context.WithValue(ctx, userKey, uid)
 	})
 }
 

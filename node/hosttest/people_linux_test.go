@@ -138,6 +138,7 @@ func TestRealAccounts(t *testing.T) {
 	}{{"alice", "admin", aliceUID}, {"carol", "reader", carolUID}, {"erin", "reader", erinUID}, {"peter", "publisher", peterUID}} {
 		h.must("people", "add", p.name, "--role", p.role, "--os-user", fmt.Sprint(p.uid))
 	}
+	h.must("people", "add", "ned", "--role", "admin", "--os-user", "nobody") // which is whom the kernel has no number for
 	h.launch()
 	h.until("opens the people socket", func() bool { c, err := dialAs(strangersUID, socket); return err == nil && c.Close() == nil })
 	const node = "http://node"
@@ -173,6 +174,10 @@ func TestRealAccounts(t *testing.T) {
 	}
 	if status, _ := answer(t, clientAs(t, 0, socket), "GET", node+"/v1/people", ""); status != http.StatusForbidden {
 		t.Errorf("root: %d", status)
+	}
+
+	if status, text := answer(t, clientAs(t, 65534, socket), "GET", node+"/v1/people", ""); status != http.StatusForbidden {
+		t.Errorf("the account of whoever has none: %d %s", status, text)
 	}
 
 	// What carol has open: a stream over the socket, one by her token, connections that were used.
