@@ -1012,6 +1012,16 @@ func (c *Client) PersonRemove(ctx context.Context, name string, q PersonRemoveQu
 	return v, nil
 }
 
+// PersonHandOver is POST /v1/people/{name}/hand-over. Has another answer for the consumers, sinks,
+// sources and views of one of the people, at this node.
+func (c *Client) PersonHandOver(ctx context.Context, name string, body *PersonHandOverRequest) (*HandedOver, error) {
+	v := new(HandedOver)
+	if err := c.Call(ctx, "POST", "/v1/people/"+url.PathEscape(name)+"/hand-over", nil, body, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
 // PersonConfirm is POST /v1/people/{name}/confirm. Confirms one of the people who came from a backup.
 func (c *Client) PersonConfirm(ctx context.Context, name string) error {
 	return c.Call(ctx, "POST", "/v1/people/"+url.PathEscape(name)+"/confirm", nil, nil, nil)
@@ -1149,6 +1159,11 @@ func (c *Client) SinkTest(ctx context.Context, name string) error {
 	return c.Call(ctx, "POST", "/v1/sinks/"+url.PathEscape(name)+"/test", nil, nil, nil)
 }
 
+// SinkOwn is POST /v1/sinks/{name}/own. Has one of the people answer for a sink.
+func (c *Client) SinkOwn(ctx context.Context, name string, body *ConsumerOwnRequest) error {
+	return c.Call(ctx, "POST", "/v1/sinks/"+url.PathEscape(name)+"/own", nil, body, nil)
+}
+
 // SinkReplay is POST /v1/sinks/{name}/replay. Delivers again what came after a cursor.
 func (c *Client) SinkReplay(ctx context.Context, name string, body *ReplaySinkRequest) error {
 	return c.Call(ctx, "POST", "/v1/sinks/"+url.PathEscape(name)+"/replay", nil, body, nil)
@@ -1210,6 +1225,15 @@ func (c *Client) SourcePause(ctx context.Context, name string) (*SourceName, err
 func (c *Client) SourceResume(ctx context.Context, name string) (*SourceName, error) {
 	v := new(SourceName)
 	if err := c.Call(ctx, "POST", "/v1/sources/"+url.PathEscape(name)+"/resume", nil, nil, v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// SourceOwn is POST /v1/sources/{name}/own. Has one of the people answer for a source.
+func (c *Client) SourceOwn(ctx context.Context, name string, body *ConsumerOwnRequest) (*SourceName, error) {
+	v := new(SourceName)
+	if err := c.Call(ctx, "POST", "/v1/sources/"+url.PathEscape(name)+"/own", nil, body, v); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -1366,7 +1390,8 @@ type PeopleQuery struct {
 }
 
 type PersonRemoveQuery struct {
-	HandOver string `query:"hand_over"` // who is to own their machines; without it, their tokens end
+	HandOver string `query:"hand_over"` // who is to answer for what they own; without it, their tokens end, and their sinks and sources stand still
+	End      bool   `query:"end"`       // their sinks and sources are removed
 }
 
 type PublishQuery struct {
@@ -1555,7 +1580,7 @@ type BackupVerifiedRequest struct {
 	Made time.Time `json:"made"`
 }
 
-// ConsumerOwnRequest says who answers for a consumer.
+// ConsumerOwnRequest says who answers for a consumer, a sink or a source.
 type ConsumerOwnRequest struct {
 	// one of the people
 	Owner string `json:"owner"`
@@ -1736,6 +1761,12 @@ type NodeRemoveRequest struct {
 	Now bool `json:"now,omitempty"`
 	// Reason is stolen, lost or retired (the default). What is stolen or lost is not waited for.
 	Reason string `json:"reason,omitempty"`
+}
+
+// PersonHandOverRequest says who is to answer for what somebody owns.
+type PersonHandOverRequest struct {
+	// one of the people
+	To string `json:"to"`
 }
 
 // PersonSetRequest says who one of the people is to be.
@@ -2618,6 +2649,16 @@ type GossipStatus struct {
 	Later uint64 `json:"later,omitempty"`
 }
 
+// HandedOver says what was handed over.
+type HandedOver struct {
+	From      string   `json:"from"`
+	To        string   `json:"to"`
+	Consumers []string `json:"consumers"`
+	SetUp     []Owned  `json:"set_up"`
+	// Elsewhere are the organisation's other nodes: what is theirs there is not handed over.
+	Elsewhere []string `json:"elsewhere"`
+}
+
 // HandlingView is a handling in words.
 type HandlingView struct {
 	TLP           string   `json:"tlp"`
@@ -2818,6 +2859,14 @@ type OwnNode struct {
 	Removed *time.Time `json:"removed,omitempty"`
 }
 
+// Owned is something that goes on by itself, and that one of the people set up.
+type Owned struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	// goes on, stands still, handed over, ended
+	State string `json:"state"`
+}
+
 // PeerNode is a node of a peer.
 type PeerNode struct {
 	Node      string   `json:"node"`
@@ -2902,6 +2951,8 @@ type Person struct {
 	Ambiguous bool `json:"ambiguous,omitempty"`
 	// that they own, or that come as them
 	Consumers []string `json:"consumers"`
+	// sinks, sources and views that they own
+	SetUp []Owned `json:"set_up"`
 }
 
 // PlanHolders is who would store records, apart from who reads them.
@@ -3080,6 +3131,8 @@ type Removed struct {
 	Ended []string `json:"ended"`
 	// consumers that another owns now
 	HandedOver []string `json:"handed_over"`
+	// sinks, sources and views that they owned, and what became of each
+	SetUp []Owned `json:"set_up"`
 	// that waited for a second person
 	Acts int `json:"acts"`
 	// on releases that are not decided
@@ -3089,6 +3142,9 @@ type Removed struct {
 	// Unheard are the organisation's other nodes that are not connected: there they may come until the
 	// nodes have met.
 	Unheard []string `json:"unheard"`
+	// Elsewhere are all of its other nodes: what the person owns there is ended, or stands still, as soon
+	// as they hear.
+	Elsewhere []string `json:"elsewhere"`
 }
 
 // RemovedNodeReport says where the feeds of a removed node end.
@@ -3259,6 +3315,9 @@ type SinkInfo struct {
 	Stream string `json:"stream,omitempty"`
 	// NATS: what subjects begin with
 	Subject string `json:"subject,omitempty"`
+	// Owner is who set it up last, one of the people: it stands still when they leave. "" where the node
+	// had none.
+	Owner string `json:"owner,omitempty"`
 	// everything up to it was acknowledged, or is not for this sink
 	Cursor uint64 `json:"cursor"`
 	// changes acknowledged
@@ -3438,6 +3497,8 @@ type View struct {
 	// nothing above it; unset: no ceiling
 	MaxTLP        byte `json:"max_tlp,omitempty"`
 	MinConfidence byte `json:"min_confidence,omitempty"`
+	// one of the people, who set it last; "": nobody, and not written: release 0.1 knew none
+	Owner string `json:"owner,omitempty"`
 }
 
 // Warninglist describes a list of what is never put out to machines that block.
@@ -3513,6 +3574,9 @@ type AddedSink struct {
 	Stream string `json:"stream,omitempty"`
 	// NATS: what subjects begin with
 	Subject string `json:"subject,omitempty"`
+	// Owner is who set it up last, one of the people: it stands still when they leave. "" where the node
+	// had none.
+	Owner string `json:"owner,omitempty"`
 	// everything up to it was acknowledged, or is not for this sink
 	Cursor uint64 `json:"cursor"`
 	// changes acknowledged

@@ -16,6 +16,7 @@ import (
 	"github.com/entente-mesh/entente/node/corpus"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 	"github.com/entente-mesh/entente/protocol/stix"
 )
@@ -29,6 +30,9 @@ type Caller struct {
 	Person  string // empty: not stated
 	Purpose string // the same
 	User    string // the account of the operating system, where it is known
+	// Right is what a request of one of the people needs: whoever left, or lost it, since the request was judged
+	// commits nothing any more. "": nothing is judged again.
+	Right rules.Action
 }
 
 type callerKey struct{}
@@ -56,7 +60,28 @@ func (n *Node) Acting(c Caller, fn func() error) error {
 
 // details begins the details of an entry about an act of this organisation.
 func (n *Node) details(act string, c Caller) *audit.Details {
-	return &audit.Details{At: uint64(nowMillis()), Act: act, By: n.org, Person: audit.Clip(c.Person, audit.MaxName), Purpose: audit.Clip(c.Purpose, audit.MaxName)}
+	d := &audit.Details{At: uint64(nowMillis()), Act: act, By: n.org, Person: audit.Clip(c.Person, audit.MaxName), Purpose: audit.Clip(c.Purpose, audit.MaxName)}
+	if c.Right != "" {
+		d.Provided(func(kv audit.KV) error { return stands(kv, c) })
+	}
+	return d
+}
+
+// stands returns an ErrForbidden if a caller who is one of the people may not do any more what their request is. It
+// reads them in the transaction of the act.
+func stands(kv audit.KV, c Caller) error {
+	tx, ok := kv.(*store.Tx)
+	if !ok {
+		return nil
+	}
+	var d personDoc
+	if ok, err := getDoc(tx, kindPerson, []byte(c.Person), &d); err != nil || !ok || !d.present() || d.Doubted {
+		return errors.Join(err, fmt.Errorf("%s is not one of the node's people any more; nothing was done: %w", c.Person, ErrForbidden))
+	}
+	if err := (&rules.Principal{ID: c.Person, Roles: d.roles(), Account: true}).Bound(c.Right); err != nil {
+		return fmt.Errorf("%w; nothing was done: %w", err, ErrForbidden)
+	}
+	return nil
 }
 
 // openAudit finds the log of this node, or begins one: the first, or that of a node that was restored

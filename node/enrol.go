@@ -322,6 +322,12 @@ func (n *Node) RevokeNode(r RevokeRequest) (*RemovedNodeReport, error) {
 	return rep, err
 }
 
+// Lapsed reports whether a node is on the card and its time has passed.
+func (n *Node) Lapsed(id protocol.NodeID) bool {
+	e := n.OwnCard().Node(id)
+	return e != nil && uint64(nowMillis()) >= e.NotAfter
+}
+
 // RenewNode gives a node on the card another year, also one whose time has passed: after a
 // restore, people say so of the nodes that live (SPEC 26).
 func (n *Node) RenewNode(c Caller, id protocol.NodeID) error {

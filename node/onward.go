@@ -426,6 +426,7 @@ func (s *snapshot) waysOnward(partners []protocol.OrgID, subject *policy.Subject
 		if mode == ReleaseAsk && needs == 0 {
 			needs, why = 1, "in mode ask everything waits for a person"
 		}
+		needs, why = s.personsOf(needs, why) // whoever sets the mode does not do without them
 		i := slices.IndexFunc(out, func(g onwardGroup) bool { return g.days == d.Retention && g.needs == needs && g.why == why })
 		if i < 0 {
 			i = len(out)

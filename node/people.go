@@ -50,6 +50,7 @@ type Person struct {
 	// other: neither may come by it before one of them has another.
 	Ambiguous bool     `json:"ambiguous,omitempty"`
 	Consumers []string `json:"consumers"` // that they own, or that come as them
+	SetUp     []Owned  `json:"set_up"`    // sinks, sources and views that they own
 }
 
 // personDoc is a person as siblings know them, and what is of this node alone.
@@ -72,7 +73,7 @@ func (d *personDoc) roles() []string {
 }
 
 func (d *personDoc) person() Person {
-	p := Person{ID: d.Said.ID, FullName: d.Said.Name, Roles: []string{}, User: d.Said.User, Purpose: d.Said.Purpose, Removed: !d.present(), Unconfirmed: d.Doubted, Consumers: []string{}}
+	p := Person{ID: d.Said.ID, FullName: d.Said.Name, Roles: []string{}, User: d.Said.User, Purpose: d.Said.Purpose, Removed: !d.present(), Unconfirmed: d.Doubted, Consumers: []string{}, SetUp: []Owned{}}
 	if d.present() {
 		p.Roles = d.roles()
 	}
@@ -209,12 +210,18 @@ func (n *Node) People(all bool) ([]Person, error) {
 		return list, nil
 	}
 	consumers, err := n.Consumers()
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.people.byID)) {
 		d := s.people.byID[id]
 		if !d.present() && !all {
 			continue
 		}
 		p := d.person()
+		if p.SetUp, err = n.setUpBy(id); err != nil {
+			return nil, err
+		}
 		p.Ambiguous = d.present() && s.people.twice[d.Said.User]
 		for _, c := range consumers {
 			if c.Owner == id || c.As == id {
@@ -370,8 +377,28 @@ func (n *Node) setPerson(ctx context.Context, c *PersonChange) error {
 		act = "add person"
 	}
 	return n.learn(func(tx *store.Tx) error {
-		return errors.Join(putDoc(tx, kindPerson, []byte(c.ID), d), n.auditPeople(tx, CallerOf(ctx), act, d.text()))
+		return errors.Join(s.samePeople(tx), n.auditPeople(tx, CallerOf(ctx), act, d.text()), putDoc(tx, kindPerson, []byte(c.ID), d))
 	})
+}
+
+// samePeople returns an ErrStale if the people are others than a snapshot has: what was decided by it, as that
+// there is an admin left, would not hold.
+func (s *snapshot) samePeople(tx *store.Tx) error {
+	sum, any, was := sha256.New(), false, protocol.Hash{}
+	if err := scanDocs(tx, kindPerson, func(_ []byte, d *personDoc) error {
+		any = true
+		sum.Write(protocol.Encode(d))
+		return nil
+	}); err != nil {
+		return err
+	}
+	if s.people.setUp() {
+		was = s.people.sum
+	}
+	if any != s.people.setUp() || any && protocol.Hash(sum.Sum(nil)) != was {
+		return staleError("another node of the organisation said meanwhile who the people are; look at them with 'entente people list', and do it again")
+	}
+	return nil
 }
 
 // Removed says what ended with a person.
@@ -379,6 +406,7 @@ type Removed struct {
 	Person     string   `json:"name"`
 	Ended      []string `json:"ended"`       // consumers whose tokens open nothing any more
 	HandedOver []string `json:"handed_over"` // consumers that another owns now
+	SetUp      []Owned  `json:"set_up"`      // sinks, sources and views that they owned, and what became of each
 	Acts       int      `json:"acts"`        // that waited for a second person
 	Votes      int      `json:"votes"`       // on releases that are not decided
 	// Still is how many of their requests had been told to end and had not within five seconds.
@@ -386,16 +414,20 @@ type Removed struct {
 	// Unheard are the organisation's other nodes that are not connected: there they may come until the
 	// nodes have met.
 	Unheard []protocol.NodeID `json:"unheard"`
+	// Elsewhere are all of its other nodes: what the person owns there is ended, or stands still, as soon as they hear.
+	Elsewhere []protocol.NodeID `json:"elsewhere"`
 }
 
 // RemovePerson removes one of the people. Before it returns their streams and requests have ended, at this
-// node; their tokens are void, or, with to, the machines that they own are another's.
+// node; their tokens are void and what they set up stands still, or, with to, it is another's.
 func (n *Node) RemovePerson(ctx context.Context, id, to string) (*Removed, error) {
 	out, err := n.removePerson(ctx, id, to)
 	if err != nil {
 		return nil, err
 	}
 	out.Still = n.judgeOpen(ctx)
+	n.sources.changes.notify()
+	out.Elsewhere = n.otherNodes()
 	for _, o := range n.OwnNodes() {
 		if !o.This && o.Removed == nil && !o.Connected {
 			out.Unheard = append(out.Unheard, o.Node)
@@ -417,11 +449,8 @@ func (n *Node) removePerson(ctx context.Context, id, to string) (*Removed, error
 		return nil, protocol.Errorf(protocol.ErrMalformed, "%s is the last who administers the node; let somebody else do so first ('entente people add NAME --role %s')", id, rules.RoleAdmin)
 	}
 	if to != "" {
-		if to == id {
-			return nil, protocol.Errorf(protocol.ErrMalformed, "what %s owns cannot go to %s; name somebody else", id, to)
-		}
-		if who, _ := s.people.of(to); who == nil {
-			return nil, fmt.Errorf("nobody of this node's people is called %q, to whom machines could be handed over: %w", to, ErrNotFound)
+		if err := n.mayTake(id, to); err != nil {
+			return nil, err
 		}
 	}
 	d := *s.people.byID[id]
@@ -429,8 +458,8 @@ func (n *Node) removePerson(ctx context.Context, id, to string) (*Removed, error
 	d.Doubted = false
 	out := &Removed{Person: id}
 	err := n.learn(func(tx *store.Tx) error {
-		*out = Removed{Person: id, Ended: []string{}, HandedOver: []string{}, Unheard: []protocol.NodeID{}}
-		if err := errors.Join(putDoc(tx, kindPerson, []byte(id), &d), n.endPerson(tx, out, to), endVotes(tx, out)); err != nil {
+		*out = Removed{Person: id, Unheard: []protocol.NodeID{}, Elsewhere: []protocol.NodeID{}}
+		if err := errors.Join(n.endPerson(tx, out, to), endVotes(tx, out)); err != nil {
 			return err
 		}
 		text := id
@@ -440,7 +469,11 @@ func (n *Node) removePerson(ctx context.Context, id, to string) (*Removed, error
 		if len(out.HandedOver) > 0 {
 			text += "; handed over to " + to + ": " + strings.Join(out.HandedOver, ", ")
 		}
-		return n.auditPeople(tx, CallerOf(ctx), "remove person", fmt.Sprintf("%s; %d acts and %d votes void", text, out.Acts, out.Votes))
+		for _, state := range []string{OwnedHanded, OwnedStands} {
+			text += ownedText(out.SetUp, state)
+		}
+		// Noted before it is in force: an admin may remove themselves.
+		return errors.Join(n.auditPeople(tx, CallerOf(ctx), "remove person", fmt.Sprintf("%s; %d acts and %d votes void", text, out.Acts, out.Votes)), putDoc(tx, kindPerson, []byte(id), &d))
 	})
 	return out, err
 }
@@ -448,39 +481,33 @@ func (n *Node) removePerson(ctx context.Context, id, to string) (*Removed, error
 // endPerson ends the consumers of a person who left, or hands those over that are machines, and takes
 // back the acts that they asked for.
 func (n *Node) endPerson(tx *store.Tx, out *Removed, to string) error {
-	type change struct {
-		id []byte
-		d  *consumerDoc
+	out.Ended, out.HandedOver = []string{}, []string{}
+	var err error
+	if to != "" {
+		if out.HandedOver, err = n.handConsumers(tx, out.Person, to); err != nil {
+			return err
+		}
 	}
-	var all []change
+	ends := map[string]string{}
 	if err := scanDocs(tx, kindConsumer, func(id []byte, d *consumerDoc) error {
 		if d.Owner == out.Person || d.As == out.Person {
-			held := *d
-			all = append(all, change{slices.Clone(id), &held})
+			ends[d.Name] = string(id)
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
-	for _, c := range all {
-		if to != "" && c.d.As != out.Person {
-			if err := n.mayOwn(to, c.d.Scopes); err != nil {
-				return fmt.Errorf("handing over %s: %w", c.d.Name, err)
-			}
-			c.d.Owner = to
-			out.HandedOver = append(out.HandedOver, c.d.Name)
-			if err := putDoc(tx, kindConsumer, c.id, c.d); err != nil {
-				return err
-			}
-			continue
-		}
-		out.Ended = append(out.Ended, c.d.Name)
-		if err := tx.Delete(append([]byte(kindConsumer), c.id...)); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(ends)) {
+		out.Ended = append(out.Ended, name)
+		if err := tx.Delete([]byte(kindConsumer + ends[name])); err != nil {
 			return err
 		}
 	}
+	if out.SetUp, err = n.leaveSetUp(tx, out.Person, to); err != nil {
+		return err
+	}
 	var acts [][]byte
-	err := scanDocs(tx, kindPending, func(id []byte, d *pendingDoc) error {
+	err = scanDocs(tx, kindPending, func(id []byte, d *pendingDoc) error {
 		if d.By == out.Person {
 			acts = append(acts, slices.Clone(id))
 		}
@@ -542,7 +569,7 @@ func (n *Node) ConfirmPerson(ctx context.Context, id string) error {
 	}
 	d.Doubted = false
 	return n.learn(func(tx *store.Tx) error {
-		return errors.Join(putDoc(tx, kindPerson, []byte(id), &d), n.auditPeople(tx, CallerOf(ctx), "confirm person", d.text()))
+		return errors.Join(s.samePeople(tx), n.auditPeople(tx, CallerOf(ctx), "confirm person", d.text()), putDoc(tx, kindPerson, []byte(id), &d))
 	})
 }
 
@@ -609,8 +636,8 @@ func (n *Node) joinPerson(tx *store.Tx, p *protocol.SiblingPerson) (bool, error)
 	err = errors.Join(putDoc(tx, kindPerson, []byte(p.ID), &d), n.auditPeople(tx, Caller{}, "take from another node", fmt.Sprintf("%s; there: %v", d.text(), d.present())))
 	if has && held.present() && d.Said.Term > held.Said.Term { // also where they came back since: they are somebody new
 		out := &Removed{Person: p.ID}
-		if err = errors.Join(err, n.endPerson(tx, out, ""), endVotes(tx, out)); err == nil && len(out.Ended)+out.Acts+out.Votes > 0 {
-			err = n.auditPeople(tx, Caller{}, "end what was theirs", fmt.Sprintf("%s, who left at another node; tokens ended: %s; %d acts and %d votes void", p.ID, strings.Join(out.Ended, ", "), out.Acts, out.Votes))
+		if err = errors.Join(err, n.endPerson(tx, out, ""), endVotes(tx, out)); err == nil && len(out.Ended)+len(out.SetUp)+out.Acts+out.Votes > 0 {
+			err = n.auditPeople(tx, Caller{}, "end what was theirs", fmt.Sprintf("%s, who left at another node; tokens ended: %s%s; %d acts and %d votes void", p.ID, strings.Join(out.Ended, ", "), ownedText(out.SetUp, OwnedStands), out.Acts, out.Votes))
 		}
 	}
 	return true, err
@@ -707,6 +734,11 @@ func (n *Node) peopleProblems(st *Status) {
 				"'entente consumer list', then 'entente consumer own NAME PERSON', or remove them",
 				"%d consumers are of nobody, since they were added before the node had people: nobody's leaving ends them", owned)
 		}
+	}
+	if count, err := n.setUpOfNobody(s); err == nil && count > 0 {
+		st.problem("set-up-nobodys", "warning",
+			"'entente sink list' and 'entente source list', then 'entente sink own NAME PERSON' or 'entente source own NAME PERSON', or remove them",
+			"%d sinks and sources are of nobody, since they were set up before the node had people: nobody's leaving stops them", count)
 	}
 }
 

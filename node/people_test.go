@@ -329,6 +329,34 @@ func TestReleasesNeedTwo(t *testing.T) {
 	}
 }
 
+// TestAutoNeedsTwo: where every release needs two persons, whoever administers cannot have records passed on by nobody.
+func TestAutoNeedsTwo(t *testing.T) {
+	nodes := chain(t, nil, "Vendor", "Hub", "Police")
+	hub := nodes[1]
+	addPerson(t, hub, "alice", rules.RoleAdmin, rules.RoleApprover)
+	addPerson(t, hub, "bob", rules.RoleApprover)
+	if _, err := hub.Require(t.Context(), Requirement{Act: ActRelease, Two: true}); err != nil {
+		t.Fatal(err)
+	}
+	automatic(t, hub)
+	publishOnward(t, nodes[0], "198.51.100.1\n", partners)
+	along(t, nodes)
+	wantReads(t, hub, "198.51.100.1", true)
+	wantReads(t, nodes[2], "198.51.100.1", false)
+	list, err := hub.Releases(false)
+	if err != nil || len(list) != 1 || list[0].Needs != 2 || !strings.Contains(list[0].Why, "two persons") {
+		t.Fatalf("%+v %v", list, err)
+	}
+	for _, id := range []string{"alice", "bob"} {
+		wantReads(t, nodes[2], "198.51.100.1", false)
+		if _, err := hub.ApproveRelease(WithCaller(t.Context(), Caller{Person: id, User: id}), list[0].Number, id, false); err != nil {
+			t.Fatal(err)
+		}
+		along(t, nodes)
+	}
+	wantReads(t, nodes[2], "198.51.100.1", true)
+}
+
 // TestOwnersBindTokens: a token may no more than who answers for it.
 func TestOwnersBindTokens(t *testing.T) {
 	n := testNode(t, "Police")
@@ -471,5 +499,51 @@ func TestVotesCountToday(t *testing.T) {
 	r, err := n.ApproveRelease(as("carol"), 1, "carol", false)
 	if err != nil || r.State != "waiting" || len(r.Approved) != 1 {
 		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// TestPeopleAreReadAnew: what a sibling said between the look at the people and the change of them is not written
+// over.
+func TestPeopleAreReadAnew(t *testing.T) {
+	n := testNode(t, "Police")
+	addPerson(t, n, "alice", rules.RoleAdmin)
+	addPerson(t, n, "bob", rules.RoleReader)
+	held := *n.snap.Load().people.byID["bob"]
+	held.Said.Term, held.Doubted = held.Said.Term+1, true // removed elsewhere, and the snapshot does not have it yet
+	put := func(d personDoc) {
+		t.Helper()
+		if err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindPerson, []byte("bob"), &d) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(held)
+	if _, _, err := n.SetPerson(t.Context(), PersonChange{ID: "bob", Roles: []string{rules.RoleOfficer}}); !errors.Is(err, ErrStale) || !strings.Contains(err.Error(), "do it again") {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := n.SetPerson(t.Context(), PersonChange{ID: "carol", Roles: []string{rules.RoleReader}}); !errors.Is(err, ErrStale) {
+		t.Errorf("somebody else: %v", err)
+	}
+	var now personDoc
+	read := func() {
+		t.Helper()
+		if err := n.st.View(func(tx *store.Tx) error { _, err := getDoc(tx, kindPerson, []byte("bob"), &now); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(); !same(now.Said, held.Said) {
+		t.Errorf("written over: %+v", now)
+	}
+	doubted := *n.snap.Load().people.byID["bob"]
+	doubted.Doubted = true
+	put(doubted)
+	if err := n.learn(func(*store.Tx) error { return nil }); err != nil { // as it is after a restore
+		t.Fatal(err)
+	}
+	put(held)
+	if err := n.ConfirmPerson(t.Context(), "bob"); !errors.Is(err, ErrStale) {
+		t.Errorf("confirming: %v", err)
+	}
+	if read(); !same(now.Said, held.Said) {
+		t.Errorf("written over: %+v", now)
 	}
 }

@@ -36,6 +36,15 @@ type PublishRequest struct {
 // ErrStale is returned where agreements, cards, roster or topics changed since the plan.
 var ErrStale = errors.New("agreements, cards or roster changed since the plan was shown; look at the new plan")
 
+// staleError is an ErrStale in words of its own, where no plan was shown.
+type staleError string
+
+// Error implements error.
+func (e staleError) Error() string { return string(e) }
+
+// Is is for errors.Is.
+func (e staleError) Is(target error) bool { return target == ErrStale }
+
 // ErrRefused is returned where a publication as a whole may not go out.
 var ErrRefused = errors.New("publication refused")
 

@@ -74,10 +74,18 @@ func (n *Node) noteRefusedRules(c Caller, doc *rulesDoc, why error) {
 	}
 }
 
-// acting returns on whose behalf something is done that has no context of its own.
-func (n *Node) acting() Caller {
+// actingNow is acting for what only a request does: it is done if whoever asks may do it at the moment of the act.
+func (n *Node) actingNow() Caller {
 	if c := n.actor.Load(); c != nil {
 		return *c
 	}
 	return Caller{}
+}
+
+// acting returns on whose behalf something is done that has no context of its own. What the node does by itself
+// meanwhile is noted so, too, and does not depend on whether they stay.
+func (n *Node) acting() Caller {
+	c := n.actingNow()
+	c.Right = ""
+	return c
 }

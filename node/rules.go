@@ -129,7 +129,7 @@ func (n *Node) takeRulesFile() error {
 	}
 	var set *rules.Set
 	if err == nil {
-		set, err = rules.Parse(doc.source())
+		set, err = n.parseRules(doc.source())
 	}
 	if err != nil {
 		why := err.Error()
@@ -211,7 +211,7 @@ func (n *Node) withPeople(src rules.Source) rules.Source {
 // CheckRules reads rules, and changes nothing. The error, a rules.Errors, says where they are
 // wrong. A source with nil People is about those in force.
 func (n *Node) CheckRules(src rules.Source) (*RulesInfo, error) {
-	set, err := rules.Parse(n.withPeople(src))
+	set, err := n.parseRules(n.withPeople(src))
 	if err != nil {
 		return nil, err
 	}
@@ -223,10 +223,7 @@ func (n *Node) CheckRules(src rules.Source) (*RulesInfo, error) {
 func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
 	src = n.withPeople(src)
 	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
-	set, err := rules.Parse(src)
-	if err == nil {
-		err = n.namedOnce(set)
-	}
+	set, err := n.parseRules(src)
 	if err != nil {
 		n.noteRefusedRules(n.acting(), doc, err)
 		return nil, err
@@ -244,6 +241,15 @@ func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
 	}
 	n.log.Info("local rules loaded", "file", src.File)
 	return n.Rules(), errors.Join(n.gate.reopenMarked(), n.gate.drain())
+}
+
+// parseRules reads rules that are to be put in force here.
+func (n *Node) parseRules(src rules.Source) (*rules.Set, error) {
+	set, err := rules.Parse(src)
+	if err != nil {
+		return nil, err
+	}
+	return set, n.namedOnce(set)
 }
 
 // namedOnce refuses a people file that names one of the node's people, or one who left: they would come back.

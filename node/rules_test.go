@@ -190,6 +190,13 @@ func TestRulesOnDisk(t *testing.T) {
 	}, RulesInForce, "no-red", "")
 	write(PeopleFile, "{")
 	check("broken people", nil, nil, RulesInForce, "no-red", "people.json:1:")
+	check("with people of its own", nil, func(n *Node) { addPerson(t, n, "alice", rules.RoleAdmin); addPerson(t, n, "bob", rules.RoleReader) }, RulesInForce, "no-red", "people.json:1:")
+	write(PeopleFile, strings.ReplaceAll(annOnly, `"ann"`, `"bob"`))
+	check("a file that names one of them", nil, func(n *Node) {
+		if who := n.PersonOf("bob"); who == nil || !who.Account {
+			t.Errorf("%+v", who)
+		}
+	}, RulesInForce, "no-red", "one of this node's people")
 	named := func(c *Config) { c.Rules = filepath.Join(dir, "nowhere.cedar") }
 	check("a file that is named and not there", named, nil, RulesInForce, "no-red", "nowhere.cedar")
 	write("nowhere.cedar", strings.Repeat(" ", rules.MaxText+1))

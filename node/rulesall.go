@@ -104,7 +104,7 @@ func (n *Node) takeOfferedRules() error {
 	if held != nil {
 		doc.Seen = held.Seen
 	}
-	set, err := rules.Parse(doc.source())
+	set, err := n.parseRules(doc.source())
 	if err != nil {
 		if n.refusedOffer.Swap(o.Number) != o.Number { // once
 			n.log.Error("rules that the organisation signed for all nodes are not taken", "err", err)
@@ -128,7 +128,7 @@ func (n *Node) LoadRulesEverywhere(src rules.Source) (*RulesInfo, error) {
 	}
 	src = n.withPeople(src)
 	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
-	set, err := rules.Parse(src)
+	set, err := n.parseRules(src)
 	if err != nil {
 		n.noteRefusedRules(n.acting(), doc, err)
 		return nil, err

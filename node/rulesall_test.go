@@ -181,3 +181,32 @@ func nextAt(t testing.TB, n *Node, of protocol.NodeID) uint64 {
 	}
 	return d.At + 1
 }
+
+// TestOfferedRulesNameNobodyTwice: a people file for all nodes that names one of a node's people is not taken there, and
+// none is signed.
+func TestOfferedRulesNameNobodyTwice(t *testing.T) {
+	first := testNetwork(t, "Vendor")[0]
+	second := enrolledNode(t, first)
+	src := rules.Source{File: "all.cedar", Text: []byte(noRed), PeopleFile: "people.json", People: []byte(strings.ReplaceAll(annOnly, `"ann"`, `"bob"`))}
+	addPerson(t, second, "alice", rules.RoleAdmin)
+	addPerson(t, second, "bob", rules.RoleReader)
+	if _, err := first.LoadRulesEverywhere(src); err != nil { // it has not heard of bob
+		t.Fatal(err)
+	}
+	meet(t, first, second)
+	if ruleOf(second) != "" {
+		t.Errorf("%q is in force", ruleOf(second))
+	}
+	if who := second.PersonOf("bob"); who == nil || !who.Account {
+		t.Errorf("%+v", who)
+	}
+	if who := first.AccountOf("bob"); who.Roles == nil || len(who.Roles) != 1 {
+		t.Fatalf("%+v", who)
+	}
+	if _, err := first.LoadRulesEverywhere(src); err == nil || !strings.Contains(err.Error(), "one of this node's people") {
+		t.Errorf("signed for all nodes: %v", err)
+	}
+	if _, err := first.CheckRules(src); err == nil || !strings.Contains(err.Error(), "one of this node's people") {
+		t.Errorf("checked: %v", err)
+	}
+}

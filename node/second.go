@@ -190,9 +190,9 @@ func (n *Node) SecondPerson(ctx context.Context, act Act, title string, what []b
 	if a, ok := ctx.Value(approvalKey{}).(*Approval); ok {
 		switch {
 		case Act(a.d.Act) != act || a.d.What != hash:
-			return fmt.Errorf("what would be done now is not what %s asked for and %s approved; ask for it again: %w", a.d.By, a.second.Person, ErrStale)
+			return staleError(fmt.Sprintf("what would be done now is not what %s asked for and %s approved; ask for it again", a.d.By, a.second.Person))
 		case rule.Two && a.d.Role != rule.Role:
-			return fmt.Errorf("%s needs a second person of role %s since then; ask for it again: %w", act, rule.Role, ErrStale)
+			return staleError(fmt.Sprintf("%s needs a second person of role %s since then; ask for it again", act, rule.Role))
 		}
 		return n.st.Update(func(tx *store.Tx) error {
 			var d pendingDoc
@@ -469,7 +469,13 @@ func laterSecond(a, b *protocol.SiblingSecond) bool {
 
 // personsFor raises how many persons a release needs to what is wanted of every release.
 func (s *snapshot) personsFor(d *releaseDoc) {
-	if r := s.second[ActRelease]; r.Two && s.people.setUp() && d.Needs < 2 {
-		d.Needs, d.Why = 2, "every release needs two persons, one of them of role "+r.Role
+	d.Needs, d.Why = s.personsOf(d.Needs, d.Why)
+}
+
+// personsOf raises how many persons it takes, and why, to what is wanted of every release.
+func (s *snapshot) personsOf(needs uint8, why string) (uint8, string) {
+	if r := s.second[ActRelease]; r.Two && s.people.setUp() && needs < 2 {
+		return 2, "every release needs two persons, one of them of role " + r.Role
 	}
+	return needs, why
 }

@@ -71,6 +71,8 @@ type Sink struct {
 	Stream  string     `json:"stream,omitempty"`        // JetStream stream that is made if there is none
 	Subject string     `json:"subject,omitempty"`       // NATS: what subjects begin with
 	Secret  SinkSecret `json:"-"`
+	// Owner is who set it up last, one of the people: it stands still when they leave. "" where the node had none.
+	Owner string `json:"owner,omitempty"`
 }
 
 // SinkSecret is what a receiver is authenticated by, or a message to it. It does not print, neither as
@@ -140,6 +142,49 @@ type sinkDoc struct {
 	Subject  string
 	Secret   []byte
 	Progress sinkProgressDoc
+	Owner    string // "": nobody, and not written: release 0.1 knew none
+}
+
+type (
+	sinkDoc02 sinkDoc
+	sinkDoc01 struct {
+		_        struct{} `cbor:",toarray"`
+		Run      uint64
+		Created  uint64
+		Kind     string
+		URL      string
+		View     string
+		Reader   string
+		Format   string
+		Batch    uint32
+		Private  bool
+		Plain    bool
+		Roots    []byte
+		Stream   string
+		Subject  string
+		Secret   []byte
+		Progress sinkProgressDoc
+	}
+)
+
+// MarshalCBOR implements cbor.Marshaler.
+func (d sinkDoc) MarshalCBOR() ([]byte, error) {
+	if d.Owner == "" {
+		return protocol.Encode(&sinkDoc01{Run: d.Run, Created: d.Created, Kind: d.Kind, URL: d.URL, View: d.View, Reader: d.Reader, Format: d.Format, Batch: d.Batch, Private: d.Private,
+			Plain: d.Plain, Roots: d.Roots, Stream: d.Stream, Subject: d.Subject, Secret: d.Secret, Progress: d.Progress}), nil
+	}
+	return protocol.Encode((*sinkDoc02)(&d)), nil
+}
+
+// UnmarshalCBOR implements cbor.Unmarshaler.
+func (d *sinkDoc) UnmarshalCBOR(b []byte) error {
+	var old sinkDoc01
+	if protocol.DecodeOwn(b, &old) == nil {
+		*d = sinkDoc{Run: old.Run, Created: old.Created, Kind: old.Kind, URL: old.URL, View: old.View, Reader: old.Reader, Format: old.Format, Batch: old.Batch, Private: old.Private,
+			Plain: old.Plain, Roots: old.Roots, Stream: old.Stream, Subject: old.Subject, Secret: old.Secret, Progress: old.Progress}
+		return nil
+	}
+	return protocol.DecodeOwn(b, (*sinkDoc02)(d))
 }
 
 // sinkProgressDoc is a SinkProgress; times are Unix milliseconds, 0: none.
@@ -183,12 +228,12 @@ func (d *sinkProgressDoc) progress() SinkProgress {
 
 func (s *Sink) doc() *sinkDoc {
 	return &sinkDoc{Kind: string(s.Kind), URL: s.URL, View: s.View, Reader: s.Reader, Format: string(s.Format), Batch: uint32(s.Batch), Private: s.Private,
-		Plain: s.Plain, Roots: s.Roots, Stream: s.Stream, Subject: s.Subject, Secret: s.Secret.b}
+		Plain: s.Plain, Roots: s.Roots, Stream: s.Stream, Subject: s.Subject, Secret: s.Secret.b, Owner: s.Owner}
 }
 
 func (d *sinkDoc) info(name string) *SinkInfo {
 	return &SinkInfo{Sink: Sink{Name: name, Kind: SinkKind(d.Kind), URL: d.URL, View: d.View, Reader: d.Reader, Format: SinkFormat(d.Format), Batch: int(d.Batch),
-		Private: d.Private, Plain: d.Plain, Roots: d.Roots, Stream: d.Stream, Subject: d.Subject, Secret: SinkSecret{d.Secret}},
+		Private: d.Private, Plain: d.Plain, Roots: d.Roots, Stream: d.Stream, Subject: d.Subject, Secret: SinkSecret{d.Secret}, Owner: d.Owner},
 		SinkProgress: d.Progress.progress(), Created: millis(d.Created), Run: d.Run}
 }
 
@@ -208,6 +253,8 @@ func checkSinkDoc(name string, d *sinkDoc) error {
 		return malformed("a batch has 1 to %d changes", MaxSinkBatch)
 	case d.URL == "" || len(d.URL) > maxSinkURL:
 		return malformed("an address has 1 to %d bytes", maxSinkURL)
+	case d.Owner != "" && !protocol.IsPersonName(d.Owner):
+		return malformed("%q is the name of no person who could own it", audit.Clip(d.Owner, protocol.MaxPersonName))
 	case len(d.Reader) > maxSinkReader || len(d.View) > maxSinkName || len(d.Stream) > maxSinkName || len(d.Subject) > maxSinkName || len(d.Progress.Error) > maxSinkText:
 		return malformed("a text is too long")
 	case len(d.Secret) > maxSinkSecret:
@@ -229,6 +276,7 @@ func (n *Node) SetSink(ctx context.Context, s Sink, from uint64, replace bool) (
 	if err := n.usable(); err != nil {
 		return nil, err
 	}
+	s.Owner = n.ownerOf(CallerOf(ctx)) // of one that is changed, too: whoever says where it goes answers for it
 	d := s.doc()
 	now := uint64(nowMillis())
 	d.Created, d.Run, d.Progress.Cursor = now, newSinkRun(), from
@@ -313,6 +361,9 @@ func (n *Node) ReplaySink(ctx context.Context, name string, from uint64) error {
 	}
 	return n.changeSink(ctx, name, fmt.Sprintf("replay sink from %d", from), func(tx *store.Tx, d *sinkDoc) error {
 		d.Progress = sinkProgressDoc{Cursor: from, Delivered: d.Progress.Delivered, Last: d.Progress.Last}
+		if n.gone(d.Owner) {
+			d.Owner = n.ownerOf(CallerOf(ctx))
+		}
 		return putDoc(tx, kindSink, []byte(name), d)
 	})
 }
@@ -324,7 +375,7 @@ func (n *Node) auditSink(tx *store.Tx, c Caller, act, name string, d *sinkDoc) e
 	if d.View != "" {
 		view = "view " + d.View
 	}
-	e.Text = audit.Clip(fmt.Sprintf("%s, a %s at %s: %s as %s, read as %s", name, d.Kind, withoutQuery(d.URL), view, d.Format, d.Reader), audit.MaxText)
+	e.Text = audit.Clip(fmt.Sprintf("%s, a %s at %s: %s as %s, read as %s%s", name, d.Kind, withoutQuery(d.URL), view, d.Format, d.Reader, map[bool]string{true: ", owned by " + d.Owner}[d.Owner != ""]), audit.MaxText)
 	_, err := n.account.Append(tx, audit.Access, e)
 	return err
 }
@@ -466,6 +517,11 @@ func (r *SinkRun) Disclose(ctx context.Context, list []Change) error {
 	if len(ids) == 0 {
 		return nil
 	}
+	if now, err := r.n.Sink(r.Name); err != nil {
+		return err
+	} else if now.Run != r.Run {
+		return ErrSinkChanged
+	}
 	if err := r.out.reach(list); err != nil {
 		return err
 	}
@@ -507,6 +563,9 @@ func (n *Node) sinkProblems(st *Status) error {
 		case !s.Stopped.IsZero() && s.Error == doubtRestored:
 			add("sink-unconfirmed", "error", fmt.Sprintf("'entente sink replay %s --from %d' goes on where it was, 'entente sink remove %s' if it was removed since", s.Name, s.Cursor, s.Name),
 				"sink %s came from a backup, and may have been removed since; nothing is delivered to it", s.Name)
+		case !s.Stopped.IsZero() && n.gone(s.Owner):
+			add("sink-owner-left", "error", fmt.Sprintf("'entente sink remove %s', or, if it is wanted, 'entente sink replay %s --from %d' lets it go on where it was, as yours", s.Name, s.Name, s.Cursor),
+				"%s, who set up sink %s, left; nothing is delivered to it since", s.Owner, s.Name)
 		case !s.Stopped.IsZero():
 			add("sink-stopped", "error", fmt.Sprintf("'entente sink remove %s'; if it was a mistake there, 'entente sink replay %s --from %d' goes on where it stopped", s.Name, s.Name, s.Cursor),
 				"sink %s stopped at %s: %s", s.Name, s.Stopped.Format("2006-01-02 15:04"), s.Error)

@@ -80,7 +80,7 @@ type Source struct {
 	CA       []byte       `json:"-"` // PEM: certificates to trust in place of the system's; nil: the system's
 	HasLogin bool         `json:"credentials"`
 	Added    time.Time    `json:"added"`
-	Person   string       `json:"person,omitempty"` // who added it
+	Person   string       `json:"person,omitempty"` // who set it up last: it is paused when they leave
 	// Unconfirmed is one that came from a backup, and may have been removed or paused since: it is paused
 	// until somebody resumes it.
 	Unconfirmed bool `json:"unconfirmed,omitempty"`
@@ -349,7 +349,7 @@ func (n *Node) replaceSource(tx *store.Tx, c Caller, s *Source, d *sourceDoc) er
 	if _, err := getDoc(tx, kindSourceState, []byte(s.Name), &st); err != nil {
 		return err
 	}
-	d.Born, d.At, d.Person = was.Born, was.At, was.Person
+	d.Born, d.At = was.Born, was.At // and whoever says where it is read from answers for it
 	if was.Where != d.Where || was.Collection != d.Collection {
 		st.Cursor = nil
 	}
@@ -442,6 +442,9 @@ func (n *Node) PauseSource(ctx context.Context, name string, paused bool) error 
 			return err
 		}
 		d.Paused, d.Doubted = paused, false
+		if c := CallerOf(ctx); !paused && n.gone(d.Person) {
+			d.Person = n.ownerOf(c)
+		}
 		err = errors.Join(putDoc(tx, kindSource, []byte(name), d), n.auditSource(tx, CallerOf(ctx), act, name, ""))
 		if !paused { // at once
 			var st sourceStateDoc

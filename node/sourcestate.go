@@ -353,6 +353,10 @@ func (n *Node) sourceStatus(problem func(Problem)) (out SourceStatus, err error)
 			problem(Problem{Kind: "source-unconfirmed", Severity: "error", Text: fmt.Sprintf("source %s came from a backup, and may have been removed or paused since; it is paused", list[i].Name),
 				Do: "'entente source resume " + list[i].Name + "', or 'entente source remove " + list[i].Name + "'"})
 		}
+		if list[i].Paused && !list[i].Unconfirmed && n.gone(list[i].Person) {
+			problem(Problem{Kind: "source-owner-left", Severity: "error", Text: fmt.Sprintf("%s, who set up source %s, left; it is paused", list[i].Person, list[i].Name),
+				Do: "'entente source remove " + list[i].Name + "', or, if it is wanted, 'entente source resume " + list[i].Name + "' lets it go on, as yours"})
+		}
 		if st.Failures >= failingAfter && !list[i].Paused {
 			problem(Problem{Kind: "source-failing", Severity: "error", Text: fmt.Sprintf("source %s failed %d times one after the other: %s", list[i].Name, st.Failures, st.Error),
 				Do: "'entente source show " + list[i].Name + "' says more; mend it, or pause the source"})

@@ -121,6 +121,13 @@ func (st *Status) problem(kind, severity, do, format string, args ...any) {
 	st.Problems = append(st.Problems, Problem{Kind: kind, Severity: severity, Text: fmt.Sprintf(format, args...), Do: do})
 }
 
+// Pulse is the status that is for everybody: that the node is up, and whose it is. It costs no look at the store,
+// since whoever may have it may ask for it as often as they like.
+func (n *Node) Pulse() *Status {
+	return &Status{Org: n.snap.Load().ref(n.org), Node: n.ID(), Online: n.net.Load() != nil, Started: time.UnixMilli(n.started).UTC(),
+		Addrs: []string{}, Nodes: []OwnNode{}, Problems: []Problem{}, CountsHidden: true, ProblemsHidden: true}
+}
+
 // Status reports how the node stands.
 func (n *Node) Status() (*Status, error) {
 	s := n.snap.Load()

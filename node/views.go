@@ -27,6 +27,44 @@ type View struct {
 	Labels        []string         `json:"labels,omitempty"`      // has one of them
 	MaxTLP        protocol.TLP     `json:"max_tlp,omitempty"`     // nothing above it; unset: no ceiling
 	MinConfidence uint8            `json:"min_confidence,omitempty"`
+	Owner         string           `json:"owner,omitempty"` // one of the people, who set it last; "": nobody, and not written: release 0.1 knew none
+}
+
+type (
+	view02 View
+	view01 struct {
+		_             struct{} `cbor:",toarray"`
+		Name          string
+		Title         string
+		Topics        []string
+		Types         []string
+		Kinds         []stix.Kind
+		Originators   []protocol.OrgID
+		Countries     []string
+		Labels        []string
+		MaxTLP        protocol.TLP
+		MinConfidence uint8
+	}
+)
+
+// MarshalCBOR implements cbor.Marshaler.
+func (v View) MarshalCBOR() ([]byte, error) {
+	if v.Owner == "" {
+		return protocol.Encode(&view01{Name: v.Name, Title: v.Title, Topics: v.Topics, Types: v.Types, Kinds: v.Kinds, Originators: v.Originators, Countries: v.Countries, Labels: v.Labels,
+			MaxTLP: v.MaxTLP, MinConfidence: v.MinConfidence}), nil
+	}
+	return protocol.Encode((*view02)(&v)), nil
+}
+
+// UnmarshalCBOR implements cbor.Unmarshaler.
+func (v *View) UnmarshalCBOR(b []byte) error {
+	var old view01
+	if protocol.DecodeOwn(b, &old) == nil {
+		*v = View{Name: old.Name, Title: old.Title, Topics: old.Topics, Types: old.Types, Kinds: old.Kinds, Originators: old.Originators, Countries: old.Countries, Labels: old.Labels,
+			MaxTLP: old.MaxTLP, MinConfidence: old.MinConfidence}
+		return nil
+	}
+	return protocol.DecodeOwn(b, (*view02)(v))
 }
 
 // Bounds of views.
@@ -47,6 +85,9 @@ func (v *View) Validate() error {
 	}
 	if len(v.Title) > protocol.MaxTextSize || v.MaxTLP > protocol.TLPRed || v.MinConfidence > 100 {
 		return protocol.Errorf(protocol.ErrMalformed, "view %s: the title is too long, the TLP unknown, or the confidence above 100", v.Name)
+	}
+	if v.Owner != "" && !protocol.IsPersonName(v.Owner) {
+		return protocol.Errorf(protocol.ErrMalformed, "view %s: its owner is named as no person can be", v.Name)
 	}
 	for _, n := range []int{len(v.Topics), len(v.Types), len(v.Kinds), len(v.Originators), len(v.Countries), len(v.Labels)} {
 		if n > maxViewList {
@@ -124,8 +165,9 @@ func (n *Node) View(name string) (*View, error) {
 	return v, err
 }
 
-// SetView keeps a view, in the place of one of the same name.
+// SetView keeps a view, in the place of one of the same name. It is of whoever is acting.
 func (n *Node) SetView(v *View) error {
+	v.Owner = n.ownerOf(n.acting())
 	if err := v.Validate(); err != nil {
 		return err
 	}
@@ -171,7 +213,7 @@ func checkView(id, value []byte) error {
 // auditAccess notes that somebody set who may come in from outside, or what goes out or comes in by
 // itself, in the transaction that does it. It is whoever Acting says.
 func (n *Node) auditAccess(tx *store.Tx, act, what string) error {
-	d := n.details(act, n.acting())
+	d := n.details(act, n.actingNow())
 	d.Text = audit.Clip(what, audit.MaxText)
 	_, err := n.account.Append(tx, audit.Access, d)
 	return err

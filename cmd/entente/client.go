@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/entente-mesh/entente/client"
@@ -178,6 +179,27 @@ func (a *app) ask(ctx context.Context, method, path string, q url.Values, send, 
 		return err
 	}
 	return errors.Join(c.call(ctx, method, path, q, send, receive), c.close())
+}
+
+// listCommand is the command 'list' of what a route lists, more of it with --all.
+func listCommand[T any](a *app, route, short, example, more string, show func(io.Writer, []T)) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "list", Short: short, Example: "  " + example, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := url.Values{}
+			if all {
+				q.Set("all", "1")
+			}
+			var list []T
+			if err := a.ask(cmd.Context(), "GET", route, q, nil, &list); err != nil {
+				return err
+			}
+			return a.print(list, func(w io.Writer) { show(w, list) })
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, more)
+	return cmd
 }
 
 // inProcess answers requests with a handler in this process.

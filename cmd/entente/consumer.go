@@ -21,7 +21,7 @@ func (a *app) consumerCommand() *cobra.Command {
 			"a node that runs with 'entente up --serve'. It comes with a token, by HTTP Basic (its name and the token),\n" +
 			"as a bearer token, or as MISP sends it. Local rules see it as somebody of the people file.",
 	}
-	cmd.AddCommand(a.consumerAddCommand(), a.consumerListCommand(), a.consumerOwnCommand(), a.consumerConfirmCommand(), a.consumerRemoveCommand())
+	cmd.AddCommand(a.consumerAddCommand(), a.consumerListCommand(), a.ownCommand("consumer", "siem"), a.consumerConfirmCommand(), a.consumerRemoveCommand())
 	return cmd
 }
 
@@ -85,11 +85,12 @@ func (a *app) consumerListCommand() *cobra.Command {
 	}
 }
 
-func (a *app) consumerOwnCommand() *cobra.Command {
+// ownCommand is of consumers, sinks and sources alike.
+func (a *app) ownCommand(kind, example string) *cobra.Command {
 	return &cobra.Command{
-		Use: "own NAME PERSON", Short: "Have one of the node's people answer for a consumer", Example: "  entente consumer own siem alice", Args: cobra.ExactArgs(2),
+		Use: "own NAME PERSON", Short: "Have one of the node's people answer for a " + kind, Example: "  entente " + kind + " own " + example + " alice", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.ask(cmd.Context(), "POST", "consumers/"+url.PathEscape(args[0])+"/own", nil, &api.ConsumerOwn{Owner: args[1]}, nil); err != nil {
+			if err := a.ask(cmd.Context(), "POST", kind+"s/"+url.PathEscape(args[0])+"/own", nil, &api.ConsumerOwn{Owner: args[1]}, nil); err != nil {
 				return err
 			}
 			fmt.Fprintf(a.out, "%s answers for %s\n", printable(args[1]), printable(args[0]))

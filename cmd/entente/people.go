@@ -12,6 +12,7 @@ import (
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/api"
 	"github.com/entente-mesh/entente/policy/rules"
+	"github.com/entente-mesh/entente/protocol"
 )
 
 func (a *app) peopleCommand() *cobra.Command {
@@ -23,7 +24,7 @@ func (a *app) peopleCommand() *cobra.Command {
 			"one person, every other account sees the status of the node, and nothing else. All nodes of the organisation\n" +
 			"share the people. While the node is stopped, whoever owns its data directory may run these, too.",
 	}
-	cmd.AddCommand(a.peopleSetCommand("add"), a.peopleSetCommand("set"), a.peopleRemoveCommand(), a.peopleListCommand(), a.peopleShowCommand(), a.peopleConfirmCommand(), a.peopleRequireCommand(), a.peopleMeCommand())
+	cmd.AddCommand(a.peopleSetCommand("add"), a.peopleSetCommand("set"), a.peopleRemoveCommand(), a.peopleHandOverCommand(), a.peopleListCommand(), a.peopleShowCommand(), a.peopleConfirmCommand(), a.peopleRequireCommand(), a.peopleMeCommand())
 	return cmd
 }
 
@@ -67,14 +68,21 @@ func stillOpen(w io.Writer, count int) {
 func (a *app) peopleRemoveCommand() *cobra.Command {
 	var q = url.Values{}
 	var to string
+	var end bool
 	cmd := &cobra.Command{
 		Use: "remove NAME", Short: "Remove a person; what they have open ends at once", Args: cobra.ExactArgs(1),
 		Long: "When it returns, their streams have ended, their tokens open nothing, their votes and what they asked a\n" +
-			"second person for are void. Nodes of the organisation that are not connected hear of it when they have met.",
+			"second person for are void; sinks and sources that they set up stand still. --hand-over has another answer for all\n" +
+			"that instead, and --end removes the sinks and sources. Both are about this node: at the organisation's other nodes tokens\n" +
+			"end and the rest stands still, so run 'entente people hand-over' there before. Nodes that are not connected hear of the\n" +
+			"removal when they have met. What they took along before is gone: see 'entente audit show --person NAME'.",
 		Example: "  entente people remove bob\n  entente people remove bob --hand-over alice",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to != "" {
 				q.Set("hand_over", to)
+			}
+			if end {
+				q.Set("end", "true")
 			}
 			var got node.Removed
 			if err := a.ask(cmd.Context(), "DELETE", "people/"+url.PathEscape(args[0]), q, nil, &got); err != nil {
@@ -88,44 +96,94 @@ func (a *app) peopleRemoveCommand() *cobra.Command {
 				if len(got.HandedOver) > 0 {
 					fmt.Fprintf(w, "handed over to %s: %s\n", printable(to), printable(strings.Join(got.HandedOver, ", ")))
 				}
+				setUp(w, got.SetUp, to)
 				if got.Acts+got.Votes > 0 {
 					fmt.Fprintf(w, "void: %d acts that waited for a second person, %d votes on releases\n", got.Acts, got.Votes)
 				}
 				stillOpen(w, got.Still)
+				elsewhere(w, got.Person, got.Elsewhere)
 				for _, id := range got.Unheard {
 					fmt.Fprintf(w, "node %s is not connected: there they may come until it has met this one, or until it is told there\n", id)
 				}
 			})
 		},
 	}
-	cmd.Flags().StringVar(&to, "hand-over", "", "who is to own the machines that they own (default: the tokens end)")
+	cmd.Flags().StringVar(&to, "hand-over", "", "who is to answer for the consumers, sinks, sources and views that they own at this node")
+	cmd.Flags().BoolVar(&end, "end", false, "remove the sinks and sources that they set up at this node")
+	cmd.MarkFlagsMutuallyExclusive("hand-over", "end")
 	return cmd
 }
 
-func (a *app) peopleListCommand() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{
-		Use: "list", Short: "List the people", Example: "  entente people list --all", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := url.Values{}
-			if all {
-				q.Set("all", "true")
+// setUp says what became of what somebody had set up.
+func setUp(w io.Writer, list []node.Owned, to string) {
+	for i := range list {
+		switch o := &list[i]; o.State {
+		case node.OwnedHanded:
+			fmt.Fprintf(w, "%s %s: handed over to %s\n", o.Kind, o.Name, printable(to))
+		case node.OwnedStands:
+			again := fmt.Sprintf("'entente source resume %s' lets it go on", o.Name)
+			if o.Kind == node.OwnedSink {
+				again = fmt.Sprintf("'entente sink replay %s --from CURSOR' lets it go on ('entente sink list' has the cursor)", o.Name)
 			}
-			var list []node.Person
-			if err := a.ask(cmd.Context(), "GET", "people", q, nil, &list); err != nil {
+			fmt.Fprintf(w, "%s %s: stands still; %s as yours, 'entente %s remove %s' ends it\n", o.Kind, o.Name, again, o.Kind, o.Name)
+		default:
+			fmt.Fprintf(w, "%s %s: %s\n", o.Kind, o.Name, o.State)
+		}
+	}
+}
+
+// elsewhere says that what somebody owns is of one node.
+func elsewhere(w io.Writer, id string, nodes []protocol.NodeID) {
+	for _, node := range nodes {
+		fmt.Fprintf(w, "node %s: what %s owns there is not handed over: their tokens end, and the rest stands still, when it hears of the removal; look there with 'entente people show %s' and hand over what is wanted\n", node, printable(id), printable(id))
+	}
+}
+
+func (a *app) peopleHandOverCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "hand-over NAME OTHER", Short: "Have another answer for what a person set up at this node", Args: cobra.ExactArgs(2),
+		Long: "Consumers, sinks, sources and views of NAME are OTHER's from then on, who must be allowed to have them. What comes as\n" +
+			"NAME stays. Do it at each node of the organisation before NAME is removed; of somebody who was removed, what stands still\n" +
+			"gets another owner and stands still until it is told to go on.",
+		Example: "  entente people hand-over bob alice",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var got node.HandedOver
+			if err := a.ask(cmd.Context(), "POST", "people/"+url.PathEscape(args[0])+"/hand-over", nil, &api.PersonHandOver{To: args[1]}, &got); err != nil {
 				return err
 			}
-			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NAME", "ACCOUNT", "ROLES", "FULL NAME", "STATE"}}
-				for i := range list {
-					rows = append(rows, []string{list[i].ID, list[i].User, dash(strings.Join(list[i].Roles, ", ")), dash(list[i].FullName), personState(&list[i])})
+			return a.print(got, func(w io.Writer) {
+				for _, name := range got.Consumers {
+					fmt.Fprintf(w, "consumer %s: handed over to %s\n", printable(name), printable(got.To))
 				}
-				table(w, rows...)
+				setUp(w, got.SetUp, got.To)
+				if len(got.Consumers)+len(got.SetUp) == 0 {
+					fmt.Fprintf(w, "%s owns nothing at this node\n", printable(got.From))
+				}
+				for _, id := range got.Elsewhere {
+					fmt.Fprintf(w, "node %s: what %s owns there is not handed over; do it there, too\n", id, printable(got.From))
+				}
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "also those who left")
-	return cmd
+}
+
+// owned names things that somebody owns.
+func owned(list []node.Owned) string {
+	var names []string
+	for i := range list {
+		names = append(names, fmt.Sprintf("%s %s (%s)", list[i].Kind, list[i].Name, list[i].State))
+	}
+	return strings.Join(names, ", ")
+}
+
+func (a *app) peopleListCommand() *cobra.Command {
+	return listCommand(a, "people", "List the people", "entente people list --all", "also those who left", func(w io.Writer, list []node.Person) {
+		rows := [][]string{{"NAME", "ACCOUNT", "ROLES", "FULL NAME", "STATE"}}
+		for i := range list {
+			rows = append(rows, []string{list[i].ID, list[i].User, dash(strings.Join(list[i].Roles, ", ")), dash(list[i].FullName), personState(&list[i])})
+		}
+		table(w, rows...)
+	})
 }
 
 func personState(p *node.Person) string {
@@ -150,7 +208,7 @@ func (a *app) peopleShowCommand() *cobra.Command {
 			}
 			return a.print(p, func(w io.Writer) {
 				table(w, []string{"name", p.ID}, []string{"full name", dash(p.FullName)}, []string{"account", p.User}, []string{"roles", dash(strings.Join(p.Roles, ", "))},
-					[]string{"purpose", dash(p.Purpose)}, []string{"state", personState(&p)}, []string{"consumers", dash(strings.Join(p.Consumers, ", "))})
+					[]string{"purpose", dash(p.Purpose)}, []string{"state", personState(&p)}, []string{"consumers", dash(strings.Join(p.Consumers, ", "))}, []string{"set up", dash(owned(p.SetUp))})
 			})
 		},
 	}

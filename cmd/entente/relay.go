@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,10 +15,8 @@ import (
 var relayListen = []string{"/ip4/0.0.0.0/tcp/443", "/ip6/::/tcp/443"}
 
 func (a *app) relayCommand() *cobra.Command {
-	var listen, announce []string
-	var metrics, format string
-	var verbose bool
-	var diskLimit int64
+	var listen []string
+	var process process
 	cmd := &cobra.Command{
 		Use:   "relay",
 		Short: "Run the node as a relay for members that cannot be called",
@@ -32,29 +28,14 @@ func (a *app) relayCommand() *cobra.Command {
 		Example: "  entente relay --announce /dns4/relay.example.org/tcp/443",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			defer runtime.KeepAlive(heapFloor())
-			level := slog.LevelInfo
-			if verbose {
-				level = slog.LevelDebug
-			}
-			log, err := newLog(a.err, format, level)
-			if err != nil {
-				return err
-			}
 			if len(listen) == 0 {
 				listen = relayListen
 			}
-			cfg := node.Config{Listen: listen, Announce: announce, Relay: true, Log: log, DiskLimit: diskLimit}
-			return a.up(cmd.Context(), metrics, &serving{}, &mirrored{}, cfg, a.sayUp)
+			return a.up(cmd.Context(), &process, &serving{}, &mirrored{}, node.Config{Listen: listen, Relay: true})
 		},
 	}
-	f := cmd.Flags()
-	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: TCP port 443)")
-	f.StringArrayVar(&announce, "announce", nil, "address for the card, as others call it; may be repeated (default: those listened on)")
-	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
-	f.StringVar(&format, "log-format", "text", "text or json")
-	f.Var(sizeFlag(&diskLimit, 0), "disk-limit", "how much the data may take, as 20GiB, or a number of MiB; 0: no limit")
-	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
+	cmd.Flags().StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated (default: TCP port 443)")
+	process.flags(cmd)
 	return cmd
 }
 

@@ -25,34 +25,18 @@ func (a *app) releaseCommand() *cobra.Command {
 }
 
 func (a *app) releaseList() *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{
-		Use: "list", Short: "List what waits for approval", Example: "  entente release list", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			q := url.Values{}
-			if all {
-				q.Set("all", "1")
+	return listCommand(a, "releases", "List what waits for approval", "entente release list", "also what was decided", func(w io.Writer, list []node.ReleaseItem) {
+		rows := [][]string{{"NUMBER", "STATE", "FROM", "RECORDS", "TLP", "TO", "APPROVED", "SINCE", "WHY"}}
+		for _, r := range list {
+			from := r.Originator.Name
+			if r.Publisher.ID != r.Originator.ID {
+				from += ", by " + r.Publisher.Name
 			}
-			var list []node.ReleaseItem
-			if err := a.ask(cmd.Context(), "GET", "releases", q, nil, &list); err != nil {
-				return err
-			}
-			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NUMBER", "STATE", "FROM", "RECORDS", "TLP", "TO", "APPROVED", "SINCE", "WHY"}}
-				for _, r := range list {
-					from := r.Originator.Name
-					if r.Publisher.ID != r.Originator.ID {
-						from += ", by " + r.Publisher.Name
-					}
-					rows = append(rows, []string{fmt.Sprint(r.Number), r.State, from, fmt.Sprint(r.Records), r.TLP, orgNames(r.To),
-						fmt.Sprintf("%d of %d", len(r.Approved), r.Needs), r.Since.Format("2006-01-02 15:04"), r.Why})
-				}
-				table(w, rows...)
-			})
-		},
-	}
-	cmd.Flags().BoolVar(&all, "all", false, "also what was decided")
-	return cmd
+			rows = append(rows, []string{fmt.Sprint(r.Number), r.State, from, fmt.Sprint(r.Records), r.TLP, orgNames(r.To),
+				fmt.Sprintf("%d of %d", len(r.Approved), r.Needs), r.Since.Format("2006-01-02 15:04"), r.Why})
+		}
+		table(w, rows...)
+	})
 }
 
 func (a *app) releaseShow() *cobra.Command {

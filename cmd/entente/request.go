@@ -30,30 +30,15 @@ func (a *app) requestCommand() *cobra.Command {
 	}
 	makeOne.Flags().StringVar(&q.Text, "text", "", "the question")
 	makeOne.Flags().StringVar(&q.Purpose, "purpose", "", "what for; one that the agreement's terms name, if they name any")
-	var all bool
-	list := &cobra.Command{
-		Use: "list", Short: "List the requests that wait for a reply", Example: "  entente request list --all", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			values := url.Values{}
-			if all {
-				values.Set("all", "1")
-			}
-			var list []node.RequestInfo
-			if err := a.ask(cmd.Context(), "GET", "requests", values, nil, &list); err != nil {
-				return err
-			}
-			return a.print(list, func(w io.Writer) {
-				for i := range list {
-					r := &list[i]
-					fmt.Fprintf(w, "%s  %s asks %s  %s  %s\n", r.ID, printable(r.From.Name), printable(r.To.Name), requestState(r), printable(firstOf(r)))
-				}
-				if len(list) == 0 {
-					fmt.Fprintln(w, "Nothing waits for a reply.")
-				}
-			})
-		},
-	}
-	list.Flags().BoolVar(&all, "all", false, "also those that have a reply")
+	list := listCommand(a, "requests", "List the requests that wait for a reply", "entente request list --all", "also those that have a reply", func(w io.Writer, list []node.RequestInfo) {
+		for i := range list {
+			r := &list[i]
+			fmt.Fprintf(w, "%s  %s asks %s  %s  %s\n", r.ID, printable(r.From.Name), printable(r.To.Name), requestState(r), printable(firstOf(r)))
+		}
+		if len(list) == 0 {
+			fmt.Fprintln(w, "Nothing waits for a reply.")
+		}
+	})
 	show := &cobra.Command{
 		Use: "show ID", Short: "Show a request, and what is held about it", Example: "  entente request show req:0123456789ab", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

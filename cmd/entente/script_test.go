@@ -84,14 +84,35 @@ func TestScripts(t *testing.T) {
 			"delivered":     delivered,
 			"postgres":      startPostgres,
 			"release":       release,
+			"everybody":     everybody,
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "postgres" {
+			switch cond {
+			case "postgres":
 				return pgtest.Wanted() || pgtest.Installed(), nil
+			case "accounts":
+				_, err := exec.LookPath("setpriv")
+				return err == nil && os.Geteuid() == 0, nil
 			}
 			return false, fmt.Errorf("condition %q is not known", cond)
 		},
 	})
+}
+
+// everybody lets every account of the machine reach the script's directory and the program: everybody
+func everybody(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: everybody")
+	}
+	bin, err := lookPath(ts, "entente")
+	ts.Check(err)
+	for _, dir := range []string{filepath.Dir(bin), ts.Getenv("WORK")} {
+		for ; dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
+			fi, err := os.Stat(dir)
+			ts.Check(err)
+			ts.Check(os.Chmod(dir, fi.Mode().Perm()|0o055))
+		}
+	}
 }
 
 // until runs a command again and again until it succeeds and its output matches:

@@ -20,7 +20,7 @@ func (a *app) sinkCommand() *cobra.Command {
 			"export: records that came, were withdrawn, restored, erased. Each is delivered at least once, the first time\n" +
 			"in order; a sink that fails goes on where it stopped.",
 	}
-	cmd.AddCommand(a.sinkAdd(), a.sinkList(), a.sinkRemove(), a.sinkTest(), a.sinkReplay())
+	cmd.AddCommand(a.sinkAdd(), a.sinkList(), a.sinkRemove(), a.sinkTest(), a.sinkReplay(), a.ownCommand("sink", "siem"))
 	return cmd
 }
 
@@ -89,6 +89,7 @@ func (a *app) sinkList() *cobra.Command {
 				View    string    `json:"view,omitempty"`
 				Reader  string    `json:"reader"`
 				Format  string    `json:"format"`
+				Owner   string    `json:"owner,omitempty"`
 				Created time.Time `json:"created"`
 				Secret  string    `json:"secret,omitempty"`
 				node.SinkProgress
@@ -97,10 +98,10 @@ func (a *app) sinkList() *cobra.Command {
 				return err
 			}
 			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"SINK", "KIND", "TO", "VIEW", "READER", "FORMAT", "CURSOR", "DELIVERED", "STATE"}}
+				rows := [][]string{{"SINK", "KIND", "TO", "VIEW", "READER", "FORMAT", "OWNER", "CURSOR", "DELIVERED", "STATE"}}
 				for i := range list {
 					s := &list[i]
-					rows = append(rows, []string{s.Name, s.Kind, s.URL, dash(s.View), s.Reader, s.Format,
+					rows = append(rows, []string{s.Name, s.Kind, s.URL, dash(s.View), s.Reader, s.Format, dash(s.Owner),
 						strconv.FormatUint(s.Cursor, 10), strconv.FormatUint(s.Delivered, 10), sinkState(&s.SinkProgress)})
 				}
 				table(w, rows...)

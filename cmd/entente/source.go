@@ -26,7 +26,7 @@ func (a *app) sourceCommand() *cobra.Command {
 			"handling that it states, or that you give as a default, which narrows and never widens. What could not be\n" +
 			"read or may not go out waits as a dead letter that says why.",
 	}
-	cmd.AddCommand(a.sourceAdd(), a.sourceList(), a.sourceShow(), a.sourceRun(), a.sourcePause("pause"), a.sourcePause("resume"), a.sourceRemove(), a.sourceDead(), a.sourceRetry(), a.sourceDrop())
+	cmd.AddCommand(a.sourceAdd(), a.sourceList(), a.sourceShow(), a.sourceRun(), a.sourcePause("pause"), a.sourcePause("resume"), a.sourceRemove(), a.sourceDead(), a.sourceRetry(), a.sourceDrop(), a.ownCommand("source", "blocklist"))
 	return cmd
 }
 
@@ -163,10 +163,10 @@ func (a *app) sourceList() *cobra.Command {
 				return err
 			}
 			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NAME", "KIND", "TOPIC", "SCHEDULE", "STATE", "LAST RUN", "PUBLISHED", "DEAD LETTERS"}}
+				rows := [][]string{{"NAME", "KIND", "TOPIC", "SCHEDULE", "STATE", "OWNER", "LAST RUN", "PUBLISHED", "DEAD LETTERS"}}
 				for i := range list {
 					v := &list[i]
-					rows = append(rows, []string{v.Name, string(v.Kind), v.Topic, v.Schedule, sourceStanding(v), when(v.State.Last), strconv.FormatUint(v.State.All.Published, 10), strconv.Itoa(v.State.Dead)})
+					rows = append(rows, []string{v.Name, string(v.Kind), v.Topic, v.Schedule, sourceStanding(v), dash(v.Person), when(v.State.Last), strconv.FormatUint(v.State.All.Published, 10), strconv.Itoa(v.State.Dead)})
 				}
 				table(w, rows...)
 			})

@@ -20,14 +20,15 @@ import (
 )
 
 func (a *app) upCommand() *cobra.Command {
-	var listen, announce, via []string
+	var listen, via []string
 	var proxy string
 	var relay bool
-	var metrics, format, rulesFile, people string
-	var verbose, acceptRestored, clockOK, migrate bool
+	var rulesFile, people string
+	var acceptRestored, clockOK, migrate bool
 	var served serving
 	var followed mirrored
-	var diskLimit, quota, partnerQuota int64
+	var quota, partnerQuota int64
+	var process process
 	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Run the node until it is interrupted",
@@ -37,46 +38,48 @@ func (a *app) upCommand() *cobra.Command {
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{usesAllKeys: "true"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			defer runtime.KeepAlive(heapFloor())
-			level := slog.LevelInfo
-			if verbose {
-				level = slog.LevelDebug
-			}
-			log, err := newLog(a.err, format, level)
-			if err != nil {
-				return err
-			}
-			cfg := node.Config{Listen: listen, Announce: announce, Via: via, Proxy: proxy, Relay: relay, Log: log, AcceptRestored: acceptRestored, ClockOK: clockOK, DiskLimit: diskLimit,
+			cfg := node.Config{Listen: listen, Via: via, Proxy: proxy, Relay: relay, AcceptRestored: acceptRestored, ClockOK: clockOK,
 				OrgQuota: quota, PartnerQuota: partnerQuota, Rules: rulesFile, People: people, MigrateBy: a.caller(), Progress: a.migrating()}
 			if migrate {
 				cfg.Migrate = node.MigrateWithBackup
 			}
-			return a.up(cmd.Context(), metrics, &served, &followed, cfg, func(addrs []string) {
-				a.sayUp(addrs)
-			})
+			return a.up(cmd.Context(), &process, &served, &followed, cfg)
 		},
 	}
 	f := cmd.Flags()
 	served.flags(cmd)
 	followed.flags(cmd)
+	process.flags(cmd)
 	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated; none: call others only (default: port 4401, QUIC and TCP; none beside --proxy)")
-	f.StringArrayVar(&announce, "announce", nil, "address for the card; may be repeated (default: those listened on)")
 	f.StringArrayVar(&via, "via", nil, "relay by way of which others can call this node, as 'entente relay' shows it; may be repeated (default: relays of the network, if no address here is public)")
 	f.StringVar(&proxy, "proxy", "", "HTTP proxy by way of which all peers are called, as http://user:password@host:3128; nothing of HTTPS_PROXY is used")
 	f.BoolVar(&relay, "relay", false, "relay for members of the network that cannot be called, too")
-	f.StringVar(&metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
 	f.StringVar(&rulesFile, "rules", "", "local rules in Cedar (default: rules.cedar in the data directory, if it is there)")
 	f.StringVar(&people, "people", "", "the people and machines that the rules are about (default: people.json beside the rules)")
 	f.StringVar(&a.people, "people-socket", "", "path of a second socket, which every account of the machine may open, as /run/entente/api.sock; what each may do 'entente people' says")
-	f.StringVar(&format, "log-format", "text", "text or json")
-	f.Var(sizeFlag(&diskLimit, 0), "disk-limit", "how much the data may take, as 20GiB, or a number of MiB; 0: no limit")
 	f.Var(sizeFlag(&quota, node.DefaultOrgQuota), "quota", "how much is held of one organisation with which no agreement was ever signed, as 8GiB, or a number of MiB")
 	f.Var(sizeFlag(&partnerQuota, node.DefaultPartnerQuota), "partner-quota", "how much is held of one organisation with which one was signed, as 64GiB, or a number of MiB")
 	f.BoolVar(&clockOK, "clock-ok", false, "the clock is right now, and was wrong when this node stated later times: begin new feeds, and sign the card again")
 	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
 	f.BoolVar(&migrate, "migrate", false, "first bring data of an earlier version of the program to this one, if a backup was made within the last hour")
-	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
+}
+
+// process is how a node runs, whatever it does.
+type process struct {
+	announce        []string
+	metrics, format string
+	verbose         bool
+	diskLimit       int64
+}
+
+func (p *process) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&p.announce, "announce", nil, "address for the card, as others call it; may be repeated (default: those listened on)")
+	f.StringVar(&p.metrics, "metrics", "", "host:port to serve /metrics, /healthz and /readyz on, as 127.0.0.1:9464; plain HTTP, for those who may know how the node stands")
+	f.StringVar(&p.format, "log-format", "text", "text or json")
+	f.Var(sizeFlag(&p.diskLimit, 0), "disk-limit", "how much the data may take, as 20GiB, or a number of MiB; 0: no limit")
+	f.BoolVarP(&p.verbose, "verbose", "v", false, "log more")
 }
 
 // sayUp tells that the node is up, and where it listens; with no addresses, that it is on no network.
@@ -95,12 +98,22 @@ func (a *app) sayUp(addrs []string) {
 }
 
 // up opens the node of the data directory and runs it and its API until ctx ends.
-func (a *app) up(ctx context.Context, metrics string, served *serving, followed *mirrored, cfg node.Config, ready func([]string)) error {
+func (a *app) up(ctx context.Context, p *process, served *serving, followed *mirrored, cfg node.Config) error {
+	defer runtime.KeepAlive(heapFloor())
+	level := slog.LevelInfo
+	if p.verbose {
+		level = slog.LevelDebug
+	}
+	log, err := newLog(a.err, p.format, level)
+	if err != nil {
+		return err
+	}
+	cfg.Log, cfg.Announce, cfg.DiskLimit = log, p.announce, p.diskLimit
 	var monitor net.Listener
-	if metrics != "" {
+	if p.metrics != "" {
 		var err error
-		if monitor, err = net.Listen("tcp", metrics); err != nil {
-			return fmt.Errorf("serving metrics on %q: %w; give host:port, as 127.0.0.1:9464", metrics, err)
+		if monitor, err = net.Listen("tcp", p.metrics); err != nil {
+			return fmt.Errorf("serving metrics on %q: %w; give host:port, as 127.0.0.1:9464", p.metrics, err)
 		}
 		defer monitor.Close()
 		if at, ok := monitor.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() {
@@ -172,7 +185,7 @@ func (a *app) up(ctx context.Context, metrics string, served *serving, followed 
 	manager := supervise(ctx, n.Healthy, cfg.Log)
 	defer manager.Close()
 	err = n.Run(ctx, func(addrs []string) {
-		ready(addrs)
+		a.sayUp(addrs)
 		manager.Ready()
 	})
 	cancel()

@@ -100,9 +100,9 @@ func (a *app) viewListCommand() *cobra.Command {
 				return err
 			}
 			return a.print(list, func(w io.Writer) {
-				rows := [][]string{{"NAME", "RECORDS", "TITLE"}}
+				rows := [][]string{{"NAME", "RECORDS", "OWNER", "TITLE"}}
 				for i := range list {
-					rows = append(rows, []string{list[i].Name, describeView(&list[i]), list[i].Title})
+					rows = append(rows, []string{list[i].Name, describeView(&list[i]), dash(list[i].Owner), list[i].Title})
 				}
 				table(w, rows...)
 			})

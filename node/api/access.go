@@ -99,7 +99,7 @@ func (s *Server) consumerAdd(r *http.Request, q *ConsumerRequest) (*ConsumerToke
 	return &ConsumerToken{Name: q.Name, Token: token, Expires: q.Expires}, nil
 }
 
-// ConsumerOwn says who answers for a consumer.
+// ConsumerOwn says who answers for a consumer, a sink or a source.
 type ConsumerOwn struct {
 	Owner string `json:"owner" required:"true"` // one of the people
 }

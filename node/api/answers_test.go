@@ -467,6 +467,11 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c.do(bob, "GET /v1/me", nil, nil, nil)
 	c.do(bob, "POST /v1/consumers", nil, ConsumerRequest{Name: "siem", Scopes: []node.Scope{node.ScopeRead}, Expires: time.Now().AddDate(0, 1, 0)}, nil)
 	c.do(bob, "POST /v1/consumers/siem/own", nil, ConsumerOwn{Owner: "boss"}, nil)
+	c.do(bob, "POST /v1/sinks", nil, AddSink{Name: "out", Kind: node.SinkWebhook, Reader: "boss", URL: "https://siem.example.org/hook"}, nil)
+	c.do(bob, "POST /v1/sources", nil, SourceAdd{Name: "in", Kind: "folder", Where: t.TempDir(), Topic: "c2", Handling: SourceHandling{TLP: "green", Personal: "none"}}, nil)
+	c.do(bob, "POST /v1/sinks/out/own", nil, ConsumerOwn{Owner: "second"}, nil)
+	c.do(bob, "POST /v1/sources/in/own", nil, ConsumerOwn{Owner: "second"}, nil)
+	c.do(bob, "POST /v1/people/second/hand-over", nil, PersonHandOver{To: "boss"}, nil)
 	c.do(bob, "POST /v1/requirements", nil, RequireTwo{Act: node.ActSignAgreement, Two: true}, nil)
 	var bobs Draft
 	c.do(bob, "GET /v1/agreements/template", url.Values{"with": {"Example Vendor"}}, nil, &bobs)

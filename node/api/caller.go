@@ -52,6 +52,9 @@ func (s *Server) caller(r *http.Request) (*rules.Principal, error) {
 }
 
 func (s *Server) whoIs(uid int, as string) (*rules.Principal, error) {
+	if uid == unknownUID { // whatever the people are called
+		return &rules.Principal{ID: "unknown", Name: "unknown", Roles: []string{}, User: "unknown", Account: true}, nil
+	}
 	id := s.userName(uid)
 	if s.node.HasAccounts() {
 		who := s.node.AccountOf(id)
@@ -98,14 +101,14 @@ func (s *Server) userName(uid int) string {
 	if uid == unknownUID {
 		return "unknown"
 	}
-	if a, ok := s.users.Load(uid); ok && time.Since(a.(account).at) < userLife {
-		return a.(account).name
+	if name, ok := s.users.get(uid); ok {
+		return name
 	}
 	name := strconv.Itoa(uid)
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
-	s.users.Store(uid, account{name, time.Now()})
+	s.users.put(uid, account{name, time.Now()})
 	return name
 }
 
@@ -161,6 +164,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	noting := &refusals{ResponseWriter: w, note: func(err error) { s.node.NoteRefused(c, r.Method+" "+r.URL.Path, err) }}
 	w = noting
 	who, err := s.judge(v)
+	if err != nil || who.Account && len(who.Roles) == 0 { // what they send on is not waited for
+		_ = v.rc.SetReadDeadline(time.Now().Add(farewell))
+	}
 	if c.User = s.userName(v.uid); err != nil || c.Person == "" || s.node.HasPeople() || who.Account { // a word counts only where nobody is known
 		c.Person = who.ID
 	}
@@ -173,6 +179,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		fail(w, err)
 		return
+	}
+	if who.Account && len(who.Roles) > 0 && !v.offline {
+		c.Right = v.right
 	}
 	ctx := node.WithCaller(context.WithValue(r.Context(), callerKey, who), c)
 	if v.offline {

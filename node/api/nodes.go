@@ -112,6 +112,11 @@ func (s *Server) nodeRenew(r *http.Request, q *NodeName) (*NodeRef, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.node.Lapsed(id) { // it counts for nothing, and would again
+		if err := s.node.SecondPerson(r.Context(), node.ActKeyChange, "let node "+id.String()+" go on, whose time has passed", id[:]); err != nil {
+			return nil, err
+		}
+	}
 	return &NodeRef{id}, s.node.RenewNode(node.CallerOf(r.Context()), id)
 }
 

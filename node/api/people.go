@@ -7,6 +7,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/policy/rules"
+	"github.com/entente-mesh/entente/protocol"
 )
 
 func (s *Server) peopleRoutes() {
@@ -19,6 +20,7 @@ func (s *Server) peopleRoutes() {
 			as(PersonSet{Roles: []string{rules.RoleReader}, User: "alice"}).path("name", name),
 		answers("DELETE /v1/people/{name}", "PersonRemove", rules.People, "Removes one of the people, and ends what they have open.", s.personRemove).path("name", name).
 			note("When it answers, their streams have ended and their tokens open nothing."),
+		takes("POST /v1/people/{name}/hand-over", "PersonHandOver", rules.People, "Has another answer for the consumers, sinks, sources and views of one of the people, at this node.", s.personHandOver).as(PersonHandOver{To: "alice"}).path("name", name),
 		answers("POST /v1/people/{name}/confirm", "PersonConfirm", rules.People, "Confirms one of the people who came from a backup.", s.personConfirm).path("name", name),
 		answers("GET /v1/requirements", "Requirements", rules.Look, "Says which acts need a second person.", s.requirements),
 		takes("POST /v1/requirements", "Require", rules.People, "Says whether an act needs a second person.", s.require).as(RequireTwo{Act: node.ActSignAgreement, Two: true, Role: rules.RoleOfficer}),
@@ -69,11 +71,28 @@ func (s *Server) personSet(r *http.Request, q *PersonSet) (*PersonChanged, error
 
 // PersonRemoveQuery says who gets what they own.
 type PersonRemoveQuery struct {
-	HandOver string `query:"hand_over" doc:"who is to own their machines; without it, their tokens end"`
+	HandOver string `query:"hand_over" doc:"who is to answer for what they own; without it, their tokens end, and their sinks and sources stand still"`
+	End      bool   `query:"end" doc:"their sinks and sources are removed"`
 }
 
 func (s *Server) personRemove(r *http.Request, q *PersonRemoveQuery) (*node.Removed, error) {
-	return s.node.RemovePerson(r.Context(), r.PathValue("name"), q.HandOver)
+	if q.End && q.HandOver != "" {
+		return nil, protocol.Errorf(protocol.ErrMalformed, "what they own is handed over or ended, not both")
+	}
+	out, err := s.node.RemovePerson(r.Context(), r.PathValue("name"), q.HandOver)
+	if err == nil && q.End {
+		err = s.node.EndSetUp(r.Context(), out)
+	}
+	return out, err
+}
+
+// PersonHandOver says who is to answer for what somebody owns.
+type PersonHandOver struct {
+	To string `json:"to" required:"true"` // one of the people
+}
+
+func (s *Server) personHandOver(r *http.Request, q *PersonHandOver) (*node.HandedOver, error) {
+	return s.node.HandOver(r.Context(), r.PathValue("name"), q.To)
 }
 
 func (s *Server) personConfirm(r *http.Request, _ *none) (none, error) {

@@ -29,7 +29,7 @@ const (
 
 // account makes a server take a number for an account.
 func (s *Server) account(uid int, name string) {
-	s.users.Store(uid, account{name, time.Now().Add(time.Hour)})
+	s.users.put(uid, account{name, time.Now().Add(time.Hour)})
 }
 
 // askUID is a request by an account.
@@ -144,6 +144,9 @@ func TestAccountOfNobody(t *testing.T) {
 		t.Errorf("an admin in the name of another: %d %s", got.Code, got.Body)
 	}
 	s.account(unknownUID, "os-admin")
+	if _, _, err := s.node.SetPerson(t.Context(), node.PersonChange{ID: "unknown", Roles: []string{rules.RoleAdmin}}); err != nil {
+		t.Fatal(err)
+	}
 	if w := askUID(s, unknownUID, "GET", "/v1/id", ""); w.Code != http.StatusForbidden {
 		t.Errorf("whom the kernel does not name: %d", w.Code)
 	}
@@ -643,5 +646,63 @@ func TestRoleTakenEndsPublication(t *testing.T) {
 	}
 	if got := askUID(s, uidOf("publisher"), "GET", "/v1/records?topic=c2", ""); got.Code != http.StatusOK || !strings.Contains(got.Body.String(), `"records":[]`) {
 		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+// TestLapsedNodeNeedsTwo: a node of the organisation whose time has passed counts for nothing; to let it go on is a
+// change of keys, and stands in the account with who asked and who approved.
+func TestLapsedNodeNeedsTwo(t *testing.T) {
+	s := peopled(t)
+	if _, _, err := s.node.SetPerson(t.Context(), node.PersonChange{ID: "other", Roles: []string{rules.RoleAdmin}, User: "os-other"}); err != nil {
+		t.Fatal(err)
+	}
+	s.account(80001, "os-other")
+	request, err := node.RequestNode(node.RequestInit{Dir: t.TempDir(), Card: &s.node.OwnCard().Signed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := NodeRequestOf(request)
+	words, _ := json.Marshal(NodeApprove{asks.Bytes, strings.Join(asks.Words, " ")})
+	if w := askUID(s, uidOf(rules.RoleAdmin), "POST", "/v1/nodes/approve", string(words)); w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if _, err := s.node.Require(t.Context(), node.Requirement{Act: node.ActKeyChange, Two: true, Role: rules.RoleAdmin}); err != nil {
+		t.Fatal(err)
+	}
+	renew := func(status int) {
+		t.Helper()
+		if w := askUID(s, uidOf(rules.RoleAdmin), "POST", "/v1/nodes/renew", `{"node":"`+asks.Node.String()+`"}`); w.Code != status {
+			t.Fatalf("%d %s, want %d", w.Code, w.Body, status)
+		}
+	}
+	renew(http.StatusOK) // it lives
+	node.SetClock(400 * 24 * time.Hour)
+	defer node.SetClock(0)
+	renew(http.StatusAccepted)
+	if !s.node.Lapsed(asks.Node) {
+		t.Error("it goes on")
+	}
+	list, err := s.node.Pending(node.Caller{})
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v %v", list, err)
+	}
+	if w := askUID(s, 80001, "POST", "/v1/acts/"+list[0].ID+"/approve", ""); w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if s.node.Lapsed(asks.Node) {
+		t.Error("it does not go on")
+	}
+	entries, err := s.node.Audit(t.Context(), node.AuditQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, e := range entries {
+		if e.Kind == "second" || e.Act == "renew node" {
+			said = append(said, e.Person+" "+e.Act)
+		}
+	}
+	if want := []string{"admin renew node", "admin ask for", "other approve", "admin renew node"}; !slices.Equal(said, want) {
+		t.Errorf("%q, want %q", said, want)
 	}
 }

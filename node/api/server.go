@@ -40,7 +40,7 @@ type Server struct {
 	node     *node.Node
 	mux      *routeMux
 	declared map[string]*route // by pattern
-	users    sync.Map          // accounts of who called, by uid
+	users    userNames         // accounts of who called
 	offline  bool              // it is called by whoever opened the data directory, and no node runs
 
 	mu     sync.Mutex
@@ -110,16 +110,20 @@ func listen(at string, mode os.FileMode) (net.Listener, error) {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error { return s.serve(ctx, l, connected) }
 
 // ServePeople is Serve on a socket that others than the node's own user may open: whoever the kernel does not
-// name is nobody.
+// name is nobody. Each account has a bounded number of connections.
 func (s *Server) ServePeople(ctx context.Context, l net.Listener) error {
-	return s.serve(ctx, l, func(ctx context.Context, c net.Conn) context.Context {
-		return connected(context.WithValue(ctx, userKey, unknownUID), c)
+	return s.serve(ctx, newCrowd(l, s.somebodys), func(ctx context.Context, c net.Conn) context.Context {
+		uid := unknownUID
+		if c, ok := c.(*crowdConn); ok {
+			uid = c.uid
+		}
+		return context.WithValue(ctx, userKey, uid)
 	})
 }
 
 func (s *Server) serve(ctx context.Context, l net.Listener, connected func(context.Context, net.Conn) context.Context) error {
 	// Streams end with the node: their requests get its context.
-	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: connected}
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: connected}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	select {

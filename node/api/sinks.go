@@ -14,6 +14,7 @@ func (s *Server) sinkRoutes() {
 		takes("POST /v1/sinks", "SinkAdd", rules.Administer, "Has changes delivered to a receiver.", s.sinkAdd),
 		answers("DELETE /v1/sinks/{name}", "SinkRemove", rules.Administer, "Ends the delivery to a receiver.", s.sinkRemove).path("name", sinkName),
 		answers("POST /v1/sinks/{name}/test", "SinkTest", rules.Administer, "Sends a receiver a message that says nothing, and tells what came of it.", s.sinkTest).path("name", sinkName),
+		takes("POST /v1/sinks/{name}/own", "SinkOwn", rules.Administer, "Has one of the people answer for a sink.", s.sinkOwn).path("name", sinkName),
 		takes("POST /v1/sinks/{name}/replay", "SinkReplay", rules.Administer, "Delivers again what came after a cursor.", s.sinkReplay).path("name", sinkName),
 	)
 }
@@ -68,6 +69,10 @@ func (s *Server) sinkRemove(r *http.Request, _ *none) (none, error) {
 
 func (s *Server) sinkTest(r *http.Request, _ *none) (none, error) {
 	return none{}, streams.Test(r.Context(), s.node, r.PathValue("name"))
+}
+
+func (s *Server) sinkOwn(r *http.Request, q *ConsumerOwn) (none, error) {
+	return none{}, s.node.OwnSink(r.Context(), r.PathValue("name"), q.Owner)
 }
 
 // ReplaySink says from where on a sink delivers.

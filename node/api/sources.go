@@ -22,6 +22,7 @@ func (s *Server) sourceRoutes() {
 		takes("POST /v1/sources/{name}/run", "SourceRun", rules.Administer, "Runs a source now.", s.sourceRun).path("name", sourceName),
 		answers("POST /v1/sources/{name}/pause", "SourcePause", rules.Administer, "Pauses a source.", s.sourcePause(true)).path("name", sourceName),
 		answers("POST /v1/sources/{name}/resume", "SourceResume", rules.Administer, "Lets a source go on.", s.sourcePause(false)).path("name", sourceName),
+		takes("POST /v1/sources/{name}/own", "SourceOwn", rules.Administer, "Has one of the people answer for a source.", s.sourceOwn).path("name", sourceName),
 		answers("GET /v1/deadletters", "DeadLetters", rules.Letters, "Lists what sources fetched and could not publish, and why.", s.deadLetters),
 		answers("GET /v1/deadletters/{id}", "DeadLetter", rules.Letters, "Shows a dead letter.", s.deadLetter).path("id", "The id of a dead letter."),
 		takes("POST /v1/deadletters/retry", "DeadRetry", rules.Letters, "Tries dead letters again.", s.deadRetry),
@@ -173,6 +174,11 @@ func (s *Server) sourcePause(paused bool) func(*http.Request, *none) (*SourceNam
 		name := r.PathValue("name")
 		return &SourceName{name}, s.node.PauseSource(r.Context(), name, paused)
 	}
+}
+
+func (s *Server) sourceOwn(r *http.Request, q *ConsumerOwn) (*SourceName, error) {
+	name := r.PathValue("name")
+	return &SourceName{name}, s.node.OwnSource(r.Context(), name, q.Owner)
 }
 
 // SourceRun asks to run a source.

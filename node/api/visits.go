@@ -167,7 +167,8 @@ func (s *Server) again(ctx context.Context, a *node.Approval) (status int, answe
 		return 0, nil, err
 	}
 	_, pattern := s.mux.Handler(r)
-	if err := s.node.May(who, s.rightFor(pattern)); err != nil { // who asked may have other roles since
+	first.Right = s.rightFor(pattern)
+	if err := s.node.May(who, first.Right); err != nil { // who asked may have other roles since
 		return 0, nil, err
 	}
 	ctx = node.WithApproval(node.WithCaller(context.WithValue(ctx, callerKey, who), first), a)

@@ -116,7 +116,12 @@ type Details struct {
 	Parts      []Part    // Publish
 	Entries    []uint64  // earlier entries of this log that it is about
 	Logs       []Head    // Begin
+
+	provided func(KV) error // not part of the entry
 }
+
+// Provided has an entry made only if a function returns no error in its transaction: else that fails, with the act.
+func (d *Details) Provided(fn func(KV) error) { d.provided = fn }
 
 // NamesAny reports whether the details name one of some records by its id. Of very many records at once
 // no ids are given.

@@ -252,6 +252,11 @@ func (l *Log) Append(kv KV, kind Kind, d *Details) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if d.provided != nil {
+		if err := d.provided(kv); err != nil {
+			return 0, err
+		}
+	}
 	if err := d.Validate(); err != nil {
 		return 0, err
 	}
@@ -347,6 +352,7 @@ func (l *Log) AppendRefused(kv KV, kind Kind, d *Details) error {
 
 // appendCounted is Append of what who, an organisation or a person, could cause any number of times.
 func (l *Log) appendCounted(kv KV, kind Kind, d *Details, of string, who []byte) error {
+	d.provided = nil // that something was refused is noted of everybody
 	day := binary.BigEndian.AppendUint32(nil, uint32(d.At/dayMillis))
 	m := hmac.New(sha256.New, l.Secret[:])
 	m.Write([]byte(of))

@@ -105,6 +105,7 @@ var Kinds = map[string]string{
 
 	"consumers-unconfirmed": "consumers",
 	"consumers-nobodys":     "consumers",
+	"set-up-nobodys":        "consumers",
 
 	"people-unconfirmed": "people",
 	"people-one-account": "people",
@@ -113,10 +114,12 @@ var Kinds = map[string]string{
 
 	"sink-unconfirmed": "sinks",
 	"sink-stopped":     "sinks",
+	"sink-owner-left":  "sinks",
 	"sink-failing":     "sinks",
 	"sink-behind":      "sinks",
 
 	"source-unconfirmed":       "sources",
+	"source-owner-left":        "sources",
 	"source-failing":           "sources",
 	"source-dead-letters":      "sources",
 	"source-dead-letters-lost": "sources",
