@@ -14,7 +14,7 @@ import (
 // Run delivers to the sinks of a node until ctx ends; those that a person adds, changes or removes meanwhile
 // are followed.
 func Run(ctx context.Context, n *node.Node, log *slog.Logger) error {
-	return run(ctx, n, log, newSender)
+	return run(ctx, n, log, func(s *node.Sink) (sender, error) { return newSender(s, n.Proxy()) })
 }
 
 func run(ctx context.Context, n *node.Node, log *slog.Logger, open func(*node.Sink) (sender, error)) error {
@@ -240,7 +240,7 @@ func Test(ctx context.Context, n *node.Node, name string) error {
 	if err != nil {
 		return err
 	}
-	to, err := newSender(&info.Sink)
+	to, err := newSender(&info.Sink, n.Proxy())
 	if err != nil {
 		return err
 	}
