@@ -142,3 +142,22 @@ func TestByProxy(t *testing.T) {
 		}
 	}
 }
+
+// TestNodesProxy: what a node is told of a proxy holds for its sources, run by schedule or by hand.
+func TestNodesProxy(t *testing.T) {
+	list := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "c2.example.net\n") }))
+	defer list.Close()
+	p, way := newHTTPProxy(t, list.URL)
+	n := testNodeBy(t, way.URL.String())
+	add(t, n, node.Source{Name: "list", Kind: node.SourceURL, Where: "http://lists.example.net/list.txt", Flags: green})
+	rep, err := Run(t.Context(), n, "list", Options{})
+	if err != nil || rep.Error != "" {
+		t.Fatalf("%v, %+v", err, rep)
+	}
+	if _, err := runSource(t.Context(), n, "list", Options{}, New(n, nil).puller); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := p.askedFor(), "GET http://lists.example.net/list.txt"; !slices.Equal(got, []string{want, want}) {
+		t.Errorf("the proxy was asked for %q", got)
+	}
+}
