@@ -152,6 +152,9 @@ func (d *driver) drive(ctx context.Context) {
 		case Read:
 			changed = d.n.Changed() // before it reads: what comes after that wakes it
 			list, next, err := d.r.Changes(e.After, e.UpTo, e.Limit)
+			if d.over() { // asked after reading: nothing that came after a sink was removed is delivered to it
+				return
+			}
 			d.list = list
 			cursors := make([]uint64, len(list))
 			for i := range list {
@@ -180,6 +183,12 @@ func (d *driver) drive(ctx context.Context) {
 			<-ctx.Done()
 		}
 	}
+}
+
+// over reports whether a person removed the sink, or did something else to it. Whoever follows the sinks ends this, and begins anew.
+func (d *driver) over() bool {
+	now, err := d.n.Sink(d.r.Name)
+	return errors.Is(err, node.ErrNotFound) || err == nil && now.Run != d.r.Run
 }
 
 // wait waits until a time, or, if that is zero, for something new.
