@@ -38,10 +38,10 @@ node/audit                < protocol crypto policy
 node/disk                 <
 node/store                < protocol crypto node/disk
 node/anchor               < protocol node/disk
-node/mesh                 < protocol crypto
+node/mesh                 < protocol crypto node/outbound
 node/hsm                  < protocol crypto node/disk
 node/reconcile            < protocol
-node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core node/hsm node/doctor
+node                      < protocol protocol/stix/pattern protocol/stix crypto policy policy/rules node/intake node/disk node/anchor node/corpus node/audit node/store node/mesh node/reconcile node/outputs/format node/outputs/warninglist node/misp/core node/hsm node/doctor node/outbound
 node/api                  < protocol protocol/stix crypto policy policy/rules node/intake node/audit node node/outputs node/outputs/format node/outputs/score node/outputs/warninglist node/stream node/source node/corpus node/doctor
 node/doctor               <
 node/outputs/score        < protocol protocol/stix
@@ -50,7 +50,7 @@ node/outputs/gather       < protocol protocol/stix protocol/stix/pattern node/ou
 node/outputs/format       < protocol protocol/stix node/outputs/gather node/outputs/warninglist
 node/outputs              < protocol protocol/stix node node/serve node/outputs/score node/outputs/warninglist node/outputs/gather node/outputs/format
 node/taxii                < protocol protocol/stix policy policy/rules node/intake node node/serve
-node/outbound             <
+node/outbound             < protocol
 node/serve                < protocol policy/rules node
 node/stream               < protocol protocol/stix policy/rules node node/serve node/outbound
 node/misp                 < protocol protocol/stix node/intake node/misp/core node node/serve

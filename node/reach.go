@@ -5,13 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/entente-mesh/entente/node/mesh"
+	"github.com/entente-mesh/entente/node/outbound"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -30,7 +30,7 @@ const (
 // ways is how this node is to be reached and to reach others. The first part is set when the
 // node opens.
 type ways struct {
-	proxy  *url.URL
+	proxy  *outbound.Proxy
 	relay  bool
 	via    []mesh.Relay // at which the operator wants to be reachable
 	listen []string
@@ -44,12 +44,15 @@ type ways struct {
 // NoListen, as the only address to listen on, makes a node that only calls others.
 const NoListen = "none"
 
+// Proxy returns the HTTP proxy by way of which this node calls what is outside of its network; nil: there is none.
+func (n *Node) Proxy() *outbound.Proxy { return n.ways.proxy }
+
 // newWays reads what the configuration says of it.
 func newWays(cfg *Config, self protocol.NodeID) (*ways, error) {
 	r := &ways{relay: cfg.Relay, listen: cfg.Listen, onCard: map[protocol.NodeID]time.Time{}}
 	if cfg.Proxy != "" {
 		var err error
-		if r.proxy, err = mesh.ReadProxy(cfg.Proxy); err != nil {
+		if r.proxy, err = outbound.ReadProxy(cfg.Proxy); err != nil {
 			return nil, fmt.Errorf("reading --proxy: %w", err)
 		}
 	}
@@ -364,7 +367,7 @@ func (n *Node) reachStatus(s *snapshot) *ReachStatus {
 	}
 	st := &ReachStatus{Reservations: []RelayStatus{}, Resets: net.mesh.Resets(), Punched: net.mesh.Punched()}
 	if n.ways.proxy != nil {
-		st.Proxy = n.ways.proxy.Redacted()
+		st.Proxy = n.ways.proxy.String()
 	}
 	for _, r := range net.mesh.Reservations() {
 		st.Reservations = append(st.Reservations, RelayStatus{r.Relay, s.ref(s.nodes[r.Relay]), r.Until.UTC().Truncate(time.Second)})

@@ -17,6 +17,7 @@ import (
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/corpus/postgres"
 	"github.com/entente-mesh/entente/node/mesh"
+	"github.com/entente-mesh/entente/node/outbound"
 )
 
 // configKey is one key of entente.toml. What it takes follows from the type of its flag.
@@ -49,7 +50,7 @@ func configKeys() []configKey {
 		{name: "network.announce", flag: "announce", check: mesh.CheckAnnounce,
 			doc: "Addresses for the card, under which others reach this node, as \"/dns/node.example.org/udp/4401/quic-v1\".\nWithout any, those listened on."},
 		{name: "network.via", flag: "via", check: func(s string) error { _, err := mesh.ReadRelay(s); return err }},
-		{name: "network.proxy", flag: "proxy", secret: true, check: func(s string) error { _, err := mesh.ReadProxy(s); return err }},
+		{name: "network.proxy", flag: "proxy", secret: true, check: func(s string) error { _, err := outbound.ReadProxy(s); return err }},
 		{name: "network.relay", flag: "relay"},
 
 		{name: "serve.address", flag: "serve", check: checkHostPort},

@@ -52,7 +52,7 @@ func (a *app) upCommand() *cobra.Command {
 	process.flags(cmd)
 	f.StringArrayVar(&listen, "listen", nil, "address to listen on; may be repeated; none: call others only (default: port 4401, QUIC and TCP; none beside --proxy)")
 	f.StringArrayVar(&via, "via", nil, "relay by way of which others can call this node, as 'entente relay' shows it; may be repeated (default: relays of the network, if no address here is public)")
-	f.StringVar(&proxy, "proxy", "", "HTTP proxy by way of which all peers are called, as http://user:password@host:3128; nothing of HTTPS_PROXY is used")
+	f.StringVar(&proxy, "proxy", "", "HTTP proxy by way of which peers are called, and sinks and sources outside of this network, as http://user:password@host:3128; nothing of HTTPS_PROXY is used")
 	f.BoolVar(&relay, "relay", false, "relay for members of the network that cannot be called, too")
 	f.StringVar(&rulesFile, "rules", "", "local rules in Cedar (default: rules.cedar in the data directory, if it is there)")
 	f.StringVar(&people, "people", "", "the people and machines that the rules are about (default: people.json beside the rules)")

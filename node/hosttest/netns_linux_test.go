@@ -72,7 +72,10 @@ func ip(t *testing.T, args ...string) {
 }
 
 // newWire makes count namespaces. Nothing of the machine's own network is touched.
-func newWire(t *testing.T, count int, seed uint64) *wire {
+func newWire(t *testing.T, count int, seed uint64) *wire { return newWireOf(t, address, count, seed) }
+
+// newWireOf makes count namespaces, each with its address in a network of 24 bits.
+func newWireOf(t *testing.T, address func(int) string, count int, seed uint64) *wire {
 	w := &wire{t: t, at: map[netip.Addr]int{}, rng: rand.New(rand.NewPCG(seed, 3))}
 	for i := range count {
 		ip(t, "netns", "add", namespace(i))

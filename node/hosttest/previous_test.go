@@ -20,6 +20,10 @@ func buildAt(t *testing.T, ref string) string {
 	if path := os.Getenv("ENTENTE_PREVIOUS_BINARY"); path != "" {
 		return path
 	}
+	bin := filepath.Join(filepath.Dir(binary), "entente-"+ref) // once for all tests
+	if _, err := os.Stat(bin); err == nil {
+		return bin
+	}
 	dir := t.TempDir()
 	var archive bytes.Buffer
 	cmd := exec.Command("git", "archive", ref)
@@ -34,7 +38,6 @@ func buildAt(t *testing.T, ref string) string {
 	if out, err := unpack.CombinedOutput(); err != nil {
 		t.Fatalf("unpacking: %v: %s", err, out)
 	}
-	bin := filepath.Join(dir, "entente-"+ref)
 	build := exec.Command("go", "build", "-o", bin, "./cmd/entente")
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {

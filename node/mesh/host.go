@@ -101,7 +101,7 @@ func (m *Mesh) newHost() (host.Host, error) {
 	}
 	overTCP := libp2p.Transport(tcp.NewTCPTransport)
 	if m.cfg.Proxy != nil {
-		overTCP = libp2p.Transport(newProxied(&proxyDialer{proxy: m.cfg.Proxy, tls: m.cfg.proxyTLS}))
+		overTCP = libp2p.Transport(newProxied(m.cfg.Proxy))
 	}
 	return libp2p.New(append(opts, overTCP, libp2p.ResourceManager(circuitsHaveNoIP{limits}))...)
 }

@@ -3,11 +3,9 @@ package mesh
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +18,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/outbound"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -80,8 +79,8 @@ type Config struct {
 	PeerChanged func(node protocol.NodeID, connected bool)
 
 	// Proxy, if not nil, is an HTTP proxy by way of which all peers are called; nothing is called
-	// by QUIC then. See ReadProxy.
-	Proxy *url.URL
+	// by QUIC then.
+	Proxy *outbound.Proxy
 	// Relay makes this node relay for the peers that are Known.
 	Relay bool
 	// Relays returns the relays at which this node should be reachable, the best first; none if
@@ -89,8 +88,6 @@ type Config struct {
 	Relays func() []Relay
 	// Reserved is told when Reservations changed. It does not block. May be nil.
 	Reserved func()
-
-	proxyTLS *tls.Config // of an https proxy, in tests
 
 	// HostOptions, if not nil, replace the transports and limits of the host, for
 	// simulation: QUIC is the only transport, and runs over what the options say.

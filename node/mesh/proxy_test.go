@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/entente-mesh/entente/node/outbound"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -86,9 +87,9 @@ func (p *connectProxy) askedFor() []string {
 	return append([]string(nil), p.asked...)
 }
 
-func (p *connectProxy) url(t *testing.T, user string) *url.URL {
+func (p *connectProxy) url(t *testing.T, user string) *outbound.Proxy {
 	t.Helper()
-	u, err := ReadProxy("http://" + user + p.l.Addr().String())
+	u, err := outbound.ReadProxy("http://" + user + p.l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +159,7 @@ func TestByProxyAlone(t *testing.T) {
 func TestProxyRefusals(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()
-	answer := func(text string) *url.URL {
+	answer := func(text string) *outbound.Proxy {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -178,12 +179,12 @@ func TestProxyRefusals(t *testing.T) {
 				}()
 			}
 		}()
-		return &url.URL{Scheme: "http", Host: l.Addr().String()}
+		return &outbound.Proxy{URL: &url.URL{Scheme: "http", Host: l.Addr().String()}}
 	}
 	locked := newProxy(t, "Basic eDp5")
 	for _, tt := range []struct {
 		name, want string
-		proxy      *url.URL
+		proxy      *outbound.Proxy
 		addr       string
 	}{
 		{"another password", "another user or password", locked.url(t, "x:z@"), "192.0.2.1:443"},
@@ -194,7 +195,7 @@ func TestProxyRefusals(t *testing.T) {
 		{"it hangs up", "EOF", answer(""), "192.0.2.1:443"},
 		{"a name that holds a header", "not a host and a port", locked.url(t, ""), "a\r\nX: y:443"},
 	} {
-		conn, err := (&proxyDialer{proxy: tt.proxy}).dial(ctx, tt.addr)
+		conn, err := (&outbound.Proxy{URL: tt.proxy.URL}).Dial(ctx, tt.addr)
 		if err == nil {
 			conn.Close()
 		}
@@ -212,7 +213,7 @@ func TestProxyRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	if _, err := (&proxyDialer{proxy: &url.URL{Scheme: "http", Host: silent.Addr().String()}}).dial(short, "192.0.2.1:443"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := (&outbound.Proxy{URL: &url.URL{Scheme: "http", Host: silent.Addr().String()}}).Dial(short, "192.0.2.1:443"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a proxy that says nothing: %v", err)
 	}
 }
@@ -241,7 +242,7 @@ func TestProxyKeepsWhatFollows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := (&proxyDialer{proxy: u, tls: &tls.Config{RootCAs: roots}}).dial(t.Context(), "[2001:db8::1]:443")
+	conn, err := (&outbound.Proxy{URL: u, TLS: &tls.Config{RootCAs: roots}}).Dial(t.Context(), "[2001:db8::1]:443")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func TestProxyKeepsWhatFollows(t *testing.T) {
 	if got, err := io.ReadAll(conn); err != nil || string(got) != "at once" {
 		t.Errorf("what follows is %q, %v", got, err)
 	}
-	if _, err := (&proxyDialer{proxy: u}).dial(t.Context(), "[2001:db8::1]:443"); err == nil {
+	if _, err := (&outbound.Proxy{URL: u}).Dial(t.Context(), "[2001:db8::1]:443"); err == nil {
 		t.Error("a proxy whose certificate nobody vouches for is trusted with a password")
 	}
 }
@@ -269,7 +270,7 @@ func TestReadProxy(t *testing.T) {
 		{"http://user:secret@proxy.example.org?x=y", false},
 		{"http://user:secret@proxy.example.org:x", false},
 	} {
-		_, err := ReadProxy(tt.s)
+		_, err := outbound.ReadProxy(tt.s)
 		if (err == nil) != tt.ok || err != nil && !errors.Is(err, protocol.ErrMalformed) {
 			t.Errorf("%s: %v, want ok %v", tt.s, err, tt.ok)
 		}

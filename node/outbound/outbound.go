@@ -1,6 +1,7 @@
 // Package outbound judges the addresses that a node is told to call, by what it fetches and by what it
 // delivers: a name may lead anywhere, to the machine itself, to what only its network can reach, to a
-// cloud's metadata service. Who dials judges the address that is connected to, for every connection anew.
+// cloud's metadata service. Who dials judges the address that is connected to, for every connection anew; where
+// a proxy dials, what can be judged of the name is.
 package outbound
 
 import (

@@ -10,6 +10,7 @@ import (
 
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/intake"
+	"github.com/entente-mesh/entente/node/outbound"
 )
 
 // Check checks what of a source package node does not know: its place and its schedule.
@@ -33,16 +34,16 @@ func Check(src *node.Source) error {
 	return err
 }
 
-func newPuller(src *node.Source, st *node.SourceState, s *sifter) (Puller, error) {
+func newPuller(src *node.Source, st *node.SourceState, s *sifter, proxy *outbound.Proxy) (Puller, error) {
 	switch src.Kind {
 	case node.SourceFolder:
 		return &folder{src: src, key: st.Key, known: s.known, settle: settle}, nil
 	case node.SourceURL:
-		return newURL(src)
+		return newURL(src, proxy)
 	case node.SourceTAXII:
-		return newTAXII(src)
+		return newTAXII(src, proxy)
 	case node.SourceMISP:
-		return newMISP(src, s)
+		return newMISP(src, proxy, s)
 	}
 	return nil, fmt.Errorf("this program cannot fetch sources of kind %s", src.Kind)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/node/intake"
 	"github.com/entente-mesh/entente/node/misp"
+	"github.com/entente-mesh/entente/node/outbound"
 	"github.com/entente-mesh/entente/node/taxii"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -28,12 +29,12 @@ type taxiiSource struct {
 	client *taxii.Client
 }
 
-func newTAXII(src *node.Source) (*taxiiSource, error) {
+func newTAXII(src *node.Source, proxy *outbound.Proxy) (*taxiiSource, error) {
 	u, err := checkURL(src)
 	if err != nil {
 		return nil, err
 	}
-	h, err := client(src)
+	h, err := client(src, proxy)
 	return &taxiiSource{src, &taxii.Client{URL: src.Where, User: src.Secret.User, Password: src.Secret.Password, Token: src.Secret.Token, HTTP: h, Limit: taxiiPage, Plain: u.Scheme == "http"}}, err
 }
 
@@ -98,11 +99,11 @@ type mispSource struct {
 	sift   *sifter
 }
 
-func newMISP(src *node.Source, s *sifter) (*mispSource, error) {
+func newMISP(src *node.Source, proxy *outbound.Proxy, s *sifter) (*mispSource, error) {
 	if _, err := checkURL(src); err != nil {
 		return nil, err
 	}
-	h, err := client(src)
+	h, err := client(src, proxy)
 	header := http.Header{}
 	switch {
 	case src.Secret.Token != "":

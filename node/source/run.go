@@ -135,7 +135,9 @@ type Report struct {
 // Run runs a source once. What goes wrong at the source is in the report; the error is for a source that could
 // not be run at all.
 func Run(ctx context.Context, n *node.Node, name string, o Options) (*Report, error) {
-	return runSource(ctx, n, name, o, newPuller)
+	return runSource(ctx, n, name, o, func(src *node.Source, st *node.SourceState, s *sifter) (Puller, error) {
+		return newPuller(src, st, s, n.Proxy())
+	})
 }
 
 // maxRun bounds a run, so that slow servers do not keep other sources waiting.

@@ -153,7 +153,7 @@ func (r *Runner) look() {
 }
 
 func (r *Runner) puller(src *node.Source, st *node.SourceState, s *sifter) (Puller, error) {
-	p, err := newPuller(src, st, s)
+	p, err := newPuller(src, st, s, r.n.Proxy())
 	if f, ok := p.(*folder); ok {
 		id := fmt.Sprintf("%s\x00%s\x00%d", src.Where, src.Added, src.MaxBytes)
 		r.mu.Lock()

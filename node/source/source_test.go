@@ -20,11 +20,17 @@ import (
 
 func testNode(t testing.TB) *node.Node {
 	t.Helper()
+	return testNodeBy(t, "")
+}
+
+// testNodeBy makes a node that calls by way of a proxy.
+func testNodeBy(t testing.TB, proxy string) *node.Node {
+	t.Helper()
 	ident, err := node.NewIdentity(node.InitRequest{Name: "Author", Kind: "cert"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := node.Open(node.Config{Keys: ident.Keys, Card: &ident.Card})
+	n, err := node.Open(node.Config{Keys: ident.Keys, Card: &ident.Card, Proxy: proxy})
 	if err != nil {
 		t.Fatal(err)
 	}

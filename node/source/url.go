@@ -55,9 +55,10 @@ func checkURL(src *node.Source) (*url.URL, error) {
 }
 
 // client returns an HTTP client that goes where a source may lead, and nowhere else: addresses are judged when
-// they are connected to, after names were looked up, so that no name can lead elsewhere in between. Proxies of
-// the environment are not used: they would connect for it.
-func client(src *node.Source) (*http.Client, error) {
+// they are connected to, after names were looked up, so that no name can lead elsewhere in between. By way of
+// the node's proxy go all sources but those at private addresses, which are inside of its network: the proxy looks names
+// up, and here is judged what can be without. Proxies of the environment are not used.
+func client(src *node.Source, proxy *outbound.Proxy) (*http.Client, error) {
 	d := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err == nil && !src.Private && !outbound.Public(at.Addr()) {
@@ -72,6 +73,31 @@ func client(src *node.Source) (*http.Client, error) {
 	}
 	t := &http.Transport{DialContext: d.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: headerTimeout,
 		MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, IdleConnTimeout: headerTimeout, ForceAttemptHTTP2: true}
+	if proxy != nil && !src.Private {
+		outside := func(host string) error {
+			if err := outbound.CheckNamed(host); err != nil {
+				return fmt.Errorf("%w; if the source is meant to be there, add it with --private-addresses, and it is fetched without the proxy", err)
+			}
+			return nil
+		}
+		if strings.HasPrefix(src.Where, "https:") {
+			t.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
+				host, _, err := net.SplitHostPort(addr)
+				if err == nil {
+					err = outside(host)
+				}
+				if err != nil {
+					return nil, err
+				}
+				return proxy.Dial(ctx, addr)
+			}
+		} else {
+			// Few proxies allow CONNECT to port 80: they are asked for the document itself (RFC 9112, 3.2.2).
+			t.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
+			t.TLSClientConfig = proxy.TLS
+			t.Proxy = func(r *http.Request) (*url.URL, error) { return proxy.URL, outside(r.URL.Hostname()) }
+		}
+	}
 	return &http.Client{Transport: t, Timeout: fetchTimeout, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		switch {
 		case len(via) > maxRedirects:
@@ -107,11 +133,11 @@ type urlSource struct {
 	client *http.Client
 }
 
-func newURL(src *node.Source) (*urlSource, error) {
+func newURL(src *node.Source, proxy *outbound.Proxy) (*urlSource, error) {
 	if _, err := checkURL(src); err != nil {
 		return nil, err
 	}
-	c, err := client(src)
+	c, err := client(src, proxy)
 	return &urlSource{src, c}, err
 }
 

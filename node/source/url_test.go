@@ -31,7 +31,7 @@ func fetchFrom(t *testing.T, src node.Source, last *urlCursor, h http.HandlerFun
 	}
 	src.Private = true
 	src.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
-	u, err := newURL(&src)
+	u, err := newURL(&src, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 		http.Redirect(w, r, "https://example.com/", http.StatusFound)
 	}))
 	defer srv.Close()
-	u, err := newURL(&node.Source{Where: srv.URL, Private: true, MaxBytes: 1 << 20, Secret: secret, CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})})
+	u, err := newURL(&node.Source{Where: srv.URL, Private: true, MaxBytes: 1 << 20, Secret: secret, CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was reached") }))
 	defer srv.Close()
 	for _, where := range []string{srv.URL, strings.Replace(srv.URL, "127.0.0.1", "localhost", 1), strings.Replace(srv.URL, "127.0.0.1", "[::ffff:127.0.0.1]", 1)} {
-		u, err := newURL(&node.Source{Where: where, MaxBytes: 1 << 20})
+		u, err := newURL(&node.Source{Where: where, MaxBytes: 1 << 20}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

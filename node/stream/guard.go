@@ -54,6 +54,23 @@ func dialer(private bool) *net.Dialer {
 	}}
 }
 
+// dialing returns what connects to what a sink may call; by way of a proxy, which looks names up, if there is one.
+func dialing(private bool, proxy *outbound.Proxy) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if proxy == nil {
+		return dialer(private).DialContext
+	}
+	return func(ctx context.Context, _, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err == nil {
+			err = outbound.CheckNamed(host)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w; --allow-private lets a sink call one inside of the network, without the proxy", errRefused, err)
+		}
+		return proxy.Dial(ctx, address)
+	}
+}
+
 // tlsConfig verifies a sink's receiver: by the system's roots, or by those that the sink names.
 func tlsConfig(s *node.Sink, host string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}

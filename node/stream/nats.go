@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/outbound"
 )
 
 const (
@@ -41,14 +42,18 @@ type natsSender struct {
 }
 
 // natsDialer keeps the client from addresses that a sink may not call, those that servers tell it too.
-type natsDialer struct{ d *net.Dialer }
+type natsDialer struct {
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
 
 // Dial implements nats.CustomDialer.
 func (d natsDialer) Dial(network, address string) (net.Conn, error) {
-	return d.d.Dial(network, address)
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	return d.dial(ctx, network, address)
 }
 
-func newNATS(s *node.Sink) (*natsSender, error) {
+func newNATS(s *node.Sink, proxy *outbound.Proxy) (*natsSender, error) {
 	u, err := url.Parse(s.URL)
 	if err != nil {
 		return nil, err
@@ -58,7 +63,7 @@ func newNATS(s *node.Sink) (*natsSender, error) {
 		return nil, err
 	}
 	opts := []nats.Option{nats.Name("entente"), nats.NoReconnect(), nats.IgnoreDiscoveredServers(), nats.SkipHostLookup(), nats.Timeout(natsTimeout),
-		nats.SetCustomDialer(natsDialer{dialer(s.Private)}), nats.Secure(conf)}
+		nats.SetCustomDialer(natsDialer{dialing(s.Private, proxy)}), nats.Secure(conf)}
 	if u.Scheme == "nats" {
 		opts[len(opts)-1] = func(o *nats.Options) error { o.TLSConfig = conf; return nil } // if the server asks for it
 	}

@@ -118,7 +118,7 @@ func TestNATSInOrder(t *testing.T) {
 	if err := Prepare(&s); err != nil {
 		t.Fatal(err)
 	}
-	to, err := newSender(&s)
+	to, err := newSender(&s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestNATSInOrder(t *testing.T) {
 	}
 	s.Stream = ""
 	s.Subject = "other"
-	if to, err = newSender(&s); err != nil {
+	if to, err = newSender(&s, nil); err != nil {
 		t.Fatal(err)
 	}
 	defer to.close()
@@ -167,7 +167,7 @@ func TestNATSSecurely(t *testing.T) {
 		if err := Prepare(&s); err != nil {
 			t.Fatal(err)
 		}
-		to, err := newSender(&s)
+		to, err := newSender(&s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestNATSSecurely(t *testing.T) {
 	}
 	plain := natsServer(t, t.TempDir(), natsserver.RANDOM_PORT, nil)
 	s := node.Sink{Name: "bus", Kind: node.SinkNATS, URL: strings.Replace(plain.ClientURL(), "nats://", "tls://", 1), Private: true, Subject: "x"}
-	to, err := newSender(&s)
+	to, err := newSender(&s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // Run delivers to the sinks of a node until ctx ends; those that a person adds, changes or removes meanwhile
 // are followed.
 func Run(ctx context.Context, n *node.Node, log *slog.Logger) error {
-	return run(ctx, n, log, newSender)
+	return run(ctx, n, log, func(s *node.Sink) (sender, error) { return newSender(s, n.Proxy()) })
 }
 
 func run(ctx context.Context, n *node.Node, log *slog.Logger, open func(*node.Sink) (sender, error)) error {
@@ -152,6 +152,9 @@ func (d *driver) drive(ctx context.Context) {
 		case Read:
 			changed = d.n.Changed() // before it reads: what comes after that wakes it
 			list, next, err := d.r.Changes(e.After, e.UpTo, e.Limit)
+			if d.over() { // asked after reading: nothing that came after a sink was removed is delivered to it
+				return
+			}
 			d.list = list
 			cursors := make([]uint64, len(list))
 			for i := range list {
@@ -180,6 +183,12 @@ func (d *driver) drive(ctx context.Context) {
 			<-ctx.Done()
 		}
 	}
+}
+
+// over reports whether a person removed the sink, or did something else to it. Whoever follows the sinks ends this, and begins anew.
+func (d *driver) over() bool {
+	now, err := d.n.Sink(d.r.Name)
+	return errors.Is(err, node.ErrNotFound) || err == nil && now.Run != d.r.Run
 }
 
 // wait waits until a time, or, if that is zero, for something new.
@@ -240,7 +249,7 @@ func Test(ctx context.Context, n *node.Node, name string) error {
 	if err != nil {
 		return err
 	}
-	to, err := newSender(&info.Sink)
+	to, err := newSender(&info.Sink, n.Proxy())
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/outbound"
 	"github.com/entente-mesh/entente/policy/rules"
 )
 
@@ -33,13 +34,20 @@ type sender interface {
 	close()
 }
 
-func newSender(s *node.Sink) (sender, error) {
+func newSender(s *node.Sink, proxy *outbound.Proxy) (sender, error) {
+	if s.Private {
+		proxy = nil // it is inside of this network, where the proxy does not lead
+	}
 	switch s.Kind {
 	case node.SinkWebhook:
-		return newWebhook(s)
+		return newWebhook(s, proxy)
 	case node.SinkNATS:
-		return newNATS(s)
+		return newNATS(s, proxy)
 	case node.SinkSyslog:
+		if proxy != nil {
+			// The system that confirms bytes would be the proxy's: see syslog.written.
+			return nil, errors.New("syslog does not go by way of the proxy, which would confirm what the receiver did not get: let a receiver inside of the network, with --allow-private, pass it on, or use a webhook")
+		}
 		return newSyslog(s)
 	}
 	return nil, fmt.Errorf("there is no kind of sink %q", s.Kind)
@@ -115,7 +123,7 @@ func Prepare(s *node.Sink) error {
 	if s.Kind == node.SinkSyslog && !s.Secret.IsZero() {
 		return errors.New("syslog knows no secrets; leave --secret-file out")
 	}
-	d, err := newSender(s)
+	d, err := newSender(s, nil)
 	if err != nil {
 		return err
 	}
@@ -146,7 +154,15 @@ func Complete(n *node.Node, s *node.Sink, who *rules.Principal, replace bool) (m
 		b := NewSecret()
 		s.Secret, made = node.NewSinkSecret(b), string(b)
 	}
-	return made, Prepare(s)
+	if err := Prepare(s); err != nil {
+		return made, err
+	}
+	to, err := newSender(s, n.Proxy())
+	if err != nil {
+		return "", err
+	}
+	to.close()
+	return made, nil
 }
 
 // sameHost reports whether two addresses are of one receiver: a secret is not sent to another.

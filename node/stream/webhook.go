@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/node"
+	"github.com/entente-mesh/entente/node/outbound"
 )
 
 // Webhooks follow Standard Webhooks 1.0.0 (https://github.com/standard-webhooks/standard-webhooks).
@@ -82,7 +83,7 @@ type webhook struct {
 	most   int // bytes of a request; less than maxPost once the receiver refused that
 }
 
-func newWebhook(s *node.Sink) (*webhook, error) {
+func newWebhook(s *node.Sink, proxy *outbound.Proxy) (*webhook, error) {
 	keys, err := parseSecrets(s.Secret.Unsafe())
 	if err != nil {
 		return nil, err
@@ -95,10 +96,9 @@ func newWebhook(s *node.Sink) (*webhook, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := dialer(s.Private)
 	t := &http.Transport{
-		// No proxy: what it would connect to, nobody here could judge.
-		DialContext: d.DialContext, TLSClientConfig: conf, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
+		// No proxy of the environment: which one calls is decided for this program.
+		DialContext: dialing(s.Private, proxy), TLSClientConfig: conf, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
 		MaxIdleConnsPerHost: 1, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: webhookTimeout, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
 	}
 	client := &http.Client{Transport: t, Timeout: webhookTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

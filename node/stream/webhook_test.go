@@ -234,7 +234,7 @@ func TestWebhookAnswers(t *testing.T) {
 	defer target.Close()
 	h := newHook(t, secret)
 	s := h.sink("siem", secret)
-	w, err := newWebhook(&s)
+	w, err := newWebhook(&s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func TestWebhookAnswers(t *testing.T) {
 	}
 	close(held)
 	s.Roots = nil
-	if w, err = newWebhook(&s); err != nil {
+	if w, err = newWebhook(&s, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.send(t.Context(), []message{m}); err == nil || !strings.Contains(err.Error(), "certificate") {
@@ -294,7 +294,7 @@ func TestWebhookParts(t *testing.T) {
 	secret := NewSecret()
 	h := newHook(t, secret)
 	s := h.sink("siem", secret)
-	w, err := newWebhook(&s)
+	w, err := newWebhook(&s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestWebhookTooLarge(t *testing.T) {
 	secret := NewSecret()
 	h := newHook(t, secret)
 	s := h.sink("siem", secret)
-	w, err := newWebhook(&s)
+	w, err := newWebhook(&s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ func TestGuardDials(t *testing.T) {
 			t.Errorf("%s: %v", s.URL, err)
 			continue
 		}
-		to, err := newSender(&s)
+		to, err := newSender(&s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
