@@ -46,7 +46,7 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg := node.Config{Listen: listen, Announce: announce, Via: via, Proxy: proxy, Relay: relay, Log: log, AcceptRestored: acceptRestored, ClockOK: clockOK, DiskLimit: diskLimit,
+			cfg := node.Config{Listen: listen, Announce: announce, Via: via, Proxy: proxy, Relay: relay, Log: log, AcceptRestored: acceptRestored, ClockOK: clockOK, ClockBy: a.caller(), DiskLimit: diskLimit,
 				OrgQuota: quota, PartnerQuota: partnerQuota, Rules: rulesFile, People: people, MigrateBy: a.caller(), Progress: a.migrating()}
 			if migrate {
 				cfg.Migrate = node.MigrateWithBackup
@@ -72,7 +72,7 @@ func (a *app) upCommand() *cobra.Command {
 	f.Var(sizeFlag(&diskLimit, 0), "disk-limit", "how much the data may take, as 20GiB, or a number of MiB; 0: no limit")
 	f.Var(sizeFlag(&quota, node.DefaultOrgQuota), "quota", "how much is held of one organisation with which no agreement was ever signed, as 8GiB, or a number of MiB")
 	f.Var(sizeFlag(&partnerQuota, node.DefaultPartnerQuota), "partner-quota", "how much is held of one organisation with which one was signed, as 64GiB, or a number of MiB")
-	f.BoolVar(&clockOK, "clock-ok", false, "the clock is right now, and was wrong when this node stated later times: begin new feeds, and sign the card again")
+	f.BoolVar(&clockOK, "clock-ok", false, "the clock is right, whatever this node stated before and peers say: begin new feeds where it stated times to come, sign the card again, publish")
 	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
 	f.BoolVar(&migrate, "migrate", false, "first bring data of an earlier version of the program to this one, if a backup was made within the last hour")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
