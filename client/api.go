@@ -206,6 +206,13 @@ func (c *Client) AgreementFromIEP(ctx context.Context, q PartiesQuery, body io.R
 	return v, nil
 }
 
+// AgreementsAnew is POST /v1/agreements/anew. Drafts what an organisation that was founded anew has to
+// sign again.
+func (c *Client) AgreementsAnew(ctx context.Context, body *AnewRequest) (v []Anew, err error) {
+	err = c.Call(ctx, "POST", "/v1/agreements/anew", nil, body, &v)
+	return v, err
+}
+
 // Agreement is GET /v1/agreements/{id}. Shows an agreement with its text; never its secret.
 func (c *Client) Agreement(ctx context.Context, id string) (*Agreement, error) {
 	v := new(Agreement)
@@ -1343,6 +1350,8 @@ type ExplainQuery struct {
 type ExportQuery struct {
 	Since  uint64 `query:"since"`  // only what came after this cursor
 	Format string `query:"format"` // lines: observables, for blocklists; stix: a bundle; jsonl: one record a line; misp: events; lines, csv, stix, jsonl, misp; without it, lines
+	Own    bool   `query:"own"`    // only what this organisation made and published itself
+	Topic  string `query:"topic"`  // with own: only of this topic
 }
 
 type HoldKeptQuery struct {
@@ -1536,6 +1545,13 @@ type AgreementImportRequest struct {
 type AgreementRefRequest struct {
 	ID   string `json:"id,omitempty"`
 	YAML string `json:"yaml,omitempty"`
+}
+
+// AnewRequest holds the card of an organisation that was founded anew. Of says in whose place, by name
+// or id; empty: in that of this node's organisation.
+type AnewRequest struct {
+	Card []byte `json:"card"`
+	Of   string `json:"of,omitempty"`
 }
 
 // AskRequest asks an organisation, by name or id.
@@ -3632,6 +3648,15 @@ type AgreementEvent struct {
 // AgreementID names an agreement that something was done about.
 type AgreementID struct {
 	ID string `json:"agreement"`
+}
+
+// Anew is what is to be signed anew of one agreement.
+type Anew struct {
+	// as it was signed
+	ID      string   `json:"agreement"`
+	Title   string   `json:"title"`
+	Parties []OrgRef `json:"parties"`
+	YAML    string   `json:"yaml"`
 }
 
 // Change is one thing that an agreement changes: policy.Change.

@@ -133,6 +133,9 @@ func (n *Node) Propose(draft protocol.Agreement) (protocol.AgreementID, error) {
 	case !slices.Contains(draft.Parties, n.org):
 		return protocol.AgreementID{}, errors.New("this organisation is not a party of the draft")
 	}
+	if err := n.believeClock(); err != nil {
+		return protocol.AgreementID{}, err
+	}
 	for _, p := range draft.Parties {
 		if err := s.checkPinned(n.org, p); err != nil {
 			return protocol.AgreementID{}, err
@@ -261,6 +264,9 @@ func (n *Node) Countersign(id protocol.AgreementID) error {
 	case n.op() == nil:
 		return ErrNoOperationalKey
 	}
+	if err := n.believeClock(); err != nil {
+		return err
+	}
 	if err := s.lives[id].May(policy.ActCountersign, n.org, uint64(nowMillis())); err != nil {
 		return err
 	}
@@ -293,6 +299,9 @@ func (n *Node) Reject(id protocol.AgreementID, reason string) error {
 		return fmt.Errorf("no agreement %s was proposed", id.Short())
 	case n.op() == nil:
 		return ErrNoOperationalKey
+	}
+	if err := n.believeClock(); err != nil {
+		return err
 	}
 	if err := s.lives[id].May(policy.ActReject, n.org, uint64(nowMillis())); err != nil {
 		return err

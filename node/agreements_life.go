@@ -318,6 +318,9 @@ func (n *Node) mayAct(id protocol.AgreementID, act policy.Act) (*snapshot, *agre
 	case n.op() == nil:
 		return nil, nil, ErrNoOperationalKey
 	}
+	if err := n.believeClock(); err != nil {
+		return nil, nil, err
+	}
 	return s, a, s.lives[id].May(act, n.org, uint64(nowMillis()))
 }
 

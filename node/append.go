@@ -119,9 +119,12 @@ func (n *Node) newAppender(s *snapshot, topic string, id protocol.TopicID) (*app
 		return nil, err
 	}
 	// Never falls within a feed, whatever the clock does.
-	now := uint64(nowMillis())
+	now := n.nowMillis()
 	if a.feed.SealedAt > now+protocol.MaxClockSkew {
 		return nil, fmt.Errorf("%w: it is %s, and this node stated %s in topic %s", ErrClock, millis(now).Format(time.RFC3339), millis(a.feed.SealedAt).Format(time.RFC3339), topic)
+	}
+	if err := n.believeClock(); err != nil {
+		return nil, err
 	}
 	a.sealedAt = max(now, a.feed.SealedAt)
 	return a, nil

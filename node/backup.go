@@ -67,7 +67,7 @@ var (
 		kindHandout, kindHead, kindLate, kindLetter, kindPin, kindPublished, kindQuarantine, kindReceipt, kindRelease, kindDenied, kindForward, kindForwardWait, kindVolume, kindHistory, kindRules, kindExclusion, kindExcluded, kindExcludeDue, kindExcludeWait, kindExclusionAck, kindAckDue, kindRefusal, kindHold, kindKept, kindErasureAsk, kindRequest, kindSecret, kindTopic, kindMandate, kindOrigin, kindCopies, kindCopyDue, kindView, kindConsumer, kindMisp, kindSource, kindSourceState, kindDeadLetter, kindErasedHere, kindTaxii, kindOutput, kindSink, kindPerson, kindSecond}
 	backupLeft     = []string{kindFeedNumber, kindWithheld, kindRulesOf, kindMirror, kindOutputState, kindPending, kindPublishedEnd, kindMigration, kindRecipient, kindLostGrant}
 	backupSettings = []string{"network", settingRelease}
-	leftSettings   = []string{"restored", settingRules, settingServe, settingBackup}
+	leftSettings   = []string{"restored", settingRules, settingServe, settingBackup, settingClock}
 )
 
 // backupChunk is about how many bytes of documents or marks go in one frame, backupWindow how

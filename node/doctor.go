@@ -114,6 +114,9 @@ func (n *Node) simulated() bool { return n.cfg.Dir == "" || n.cfg.Disk != nil }
 // facts are what the node knows at any time without asking anybody or writing anything.
 func (n *Node) facts(s *snapshot) *doctor.Facts {
 	f := &doctor.Facts{Now: time.UnixMilli(nowMillis()), Online: n.Online(), Why: map[string]string{}, Clock: &doctor.Clock{}, Keys: n.keyFacts(s), Roster: n.rosterFacts(s)}
+	if d := n.doubtClock(); d != nil {
+		f.Clock.Doubt, f.Clock.ByPeers = d.text, d.peers
+	}
 	f.Backup = &doctor.Backup{}
 	f.Backup.Last, _ = n.LastBackup()
 	control := protocol.NewTopicID(s.network, protocol.ControlTopic)

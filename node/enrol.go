@@ -148,6 +148,9 @@ func (n *Node) amendCardWith(fn func(tx *store.Tx) error, change func(c *protoco
 	if n.op() == nil {
 		return ErrNoOperationalKey
 	}
+	if err := n.believeClock(); err != nil {
+		return err
+	}
 	n.cardMu.Lock()
 	defer n.cardMu.Unlock()
 	c := n.OwnCard().Card

@@ -182,6 +182,9 @@ func (n *Node) ask(c Caller, whom map[protocol.OrgID][]protocol.RecordID, like *
 	if n.op() == nil {
 		return nil, ErrNoOperationalKey
 	}
+	if err := n.believeClock(); err != nil {
+		return nil, err
+	}
 	type signed struct {
 		name protocol.Hash
 		r    protocol.ErasureRequest
@@ -526,6 +529,9 @@ func (n *Node) answer(c Caller, name protocol.Hash, fill func(tx *store.Tx, a *a
 	op := n.op()
 	if op == nil {
 		return ErrNoOperationalKey
+	}
+	if err := n.believeClock(); err != nil {
+		return err
 	}
 	err := n.st.Update(func(tx *store.Tx) error {
 		a, err := findAsk(tx, name)

@@ -223,6 +223,9 @@ func (n *Node) signHeads(of ...protocol.FeedID) ([]protocol.Signed, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.believeClock() != nil {
+		return nil, nil // the status says why
+	}
 	n.heads.mu.Lock()
 	n.heads.mine = max(n.heads.mine+1, uint64(nowMillis()))
 	counter := n.heads.mine

@@ -176,6 +176,9 @@ func (n *Node) GiveMandate(agent protocol.OrgID, topics []string, tlp protocol.T
 	if err := s.checkPinned(n.org, agent); err != nil {
 		return protocol.MandateID{}, err
 	}
+	if err := n.believeClock(); err != nil {
+		return protocol.MandateID{}, err
+	}
 	if from == 0 {
 		from = uint64(nowMillis())
 	}
@@ -213,6 +216,9 @@ func (n *Node) RevokeMandate(id protocol.MandateID, reason string) error {
 		return fmt.Errorf("mandate %s is revoked already", id.Short())
 	case n.op() == nil:
 		return ErrNoOperationalKey
+	}
+	if err := n.believeClock(); err != nil {
+		return err
 	}
 	now := uint64(nowMillis())
 	signed, err := crypto.SignMandateRevocation(&protocol.MandateRevocation{Version: 1, Network: s.network, Principal: n.org, Mandate: id, At: now, Reason: reason}, n.op())

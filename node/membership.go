@@ -24,6 +24,9 @@ func (n *Node) CreateNetwork(name string) (protocol.NetworkID, error) {
 	if n.op() == nil {
 		return protocol.NoNetwork, ErrNoOperationalKey
 	}
+	if err := n.believeClock(); err != nil {
+		return protocol.NoNetwork, err
+	}
 	if id := n.snap.Load().network; id != protocol.NoNetwork {
 		return id, fmt.Errorf("this node is in network %s already; a node is in one network", id)
 	}
@@ -87,6 +90,9 @@ func (n *Node) Invite(signed *protocol.SignedCard, validFor time.Duration) (*pro
 		return nil, ErrNoNetwork
 	case n.op() == nil:
 		return nil, ErrNoOperationalKey
+	}
+	if err := n.believeClock(); err != nil {
+		return nil, err
 	}
 	card, err := crypto.VerifyCard(signed)
 	if err != nil {
@@ -400,6 +406,9 @@ func (n *Node) RemoveMember(org protocol.OrgID, reason string) error {
 		return fmt.Errorf("%s is not a member of the network", org.Short())
 	case org == n.org:
 		return errors.New("a steward does not remove itself; another steward has to")
+	}
+	if err := n.believeClock(); err != nil {
+		return err
 	}
 	r := &protocol.Removal{Version: 1, Network: s.network, Steward: n.org, Removed: org, At: uint64(nowMillis()), Reason: reason}
 	if err := r.Validate(); err != nil {

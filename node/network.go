@@ -22,7 +22,8 @@ type network struct {
 	n    *Node
 	mesh *mesh.Mesh
 
-	woken      chan struct{} // state changed: topics, peers, card
+	clocks     chan protocol.NodeID // peers that were let in, and are asked for the time
+	woken      chan struct{}        // state changed: topics, peers, card
 	syncs      chan protocol.NodeID
 	inbox      chan *crypto.VerifiedEnvelope
 	outbox     chan announcement
@@ -111,7 +112,7 @@ func (n *Node) waitForNetwork(ctx context.Context, ready func([]string)) error {
 func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	net := &network{n: n, woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
+	net := &network{n: n, clocks: make(chan protocol.NodeID, 64), woken: make(chan struct{}, 1), syncs: make(chan protocol.NodeID, 64),
 		inbox: make(chan *crypto.VerifiedEnvelope, inboxEntries), outbox: make(chan announcement, outboxEntries),
 		notices: make(chan heard, noticeEntries), tells: make(chan directNotice, noticeEntries), tellers: map[protocol.NodeID]bool{}, stalled: map[protocol.NodeID]time.Time{}, suspects: make(chan *crypto.VerifiedEnvelope, noticeEntries),
 		cosigned: map[protocol.NodeID]cosignMark{}, askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), last: map[protocol.NodeID]time.Time{},
@@ -146,6 +147,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 			default:
 			}
 		},
+		Now:     func() time.Time { return time.Now().Add(n.clockAhead()) },
 		Program: n.cfg.Program, Capabilities: capabilities, Wire: n.cfg.Wire, Trace: n.cfg.Trace,
 	})
 	if err != nil {
@@ -161,7 +163,7 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		ready(append([]string{}, m.Addrs()...)) // not nil: it is on the network, though it may listen nowhere
 	}
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.tellLoop, net.keepRoom, net.publishLoop, net.keepPassing, net.keepToken, net.keepReach, n.warmIndex} {
+	for _, run := range []func(context.Context){net.keepState, net.keepPeers, net.keepSynced, net.keepHeads, net.admitLoop, net.noticeLoop, net.tellLoop, net.keepRoom, net.publishLoop, net.keepPassing, net.keepToken, net.keepReach, net.keepClock, n.warmIndex} {
 		wg.Go(func() { run(ctx) })
 	}
 	<-ctx.Done()
@@ -668,6 +670,10 @@ func (net *network) peerChanged(id protocol.NodeID, connected bool) {
 	net.mu.Unlock()
 	if connected {
 		net.syncSoon(id)
+		select {
+		case net.clocks <- id:
+		default: // it is asked within the hour
+		}
 	}
 	net.n.changes.notify()
 }

@@ -52,8 +52,11 @@ type Config struct {
 	// what was erased since.
 	AcceptRestored bool
 
-	// ClockOK says that the clock is right although this node stated later times: it was wrong then.
+	// ClockOK says that the clock is right, whatever this node stated before and peers say. ClockBy is who said so.
 	ClockOK bool
+	ClockBy Caller
+	// ClockAhead, in a simulation, is by how much this node's clock is ahead of that of the others.
+	ClockAhead time.Duration
 	// Rules and People are the files of the local rules; empty: RulesFile in Dir, if it is there,
 	// and PeopleFile beside the rules.
 	Rules, People string
@@ -189,6 +192,7 @@ type Node struct {
 	// are, or without one.
 	certificateEnds atomic.Pointer[func() time.Time]
 
+	clock    clockWatch
 	counters counters
 	changes  broadcast // something was indexed, or state changed
 	started  int64
@@ -273,6 +277,7 @@ func Open(cfg Config) (*Node, error) {
 			}
 			return n.leaveAhead()
 		},
+		n.openClock,
 		n.checkRules, n.checkAudit, n.takeAnchoredCard, n.takeRulesFile, n.openRulesOf,
 		n.noteMigrations, n.loadEvidence, n.endRemoved, n.closeHandouts, n.noteBackups, n.loadLastBackup, n.loadRestored, n.loadHeads, n.loadRoom, n.gate.openAll,
 		func() error { n.tryErasures(); n.opened.Store(true); n.forgetIndex(); return n.applyLater() },
@@ -298,6 +303,9 @@ func anchorOf(dir string) string {
 // Close closes the store and the anchor. Run must have returned.
 func (n *Node) Close() error {
 	n.stateAudit()
+	if err := n.keepClockTime(); err != nil && !errors.Is(err, store.ErrClosed) {
+		n.log.Warn("noting the time failed; the next start goes by what was stated last", "err", err)
+	}
 	err := n.keepHandouts()
 	if errors.Is(err, store.ErrClosed) { // closed before
 		err = nil
@@ -426,10 +434,13 @@ func (n *Node) renewCard(change func(c *protocol.Card) bool) error {
 		return nil
 	}
 	c := own.Card
-	now := uint64(nowMillis())
+	now := n.nowMillis()
 	ahead := n.cfg.ClockOK && c.Issued > now+protocol.MaxClockSkew // signed while the clock was wrong: fresh nowhere
 	if !change(&c) && !ahead && c.FreshUntil > now+cardRenewal {
 		return nil
+	}
+	if err := n.believeClock(); err != nil {
+		return err
 	}
 	c.Serial++
 	c.Issued, c.FreshUntil = now, now+CardLife
@@ -449,6 +460,14 @@ func SetClock(ahead time.Duration) { clockAhead.Store(ahead.Milliseconds()) }
 
 // nowMillis is the node's clock: Unix milliseconds. In a synctest bubble it is virtual.
 func nowMillis() int64 { return time.Now().UnixMilli() + clockAhead.Load() }
+
+// nowMillis is the clock of this node, which in a simulation may differ from that of others.
+func (n *Node) nowMillis() uint64 { return uint64(nowMillis() + n.cfg.ClockAhead.Milliseconds()) }
+
+// clockAhead is by how much this node's clock is ahead of the machine's: 0 but in tests.
+func (n *Node) clockAhead() time.Duration {
+	return time.Duration(clockAhead.Load())*time.Millisecond + n.cfg.ClockAhead
+}
 
 // broadcast wakes everybody who waits for a change.
 type broadcast struct {

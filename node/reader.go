@@ -201,6 +201,14 @@ func (r *Reader) Export(ctx context.Context, w io.Writer, format ExportFormat, a
 	return r.n.exportSeen(ctx, w, format, after, r.sees(rules.Export))
 }
 
+// ExportOwn is Export of what this organisation made and published itself, in a topic, or in all if that is empty.
+func (r *Reader) ExportOwn(ctx context.Context, w io.Writer, format ExportFormat, topic string, after uint64) (uint64, error) {
+	see := r.sees(rules.Export)
+	return r.n.exportSeen(ctx, w, format, after, func(rec *Record) bool {
+		return rec.Originator.ID == r.n.org && rec.OnBehalf == nil && !rec.Withheld && (topic == "" || rec.Topic == topic) && see(rec)
+	})
+}
+
 // Stream is Node.Stream of what the reader may read and export.
 func (r *Reader) Stream(ctx context.Context, from uint64, follow bool, send func(*Record) error, idle func()) error {
 	return r.n.streamSeen(ctx, from, follow, r.sees(rules.Export), send, idle)

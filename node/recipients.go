@@ -79,6 +79,9 @@ func (n *Node) keepRecipient() error {
 	if e == nil {
 		return nil
 	}
+	if n.believeClock() != nil {
+		return nil // what a wrong clock destroys does not come back
+	}
 	now := uint64(nowMillis())
 	// What ends goes first: where there are as many identities as may be, it makes the room for the next.
 	err := errors.Join(n.forgetRecipients(own), n.dateReplaced(), n.destroyReplaced(now))
@@ -92,6 +95,9 @@ func (n *Node) keepRecipient() error {
 func (n *Node) newIdentity(c Caller, suspected bool) error {
 	if len(n.keys.Identities) >= maxHeldIdentities {
 		return fmt.Errorf("this node holds %d age identities, at most %d; the oldest goes when nothing sealed to it can be on its way any more, see 'entente key list'", len(n.keys.Identities), maxHeldIdentities)
+	}
+	if err := n.believeClock(); err != nil {
+		return err
 	}
 	id, err := crypto.GenerateIdentity()
 	if err != nil {

@@ -126,6 +126,9 @@ func (n *Node) LoadRulesEverywhere(src rules.Source) (*RulesInfo, error) {
 	if op == nil {
 		return nil, ErrNoOperationalKey
 	}
+	if err := n.believeClock(); err != nil {
+		return nil, err
+	}
 	src = n.withPeople(src)
 	doc := &rulesDoc{File: src.File, Text: src.Text, PeopleFile: src.PeopleFile, People: src.People, At: uint64(nowMillis())}
 	set, err := n.parseRules(src)

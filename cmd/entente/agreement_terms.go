@@ -7,6 +7,8 @@ import (
 	"io"
 	"maps"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +26,7 @@ const maxDraft = 1 << 20
 
 // termCommands are what is done with an agreement before it is signed.
 func (a *app) termCommands() []*cobra.Command {
-	return []*cobra.Command{a.agreementDiff(), a.agreementSimulate(), a.agreementAmend(), a.agreementRenew(), a.agreementSchema(), a.agreementIEP(), a.agreementFromIEP()}
+	return []*cobra.Command{a.agreementDiff(), a.agreementSimulate(), a.agreementAmend(), a.agreementAnew(), a.agreementRenew(), a.agreementSchema(), a.agreementIEP(), a.agreementFromIEP()}
 }
 
 // agreementRef is an agreement by its id, or the draft in a file.
@@ -154,6 +156,54 @@ func (a *app) agreementAmend() *cobra.Command {
 		},
 	}
 	outFlag(cmd, &out)
+	return cmd
+}
+
+func (a *app) agreementAnew() *cobra.Command {
+	var of, dir string
+	cmd := &cobra.Command{
+		Use: "anew CARD", Short: "Draft what an organisation that was founded anew has to sign again",
+		Long: "Takes the card of the organisation that was founded in the place of this one, whose root is lost, and lists the\n" +
+			"agreements that count; with -o it writes a draft of each, in which the new organisation stands wherever the one\n" +
+			"before stood. Read each, then propose it from the new organisation's node. A partner does the same with --of.",
+		Example: "  entente agreement anew new.pem -o drafts\n  entente agreement anew new.pem --of 'Example Vendor' -o drafts", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: files,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			card, err := a.readArmour(args[0], cardArmour)
+			if err != nil {
+				return err
+			}
+			var list []api.Anew
+			if err := a.ask(cmd.Context(), "POST", "agreements/anew", nil, api.AnewRequest{Card: card, Of: of}, &list); err != nil {
+				return err
+			}
+			rows := [][]string{{"TITLE", "PARTIES", "SIGNED AS", "DRAFT"}}
+			if dir != "" {
+				if err := os.MkdirAll(dir, 0o700); err != nil {
+					return err
+				}
+			}
+			for i := range list {
+				file := ""
+				if dir != "" {
+					file = filepath.Join(dir, fmt.Sprintf("%d.yaml", i+1))
+					if err := createFile(file, []byte(list[i].YAML), 0o600); err != nil {
+						return err
+					}
+				}
+				rows = append(rows, []string{list[i].Title, orgNames(list[i].Parties), list[i].ID.String(), dash(file)})
+			}
+			return a.print(list, func(w io.Writer) {
+				if len(list) == 0 {
+					fmt.Fprintln(w, "no agreement counts: nothing is to be signed anew")
+					return
+				}
+				table(w, rows...)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&of, "of", "", "in whose place it was founded, by name or id (default: this organisation)")
+	cmd.Flags().StringVarP(&dir, "out", "o", "", "directory for the drafts, 1.yaml and on; none is overwritten (default: list them only)")
 	return cmd
 }
 

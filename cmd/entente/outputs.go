@@ -60,11 +60,11 @@ func (o *outputFlags) wanted(cmd *cobra.Command, name string) (bool, error) {
 	}
 	values := o.explain != "" || o.scored || format.Format(name).Valid() && !node.ExportFormat(name).Valid()
 	for _, flag := range []string{"view", "topic", "min-score"} {
-		if !values && cmd.Flags().Changed(flag) {
+		if !values && cmd.Flags().Changed(flag) && !(flag == "topic" && cmd.Flags().Changed("own")) {
 			return false, fmt.Errorf("--%s is for lists of values: %s, or csv and jsonl with --scored", flag, strings.Join(format.Formats(), ", "))
 		}
 	}
-	for _, flag := range []string{"since", "cursor-file"} {
+	for _, flag := range []string{"since", "cursor-file", "own"} {
 		if values && cmd.Flags().Changed(flag) {
 			return false, fmt.Errorf("--%s is for records; a list of values is whole each time", flag)
 		}

@@ -364,6 +364,7 @@ func (a *app) watch(ctx context.Context, c *nodeClient, q url.Values) error {
 func (a *app) exportCommand() *cobra.Command {
 	var format, out, cursorFile string
 	var since uint64
+	var own bool
 	var values outputFlags
 	cmd := &cobra.Command{
 		Use:   "export",
@@ -391,6 +392,10 @@ func (a *app) exportCommand() *cobra.Command {
 				}
 			}
 			q := url.Values{"format": {format}, "since": {strconv.FormatUint(since, 10)}}
+			if own {
+				q.Set("own", "true")
+				q.Set("topic", values.topic)
+			}
 			next, err := a.download(cmd.Context(), "export", q, out, api.CursorTrailer)
 			if err != nil {
 				return err
@@ -406,6 +411,7 @@ func (a *app) exportCommand() *cobra.Command {
 	f.StringVar(&format, "format", "lines", strings.Join(exportFormats(), ", "))
 	values.add(cmd)
 	f.Uint64Var(&since, "since", 0, "only what came after this cursor")
+	f.BoolVar(&own, "own", false, "only what this organisation made and published itself; with --topic, of a topic")
 	f.StringVarP(&out, "out", "o", "", "write to this file, replacing it when all is there")
 	f.StringVar(&cursorFile, "cursor-file", "", "read the cursor from this file, and keep the next one there")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(exportFormats(), cobra.ShellCompDirectiveNoFileComp))

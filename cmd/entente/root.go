@@ -71,10 +71,11 @@ func newRoot() *cobra.Command {
 // caller is on whose behalf the command acts: whom it names, or the account that it runs under.
 func (a *app) caller() node.Caller {
 	c := node.Caller{Person: a.as, Purpose: a.purpose}
+	if u, err := user.Current(); err == nil {
+		c.User = u.Username
+	}
 	if c.Person == "" {
-		if u, err := user.Current(); err == nil {
-			c.Person = u.Username
-		}
+		c.Person = c.User
 	}
 	return c
 }

@@ -38,7 +38,7 @@ func (a *app) upCommand() *cobra.Command {
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{usesAllKeys: "true"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg := node.Config{Listen: listen, Via: via, Proxy: proxy, Relay: relay, AcceptRestored: acceptRestored, ClockOK: clockOK,
+			cfg := node.Config{Listen: listen, Via: via, Proxy: proxy, Relay: relay, AcceptRestored: acceptRestored, ClockOK: clockOK, ClockBy: a.caller(),
 				OrgQuota: quota, PartnerQuota: partnerQuota, Rules: rulesFile, People: people, MigrateBy: a.caller(), Progress: a.migrating()}
 			if migrate {
 				cfg.Migrate = node.MigrateWithBackup
@@ -59,7 +59,7 @@ func (a *app) upCommand() *cobra.Command {
 	f.StringVar(&a.people, "people-socket", "", "path of a second socket, which every account of the machine may open, as /run/entente/api.sock; what each may do 'entente people' says")
 	f.Var(sizeFlag(&quota, node.DefaultOrgQuota), "quota", "how much is held of one organisation with which no agreement was ever signed, as 8GiB, or a number of MiB")
 	f.Var(sizeFlag(&partnerQuota, node.DefaultPartnerQuota), "partner-quota", "how much is held of one organisation with which one was signed, as 64GiB, or a number of MiB")
-	f.BoolVar(&clockOK, "clock-ok", false, "the clock is right now, and was wrong when this node stated later times: begin new feeds, and sign the card again")
+	f.BoolVar(&clockOK, "clock-ok", false, "the clock is right, whatever this node stated before and peers say: begin new feeds where it stated times to come, sign the card again, publish")
 	f.BoolVar(&acceptRestored, "accept-restored", false, "show and serve data that went back in time although it is not known what was erased since")
 	f.BoolVar(&migrate, "migrate", false, "first bring data of an earlier version of the program to this one, if a backup was made within the last hour")
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node"
 	"github.com/entente-mesh/entente/policy"
 	"github.com/entente-mesh/entente/policy/rules"
@@ -166,6 +167,58 @@ func (s *Server) agreementAmendment(r *http.Request, _ *none) (*Draft, error) {
 type Draft struct {
 	YAML  string   `json:"yaml"`
 	Notes []string `json:"notes,omitempty"`
+}
+
+// AnewRequest holds the card of an organisation that was founded anew. Of says in whose place, by name or id;
+// empty: in that of this node's organisation.
+type AnewRequest struct {
+	Card []byte `json:"card" required:"true"`
+	Of   string `json:"of,omitempty"`
+}
+
+// Anew is what is to be signed anew of one agreement.
+type Anew struct {
+	ID      protocol.AgreementID `json:"agreement"` // as it was signed
+	Title   string               `json:"title"`
+	Parties []node.OrgRef        `json:"parties"`
+	YAML    string               `json:"yaml"`
+}
+
+func (s *Server) agreementsAnew(_ *http.Request, q *AnewRequest) ([]Anew, error) {
+	signed, err := readCard(q.Card)
+	if err != nil {
+		return nil, err
+	}
+	card, err := crypto.VerifyCard(signed)
+	if err != nil {
+		return nil, err
+	}
+	was := s.node.Org()
+	if q.Of != "" {
+		if was, err = s.node.FindOrg(q.Of); err != nil {
+			return nil, err
+		}
+	}
+	list, err := s.node.AgreementsAnew(was, card.Org)
+	if err != nil {
+		return nil, err
+	}
+	name := func(id protocol.OrgID) string {
+		if id == card.Org {
+			return card.Inception.Name
+		}
+		return s.name(id)
+	}
+	out := []Anew{}
+	for i := range list {
+		d := &list[i].Draft
+		a := Anew{ID: list[i].ID, Title: d.Title, YAML: policy.Modeline + "\n" + string(policy.WriteYAML(d, name))}
+		for _, p := range d.Parties {
+			a.Parties = append(a.Parties, node.OrgRef{ID: p, Name: name(p)})
+		}
+		out = append(out, a)
+	}
+	return out, nil
 }
 
 func (s *Server) agreementIEP(r *http.Request, _ *none) ([]policy.IEPPolicy, error) {

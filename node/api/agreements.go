@@ -25,6 +25,7 @@ func (s *Server) agreementRoutes() {
 		takes("POST /v1/agreements/diff", "AgreementDiff", rules.Sign, "Says what an agreement changes of another.", s.agreementDiff).acting(),
 		takes("POST /v1/agreements/simulate", "AgreementSimulate", rules.Sign, "Says what would have been shared under an agreement.", s.agreementSimulate).as(SimulateRequest{Agreement: AgreementRef{ID: "agr:abcdefghij"}, Since: "30d"}).acting(),
 		answers("POST /v1/agreements/iep", "AgreementFromIEP", rules.Sign, "Makes a draft of policies of IEP 2.0.", s.agreementFromIEP).reads(mediaJSON, "Policies of FIRST's Information Exchange Policy 2.0.").acting(),
+		takes("POST /v1/agreements/anew", "AgreementsAnew", rules.Sign, "Drafts what an organisation that was founded anew has to sign again.", s.agreementsAnew).acting(),
 		answers("GET /v1/agreements/{id}", "Agreement", anyone, "Shows an agreement with its text; never its secret.", s.agreementShow).path("id", id),
 		answers("GET /v1/agreements/{id}/iep", "AgreementIEP", rules.Sign, "Writes an agreement as policies of IEP 2.0.", s.agreementIEP).path("id", id),
 		answers("GET /v1/agreements/{id}/amendment", "AgreementAmendment", rules.Sign, "Writes a draft that amends an agreement.", s.agreementAmendment).path("id", id),

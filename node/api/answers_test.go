@@ -281,6 +281,11 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c.do(alice, "POST /v1/agreements/iep", url.Values{"from": {"Example Vendor"}, "to": {"Example Police"}}, string(iep), nil)
 	c.do(alice, "GET "+agr+"/amendment", nil, nil, &draft)
 	c.do(alice, "POST /v1/agreements/diff", nil, m{"after": m{"yaml": draft.YAML}}, nil)
+	again, err := node.NewIdentity(node.InitRequest{Name: "Example Vendor", Kind: "vendor"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.do(alice, "POST /v1/agreements/anew", nil, AnewRequest{Card: protocol.Encode(&again.Card)}, nil)
 	c.do(alice, "POST "+agr+"/suspend", nil, Reason{"a pause"}, nil)
 	c.do(alice, "POST "+agr+"/resume", nil, Reason{"over"}, nil)
 
@@ -546,7 +551,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		}
 	}
 	// What is asked with another method than GET and changes nothing; all else names who did it.
-	looks := map[string]bool{"POST /v1/agreements/diff": true, "POST /v1/rules/check": true, "POST /v1/agreements/check": true, "POST /v1/agreements/simulate": true,
+	looks := map[string]bool{"POST /v1/agreements/diff": true, "POST /v1/agreements/anew": true, "POST /v1/rules/check": true, "POST /v1/agreements/check": true, "POST /v1/agreements/simulate": true,
 		"POST /v1/agreements/iep": true, "POST /v1/carry/inspect": true, "POST /v1/audit/verify": true, "POST /v1/doctor": true,
 		"POST /v1/people/{name}/confirm": true, "POST /v1/consumers/{name}/confirm": true} // these were confirmed already
 	for pattern, how := range c.noted {

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -190,12 +192,25 @@ const CursorTrailer = "Entente-Cursor"
 type ExportQuery struct {
 	Since  uint64 `query:"since" doc:"only what came after this cursor"`
 	Format string `query:"format" default:"lines" enum:"lines,csv,stix,jsonl,misp" doc:"lines: observables, for blocklists; stix: a bundle; jsonl: one record a line; misp: events"`
+	Own    bool   `query:"own" doc:"only what this organisation made and published itself"`
+	Topic  string `query:"topic" doc:"with own: only of this topic"`
 }
 
 func (s *Server) export(w http.ResponseWriter, r *http.Request, q *ExportQuery) {
 	format := node.ExportFormat(q.Format)
+	if q.Topic != "" && !q.Own {
+		fail(w, protocol.Errorf(protocol.ErrMalformed, "topic is for what this organisation published itself: give own as well"))
+		return
+	}
 	out := &lateWriter{w: w, trailer: CursorTrailer, media: format.MediaType()}
-	next, err := s.reader(r).Export(r.Context(), out, format, q.Since)
+	reader := s.reader(r)
+	read := reader.Export
+	if q.Own {
+		read = func(ctx context.Context, w io.Writer, format node.ExportFormat, after uint64) (uint64, error) {
+			return reader.ExportOwn(ctx, w, format, q.Topic, after)
+		}
+	}
+	next, err := read(r.Context(), out, format, q.Since)
 	if err != nil && !out.begun {
 		fail(w, err)
 		return

@@ -38,10 +38,11 @@ const (
 	Second     Kind = 19 // an act that two persons have to want was asked for, approved, denied
 	OwnKeys    Kind = 20 // keys and roots of this organisation were made, replaced, ended by a person
 	Migration  Kind = 21 // the data was brought to the format of another version of the program
+	Clock      Kind = 22 // a person said that the clock is right
 )
 
 var kindNames = [...]string{"", "begin", "decide", "publish", "withdraw", "release", "disclose", "erase", "quarantine",
-	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access", "people", "second", "own-keys", "migration"}
+	"trust", "agreement", "network", "keys", "grant", "forget", "rules", "refuse", "access", "people", "second", "own-keys", "migration", "clock"}
 
 // Kinds lists the names of the kinds, in the order of their numbers.
 func Kinds() []string { return kindNames[1:] }

@@ -72,6 +72,10 @@ var broken = []struct {
 	{"down", "node", "node-down", Warning, false, "not on the network", "entente up", func(f *Facts) { f.Online = false }},
 
 	{"set back", "clock", "clock-behind", Error, true, "365 days before", "timedatectl", func(f *Facts) { f.Clock.Newest = now.Add(365 * dayOf) }},
+	{"not believed", "clock", "clock-contradicted", Error, true, "3 of the 4 organisations", "--clock-ok", func(f *Facts) {
+		f.Clock.Doubt, f.Clock.ByPeers = "the clock stands 365 days ahead of those of 3 of the 4 organisations that said their time", true
+	}},
+	{"confirmed by nobody", "clock", "clock-unconfirmed", Error, true, "365 days after", "--clock-ok", func(f *Facts) { f.Clock.Doubt = "the clock stands 365 days after what this node stated last" }},
 	{"ahead of all", "clock", "clock-differs", Error, true, "366 days ahead of 3 of 3 peers", "timedatectl", func(f *Facts) {
 		for i := range f.Clock.Peers {
 			f.Clock.Peers[i].Offset = -366 * dayOf

@@ -10,6 +10,8 @@ var Kinds = map[string]string{
 	"restored":      "node",
 
 	"clock-behind":         "clock",
+	"clock-contradicted":   "clock",
+	"clock-unconfirmed":    "clock",
 	"clock-differs":        "clock",
 	"clock-unsynchronised": "clock",
 

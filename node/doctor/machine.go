@@ -24,6 +24,8 @@ type Clock struct {
 	Synchronised Truth     // what the operating system says
 	Why          string    // why that is not known
 	Peers        []PeerClock
+	Doubt        string // why the node does not believe its clock, and signs and publishes nothing; empty: it does
+	ByPeers      bool   // because of what other organisations say; else because nobody confirms it
 }
 
 // PeerClock is the clock of a peer.
@@ -52,6 +54,15 @@ func lookAtClock(f *Facts) (out []Finding) {
 	if back := c.Newest.Sub(f.Now); !c.Newest.IsZero() && back > clockBack {
 		out = append(out, Finding{State: Error, Kind: "clock-behind", Do: setClock,
 			Text: fmt.Sprintf("the clock stands %s before what this node stored itself, on %s: it was set back, or was wrong then", span(back), day(c.Newest))})
+	}
+	switch {
+	case c.Doubt == "":
+	case c.ByPeers:
+		out = append(out, Finding{State: Error, Kind: "clock-contradicted", Do: setClock + "; if this one is right, 'entente up --clock-ok'",
+			Text: c.Doubt + ": nothing is signed or published"})
+	default:
+		out = append(out, Finding{State: Error, Kind: "clock-unconfirmed", Do: "compare it with a clock that is right ('date -u'); if it is wrong, set it; if it is right, 'entente up --clock-ok', or connect to a partner",
+			Text: c.Doubt + ": nothing is signed or published"})
 	}
 	agree, differ, offsets := 0, 0, []time.Duration{}
 	for _, p := range c.Peers {

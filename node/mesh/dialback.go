@@ -111,7 +111,7 @@ func (m *Mesh) answerDialBack(s network.Stream, node protocol.NodeID) error {
 	if err != nil {
 		return err
 	}
-	answer := &protocol.DialBackAnswer{Version: 1, Received: uint64(time.Now().UnixMilli()), Results: []protocol.DialResult{}}
+	answer := &protocol.DialBackAnswer{Version: 1, Received: uint64(m.now().UnixMilli()), Results: []protocol.DialResult{}}
 	var req protocol.DialBackRequest
 	if err := protocol.Decode(data, protocol.MaxDialBackSize, &req); err != nil {
 		return fmt.Errorf("reading request to dial back: %w", err)
@@ -128,7 +128,7 @@ func (m *Mesh) answerDialBack(s network.Stream, node protocol.NodeID) error {
 	for _, o := range outcomes {
 		answer.Results = append(answer.Results, protocol.DialResult{Outcome: o})
 	}
-	answer.Sent = max(uint64(time.Now().UnixMilli()), answer.Received) // the clock may be set meanwhile
+	answer.Sent = max(uint64(m.now().UnixMilli()), answer.Received) // the clock may be set meanwhile
 	return writeFrame(s, protocol.Encode(answer))
 }
 
@@ -376,7 +376,7 @@ func (m *Mesh) AskDialBack(ctx context.Context, node protocol.NodeID, addrs []st
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
-	out, err := askDialBack(s, req)
+	out, err := askDialBack(s, req, m.now)
 	if err != nil {
 		_ = s.Reset()
 		if ctx.Err() != nil {
@@ -390,8 +390,8 @@ func (m *Mesh) AskDialBack(ctx context.Context, node protocol.NodeID, addrs []st
 
 // askDialBack asks, and measures as NTP does (RFC 5905, section 8): what the peer did between the two times
 // that it states does not count.
-func askDialBack(s io.ReadWriter, req *protocol.DialBackRequest) (*DialBack, error) {
-	begun := time.Now()
+func askDialBack(s io.ReadWriter, req *protocol.DialBackRequest, now func() time.Time) (*DialBack, error) {
+	begun, from := now(), time.Now()
 	if err := writeFrame(s, protocol.Encode(req)); err != nil {
 		return nil, err
 	}
@@ -399,7 +399,7 @@ func askDialBack(s io.ReadWriter, req *protocol.DialBackRequest) (*DialBack, err
 	if err != nil {
 		return nil, err
 	}
-	took := time.Since(begun) // monotonic: the clock may be set meanwhile
+	took := time.Since(from) // monotonic: the clock may be set meanwhile
 	var answer protocol.DialBackAnswer
 	if err := protocol.Decode(data, protocol.MaxDialBackSize, &answer); err != nil {
 		return nil, err

@@ -97,6 +97,8 @@ type Config struct {
 	Program      string
 	Capabilities []string
 	Wire         Wire // simulation only
+	// Now is the node's clock; nil: that of the machine.
+	Now func() time.Time
 	// Trace, if not nil, is told of every frame of hello and sync streams, and of gossip that is taken: for
 	// recording what a release says on the wire (CONTRIBUTING). what is hello, gossip, asked (a request of
 	// the peer), ask (one to it) or answer (of the peer). It does not block.
@@ -217,6 +219,7 @@ func (m *Mesh) start() (err error) {
 	if m.cfg.HostOptions == nil && m.cfg.Proxy == nil {
 		m.host.SetStreamHandler(dialBackProtocol, m.gated(m.handleDialBack))
 	}
+	m.host.SetStreamHandler(clockProtocol, m.gated(m.handleClock))
 	m.identd, err = m.host.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
 	if err != nil {
 		return fmt.Errorf("starting host: %w", err)
