@@ -15,13 +15,17 @@ import (
 	"github.com/entente-mesh/entente/node"
 )
 
-func testServer(t *testing.T) *Server {
+func testServer(t *testing.T, more ...func(*node.Config)) *Server {
 	t.Helper()
 	ident, err := node.NewIdentity(node.InitRequest{Name: "Example", Kind: "cert"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := node.Open(node.Config{Keys: ident.Keys, Card: &ident.Card})
+	cfg := node.Config{Keys: ident.Keys, Card: &ident.Card}
+	for _, fn := range more {
+		fn(&cfg)
+	}
+	n, err := node.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,7 +220,9 @@ func (m *Mesh) start() (err error) {
 	if m.cfg.HostOptions == nil && m.cfg.Proxy == nil {
 		m.host.SetStreamHandler(dialBackProtocol, m.gated(m.handleDialBack))
 	}
-	m.host.SetStreamHandler(clockProtocol, m.gated(m.handleClock))
+	if slices.Contains(m.wire.hello, helloV2) { // of the same release
+		m.host.SetStreamHandler(clockProtocol, m.gated(m.handleClock))
+	}
 	m.identd, err = m.host.EventBus().Emitter(new(event.EvtPeerIdentificationCompleted))
 	if err != nil {
 		return fmt.Errorf("starting host: %w", err)
