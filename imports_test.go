@@ -51,6 +51,7 @@ node/outputs/format       < protocol protocol/stix node/outputs/gather node/outp
 node/outputs              < protocol protocol/stix node node/serve node/outputs/score node/outputs/warninglist node/outputs/gather node/outputs/format
 node/taxii                < protocol protocol/stix policy policy/rules node/intake node node/serve
 node/outbound             < protocol
+node/outbound/proxytest   < node/outbound
 node/serve                < protocol policy/rules node
 node/stream               < protocol protocol/stix policy/rules node node/serve node/outbound
 node/misp                 < protocol protocol/stix node/intake node/misp/core node node/serve
@@ -90,8 +91,8 @@ var onlyUser = map[string][]string{
 	"github.com/miekg/pkcs11":     {"cmd/entente-pkcs11"},
 }
 
-// testers are the packages that may import testing outside of tests: they run nodes for tests.
-var testers = []string{"protocol/protocoltest", "node/simtest", "node/hosttest", "node/corpus/corpustest"}
+// testers are the packages that may import testing outside of tests: they run nodes, and what nodes meet, for tests.
+var testers = []string{"protocol/protocoltest", "node/simtest", "node/hosttest", "node/corpus/corpustest", "node/outbound/proxytest"}
 
 func rules(t *testing.T) map[string][]string {
 	m := map[string][]string{}

@@ -5,84 +5,15 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/entente-mesh/entente/node"
-	"github.com/entente-mesh/entente/node/outbound"
+	"github.com/entente-mesh/entente/node/outbound/proxytest"
 )
-
-// httpProxy is an HTTP proxy: CONNECT, and GET of whole URLs. It leads every name to one server.
-type httpProxy struct {
-	*httptest.Server
-	to string
-
-	mu    sync.Mutex
-	asked []string // method and target
-}
-
-func newHTTPProxy(t *testing.T, to string) (*httpProxy, *outbound.Proxy) {
-	t.Helper()
-	p := &httpProxy{to: strings.TrimPrefix(strings.TrimPrefix(to, "https://"), "http://")}
-	p.Server = httptest.NewServer(p)
-	t.Cleanup(p.Close)
-	way, err := outbound.ReadProxy(strings.Replace(p.URL, "http://", "http://alice:bob@", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, way
-}
-
-func (p *httpProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	p.asked = append(p.asked, r.Method+" "+r.RequestURI)
-	p.mu.Unlock()
-	if r.Header.Get("Proxy-Authorization") != "Basic YWxpY2U6Ym9i" {
-		http.Error(w, "who is it?", http.StatusProxyAuthRequired)
-		return
-	}
-	if r.Method != http.MethodConnect {
-		r.URL.Host, r.RequestURI = p.to, ""
-		r.Header.Del("Proxy-Authorization")
-		resp, err := http.DefaultTransport.RoundTrip(r)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer resp.Body.Close()
-		if where := resp.Header.Get("Location"); where != "" {
-			w.Header().Set("Location", where)
-		}
-		w.WriteHeader(resp.StatusCode)
-		_, _ = io.Copy(w, resp.Body)
-		return
-	}
-	out, err := net.Dial("tcp", p.to)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
-	}
-	defer out.Close()
-	w.WriteHeader(http.StatusOK)
-	c, rw, err := w.(http.Hijacker).Hijack()
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	go func() { _, _ = io.Copy(out, rw) }()
-	_, _ = io.Copy(c, out)
-}
-
-func (p *httpProxy) askedFor() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.asked)
-}
 
 // TestByProxy: sources of each kind that are outside are fetched by way of the proxy, which is asked for names.
 func TestByProxy(t *testing.T) {
@@ -123,7 +54,7 @@ func TestByProxy(t *testing.T) {
 		if strings.HasPrefix(tt.src.Where, "https") {
 			to = secure.URL
 		}
-		p, way := newHTTPProxy(t, to)
+		p, way := proxytest.New(t, to)
 		tt.src.MaxBytes = 1 << 20
 		puller, err := newPuller(&tt.src, &node.SourceState{}, newSifter(&Start{}, nil), way)
 		if err != nil {
@@ -136,7 +67,7 @@ func TestByProxy(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "bob") {
 			t.Errorf("%s: the error holds the password", tt.src.Where)
 		}
-		asked := p.askedFor()
+		asked := p.Asked()
 		if tt.want == "" && len(asked) > 0 || tt.want != "" && (len(asked) == 0 || slices.ContainsFunc(asked, func(s string) bool { return s != tt.want })) {
 			t.Errorf("%s %s: the proxy was asked for %q", tt.src.Kind, tt.src.Where, asked)
 		}
@@ -147,7 +78,7 @@ func TestByProxy(t *testing.T) {
 func TestNodesProxy(t *testing.T) {
 	list := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "c2.example.net\n") }))
 	defer list.Close()
-	p, way := newHTTPProxy(t, list.URL)
+	p, way := proxytest.New(t, list.URL)
 	n := testNodeBy(t, way.URL.String())
 	add(t, n, node.Source{Name: "list", Kind: node.SourceURL, Where: "http://lists.example.net/list.txt", Flags: green})
 	rep, err := Run(t.Context(), n, "list", Options{})
@@ -157,7 +88,7 @@ func TestNodesProxy(t *testing.T) {
 	if _, err := runSource(t.Context(), n, "list", Options{}, New(n, nil).puller); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := p.askedFor(), "GET http://lists.example.net/list.txt"; !slices.Equal(got, []string{want, want}) {
+	if got, want := p.Asked(), "GET http://lists.example.net/list.txt"; !slices.Equal(got, []string{want, want}) {
 		t.Errorf("the proxy was asked for %q", got)
 	}
 }

@@ -2,65 +2,17 @@ package stream
 
 import (
 	"encoding/pem"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"github.com/entente-mesh/entente/node"
-	"github.com/entente-mesh/entente/node/outbound"
+	"github.com/entente-mesh/entente/node/outbound/proxytest"
 )
-
-// connectProxy is an HTTP proxy that knows CONNECT alone, and leads everywhere to one address.
-type connectProxy struct {
-	to    string
-	mu    sync.Mutex
-	asked []string
-}
-
-func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	p.asked = append(p.asked, r.Method+" "+r.Host)
-	p.mu.Unlock()
-	out, err := net.Dial("tcp", p.to)
-	if err != nil || r.Method != http.MethodConnect {
-		http.Error(w, "no", http.StatusForbidden)
-		return
-	}
-	defer out.Close()
-	w.WriteHeader(http.StatusOK)
-	c, rw, err := w.(http.Hijacker).Hijack()
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	go func() { _, _ = io.Copy(out, rw) }()
-	_, _ = io.Copy(c, out)
-}
-
-func (p *connectProxy) askedFor() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.asked)
-}
-
-func newConnectProxy(t *testing.T, to string) (*connectProxy, *outbound.Proxy) {
-	t.Helper()
-	p := &connectProxy{to: to}
-	srv := httptest.NewServer(p)
-	t.Cleanup(srv.Close)
-	way, err := outbound.ReadProxy(srv.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, way
-}
 
 // TestByProxy: receivers that are outside are called by way of the proxy, by name; those inside are not.
 func TestByProxy(t *testing.T) {
@@ -86,7 +38,7 @@ func TestByProxy(t *testing.T) {
 		{sink: node.Sink{Kind: node.SinkWebhook, URL: "https://siem/in", Secret: secret}, fails: "--allow-private"},
 		{sink: node.Sink{Kind: node.SinkNATS, URL: "tls://bus.internal"}, fails: "--allow-private"},
 	} {
-		p, way := newConnectProxy(t, tt.to)
+		p, way := proxytest.New(t, tt.to)
 		if err := Prepare(&tt.sink); err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +51,7 @@ func TestByProxy(t *testing.T) {
 		if (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
 			t.Errorf("%s: %v", tt.sink.URL, err)
 		}
-		asked := p.askedFor()
+		asked := p.Asked()
 		if tt.want == "" && len(asked) > 0 || tt.want != "" && (len(asked) == 0 || slices.ContainsFunc(asked, func(s string) bool { return s != tt.want })) {
 			t.Errorf("%s: the proxy was asked for %q", tt.sink.URL, asked)
 		}
