@@ -74,7 +74,8 @@ type clockWatch struct {
 	mu     sync.Mutex
 	said   map[protocol.OrgID]clockSaid // what other organisations said last; members only, so it is bounded by the roster
 	newest uint64                       // the latest time that this node stated, or at which its clock was believed; 0: none
-	noted  time.Time                    // when that was found out here, by the monotonic clock
+	noted  moment                       // when that was found out here
+	slept  func() time.Duration         // tests; nil: slept
 }
 
 // last is until when the clock may have run on since: what passes by the monotonic clock, passes. mu must be held.
@@ -82,14 +83,33 @@ func (c *clockWatch) last() uint64 {
 	if c.newest == 0 {
 		return 0
 	}
-	return c.newest + uint64(time.Since(c.noted).Milliseconds())
+	return c.newest + uint64(c.since(c.noted).Milliseconds())
 }
 
-// clockSaid is what time it was somewhere, and when that was heard by the monotonic clock, which nobody sets.
+// moment is a reading of the monotonic clock, which nobody sets, and which stands while the machine sleeps: so it goes
+// with how long the machine had slept.
+type moment struct {
+	at    time.Time
+	slept time.Duration
+}
+
+func (c *clockWatch) now() moment { return moment{time.Now(), c.sleep()} }
+
+// since is how much time passed since a moment, with what the machine slept.
+func (c *clockWatch) since(m moment) time.Duration { return time.Since(m.at) + c.sleep() - m.slept }
+
+func (c *clockWatch) sleep() time.Duration {
+	if c.slept != nil {
+		return c.slept()
+	}
+	return slept()
+}
+
+// clockSaid is what time it was somewhere, and when that was heard.
 type clockSaid struct {
 	theirs uint64 // ms
 	within time.Duration
-	at     time.Time
+	at     moment
 }
 
 // clockDoc is when the clock was believed last: the node ran then.
@@ -107,49 +127,88 @@ type clockDoubt struct {
 	text  string // for people
 }
 
-// doubtClock judges the clock; nil: it is believed. Other organisations decide first, each with one voice, and this
-// node has one as well: only where more than half of all say that it is wrong, on one side, it is not believed, so
-// that no minority stops a node. Where nobody agrees with it, it is held against what this node stated last. A clock is
-// never moved by what others say.
+// doubtClock judges the clock; nil: it is believed.
 func (n *Node) doubtClock() *clockDoubt {
+	d, _ := n.judgeClock()
+	return d
+}
+
+// judgeClock judges the clock; nil: it is believed, and confirmed says that another organisation agrees. Other organisations
+// decide first. This node has one voice, and each of them that voicesOf does not join: only where more than half of all say
+// that it is wrong, on one side, it is not believed, so that no minority stops a node. Where nobody agrees with it, it is held
+// against what this node stated last. A clock is never moved by what others say.
+func (n *Node) judgeClock() (d *clockDoubt, confirmed bool) {
 	if n.cfg.ClockOK {
-		return nil
+		return nil, true
 	}
 	now := n.nowMillis()
 	n.clock.mu.Lock()
 	defer n.clock.mu.Unlock()
-	var agree int
-	var before, after []time.Duration // by how much this clock is behind theirs, and ahead of them
-	for org, s := range n.clock.said {
-		passed := time.Since(s.at)
+	s := n.snap.Load()
+	off := map[protocol.OrgID]time.Duration{} // by voice: how far this clock is behind theirs; 0: it agrees
+	for org, said := range n.clock.said {
+		passed := n.clock.since(said.at)
 		if passed > clockHeard {
 			delete(n.clock.said, org)
 			continue
 		}
-		off := time.Duration(int64(s.theirs)+passed.Milliseconds()-int64(now)) * time.Millisecond
-		switch bound := protocol.MaxClockSkew*time.Millisecond + s.within; {
-		case off > bound:
-			before = append(before, off)
-		case off < -bound:
-			after = append(after, -off)
-		default:
-			agree++
+		o := time.Duration(int64(said.theirs)+passed.Milliseconds()-int64(now)) * time.Millisecond
+		if o.Abs() <= protocol.MaxClockSkew*time.Millisecond+said.within {
+			o = 0
+		}
+		voice := s.clockVoice(org)
+		if was, has := off[voice]; !has || o.Abs() < was.Abs() {
+			off[voice] = o
 		}
 	}
-	heard := agree + len(before) + len(after)
+	var before, after []time.Duration // by how much this clock is behind theirs, and ahead of them
+	for _, o := range off {
+		switch {
+		case o > 0:
+			before = append(before, o)
+		case o < 0:
+			after = append(after, -o)
+		}
+	}
+	agree := len(off) - len(before) - len(after)
 	for _, side := range []struct {
 		off []time.Duration
 		how string
 	}{{before, "behind"}, {after, "ahead of"}} {
-		if k := len(side.off); k >= clockVoices && 2*k > heard+1 {
+		if k := len(side.off); k >= clockVoices && 2*k > len(off)+1 {
 			slices.Sort(side.off)
-			return &clockDoubt{peers: true, text: fmt.Sprintf("the clock stands %s %s those of %d of the %d organisations that said their time", spanOf(side.off[k/2]), side.how, k, heard)}
+			return &clockDoubt{peers: true, text: fmt.Sprintf("the clock stands %s %s those of %d of the %d organisations that said their time", spanOf(side.off[k/2]), side.how, k, len(off))}, false
 		}
 	}
 	if last := n.clock.last(); agree == 0 && last != 0 && now > last+uint64(clockAlone.Milliseconds()) {
-		return &clockDoubt{text: fmt.Sprintf("the clock stands %s after what this node stated last, on %s, and no partner's clock confirmed it", spanOf(time.Duration(min(now-last, 1<<43))*time.Millisecond), millis(last).Format(time.DateOnly))}
+		return &clockDoubt{text: fmt.Sprintf("the clock stands %s after what this node stated last, on %s, and no partner's clock confirmed it", spanOf(time.Duration(min(now-last, 1<<43))*time.Millisecond), millis(last).Format(time.DateOnly))}, false
 	}
-	return nil
+	return nil, agree > 0
+}
+
+// clockVoice returns whose voice that of an organisation is. One that this organisation pinned, or that a steward brought in, has its own. Any
+// member can bring in any number of others: they have one voice together with it, so that it does not outvote who stands for themselves.
+func (s *snapshot) clockVoice(org protocol.OrgID) protocol.OrgID {
+	for range len(s.sponsors) {
+		by, sponsored := s.sponsors[org]
+		if _, pinned := s.pins[org]; pinned || !sponsored || s.genesis != nil && slices.Contains(s.genesis.Stewards, by) {
+			break
+		}
+		org = by
+	}
+	return org
+}
+
+// passedClock returns the time up to which what is to end may end: now, and while the clock is not believed, the time at which it was
+// believed last and what passed since.
+func (n *Node) passedClock() uint64 {
+	now := uint64(nowMillis())
+	if n.doubtClock() == nil {
+		return now
+	}
+	n.clock.mu.Lock()
+	defer n.clock.mu.Unlock()
+	return min(now, n.clock.last())
 }
 
 func spanOf(d time.Duration) string {
@@ -172,7 +231,6 @@ func (n *Node) believeClock() error {
 func (n *Node) openClock() error {
 	var d clockDoc
 	var newest uint64
-	network := n.snap.Load().network
 	err := n.st.View(func(tx *store.Tx) error {
 		if _, err := getDoc(tx, kindSetting, []byte(settingClock), &d); err != nil {
 			return err
@@ -191,12 +249,10 @@ func (n *Node) openClock() error {
 	if err != nil {
 		return err
 	}
-	if newest = max(newest, d.At); newest == 0 || network == protocol.NoNetwork {
-		if own := n.OwnCard(); own != nil {
-			newest = max(newest, own.Issued)
-		}
+	if newest = max(newest, d.At); n.OwnCard() != nil {
+		newest = max(newest, n.OwnCard().Issued) // who only reads states nothing else, and its first peers may be too old to be asked
 	}
-	n.clock.said, n.clock.newest, n.clock.noted = map[protocol.OrgID]clockSaid{}, newest, time.Now()
+	n.clock.said, n.clock.newest, n.clock.noted = map[protocol.OrgID]clockSaid{}, newest, n.clock.now()
 	if n.cfg.ClockOK {
 		e := n.details("the clock is right", n.startedBy(n.cfg.ClockBy))
 		e.Text = "said on " + millis(n.nowMillis()).Format(time.RFC3339)
@@ -223,23 +279,25 @@ func (n *Node) startedBy(c Caller) Caller {
 	return c
 }
 
-// keepClockTime notes the time, if it is believed and an hour passed since it was, or the clock was set.
+// keepClockTime notes the time, if it is believed and an hour passed since it was. An earlier one than before is noted only where
+// somebody confirms it: a machine that starts without a clock, and gets the time later, did not go back.
 func (n *Node) keepClockTime() error {
-	if n.doubtClock() != nil {
+	doubt, confirmed := n.judgeClock()
+	if doubt != nil {
 		return nil
 	}
 	now := n.nowMillis()
 	n.clock.mu.Lock()
 	last := n.clock.newest
 	n.clock.mu.Unlock()
-	if now >= last && now-last < uint64(clockEvery.Milliseconds()) {
+	if now < last && !confirmed || now >= last && now-last < uint64(clockEvery.Milliseconds()) {
 		return nil
 	}
 	if err := n.st.Update(func(tx *store.Tx) error { return putDoc(tx, kindSetting, []byte(settingClock), &clockDoc{At: now}) }); err != nil {
 		return err
 	}
 	n.clock.mu.Lock()
-	n.clock.newest, n.clock.noted = now, time.Now()
+	n.clock.newest, n.clock.noted = now, n.clock.now()
 	n.clock.mu.Unlock()
 	return nil
 }
@@ -248,7 +306,7 @@ func (n *Node) keepClockTime() error {
 func (n *Node) hearClock(org protocol.OrgID, offset, within time.Duration) {
 	now := int64(n.nowMillis())
 	n.clock.mu.Lock()
-	n.clock.said[org] = clockSaid{theirs: uint64(max(now+offset.Milliseconds(), 0)), within: within, at: time.Now()}
+	n.clock.said[org] = clockSaid{theirs: uint64(max(now+offset.Milliseconds(), 0)), within: within, at: n.clock.now()}
 	n.clock.mu.Unlock()
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -180,4 +181,150 @@ func TestClockOKIsAudited(t *testing.T) {
 	if got := fmt.Sprint(who); got != "[whoever alice account service]" && got != "[account service alice whoever]" {
 		t.Errorf("said by %s", got)
 	}
+}
+
+// TestClockComesLate: a machine that has no clock of its own starts in the past, and gets the time from the network a while later. Its
+// node does not take that for a leap, also after another start.
+func TestClockComesLate(t *testing.T) {
+	n := testNode(t, "Author")
+	for _, ahead := range []time.Duration{-20 * year, 0} {
+		n.cfg.ClockAhead = ahead
+		if err := errors.Join(n.keepClockTime(), n.believeClock()); err != nil {
+			t.Fatalf("%s ahead: %v", ahead, err)
+		}
+	}
+	n.cfg.ClockAhead = -20 * year
+	if err := errors.Join(n.keepClockTime(), n.openClock()); err != nil {
+		t.Fatal(err)
+	}
+	n.cfg.ClockAhead = 0
+	if err := n.believeClock(); err != nil {
+		t.Errorf("after another start: %v", err)
+	}
+	n.cfg.ClockAhead = -year
+	n.hearClock(protocol.OrgID{1}, 0, 0)
+	if err := n.keepClockTime(); err != nil {
+		t.Fatal(err)
+	}
+	n.clock.said = map[protocol.OrgID]clockSaid{}
+	if n.cfg.ClockAhead = 0; n.believeClock() == nil {
+		t.Error("an organisation confirmed that it was a year earlier, and a leap back to before that is believed")
+	}
+}
+
+// TestClockOfAReader: who publishes nothing goes by its card, which is renewed; nothing else says when it was there last.
+func TestClockOfAReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testNetwork(t, "Reader")[0]
+		publishList(t, n, "198.51.100.1\n", green)
+		time.Sleep(100 * 24 * time.Hour)
+		if err := n.renewCard(func(*protocol.Card) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+		// As release 0.1 leaves it.
+		if err := n.st.Update(func(tx *store.Tx) error { return tx.Delete([]byte(kindSetting + settingClock)) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(n.openClock(), n.believeClock()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestClockSleeps: what was heard before a machine slept goes on through the sleep, and what it stated as well.
+func TestClockSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testNetwork(t, "Author")[0]
+		var asleep time.Duration
+		n.clock.slept = func() time.Duration { return asleep }
+		hear := func() {
+			for i := range 5 {
+				n.hearClock(protocol.OrgID{byte(i)}, 0, 0)
+			}
+		}
+		hear()
+		for _, nap := range []time.Duration{time.Hour, 100 * 24 * time.Hour} {
+			asleep += nap
+			n.cfg.ClockAhead += nap // what the clock did, and the monotonic one did not
+			if err := n.believeClock(); err != nil {
+				t.Errorf("after a sleep of %s: %v", nap, err)
+			}
+		}
+		hear()
+		if n.cfg.ClockAhead += time.Hour; n.believeClock() == nil {
+			t.Error("it did not sleep, and the clock was set")
+		}
+	})
+	if a := slept(); a < 0 || slept()-a > time.Second {
+		t.Errorf("the machine slept for %s, and then for %s", a, slept())
+	}
+}
+
+// TestClockVoices: whom a member brought in speaks with it, unless a steward brought it in or it is pinned here.
+func TestClockVoices(t *testing.T) {
+	n := testNetwork(t, "Author", "Honest")[0]
+	s := *n.snap.Load()
+	s.sponsors = map[protocol.OrgID]protocol.OrgID{}
+	s.pins = map[protocol.OrgID]uint64{}
+	member := protocol.OrgID{9}
+	s.sponsors[member] = s.genesis.Stewards[0]
+	say := func(first byte, off time.Duration) {
+		for i := range 5 {
+			n.hearClock(protocol.OrgID{first, byte(i)}, off, 0)
+		}
+	}
+	say(1, year)
+	n.hearClock(protocol.OrgID{3}, 0, 0)
+	n.snap.Store(&s)
+	if n.believeClock() == nil {
+		t.Fatal("five of six that stand for themselves say that it is wrong")
+	}
+	for i := range 5 { // each by the one before
+		s.sponsors[protocol.OrgID{1, byte(i)}] = member
+		if i > 0 {
+			s.sponsors[protocol.OrgID{1, byte(i)}] = protocol.OrgID{1, byte(i - 1)}
+		}
+	}
+	if err := n.believeClock(); err != nil {
+		t.Errorf("a member stopped a node by those that it brought in: %v", err)
+	}
+	for i := range 5 {
+		s.pins[protocol.OrgID{1, byte(i)}] = 1
+	}
+	if n.believeClock() == nil {
+		t.Error("those that a person pinned have no voice")
+	}
+	delete(n.clock.said, protocol.OrgID{3})
+	clear(s.pins)
+	n.clock.newest -= uint64(year.Milliseconds())
+	if n.believeClock() == nil {
+		t.Error("one voice that disagrees confirmed a leap")
+	}
+}
+
+// TestExpiryWaitsForNoClock: while the clock is not believed, what has ended by the time at which it was, and what passed since, is erased;
+// and nothing that has ended by that clock alone.
+func TestExpiryWaitsForNoClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testNetwork(t, "Author")[0]
+		for i, days := range []uint32{1, 100} {
+			f := green
+			f.RetentionDays = days
+			publishList(t, n, fmt.Sprintf("198.51.100.%d\n", i+1), f)
+		}
+		time.Sleep(2 * 24 * time.Hour)
+		if err := n.keepClockTime(); err != nil {
+			t.Fatal(err)
+		}
+		SetClock(year)
+		defer SetClock(0)
+		if n.believeClock() == nil {
+			t.Fatal("a year ahead it is believed")
+		}
+		if err := n.expire(); err != nil {
+			t.Fatal(err)
+		}
+		wantReads(t, n, "198.51.100.1", false)
+		wantReads(t, n, "198.51.100.2", true)
+	})
 }

@@ -388,14 +388,27 @@ func (n *Node) putOwnCardWith(signed *protocol.SignedCard, fn func(tx *store.Tx)
 	if card.Org != n.org {
 		return protocol.Errorf(protocol.ErrWrongContext, "card is of %s, not of this organisation", card.Org.Short())
 	}
+	var before *protocol.SignedCard
 	if n.anchor != nil {
+		if before, err = n.anchor.Card(); err != nil {
+			return err
+		}
 		if err := n.anchor.SetCard(signed); err != nil {
 			return err
 		}
 	}
-	return n.change(func(tx *store.Tx) error {
+	err = n.change(func(tx *store.Tx) error {
 		return errors.Join(putDoc(tx, kindCard, n.org[:], signed), fn(tx))
 	})
+	if n.anchor != nil && errors.Is(err, ErrForbidden) { // whoever asked for it left: it is not to come in force at the next start
+		if own := n.OwnCard(); before == nil && own != nil {
+			before = &own.Signed
+		}
+		if before != nil {
+			err = errors.Join(err, n.anchor.SetCard(before))
+		}
+	}
+	return err
 }
 
 // takeAnchoredCard takes the card that was signed here last, if the store went back to before it.

@@ -229,6 +229,12 @@ func TestLeaverCommitsNothing(t *testing.T) {
 				_, err := n.RemovePerson(as(ctx, CallerOf(ctx).Person, rules.People), "dave", "")
 				return err
 			},
+			"rules": func() error {
+				return n.Acting(CallerOf(ctx), func() error { _, err := n.LoadRules(rules.Source{File: "late.cedar"}); return err })
+			},
+			"rules for all": func() error {
+				return n.Acting(CallerOf(ctx), func() error { _, err := n.LoadRulesEverywhere(rules.Source{File: "late.cedar"}); return err })
+			},
 			"disclose": func() error { return n.Disclose(ctx, Disclosure{Act: "search", Records: []protocol.RecordID{{1}}}) },
 		} {
 			if err := do(); !Forbidden(err) || !strings.Contains(err.Error(), "nothing was done") {
@@ -243,6 +249,9 @@ func TestLeaverCommitsNothing(t *testing.T) {
 	if err := errors.Join(err, err2, err3, err4); err != nil || len(sinks) != 1 || sinks[0].Stopped.IsZero() || len(sources)+len(consumers)+len(views) != 0 || n.PersonOf("mallory") != nil || n.PersonOf("dave") == nil {
 		t.Errorf("%+v %+v %+v %+v %v", sinks, sources, consumers, views, err)
 	}
+	if d := n.snap.Load().rulesDoc; d != nil {
+		t.Errorf("rules of %s are in force", d.File)
+	}
 	// That it was refused is noted, and whoever removes themselves may.
 	n.NoteRefused(CallerOf(bob), "POST /v1/sinks", ErrForbidden)
 	entries, err := n.Audit(t.Context(), AuditQuery{Person: "bob"})
@@ -252,6 +261,44 @@ func TestLeaverCommitsNothing(t *testing.T) {
 	addPerson(t, n, "erin", rules.RoleAdmin)
 	if _, err := n.RemovePerson(as(t.Context(), "alice", rules.People), "alice", ""); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLeaverSignsNothing: a card that somebody had signed as they were removed is not in force, and does not come in force by the copy beside the
+// data directory, at the next start.
+func TestLeaverSignsNothing(t *testing.T) {
+	ident, err := NewIdentity(InitRequest{Name: "Police", Kind: "police"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Dir: t.TempDir(), Keys: ident.Keys, Card: &ident.Card}
+	n, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { n.Close() }()
+	addPerson(t, n, "alice", rules.RoleAdmin)
+	addPerson(t, n, "bob", rules.RoleAdmin)
+	removePerson(t, n, "bob")
+	for _, before := range []string{"none was signed here", "one was"} {
+		serial := n.OwnCard().Serial
+		c := CallerOf(as(t.Context(), "bob", rules.Administer))
+		if err := n.Acting(c, func() error { return n.RenewNode(c, n.ID()) }); !Forbidden(err) {
+			t.Fatalf("%s: %v", before, err)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err = Open(cfg); err != nil {
+			t.Fatal(err)
+		}
+		if got := n.OwnCard().Serial; got != serial {
+			t.Errorf("%s: card %d is in force, it was %d", before, got, serial)
+		}
+		c = CallerOf(as(t.Context(), "alice", rules.Administer))
+		if err := n.Acting(c, func() error { return n.RenewNode(c, n.ID()) }); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -197,6 +197,10 @@ type RotationReport struct {
 	Void    []VoidAgreement   `json:"void_agreements,omitempty"`
 	Members []OrgRef          `json:"lost_members,omitempty"`
 	Nodes   []protocol.NodeID `json:"nodes"` // on the card; a thief of the key may have put others there
+	// Back are nodes that the card before had removed, Gone those that it listed and this one does not: where the key was stolen the card goes on
+	// from the last one that was signed here, and whether the newer ones were the thief's or another node's of the organisation, people have to say.
+	Back []protocol.NodeID `json:"nodes_back,omitempty"`
+	Gone []protocol.NodeID `json:"nodes_gone,omitempty"`
 }
 
 // VoidAgreement is an agreement that a compromised key signed.
@@ -325,6 +329,18 @@ func (n *Node) rotationReport(before *snapshot, card *crypto.Card) *RotationRepo
 	out := &RotationReport{Node: n.ID(), Epoch: protocol.EpochText(card.RootEpoch.Epoch), Rotations: len(card.Rotations), Nodes: []protocol.NodeID{}}
 	for _, e := range card.Nodes {
 		out.Nodes = append(out.Nodes, e.Node)
+	}
+	if was := before.cards[n.org]; was != nil {
+		for _, r := range was.Removed {
+			if card.Node(r.Node) != nil {
+				out.Back = append(out.Back, r.Node)
+			}
+		}
+		for _, e := range was.Nodes {
+			if card.Node(e.Node) == nil {
+				out.Gone = append(out.Gone, e.Node)
+			}
+		}
 	}
 	for _, a := range before.agreements {
 		switch before.lives[a.ID].Stage(n.org, uint64(nowMillis())) {

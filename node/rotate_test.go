@@ -219,6 +219,10 @@ func TestThiefOfTheOperationalKey(t *testing.T) {
 		if len(rep.Nodes) != 1 || rep.Nodes[0] != w.node.ID() || len(w.node.OwnCard().Removed) != 0 || w.node.op() == nil {
 			t.Errorf("late %v: on the card are %v", late, rep.Nodes)
 		}
+		// Another node of the organisation that had the key could have removed and added them as well: it is said.
+		if len(rep.Back) != 1 || rep.Back[0] != w.node.ID() || len(rep.Gone) != 1 || rep.Gone[0] != theirs.Host.Public() {
+			t.Errorf("late %v: back are %v, gone %v", late, rep.Back, rep.Gone)
+		}
 		shareSets(t, w.node, w.partner)
 		if err := (&view{n: w.partner}).TakeItems(&protocol.SyncMessage{Cards: []protocol.SignedCard{stolen}}); err != nil {
 			t.Fatal(err)

@@ -144,7 +144,7 @@ func (n *Node) takeRulesFile() error {
 	if inForce != nil {
 		doc.Offer = inForce.Offer
 	}
-	return n.putRules(doc, "take rules from disk", len(set.Rules()))
+	return n.putRules(n.acting(), doc, "take rules from disk", len(set.Rules()))
 }
 
 // readRules reads a file, and no more of it than is refused for its length.
@@ -162,14 +162,19 @@ func readRules(path string, limit int64) ([]byte, error) {
 }
 
 // putRules puts rules in force. What earlier ones kept out is looked at again.
-func (n *Node) putRules(doc *rulesDoc, act string, count int) error {
-	return n.putRulesWith(doc, act, count, nil)
+func (n *Node) putRules(c Caller, doc *rulesDoc, act string, count int) error {
+	return n.putRulesWith(c, doc, act, count, nil)
 }
 
 // putRulesWith is putRules that offers them to all nodes, too, if offer is not nil.
-func (n *Node) putRulesWith(doc *rulesDoc, act string, count int, offer *protocol.OrgSigned) error {
+func (n *Node) putRulesWith(c Caller, doc *rulesDoc, act string, count int, offer *protocol.OrgSigned) error {
 	n.rulesMu.Lock()
 	defer n.rulesMu.Unlock()
+	if c.Right != "" { // before the journal has them, too
+		if err := n.st.View(func(tx *store.Tx) error { return stands(tx, c) }); err != nil {
+			return err
+		}
+	}
 	done, err := n.journalRules(doc)
 	if err != nil {
 		return err
@@ -186,7 +191,7 @@ func (n *Node) putRulesWith(doc *rulesDoc, act string, count int, offer *protoco
 			err = errors.Join(err, markAgain(tx, feed))
 		}
 		if err == nil {
-			err = errors.Join(putDoc(tx, kindRules, rulesID, doc), tx.Delete([]byte(kindSetting+settingRules)), n.tellRules(tx, doc, offer), n.auditRules(tx, n.acting(), act, doc, count))
+			err = errors.Join(putDoc(tx, kindRules, rulesID, doc), tx.Delete([]byte(kindSetting+settingRules)), n.tellRules(tx, doc, offer), n.auditRules(tx, c, act, doc, count))
 		}
 		if err == nil {
 			n.rulesProblem.Store(nil)
@@ -236,7 +241,7 @@ func (n *Node) LoadRules(src rules.Source) (*RulesInfo, error) {
 	} else if o != nil {
 		doc.Offer = max(doc.Offer, o.Number) // what a person loads here counts until there is a later one
 	}
-	if err := n.putRules(doc, "load rules", len(set.Rules())); err != nil {
+	if err := n.putRules(n.actingNow(), doc, "load rules", len(set.Rules())); err != nil {
 		return nil, err
 	}
 	n.log.Info("local rules loaded", "file", src.File)

@@ -112,7 +112,7 @@ func (n *Node) takeOfferedRules() error {
 		}
 		return nil
 	}
-	if err := n.putRules(doc, "take rules for all nodes", len(set.Rules())); err != nil {
+	if err := n.putRules(n.acting(), doc, "take rules for all nodes", len(set.Rules())); err != nil {
 		return err
 	}
 	n.log.Info("rules that the organisation signed for all nodes are in force", "set", short(doc.hash()))
@@ -154,7 +154,7 @@ func (n *Node) LoadRulesEverywhere(src rules.Source) (*RulesInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.putRulesWith(doc, "load rules for all nodes", len(set.Rules()), &signed); err != nil {
+	if err := n.putRulesWith(n.actingNow(), doc, "load rules for all nodes", len(set.Rules()), &signed); err != nil {
 		return nil, err
 	}
 	n.log.Info("local rules loaded for all nodes", "file", src.File)

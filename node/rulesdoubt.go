@@ -170,7 +170,7 @@ func (n *Node) ConfirmRules(set string) (*RulesInfo, error) {
 		return nil, err
 	}
 	doc.At = uint64(nowMillis())
-	if err := n.putRules(doc, "confirm rules", len(read.Rules())); err != nil {
+	if err := n.putRules(n.actingNow(), doc, "confirm rules", len(read.Rules())); err != nil {
 		return nil, err
 	}
 	n.log.Info("local rules confirmed", "set", short(doc.hash()))

@@ -195,6 +195,18 @@ func (a *app) rotated(rep *node.RotationReport) error {
 				fmt.Fprintf(w, "  %s\n", id)
 			}
 		}
+		if len(rep.Back) > 0 {
+			fmt.Fprintln(w, "These were removed by newer cards, and are back; revoke those that you removed yourselves with 'entente node revoke':")
+			for _, id := range rep.Back {
+				fmt.Fprintf(w, "  %s\n", id)
+			}
+		}
+		if len(rep.Gone) > 0 {
+			fmt.Fprintln(w, "These were listed by newer cards, and are not any more; those that are yours ask again with 'entente node request':")
+			for _, id := range rep.Gone {
+				fmt.Fprintf(w, "  %s\n", id)
+			}
+		}
 		fmt.Fprintln(w, "Start it: entente up. Take root keys away from this machine, if any were brought.")
 	})
 }

@@ -24,12 +24,12 @@ func TestJudged(t *testing.T) {
 }
 
 func TestNamed(t *testing.T) {
-	for _, host := range []string{"taxii.example.org", "example.org.", "xn--bcher-kva.example", "8.8.8.8", "2606:4700::1", "1.2.3.example", "mylocal.example", "notlocalhost.org"} {
+	for _, host := range []string{"taxii.example.org", "example.org.", "xn--bcher-kva.example", "8.8.8.8", "2606:4700::1", "1.2.3.example", "mylocal.example", "notlocalhost.org", "corp.example", "lan.example.org"} {
 		if err := CheckNamed(host); err != nil {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
-	for _, host := range []string{"", ".", "localhost", "LocalHost.", "a.localhost", "printer.local", "db.internal", "nas.home.arpa", "intranet", "127.0.0.1", "::1",
+	for _, host := range []string{"", ".", "localhost", "LocalHost.", "a.localhost", "printer.local", "db.internal", "nas.home.arpa", "intranet", "wiki.corp", "nas.lan", "a.intranet", "x.private", "tv.home", "127.0.0.1", "::1",
 		"fe80::1%eth0", "169.254.169.254", "10.0.0.1", "::ffff:10.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "a.0x7f", "198.51.100.7", "a.."} {
 		if CheckNamed(host) == nil {
 			t.Errorf("%q may be called", host)

@@ -138,8 +138,9 @@ func readHeader(r io.Reader) ([]byte, error) {
 	return out, nil
 }
 
-// local are names that lead to this machine or its network by what they are (RFC 6761, 6762, 8375; ICANN's .internal).
-var local = []string{"localhost", "local", "internal", "home.arpa", "localdomain"}
+// local are names that lead to this machine or its network by what they are (RFC 6761; RFC 6762 with its appendix G, which lists what networks
+// use; RFC 8375; ICANN's .internal).
+var local = []string{"localhost", "local", "internal", "home.arpa", "localdomain", "intranet", "private", "corp", "home", "lan"}
 
 // CheckNamed says whether a host may be called where a proxy looks it up: what can be said of it without asking a resolver. An address
 // has to be public; a name has to have a dot, not be one of local, and not end in a number, which some resolvers take for an address (127.1,

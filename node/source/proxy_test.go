@@ -41,6 +41,7 @@ func TestByProxy(t *testing.T) {
 		fails string
 	}{
 		{src: node.Source{Kind: node.SourceURL, Where: "https://example.com/list.txt", CA: ca}, want: "CONNECT example.com:443"},
+		{src: node.Source{Kind: node.SourceURL, Where: "HTTPS://example.com/list.txt", CA: ca}, want: "CONNECT example.com:443"},
 		{src: node.Source{Kind: node.SourceMISP, Where: "https://example.com/", CA: ca}, want: "CONNECT example.com:443"},
 		{src: node.Source{Kind: node.SourceTAXII, Where: "https://example.com/api/", Collection: "91a7b528-80eb-42ed-a74d-c6fbd5a26116", CA: ca}, want: "CONNECT example.com:443"},
 		{src: node.Source{Kind: node.SourceURL, Where: "http://lists.example.net/list.txt"}, want: "GET http://lists.example.net/list.txt"},
@@ -51,7 +52,7 @@ func TestByProxy(t *testing.T) {
 		{src: node.Source{Kind: node.SourceURL, Where: plain.URL + "/list.txt", Private: true}},
 	} {
 		to := plain.URL
-		if strings.HasPrefix(tt.src.Where, "https") {
+		if strings.HasPrefix(strings.ToLower(tt.src.Where), "https") {
 			to = secure.URL
 		}
 		p, way := proxytest.New(t, to)

@@ -80,7 +80,9 @@ func client(src *node.Source, proxy *outbound.Proxy) (*http.Client, error) {
 			}
 			return nil
 		}
-		if strings.HasPrefix(src.Where, "https:") {
+		if u, err := url.Parse(src.Where); err != nil {
+			return nil, err
+		} else if u.Scheme == "https" { // however it is written
 			t.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
 				host, _, err := net.SplitHostPort(addr)
 				if err == nil {
