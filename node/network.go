@@ -304,7 +304,10 @@ func (net *network) admitLoop(ctx context.Context) {
 			}
 		}
 		a, err := net.n.gate.admit(batch)
-		if err != nil {
+		switch {
+		case noRoom(err): // 'status' says so, and a log that grew with every entry would not help
+			net.n.log.Debug("what gossip brought was not taken", "err", err)
+		case err != nil:
 			net.n.log.Error("storing what gossip brought failed; the sync will try again", "err", err)
 			net.n.counters.failed.Add(1)
 		}

@@ -264,6 +264,9 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.Anchor == "" && cfg.Dir != "" && cfg.Disk == nil {
 		cfg.Anchor = anchorOf(cfg.Dir)
 	}
+	if cfg.onDisk() {
+		n.room.dirs = []string{cfg.Dir, cfg.Anchor}
+	}
 	for _, step := range []func() error{
 		func() error {
 			if cfg.Anchor == "" {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/disk"
+	"github.com/entente-mesh/entente/node/doctor"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -32,10 +34,18 @@ type room struct {
 
 	used atomic.Int64 // bytes of the data directory, as last looked at
 	full atomic.Bool
+	low  atomic.Bool   // the disk was below its floor, as last looked at
 	over atomic.Uint64 // entries refused because of a quota
+
+	dirs []string // whose disks have to have room: none in a simulation
+	free func(dir string) (uint64, error)
 }
 
-func newRoom() *room { return &room{bytes: map[protocol.OrgID]int64{}} }
+func newRoom() *room { return &room{bytes: map[protocol.OrgID]int64{}, free: disk.Free} }
+
+// ErrNoRoom is returned while the disk of the data directory, or of the anchor, has less left than
+// doctor.SpaceFloor. Nothing is published or taken from peers until there is room.
+var ErrNoRoom = errors.New("the disk is almost full")
 
 // ErrFull is returned where the disk limit is reached and nothing may be evicted. Nothing is
 // published or taken from peers until there is room.
@@ -45,7 +55,23 @@ func (r *room) check() error {
 	if r.full.Load() {
 		return ErrFull
 	}
+	return r.floor()
+}
+
+// floor looks at the disks themselves: others may fill them too, and faster than keepRoom looks.
+func (r *room) floor() error {
+	for _, dir := range r.dirs {
+		if free, err := r.free(dir); err == nil && free < doctor.SpaceFloor {
+			return fmt.Errorf("%w: %d MiB are left for %s, and nothing is published or taken from peers until there are %d MiB: make room", ErrNoRoom, free>>20, dir, doctor.SpaceFloor>>20)
+		}
+	}
 	return nil
+}
+
+// noRoom reports whether something failed for want of room: 'status' says so while it lasts, and
+// what was not taken comes when there is room again.
+func noRoom(err error) bool {
+	return errors.Is(err, ErrFull) || errors.Is(err, ErrNoRoom) || errors.Is(err, store.ErrNoSpace)
 }
 
 func (r *room) add(bytes map[protocol.OrgID]int64) {
@@ -154,9 +180,26 @@ func (net *network) keepRoom(ctx context.Context) {
 		if n.cfg.Dir == "" {
 			continue
 		}
+		net.lookAtFloor()
 		if err := net.makeRoom(ctx); err != nil && ctx.Err() == nil {
 			n.log.Error("making room failed", "err", err)
 		}
+	}
+}
+
+// lookAtFloor says when the disk came to its floor, and goes on with what waited when it left that.
+func (net *network) lookAtFloor() {
+	n := net.n
+	err := n.room.floor()
+	switch was := n.room.low.Swap(err != nil); {
+	case err != nil && !was:
+		n.log.Error("the node stops publishing and taking", "err", err)
+	case err == nil && was:
+		n.log.Info("the disk has room again")
+		if err := n.gate.drain(); err != nil {
+			n.log.Error("opening what was stored failed; it is tried again", "err", err)
+		}
+		net.markDirty()
 	}
 }
 

@@ -92,6 +92,7 @@ var broken = []struct {
 		f.Clock.Synchronised, f.Clock.Why, f.Clock.Peers = NotKnown, "no such call", nil
 	}},
 
+	{"almost no room", "disk", "disk-space", Error, true, "511 MiB of room left: nothing is published or taken from peers until there are 512 MiB", "free up", func(f *Facts) { f.Disks[0].Free, f.Room = SpaceFloor-1, nil }},
 	{"no room", "disk", "disk-space", Error, true, "100 MiB of room left", "free up", func(f *Facts) { f.Disks[0].Free, f.Room = 100<<20, nil }},
 	{"little room", "disk", "disk-space", Warning, true, "900 MiB", "free up", func(f *Facts) { f.Disks[0].Free, f.Room = 900<<20, nil }},
 	{"little of a large one", "disk", "disk-space", Warning, true, "4096 MiB", "free up", func(f *Facts) { f.Disks[0].Free, f.Room = 4<<30, nil }},

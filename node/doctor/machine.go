@@ -132,10 +132,14 @@ type Speed struct {
 	Took     time.Duration
 }
 
+// SpaceFloor is how many bytes a node leaves free on its disk: with less it neither publishes nor takes
+// anything from peers. Below it the database rewrites its newest tables, which takes up to six times the
+// 64 MiB of one.
+const SpaceFloor = 512 << 20
+
 // Bounds on disks. An append to the store waits for two syncs, its own and that of the anchor.
 const (
 	spaceLow  = 1 << 30 // and less than a twentieth
-	spaceNone = 128 << 20
 	fewInodes = 10_000
 	noInodes  = 500
 	slowSync  = 50 * time.Millisecond // the median
@@ -169,8 +173,8 @@ func lookAtDisk(f *Facts) (out []Finding) {
 		}
 		free := "free up space on the file system of " + d.Path + ", or make it larger"
 		switch {
-		case d.Free < spaceNone:
-			out = append(out, Finding{State: Error, Kind: "disk-space", Text: where + " has " + size(d.Free) + " of room left: the node will stop storing", Do: free})
+		case d.Free < SpaceFloor:
+			out = append(out, Finding{State: Error, Kind: "disk-space", Text: where + " has " + size(d.Free) + " of room left: nothing is published or taken from peers until there are " + size(SpaceFloor), Do: free})
 		case d.Free < spaceLow || d.Free < d.Total/20:
 			out = append(out, Finding{State: Warning, Kind: "disk-space", Text: where + " has " + size(d.Free) + " of room left, of " + size(d.Total), Do: free})
 		}

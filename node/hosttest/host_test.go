@@ -207,7 +207,7 @@ type status struct {
 	Forked    int    `json:"forked"`
 	Missing   uint64 `json:"missing"`
 	Records   uint64 `json:"records"`
-	Problems  []struct{ Severity, Text string }
+	Problems  []struct{ Kind, Severity, Text string }
 }
 
 func (h *host) status() (s status) {

@@ -36,6 +36,7 @@ type Store struct {
 	db   engine
 	ring *ring
 	dir  string // on a disk of the machine; else empty
+	free func(dir string) (uint64, error)
 	// from is the format from which the store has to be migrated, 0: it has not to be; under says
 	// that this has begun. They do not change after Migrate.
 	from  uint8
@@ -81,7 +82,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, dir: dir, turn: make(chan struct{}, 1), views: map[uint64]int{}}
+	s := &Store{db: db, dir: dir, free: disk.Free, turn: make(chan struct{}, 1), views: map[uint64]int{}}
 	if s.ring, err = openRing(cfg); err == nil {
 		err = s.checkFormat()
 	}
@@ -110,6 +111,9 @@ func openEngine(cfg Config) (engine, error) {
 	}
 	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("closing store directory to others: %w", err)
+	}
+	if err := haveRoom(cfg.Dir, disk.Free); err != nil {
+		return nil, err
 	}
 	db, err := openBadger(badgerOptions(cfg))
 	if err != nil {
@@ -164,7 +168,8 @@ func explain(dir string, err error) error {
 }
 
 // Close ends the update under way, waits for those who read, writes what is in memory and
-// closes the store. A View that begins meanwhile, also in another View, is ErrClosed.
+// closes the store. A View that begins meanwhile, also in another View, is ErrClosed. Without room to
+// write (ErrNoSpace) it leaves that to the next Open, which needs another process.
 func (s *Store) Close() error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
@@ -177,6 +182,9 @@ func (s *Store) Close() error {
 	}
 	s.viewMu.Unlock()
 	<-idle
+	if err := haveRoom(s.dir, s.free); err != nil {
+		return fmt.Errorf("closing store: %w; it is left as by a crash, and the next start reads the log", err)
+	}
 	if err := s.db.close(); err != nil {
 		return fmt.Errorf("closing store: %w", err)
 	}
@@ -214,7 +222,7 @@ func (s *Store) viewed(at uint64) {
 
 // Update runs fn and writes what it changed: durably, all or nothing, when it returns. If
 // fn returns an error nothing is written and Update returns that error. Updates wait for
-// each other, so fn must not call Update.
+// each other, so fn must not call Update. On a full disk it is ErrNoSpace, and fn is not called.
 func (s *Store) Update(fn func(tx *Tx) error) error {
 	if s.from != 0 {
 		return ErrOlder
@@ -227,6 +235,9 @@ func (s *Store) update(fn func(tx *Tx) error) error {
 	defer func() { <-s.turn }()
 	if s.closed.Load() {
 		return ErrClosed
+	}
+	if err := haveRoom(s.dir, s.free); err != nil {
+		return err
 	}
 	var tx *Tx
 	err := s.db.view(func(r state) error {
@@ -256,6 +267,9 @@ func (tx *Tx) tooBig() error {
 
 // Compact rewrites the tables, so that what was deleted leaves the disk. It takes a while.
 func (s *Store) Compact() error {
+	if err := haveRoom(s.dir, s.free); err != nil {
+		return fmt.Errorf("compacting: %w", err)
+	}
 	if err := s.db.compact(); err != nil {
 		return fmt.Errorf("compacting: %w", err)
 	}
