@@ -207,7 +207,7 @@ func (w *scheduled) converge(asks map[[2]int]bool) {
 		if round > 20 {
 			w.fail("I1: nodes go on changing after %d rounds", round)
 		}
-		time.Sleep(time.Minute)
+		w.wait(time.Minute)
 		for i, a := range w.members {
 			for j, b := range w.members {
 				if !asks[[2]int{i, j}] || !know(a, b) {

@@ -19,7 +19,7 @@ func (w *scheduled) monthPasses(*member) {
 	if w.rng.IntN(2) == 0 {
 		return
 	}
-	time.Sleep(29*24*time.Hour + time.Duration(w.rng.IntN(72))*time.Hour)
+	w.wait(29*24*time.Hour + time.Duration(w.rng.IntN(72))*time.Hour)
 	w.logf("a month passes")
 	w.months++
 	for _, m := range w.members {
@@ -209,7 +209,7 @@ func (m *member) gaveUp(tx *store.Tx, feed protocol.FeedID, author *member, seq 
 
 // pass lets time go by, and a node erase what is past its retention.
 func (w *scheduled) pass(m *member) {
-	time.Sleep(time.Duration(w.rng.IntN(12*60)) * time.Minute)
+	w.wait(time.Duration(w.rng.IntN(12*60)) * time.Minute)
 	w.letExpire(m)
 }
 

@@ -421,7 +421,7 @@ func (w *scheduled) lastWords(asks map[[2]int]bool) {
 		}
 	}
 	w.converge(asks)
-	time.Sleep(time.Minute)
+	w.wait(time.Minute)
 	var facts []*fact
 	for _, m := range w.members {
 		if m.n == nil || m.hostile || m.n.usable() != nil {

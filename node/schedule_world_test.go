@@ -355,6 +355,7 @@ func (w *scheduled) start(m *member) {
 			w.fail("%s does not start: %v", m.name, err)
 		}
 		m.n = n
+		w.tellTime(m)
 		w.skipAnnounced(m)
 		return nil
 	})
@@ -397,8 +398,26 @@ func (w *scheduled) any(pick func(*member) bool) *member {
 
 func (m *member) up() bool { return m.n != nil }
 
+// wait lets time go by.
+func (w *scheduled) wait(d time.Duration) {
+	time.Sleep(d)
+	for _, m := range w.members {
+		w.tellTime(m)
+	}
+}
+
+// tellTime has a node that runs hear what time it is elsewhere, as it does of whom it is connected with: clocks
+// are right here, and a node that was off for months is to go on.
+func (w *scheduled) tellTime(m *member) {
+	for _, o := range w.members {
+		if m.n != nil && o.org != m.org {
+			m.n.hearClock(o.keys.Org, 0, 0)
+		}
+	}
+}
+
 func (w *scheduled) oneStep() {
-	time.Sleep(time.Duration(1+w.rng.IntN(600)) * time.Second)
+	w.wait(time.Duration(1+w.rng.IntN(600)) * time.Second)
 	m := w.any((*member).up)
 	if m != nil && w.siblings && w.rng.IntN(2) == 0 {
 		m = cmp.Or(w.any(func(m *member) bool { return m.up() && m.org == 0 }), m)
