@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -42,6 +43,7 @@ func ReleasesDir() string {
 // FixtureExpect is what a fixture shows.
 type FixtureExpect struct {
 	Release    string        `json:"release"`
+	Made       time.Time     `json:"made"` // after the last that it states; a node entry ends a year later
 	Format     int           `json:"store_format"`
 	Wire       []string      `json:"wire"` // protocols that its program speaks
 	Node       string        `json:"node"`

@@ -40,7 +40,7 @@ func TestMakeFixture(t *testing.T) {
 		t.Fatalf("%s is there already; a fixture of a release that is out is not made again", out)
 	}
 	bin, wire := binary, mesh.Wire{}
-	e := FixtureExpect{Release: release, Format: 4, Wire: mesh.Speaks()}
+	e := FixtureExpect{Release: release, Made: time.Now().UTC().Add(time.Minute).Truncate(time.Second), Format: 4, Wire: mesh.Speaks()}
 	if ref := os.Getenv("ENTENTE_FIXTURE_REF"); ref != "" {
 		bin = buildAt(t, ref)
 		e.Format, e.Wire = 3, []string{"/entente/hello/1", "/entente/sync/1", "/entente/gossip/1"}
