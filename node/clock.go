@@ -24,7 +24,7 @@ const whyAhead = "its times are ahead of the clock, which is said to be right"
 // leaveAhead closes the own feeds whose times are ahead of the clock, and begins others. A person has said that
 // the clock is right.
 func (n *Node) leaveAhead() error {
-	now, network := uint64(nowMillis()), n.snap.Load().network
+	now, network := n.nowMillis(), n.snap.Load().network
 	return n.st.Update(func(tx *store.Tx) error {
 		var ahead []protocol.Origin
 		err := scanDocs(tx, kindFeedNumber, func(id []byte, inc *incarnationDoc) error {
@@ -83,7 +83,7 @@ func (c *clockWatch) last() uint64 {
 	if c.newest == 0 {
 		return 0
 	}
-	return c.newest + uint64(c.since(c.noted).Milliseconds())
+	return c.newest + uint64(c.now().since(c.noted).Milliseconds())
 }
 
 // moment is a reading of the monotonic clock, which nobody sets, and which stands while the machine sleeps: so it goes
@@ -95,8 +95,10 @@ type moment struct {
 
 func (c *clockWatch) now() moment { return moment{time.Now(), c.sleep()} }
 
-// since is how much time passed since a moment, with what the machine slept.
-func (c *clockWatch) since(m moment) time.Duration { return time.Since(m.at) + c.sleep() - m.slept }
+// since is how much time passed since an earlier moment, with what the machine slept.
+func (m moment) since(earlier moment) time.Duration {
+	return m.at.Sub(earlier.at) + m.slept - earlier.slept
+}
 
 func (c *clockWatch) sleep() time.Duration {
 	if c.slept != nil {
@@ -134,7 +136,7 @@ func (n *Node) doubtClock() *clockDoubt {
 }
 
 // judgeClock judges the clock; nil: it is believed, and confirmed says that another organisation agrees. Other organisations
-// decide first. This node has one voice, and each of them that voicesOf does not join: only where more than half of all say
+// decide first. This node has one voice, and each of them that clockVoice does not join: only where more than half of all say
 // that it is wrong, on one side, it is not believed, so that no minority stops a node. Where nobody agrees with it, it is held
 // against what this node stated last. A clock is never moved by what others say.
 func (n *Node) judgeClock() (d *clockDoubt, confirmed bool) {
@@ -144,10 +146,10 @@ func (n *Node) judgeClock() (d *clockDoubt, confirmed bool) {
 	now := n.nowMillis()
 	n.clock.mu.Lock()
 	defer n.clock.mu.Unlock()
-	s := n.snap.Load()
+	s, here := n.snap.Load(), n.clock.now()   // a system call or two, whatever number there are
 	off := map[protocol.OrgID]time.Duration{} // by voice: how far this clock is behind theirs; 0: it agrees
 	for org, said := range n.clock.said {
-		passed := n.clock.since(said.at)
+		passed := here.since(said.at)
 		if passed > clockHeard {
 			delete(n.clock.said, org)
 			continue
@@ -202,7 +204,7 @@ func (s *snapshot) clockVoice(org protocol.OrgID) protocol.OrgID {
 // passedClock returns the time up to which what is to end may end: now, and while the clock is not believed, the time at which it was
 // believed last and what passed since.
 func (n *Node) passedClock() uint64 {
-	now := uint64(nowMillis())
+	now := n.nowMillis()
 	if n.doubtClock() == nil {
 		return now
 	}

@@ -65,116 +65,108 @@ func (n *Node) mayKeep(owner string) error {
 // ownerLeft is what is noted at a sink whose owner left.
 func ownerLeft(id string) string { return id + ", who set it up, left" }
 
-// eachOwned goes through what somebody owns, and puts back what fn changed. fn is told one of sink, source and view.
-func eachOwned(tx *store.Tx, id string, fn func(o Owned, sink *sinkDoc, source *sourceDoc, view *View) (changed bool, err error)) error {
-	sinks, sources, views := map[string]*sinkDoc{}, map[string]*sourceDoc{}, map[string]*View{}
-	err := errors.Join(
+// ownedDoc is what somebody owns as it is kept: one of sink, source and view.
+type ownedDoc struct {
+	Owned
+	sink   *sinkDoc
+	source *sourceDoc
+	view   *View
+}
+
+// put puts it back.
+func (o *ownedDoc) put(tx *store.Tx) error {
+	switch {
+	case o.sink != nil:
+		return putDoc(tx, kindSink, []byte(o.Name), o.sink)
+	case o.source != nil:
+		return putDoc(tx, kindSource, []byte(o.Name), o.source)
+	}
+	return putDoc(tx, kindView, []byte(o.Name), o.view)
+}
+
+// ownedBy lists what somebody owns, sorted.
+func ownedBy(tx *store.Tx, id string) (list []ownedDoc, err error) {
+	state := func(stands bool) string {
+		if stands {
+			return OwnedStands
+		}
+		return OwnedGoesOn
+	}
+	err = errors.Join(
 		scanDocs(tx, kindSink, func(name []byte, d *sinkDoc) error {
-			if held := *d; d.Owner == id {
-				sinks[string(name)] = &held
+			if d.Owner == id {
+				list = append(list, ownedDoc{Owned: Owned{OwnedSink, string(name), state(d.Progress.Stopped != 0)}, sink: d})
 			}
 			return nil
 		}),
 		scanDocs(tx, kindSource, func(name []byte, d *sourceDoc) error {
-			if held := *d; d.Person == id {
-				sources[string(name)] = &held
+			if d.Person == id {
+				list = append(list, ownedDoc{Owned: Owned{OwnedSource, string(name), state(d.Paused)}, source: d})
 			}
 			return nil
 		}),
 		scanDocs(tx, kindView, func(name []byte, d *View) error {
-			if held := *d; d.Owner == id {
-				views[string(name)] = &held
+			if d.Owner == id {
+				list = append(list, ownedDoc{Owned: Owned{OwnedView, string(name), OwnedGoesOn}, view: d})
 			}
 			return nil
 		}))
-	if err != nil {
-		return err
-	}
-	for name, d := range sinks {
-		state := OwnedGoesOn
-		if d.Progress.Stopped != 0 {
-			state = OwnedStands
-		}
-		if changed, err := fn(Owned{OwnedSink, name, state}, d, nil, nil); err != nil {
-			return err
-		} else if changed {
-			err = putDoc(tx, kindSink, []byte(name), d)
-			if err != nil {
-				return err
-			}
-		}
-	}
-	for name, d := range sources {
-		state := OwnedGoesOn
-		if d.Paused {
-			state = OwnedStands
-		}
-		if changed, err := fn(Owned{OwnedSource, name, state}, nil, d, nil); err != nil {
-			return err
-		} else if changed {
-			if err := putDoc(tx, kindSource, []byte(name), d); err != nil {
-				return err
-			}
-		}
-	}
-	for name, d := range views {
-		if changed, err := fn(Owned{OwnedView, name, OwnedGoesOn}, nil, nil, d); err != nil {
-			return err
-		} else if changed {
-			if err := putDoc(tx, kindView, []byte(name), d); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	slices.SortFunc(list, func(a, b ownedDoc) int { return strings.Compare(a.String(), b.String()) })
+	return list, err
 }
 
 // setUpBy lists what somebody owns, sorted.
 func (n *Node) setUpBy(id string) (list []Owned, err error) {
 	err = n.st.View(func(tx *store.Tx) error {
-		list = []Owned{}
-		return eachOwned(tx, id, func(o Owned, _ *sinkDoc, _ *sourceDoc, _ *View) (bool, error) {
-			list = append(list, o)
-			return false, nil
-		})
+		owned, err := ownedBy(tx, id)
+		list = ownedOf(owned)
+		return err
 	})
-	slices.SortFunc(list, compareOwned)
 	return list, err
 }
 
-func compareOwned(a, b Owned) int { return strings.Compare(a.String(), b.String()) }
+func ownedOf(owned []ownedDoc) []Owned {
+	list := make([]Owned, len(owned))
+	for i := range owned {
+		list[i] = owned[i].Owned
+	}
+	return list
+}
 
 // leaveSetUp makes what somebody owns stand still, or, with to, another's. Views only select: they go on.
-func (n *Node) leaveSetUp(tx *store.Tx, id, to string) (list []Owned, err error) {
-	list = []Owned{}
-	err = eachOwned(tx, id, func(o Owned, sink *sinkDoc, source *sourceDoc, view *View) (bool, error) {
-		changed := true
+func (n *Node) leaveSetUp(tx *store.Tx, id, to string) ([]Owned, error) {
+	owned, err := ownedBy(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	for i := range owned {
+		o := &owned[i]
 		if to != "" {
 			if err := n.mayKeep(to); err != nil {
-				return false, fmt.Errorf("handing over %s: %w", o.String(), err)
+				return nil, fmt.Errorf("handing over %s: %w", o.String(), err)
 			}
 			o.State = OwnedHanded
 		}
 		switch {
-		case to != "" && sink != nil:
-			sink.Owner = to
-		case to != "" && source != nil:
-			source.Person = to
+		case to != "" && o.sink != nil:
+			o.sink.Owner = to
+		case to != "" && o.source != nil:
+			o.source.Person = to
 		case to != "":
-			view.Owner = to
-		case sink != nil && sink.Progress.Stopped == 0:
-			sink.Progress.Stopped, sink.Progress.Error, sink.Run = uint64(nowMillis()), ownerLeft(id), newSinkRun()
+			o.view.Owner = to
+		case o.sink != nil && o.sink.Progress.Stopped == 0:
+			o.sink.Progress.Stopped, o.sink.Progress.Error, o.sink.Run = uint64(nowMillis()), ownerLeft(id), newSinkRun()
 			o.State = OwnedStands
-		case source != nil && !source.Paused:
-			source.Paused, o.State = true, OwnedStands
+		case o.source != nil && !o.source.Paused:
+			o.source.Paused, o.State = true, OwnedStands
 		default:
-			changed = false
+			continue
 		}
-		list = append(list, o)
-		return changed, nil
-	})
-	slices.SortFunc(list, compareOwned)
-	return list, err
+		if err := o.put(tx); err != nil {
+			return nil, err
+		}
+	}
+	return ownedOf(owned), nil
 }
 
 // ownedText names some of what somebody owned for the audit log; "": none is in that state.
