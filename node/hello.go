@@ -25,6 +25,15 @@ func (net *network) ownHello() []byte {
 	return protocol.Encode(h)
 }
 
+// tellCard says hello again to all peers if the own card is another than when it last did. Where a node is
+// reached stands on its card, and peers would learn of it a minute later by the sync. It never waits.
+func (net *network) tellCard() {
+	if own := net.n.OwnCard(); own != nil && own.Signed.Hash() != net.toldCard {
+		net.toldCard = own.Signed.Hash()
+		net.mesh.GreetAll()
+	}
+}
+
 // sponsorship finds the statement by which sponsor brought invitee in.
 func (s *snapshot) sponsorship(sponsor, invitee protocol.OrgID) *protocol.RosterStatement {
 	for _, st := range s.statements {

@@ -38,6 +38,7 @@ type network struct {
 	joined sync.Map                        // string, wire name of every joined topic → protocol.TopicID; joinTopics alone changes it
 	teller atomic.Pointer[protocol.NodeID] // who told last of entries that are not held
 
+	toldCard   protocol.Hash // the own card that peers were told of; keepState alone has it
 	directTurn atomic.Uint64 // counts comparisons with those with whom direct feeds are shared
 
 	mu        sync.Mutex
@@ -118,6 +119,9 @@ func (n *Node) online(ctx context.Context, ready func(addrs []string)) error {
 		cosigned: map[protocol.NodeID]cosignMark{}, askedKeys: map[protocol.FeedID]time.Time{}, dirty: make(chan struct{}, 1), subscriber: make(chan struct{}, 1), last: map[protocol.NodeID]time.Time{},
 		heard: map[protocol.NodeID]bool{}, siblings: map[protocol.NodeID]siblingMark{}, refused: map[protocol.NodeID]string{}, failed: map[protocol.NodeID]unreached{},
 		syncing: map[protocol.NodeID]bool{}, inSync: map[protocol.NodeID]time.Time{}, reserved: make(chan struct{}, 1), since: time.Now()}
+	if own := n.OwnCard(); own != nil {
+		net.toldCard = own.Signed.Hash()
+	}
 	meshed := make(chan struct{})
 	m, err := mesh.New(ctx, mesh.Config{
 		Key: n.keys.Host, Listen: n.ways.listen, Proxy: n.ways.proxy, Relay: n.ways.relay, Network: n.snap.Load().network, Log: n.log,
@@ -406,6 +410,7 @@ func (net *network) keepState(ctx context.Context) {
 		if err := net.renewCard(); err != nil {
 			net.n.log.Error("renewing the own card failed", "err", err)
 		}
+		net.tellCard()
 		if net.n.asking.Load() {
 			net.n.confirmErased()
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -225,6 +226,30 @@ func (m *Mesh) greet(ctx context.Context, node protocol.NodeID) error {
 	m.introduced(node, said)
 	m.admit(node)
 	return nil
+}
+
+// maxGreetAll is how many peers GreetAll says hello to at a time.
+const maxGreetAll = 8
+
+// GreetAll says hello again to all peers that were let in: the own card changed. Whoever is busy with another
+// hello, or does not answer, learns of it otherwise. It does not wait.
+func (m *Mesh) GreetAll() {
+	m.spawn(func() {
+		m.greetAll.Lock() // two at once would cut each other off
+		defer m.greetAll.Unlock()
+		var wg sync.WaitGroup
+		room := make(chan struct{}, maxGreetAll)
+		for _, p := range m.Peers() {
+			room <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-room }()
+				if err := m.greet(m.ctx, p.Node); err != nil {
+					m.log.Debug("saying hello again failed", "node", p.Node, "err", err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }
 
 func refusal(err error) []byte { return append([]byte{helloRefused}, publicText(err)...) }

@@ -130,7 +130,8 @@ type Mesh struct {
 	stopPunching func() error
 	dialBacks    dialBacks
 
-	joining sync.Mutex // held by Join and Leave, so that pubsub has the topics that m.topics has
+	joining  sync.Mutex // held by Join and Leave, so that pubsub has the topics that m.topics has
+	greetAll sync.Mutex // held by GreetAll while it greets
 
 	mu         sync.Mutex // guards what follows; never held across a call that may wait
 	closed     bool

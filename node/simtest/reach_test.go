@@ -222,3 +222,36 @@ func TestDeadGossipIsReset(t *testing.T) {
 		}
 	})
 }
+
+// TestNewCardIsToldAtOnce: where a node is reached stands on its card. The peers know a new one long before
+// they compare.
+func TestNewCardIsToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(t)
+		defer w.Close()
+		for i := range 3 {
+			w.Config = func(c *node.Config) {
+				if c.SyncEvery = 10 * time.Hour; i == 2 {
+					c.Wire.Speaks = previousWire
+				}
+			}
+			w.Add(fmt.Sprintf("Org %d", i), "cert", "")
+		}
+		w.Network()
+		time.Sleep(time.Minute)
+		a := w.Nodes[0]
+		for range 3 {
+			was := a.OwnCard().Order
+			if err := a.RenewNode(node.Caller{}, a.ID()); err != nil {
+				t.Fatal(err)
+			}
+			if a.OwnCard().Order == was {
+				t.Fatal("the card did not change")
+			}
+			w.soon(3*time.Second, "both peers held the new card", func() bool {
+				return everyNode(w.Nodes, func(n *Node) bool { return n.Card(a.Org()).Order == a.OwnCard().Order })
+			})
+			time.Sleep(time.Minute)
+		}
+	})
+}
