@@ -37,6 +37,7 @@ type appender struct {
 	coveredOrgs []protocol.OrgID              // the last audience
 	covered     []*store.Epoch                // what it was covered by
 
+	caller    Caller          // of the root: who has it sealed anew; zero: the node does by itself
 	excluding []protocol.Hash // exclusions of records that are passed on
 	onward    *onwardBody     // what was opened last to be passed on
 

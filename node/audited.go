@@ -595,7 +595,7 @@ func (a *appender) auditPassOn(by Caller, records []crypto.VerifiedRecord, orgs 
 // auditReseal notes that records were sealed anew, for whom of their readers, and for whom not any
 // more.
 func (a *appender) auditReseal(verdicts []policy.OrgDecision, records []resealed) {
-	d := a.n.details("seal anew", Caller{})
+	d := a.n.details("seal anew", a.root.caller)
 	at := map[protocol.AgreementID]uint32{}
 	for i := range verdicts {
 		addVerdict(d, at, verdicts[i].Org, &verdicts[i].Decision)

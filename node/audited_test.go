@@ -629,7 +629,7 @@ func TestI8PassedOn(t *testing.T) {
 	if _, err := hub.ApproveRelease(asAlice, list[0].Number, "bob", false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := hub.DenyRelease(list[1].Number, "carol", "no"); err != nil {
+	if _, err := hub.DenyRelease(t.Context(), list[1].Number, "carol", "no"); err != nil {
 		t.Fatal(err)
 	}
 	entries := account(t, hub)

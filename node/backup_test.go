@@ -153,7 +153,7 @@ func TestBackupOfAHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	along(t, nodes)
-	if _, err := hub.DenyRelease(1, "Officer", "not yet"); err != nil {
+	if _, err := hub.DenyRelease(t.Context(), 1, "Officer", "not yet"); err != nil {
 		t.Fatal(err)
 	}
 	holdOn(t, hub, HoldRequest{Value: "198.51.100.2"})

@@ -191,7 +191,7 @@ func (n *Node) saveSurvivors(s *snapshot, feed protocol.FeedID, e *protocol.Eras
 		return true, nil
 	}
 	for _, seq := range due {
-		if err := n.resealEntry(feed, seq, topic); err != nil && !errors.Is(err, ErrNotEnrolled) {
+		if err := n.resealEntry(Caller{}, feed, seq, topic); err != nil && !errors.Is(err, ErrNotEnrolled) {
 			n.log.Error("sealing anew what an erasure leaves failed; it is tried again", "err", err)
 			n.counters.failed.Add(1)
 			return true, nil

@@ -49,7 +49,7 @@ func TestI5EveryCopyIsErased(t *testing.T) {
 	rec := publishList(t, author, "198.51.100.1\n198.51.100.2\n", green)
 	first := protocol.EntryRef{Feed: rec.Feed, Seq: rec.To}
 	closeTopic(t, author)
-	if err := author.resealEntry(rec.Feed, rec.To, "c2"); err != nil {
+	if err := author.resealEntry(Caller{}, rec.Feed, rec.To, "c2"); err != nil {
 		t.Fatal(err)
 	}
 	f := ownTopic(t, author)
@@ -85,7 +85,7 @@ func TestI5ReaderDestroysEveryCopy(t *testing.T) {
 	agree(t, author, reader, protocol.TLPGreen, "*")
 	rec := publishList(t, author, "198.51.100.1\n", green)
 	closeTopic(t, author)
-	if err := author.resealEntry(rec.Feed, rec.To, "c2"); err != nil {
+	if err := author.resealEntry(Caller{}, rec.Feed, rec.To, "c2"); err != nil {
 		t.Fatal(err)
 	}
 	f := ownTopic(t, author)
@@ -110,7 +110,7 @@ func TestI1WhatIsSetAsideIsTakenFromElsewhere(t *testing.T) {
 	rec := publishList(t, author, "198.51.100.1\n", green)
 	syncBoth(t, nodes...)
 	closeTopic(t, author)
-	if err := author.resealEntry(rec.Feed, rec.To, "c2"); err != nil {
+	if err := author.resealEntry(Caller{}, rec.Feed, rec.To, "c2"); err != nil {
 		t.Fatal(err)
 	}
 	f := ownTopic(t, author)

@@ -413,7 +413,7 @@ func (n *Node) resealForked(ctx context.Context) error {
 
 // resealEntry seals anew what an entry of this organisation holds, but for what was erased
 // since: it is gone from the corpus, and not from the body of an entry that counts nowhere.
-func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error {
+func (n *Node) resealEntry(c Caller, feed protocol.FeedID, seq uint64, topic string) error {
 	body, doc, _, err := n.ownBody(feed, seq)
 	if err != nil {
 		return err
@@ -434,6 +434,7 @@ func (n *Node) resealEntry(feed protocol.FeedID, seq uint64, topic string) error
 		return n.st.Update(func(tx *store.Tx) error { return noteSealedAnew(tx, feed, seq) })
 	}
 	return n.append(topic, func(a *appender) error {
+		a.caller = c
 		a.onCommit = append(a.onCommit, func(tx *store.Tx) error { return noteSealedAnew(tx, feed, seq) })
 		_, err := a.resealAll(rest, &doc, records, n.directOf(a.snap, feed))
 		return err

@@ -120,7 +120,7 @@ func (n *Node) sealAnew(ctx context.Context, list []leftPart) (count int, err er
 	for _, p := range list {
 		for _, seq := range p.records {
 			if err = errors.Join(err, ctx.Err()); err == nil {
-				if err = n.resealEntry(p.feed, seq, p.topic); err == nil {
+				if err = n.resealEntry(CallerOf(ctx), p.feed, seq, p.topic); err == nil {
 					count++
 				}
 			}

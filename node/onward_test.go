@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -160,6 +162,32 @@ func TestI2OnwardBinds(t *testing.T) {
 	}
 }
 
+// TestVoteOfWhoLostTheRole: a vote that was on its way when its person left, or lost the role, is none.
+func TestVoteOfWhoLostTheRole(t *testing.T) {
+	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].Approval = 1 }, "Vendor", "Hub", "Cert")
+	hub := nodes[1]
+	automatic(t, hub)
+	publishOnward(t, nodes[0], "198.51.100.1\n", partners)
+	along(t, nodes)
+	list, err := hub.Releases(false)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	addPerson(t, hub, "alice", rules.RoleAdmin, rules.RoleApprover)
+	addPerson(t, hub, "bob", rules.RoleReader)
+	for _, id := range []string{"bob", "carol"} {
+		if _, err := hub.DenyRelease(as(t.Context(), id, rules.Release), list[0].Number, id, ""); !errors.Is(err, ErrForbidden) {
+			t.Errorf("%s denied it: %v", id, err)
+		}
+	}
+	if r, err := hub.ReleaseOf(list[0].Number); err != nil || r.State != "waiting" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := hub.DenyRelease(as(t.Context(), "alice", rules.Release), list[0].Number, "alice", ""); err != nil || r.State != "denied" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // TestReleaseByPersons: what needs approval waits for as many persons as it needs, each another.
 func TestReleaseByPersons(t *testing.T) {
 	ctx := context.Background()
@@ -190,7 +218,7 @@ func TestReleaseByPersons(t *testing.T) {
 	}
 	along(t, nodes)
 	wantReads(t, last, "198.51.100.1", true)
-	if _, err := hub.DenyRelease(number, "C", ""); err == nil {
+	if _, err := hub.DenyRelease(t.Context(), number, "C", ""); err == nil {
 		t.Error("what was passed on is denied")
 	}
 
@@ -200,7 +228,7 @@ func TestReleaseByPersons(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if r, err := hub.DenyRelease(list[0].Number, "C", "not ours to give"); err != nil || r.State != "denied" {
+	if r, err := hub.DenyRelease(t.Context(), list[0].Number, "C", "not ours to give"); err != nil || r.State != "denied" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if _, err := hub.ApproveRelease(ctx, list[0].Number, "A", false); err == nil {

@@ -376,9 +376,17 @@ func (n *Node) setPerson(ctx context.Context, c *PersonChange) error {
 	if held == nil || !held.present() {
 		act = "add person"
 	}
-	return n.learn(func(tx *store.Tx) error {
-		return errors.Join(s.samePeople(tx), n.auditPeople(tx, CallerOf(ctx), act, d.text()), putDoc(tx, kindPerson, []byte(c.ID), d))
+	err = n.learn(func(tx *store.Tx) error {
+		stands := ""
+		if held != nil {
+			if stands, err = n.demote(tx, held, d); err != nil {
+				return err
+			}
+		}
+		return errors.Join(s.samePeople(tx), n.auditPeople(tx, CallerOf(ctx), act, d.text()+stands), putDoc(tx, kindPerson, []byte(c.ID), d))
 	})
+	n.sources.changes.notify()
+	return err
 }
 
 // samePeople returns an ErrStale if the people are others than a snapshot has: what was decided by it, as that
@@ -503,7 +511,7 @@ func (n *Node) endPerson(tx *store.Tx, out *Removed, to string) error {
 			return err
 		}
 	}
-	if out.SetUp, err = n.leaveSetUp(tx, out.Person, to); err != nil {
+	if out.SetUp, err = n.leaveSetUp(tx, out.Person, to, ownerLeft(out.Person)); err != nil {
 		return err
 	}
 	var acts [][]byte
@@ -633,7 +641,8 @@ func (n *Node) joinPerson(tx *store.Tx, p *protocol.SiblingPerson) (bool, error)
 	if bytes.Equal(protocol.Encode(&d), protocol.Encode(&held)) {
 		return false, nil
 	}
-	err = errors.Join(putDoc(tx, kindPerson, []byte(p.ID), &d), n.auditPeople(tx, Caller{}, "take from another node", fmt.Sprintf("%s; there: %v", d.text(), d.present())))
+	stands, err := n.demote(tx, &held, &d)
+	err = errors.Join(err, putDoc(tx, kindPerson, []byte(p.ID), &d), n.auditPeople(tx, Caller{}, "take from another node", fmt.Sprintf("%s; there: %v%s", d.text(), d.present(), stands)))
 	if has && held.present() && d.Said.Term > held.Said.Term { // also where they came back since: they are somebody new
 		out := &Removed{Person: p.ID}
 		if err = errors.Join(err, n.endPerson(tx, out, ""), endVotes(tx, out)); err == nil && len(out.Ended)+len(out.SetUp)+out.Acts+out.Votes > 0 {

@@ -134,6 +134,58 @@ func TestWhatALeaverSetUp(t *testing.T) {
 	}
 }
 
+// TestWhatADemotedAdminSetUp stands still at every node, as that of who left: they could not set it up any more.
+func TestWhatADemotedAdminSetUp(t *testing.T) {
+	first, second, _ := siblingWorld(t)
+	addPerson(t, first, "alice", rules.RoleAdmin)
+	addPerson(t, first, "bob", rules.RoleAdmin, rules.RoleReader)
+	compareWith(t, second, first)
+	for _, n := range []*Node{first, second} {
+		setUpAs(t, n, "bob")
+	}
+	if _, _, err := first.SetPerson(as(t.Context(), "alice", rules.People), PersonChange{ID: "bob", FullName: "Bob", Roles: []string{rules.RoleAdmin}, Only: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := owns(t, first, "bob"); got != "sink bob goes on, source bob goes on, view bob goes on" {
+		t.Errorf("who is an admin still: %s", got)
+	}
+	if _, _, err := first.SetPerson(as(t.Context(), "alice", rules.People), PersonChange{ID: "bob", Roles: []string{rules.RoleReader}, Only: true}); err != nil {
+		t.Fatal(err)
+	}
+	compareWith(t, second, first)
+	for _, n := range []*Node{first, second} {
+		if got := owns(t, n, "bob"); got != "sink bob stands still, source bob stands still, view bob goes on" {
+			t.Error(got)
+		}
+		if s, err := n.Sink("bob"); err != nil || !strings.Contains(s.Error, "does not administer") {
+			t.Errorf("%+v %v", s, err)
+		}
+		if k := kindsOf(t, n); !slices.Contains(k, "sink-owner-left") || !slices.Contains(k, "source-owner-left") {
+			t.Errorf("%v", k)
+		}
+		account, err := n.Audit(t.Context(), AuditQuery{Kind: "people"})
+		if err != nil || !slices.ContainsFunc(account, func(e AuditEntry) bool { return strings.Contains(e.Text, "stands still: sink bob, source bob") }) {
+			t.Errorf("%+v %v", account, err)
+		}
+	}
+	alice := as(t.Context(), "alice", rules.Administer)
+	if err := errors.Join(first.ReplaySink(alice, "bob", 0), first.PauseSource(alice, "bob", false)); err != nil {
+		t.Fatal(err)
+	}
+	if got := owns(t, first, "alice"); got != "sink bob goes on, source bob goes on" {
+		t.Error(got)
+	}
+	// Who was never one, or comes back as one, has nothing stand still.
+	for _, roles := range [][]string{{rules.RoleAdmin}, {rules.RoleAdmin, rules.RoleOfficer}} {
+		if _, _, err := second.SetPerson(t.Context(), PersonChange{ID: "bob", Roles: roles, Only: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if k := kindsOf(t, second); slices.Contains(k, "sink-owner-left") {
+		t.Errorf("an admin again: %v", k)
+	}
+}
+
 // handOverFails is HandOver of which only the error counts.
 func handOverFails(t testing.TB, n *Node, id, to string) error {
 	t.Helper()

@@ -377,7 +377,7 @@ func (d *releaseDoc) act() string {
 }
 
 // DenyRelease notes that a person does not release records: they stay here.
-func (n *Node) DenyRelease(number uint64, by, reason string) (*ReleaseItem, error) {
+func (n *Node) DenyRelease(ctx context.Context, number uint64, by, reason string) (*ReleaseItem, error) {
 	by, err := person(by)
 	if err != nil {
 		return nil, err
@@ -408,7 +408,7 @@ func (n *Node) DenyRelease(number uint64, by, reason string) (*ReleaseItem, erro
 				return err
 			}
 		}
-		return n.putVote(tx, Caller{Person: by}, "deny", number, d, reason)
+		return n.putVote(tx, votes(ctx, by), "deny", number, d, reason)
 	}); err != nil {
 		return nil, err
 	}
@@ -473,7 +473,12 @@ func (d *releaseDoc) group(orgs []protocol.OrgID) *onwardGroup {
 
 // votes is the caller whose vote it is.
 func votes(ctx context.Context, by string) Caller {
-	return Caller{Person: by, Purpose: CallerOf(ctx).Purpose}
+	asked := CallerOf(ctx)
+	c := Caller{Person: by, Purpose: asked.Purpose}
+	if asked.Person == by { // else it is a word, and nobody is known by an account
+		c.Right = asked.Right
+	}
+	return c
 }
 
 // groupReleased decides anew about each record of a release: who of those for whom it was approved

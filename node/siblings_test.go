@@ -13,6 +13,7 @@ import (
 	"github.com/entente-mesh/entente/crypto"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -295,8 +296,17 @@ func TestI4RemovedFeedsEndWhereTheCardSays(t *testing.T) {
 	if reads(t, third, "203.0.113.2") {
 		t.Fatal("what counts nowhere is shown")
 	}
-	if count, err := third.ResealRemoved(t.Context(), fourth.ID()); err != nil || count != 2 {
+	addPerson(t, third, "alice", rules.RoleAdmin)
+	addPerson(t, third, "bob", rules.RoleReader) // who was an admin when he asked
+	if count, err := third.ResealRemoved(as(t.Context(), "bob", rules.Administer), fourth.ID()); !errors.Is(err, ErrForbidden) || count != 0 || reads(t, third, "203.0.113.2") {
+		t.Errorf("%d entries sealed anew by who lost the role, %v", count, err)
+	}
+	if count, err := third.ResealRemoved(as(t.Context(), "alice", rules.Administer), fourth.ID()); err != nil || count != 2 {
 		t.Fatalf("%d entries sealed anew, %v; want 2", count, err)
+	}
+	account, err := third.Audit(t.Context(), AuditQuery{Kind: "publish"})
+	if err != nil || !slices.ContainsFunc(account, func(e AuditEntry) bool { return e.Act == "seal anew" && e.Person == "alice" }) {
+		t.Errorf("nobody sealed it anew: %+v, %v", account, err)
 	}
 	shareSets(t, third, other)
 	carryNew(t, third, other)

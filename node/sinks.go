@@ -361,7 +361,7 @@ func (n *Node) ReplaySink(ctx context.Context, name string, from uint64) error {
 	}
 	return n.changeSink(ctx, name, fmt.Sprintf("replay sink from %d", from), func(tx *store.Tx, d *sinkDoc) error {
 		d.Progress = sinkProgressDoc{Cursor: from, Delivered: d.Progress.Delivered, Last: d.Progress.Last}
-		if n.gone(d.Owner) {
+		if n.whyOwnerless(d.Owner) != "" {
 			d.Owner = n.ownerOf(CallerOf(ctx))
 		}
 		return putDoc(tx, kindSink, []byte(name), d)
@@ -563,9 +563,9 @@ func (n *Node) sinkProblems(st *Status) error {
 		case !s.Stopped.IsZero() && s.Error == doubtRestored:
 			add("sink-unconfirmed", "error", fmt.Sprintf("'entente sink replay %s --from %d' goes on where it was, 'entente sink remove %s' if it was removed since", s.Name, s.Cursor, s.Name),
 				"sink %s came from a backup, and may have been removed since; nothing is delivered to it", s.Name)
-		case !s.Stopped.IsZero() && n.gone(s.Owner):
+		case !s.Stopped.IsZero() && n.whyOwnerless(s.Owner) != "":
 			add("sink-owner-left", "error", fmt.Sprintf("'entente sink remove %s', or, if it is wanted, 'entente sink replay %s --from %d' lets it go on where it was, as yours", s.Name, s.Name, s.Cursor),
-				"%s, who set up sink %s, left; nothing is delivered to it since", s.Owner, s.Name)
+				"nothing is delivered to sink %s any more: %s", s.Name, n.whyOwnerless(s.Owner))
 		case !s.Stopped.IsZero():
 			add("sink-stopped", "error", fmt.Sprintf("'entente sink remove %s'; if it was a mistake there, 'entente sink replay %s --from %d' goes on where it stopped", s.Name, s.Name, s.Cursor),
 				"sink %s stopped at %s: %s", s.Name, s.Stopped.Format("2006-01-02 15:04"), s.Error)

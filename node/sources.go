@@ -442,7 +442,7 @@ func (n *Node) PauseSource(ctx context.Context, name string, paused bool) error 
 			return err
 		}
 		d.Paused, d.Doubted = paused, false
-		if c := CallerOf(ctx); !paused && n.gone(d.Person) {
+		if c := CallerOf(ctx); !paused && n.whyOwnerless(d.Person) != "" {
 			d.Person = n.ownerOf(c)
 		}
 		err = errors.Join(putDoc(tx, kindSource, []byte(name), d), n.auditSource(tx, CallerOf(ctx), act, name, ""))

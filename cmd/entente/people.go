@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,9 @@ func (a *app) peopleSetCommand(verb string) *cobra.Command {
 			}
 			return a.print(got, func(w io.Writer) {
 				fmt.Fprintf(w, "%s (account %s): %s\n", printable(got.Person.ID), printable(got.Person.User), strings.Join(got.Person.Roles, ", "))
+				if !slices.Contains(got.Person.Roles, rules.RoleAdmin) {
+					setUp(w, slices.DeleteFunc(got.Person.SetUp, func(o node.Owned) bool { return o.Kind == node.OwnedView }), "")
+				}
 				stillOpen(w, got.Still)
 			})
 		},

@@ -94,7 +94,7 @@ func (s *Server) releaseDeny(r *http.Request, q *ReleaseVote) (*node.ReleaseItem
 	if err != nil {
 		return nil, err
 	}
-	return s.node.DenyRelease(number, who, q.Reason)
+	return s.node.DenyRelease(r.Context(), number, who, q.Reason)
 }
 
 // Exclude takes own records back from organisations.
