@@ -2446,7 +2446,10 @@ type DiskStatus struct {
 	Used int64 `json:"used"`
 	// bytes; 0: none
 	Limit int64 `json:"limit,omitempty"`
-	Full  bool  `json:"full,omitempty"`
+	// Free is how many bytes the file system of the data directory has left, or that of the anchor, if
+	// that is less; nil: not known.
+	Free *uint64 `json:"free,omitempty"`
+	Full bool    `json:"full,omitempty"`
 	// entries refused because of quotas since the start
 	OverQuota uint64 `json:"over_quota,omitempty"`
 	// bodies of others, for others, that two more nodes hold

@@ -84,15 +84,22 @@ func (r *room) add(bytes map[protocol.OrgID]int64) {
 
 // DiskStatus says how much room is taken.
 type DiskStatus struct {
-	Used      int64  `json:"used"`            // bytes of the data directory
-	Limit     int64  `json:"limit,omitempty"` // bytes; 0: none
-	Full      bool   `json:"full,omitempty"`
-	OverQuota uint64 `json:"over_quota,omitempty"` // entries refused because of quotas since the start
-	Evicted   uint64 `json:"evicted,omitempty"`    // bodies of others, for others, that two more nodes hold
+	Used  int64 `json:"used"`            // bytes of the data directory
+	Limit int64 `json:"limit,omitempty"` // bytes; 0: none
+	// Free is how many bytes the file system of the data directory has left, or that of the anchor, if that is less; nil: not known.
+	Free      *uint64 `json:"free,omitempty"`
+	Full      bool    `json:"full,omitempty"`
+	OverQuota uint64  `json:"over_quota,omitempty"` // entries refused because of quotas since the start
+	Evicted   uint64  `json:"evicted,omitempty"`    // bodies of others, for others, that two more nodes hold
 }
 
 func (n *Node) diskStatus() DiskStatus {
 	d := DiskStatus{Used: n.room.used.Load(), Limit: n.cfg.DiskLimit, Full: n.room.full.Load(), OverQuota: n.room.over.Load()}
+	for _, dir := range n.room.dirs {
+		if free, err := n.room.free(dir); err == nil && (d.Free == nil || free < *d.Free) {
+			d.Free = &free
+		}
+	}
 	_ = n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error { d.Evicted += f.Evicted; return nil })
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/node/doctor"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -36,5 +37,27 @@ func TestI6FloorOfTheDisk(t *testing.T) {
 	carryNew(t, author, reader)
 	if !reads(t, reader, "198.51.100.1") {
 		t.Error("it does not go on when there is room")
+	}
+}
+
+// TestFreeBytes: of the data directory and the anchor the one whose disk has less left.
+func TestFreeBytes(t *testing.T) {
+	dir, n := foundedOnDisk(t)
+	want, err := disk.Free(dir)
+	if err != nil {
+		t.Skip(err)
+	}
+	got := n.diskStatus().Free
+	if got == nil || *got > 2*want || *got < want/2 { // others write, too
+		t.Errorf("%v bytes are free, the system says %d", got, want)
+	}
+	least := uint64(1 << 40)
+	n.room.free = func(string) (uint64, error) { least--; return least, nil }
+	if got := n.diskStatus().Free; got == nil || *got != least {
+		t.Errorf("%v, want %d", got, least)
+	}
+	n.room.free = func(string) (uint64, error) { return 0, errors.ErrUnsupported }
+	if got := n.diskStatus().Free; got != nil {
+		t.Errorf("%d bytes are free, and nobody knows", *got)
 	}
 }

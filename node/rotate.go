@@ -273,7 +273,7 @@ func (n *Node) applyRotation(r RotationApply, op crypto.OpSigner) (*RotationRepo
 	case err != nil:
 		return nil, fmt.Errorf("what the root keys signed does not hold: %w", err)
 	case !own.Order.Less(after.Order):
-		return nil, protocol.Errorf(protocol.ErrWrongContext, "the card held here comes after this rotation: it was applied already, or others came; 'entente key list' shows what is in force")
+		return nil, protocol.Errorf(protocol.ErrWrongContext, "the card held here comes after this rotation: it was applied already, or others came; 'entente key list' shows what is in force, 'entente agreement list' the agreements that ended with the key before")
 	case len(protocol.Encode(&c)) > protocol.MaxCardSize:
 		return nil, protocol.Errorf(protocol.ErrOversize, "the card would have more than %d bytes; remove nodes, or addresses of nodes, and ask again", protocol.MaxCardSize)
 	}

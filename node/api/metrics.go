@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"reflect"
@@ -66,6 +67,7 @@ var metrics = []metric{
 	{"source_records_published_total", true, "Records published by the sources that there are.", func(m *node.Metrics) float64 { return float64(m.Sources.Published) }},
 	{"disk_used_bytes", false, "Bytes of the data directory, looked at every few seconds.", func(m *node.Metrics) float64 { return float64(m.Disk.Used) }},
 	{"disk_limit_bytes", false, "Bytes that the data directory may take; 0: no limit.", func(m *node.Metrics) float64 { return float64(m.Disk.Limit) }},
+	{"disk_free_bytes", false, "Bytes that the file system of the data directory has left, or that of the anchor, if that is less; none where it is not known. Below 512 MiB nothing is published or taken.", func(m *node.Metrics) float64 { return known(m.Disk.Free) }},
 	{"disk_full", false, "1 while the limit is reached and nothing may be evicted.", func(m *node.Metrics) float64 { return truth(m.Disk.Full) }},
 	{"bodies_evicted", false, "Bodies given up to make room, that others hold.", func(m *node.Metrics) float64 { return float64(m.Disk.Evicted) }},
 	{"quota_refusals_total", true, "Entries refused because their organisation used up its share.", func(m *node.Metrics) float64 { return float64(m.Disk.OverQuota) }},
@@ -122,6 +124,14 @@ func seconds(t time.Time) float64 {
 	return float64(t.UnixMilli()) / 1000
 }
 
+// known is a number, or none: that is not measured.
+func known(n *uint64) float64 {
+	if n == nil {
+		return math.NaN()
+	}
+	return float64(*n)
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -164,7 +174,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		if x.counter {
 			kind = prometheus.CounterValue
 		}
-		out <- prometheus.MustNewConstMetric(c.descs[x.name], kind, x.value(&m))
+		if v := x.value(&m); !math.IsNaN(v) {
+			out <- prometheus.MustNewConstMetric(c.descs[x.name], kind, v)
+		}
 	}
 	st, err := c.node.Status()
 	if err != nil {

@@ -45,6 +45,9 @@ func TestMetricsAreWellFormedAndMove(t *testing.T) {
 	if value("entente_members") != "0" || value("entente_records") != "0" {
 		t.Error("a new node counts something")
 	}
+	if _, text := get(t, s, "/metrics"); strings.Contains(text, "disk_free_bytes") {
+		t.Error("a node in memory knows how much its disk has left")
+	}
 	const alone = `entente_problems{kind="no-network",severity="warning"}`
 	if value(alone) != "1" {
 		t.Error("a problem of the status is not counted by its kind")

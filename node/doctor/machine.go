@@ -139,7 +139,8 @@ const SpaceFloor = 512 << 20
 
 // Bounds on disks. An append to the store waits for two syncs, its own and that of the anchor.
 const (
-	spaceLow  = 1 << 30 // and less than a twentieth
+	spaceLow  = 1 << 30 // and less than a twentieth,
+	spaceMuch = 4 << 30 // unless there is as much as this
 	fewInodes = 10_000
 	noInodes  = 500
 	slowSync  = 50 * time.Millisecond // the median
@@ -175,7 +176,7 @@ func lookAtDisk(f *Facts) (out []Finding) {
 		switch {
 		case d.Free < SpaceFloor:
 			out = append(out, Finding{State: Error, Kind: "disk-space", Text: where + " has " + size(d.Free) + " of room left: nothing is published or taken from peers until there are " + size(SpaceFloor), Do: free})
-		case d.Free < spaceLow || d.Free < d.Total/20:
+		case d.Free < min(max(spaceLow, d.Total/20), spaceMuch):
 			out = append(out, Finding{State: Warning, Kind: "disk-space", Text: where + " has " + size(d.Free) + " of room left, of " + size(d.Total), Do: free})
 		}
 		switch many := "remove small files from the file system of " + d.Path + ": 'du --inodes -x' finds where they are"; {
