@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,11 +45,11 @@ func TestClockRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want a reset", name, err)
 		}
 	}
-	var says []byte
+	var says atomic.Pointer[[]byte]
 	b.host.SetStreamHandler(clockProtocol, func(s network.Stream) {
 		defer s.Close()
 		if _, err := readFrame(s, protocol.MaxDialBackSize); err == nil {
-			_ = writeFrame(s, says)
+			_ = writeFrame(s, *says.Load())
 		}
 	})
 	for name, answer := range map[string][]byte{
@@ -56,13 +57,14 @@ func TestClockRefusals(t *testing.T) {
 		"sent before received": protocol.Encode(&protocol.DialBackAnswer{Version: 1, Received: 2, Sent: 1, Results: []protocol.DialResult{}}),
 		"results":              protocol.Encode(&protocol.DialBackAnswer{Version: 1, Received: 1, Sent: 1, Results: []protocol.DialResult{{}}}),
 	} {
-		says = answer
+		says.Store(&answer)
 		if offset, _, err := a.AskClock(ctx, b.self); err == nil {
 			t.Errorf("%s: the clock is %v away", name, offset)
 		}
 	}
 	for _, at := range []uint64{0, 1<<63 - 1, 1<<64 - 1} {
-		says = protocol.Encode(&protocol.DialBackAnswer{Version: 1, Received: at, Sent: at, Results: []protocol.DialResult{}})
+		answer := protocol.Encode(&protocol.DialBackAnswer{Version: 1, Received: at, Sent: at, Results: []protocol.DialResult{}})
+		says.Store(&answer)
 		if offset, _, err := a.AskClock(ctx, b.self); err == nil && offset.Abs() > maxOffset*time.Millisecond {
 			t.Errorf("at %d the clock is %v away", at, offset)
 		}
