@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/entente-mesh/entente/node/disk"
@@ -66,6 +67,7 @@ var ErrInUse = errors.New("in use by another process")
 
 const (
 	marksFile   = "anchor"
+	madeFile    = "made" // when its directory was made, in Unix nanoseconds, as text
 	lockFile    = "lock"
 	journalFile = "erasures"
 	maxMarks    = 1 << 20 // bytes of the file
@@ -79,13 +81,15 @@ type Anchor struct {
 	lock    io.Closer
 	journal disk.File
 	of      protocol.NodeID // whose it was; zero: nobody's
+	born    int64           // when the directory was made, Unix nanoseconds; 0: not known
 
 	mu    sync.Mutex
 	marks marks
 }
 
 // Open opens the anchor of a node in dir, and makes dir if it is not there. Nothing is
-// written before Begin; the state tells whether the marks can be relied on.
+// written before Begin, but when the directory was made where that is not noted yet; the state tells whether
+// the marks can be relied on.
 func Open(dir string, node protocol.NodeID) (*Anchor, error) {
 	if err := disk.OS.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("making the directory of the anchor: %w (it stands beside the data directory: who runs the node has to be able to write there, or has to own it already)", err)
@@ -98,7 +102,43 @@ func Open(dir string, node protocol.NodeID) (*Anchor, error) {
 	if err != nil {
 		return nil, errors.Join(err, held.Close())
 	}
-	return load(&Anchor{dir: dir, fs: disk.OS, lock: held}, node, place)
+	return loadBorn(&Anchor{dir: dir, fs: disk.OS, lock: held, born: birth(dir)}, node, place)
+}
+
+// loadBorn is load that compares when the directory was made, too: whoever removes one and puts a copy in its
+// place often gets its number again. File systems learn to say it, and one that did may not any more: what is not
+// known differs from nothing.
+func loadBorn(a *Anchor, node protocol.NodeID, place protocol.Hash) (*Anchor, error) {
+	a, err := load(a, node, place)
+	if err != nil || a.state != Good || a.born == 0 {
+		return a, err
+	}
+	b, err := a.fs.ReadFile(filepath.Join(a.dir, madeFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = a.noteBorn() // an earlier version made it
+	case err == nil && string(b) != strconv.FormatInt(a.born, 10):
+		a.state, a.marks.Feeds = Foreign, nil
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("anchor %s: %w", a.dir, err), a.Close())
+	}
+	return a, nil
+}
+
+// beginFiles writes the birth first: marks without it would stand for any.
+func (a *Anchor) beginFiles() error {
+	if err := a.noteBorn(); err != nil {
+		return err
+	}
+	return a.write()
+}
+
+func (a *Anchor) noteBorn() error {
+	if a.born == 0 {
+		return nil
+	}
+	return disk.Replace(a.fs, filepath.Join(a.dir, madeFile), []byte(strconv.FormatInt(a.born, 10)))
 }
 
 // OpenSimulated is Open on a simulated disk; place stands for the machine and the directory.
@@ -145,7 +185,7 @@ func (a *Anchor) Begin() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.marks.Feeds = nil
-	if err := a.write(); err != nil {
+	if err := a.beginFiles(); err != nil {
 		return err
 	}
 	a.state = Good
@@ -214,7 +254,7 @@ func (a *Anchor) Close() error {
 }
 
 // placeOf names the place in which an anchor is: the machine, the path, and the directory
-// itself by its number in the file system, which a copy or a restored one does not have.
+// itself by its number in the file system, which a copy beside it does not have. See loadBorn.
 func placeOf(dir string) (protocol.Hash, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {

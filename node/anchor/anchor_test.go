@@ -2,11 +2,13 @@ package anchor
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/entente-mesh/entente/node/disk"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -132,5 +134,75 @@ func TestJournal(t *testing.T) {
 	}
 	if n := count(); n != 3 {
 		t.Fatalf("%d lines", n)
+	}
+}
+
+// TestPutBackUnderTheSameNumber: a file system gives the number of a directory that was removed to the next one; what is
+// put back there was made later.
+func TestPutBackUnderTheSameNumber(t *testing.T) {
+	root := t.TempDir()
+	dir, kept := filepath.Join(root, "anchor"), filepath.Join(root, "kept")
+	a := open(t, dir, Missing)
+	if birth(dir) == 0 {
+		t.Skip("this file system does not say when a directory was made")
+	}
+	if err := a.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	run := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", args, out)
+		}
+	}
+	was, err := inode(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run("cp", "-a", dir, kept)
+	same := false
+	for range 20 {
+		run("rm", "-r", dir)
+		run("cp", "-a", kept, dir)
+		is, err := inode(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same = same || is == was
+		open(t, dir, Foreign).Close()
+	}
+	t.Logf("it got the same number: %v", same)
+
+	// Where an earlier version did not note it, or the file system does not say it any more, the number decides.
+	a = open(t, dir, Foreign)
+	if err := a.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	made := filepath.Join(dir, madeFile)
+	noted, err := os.ReadFile(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(made); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir, Good).Close()
+	if again, err := os.ReadFile(made); err != nil || string(again) != string(noted) {
+		t.Errorf("noted is %q, %v; want %q", again, err, noted)
+	}
+	place, err := placeOf(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := loadBorn(&Anchor{dir: dir, fs: disk.OS, lock: io.NopCloser(nil)}, me, place); err != nil || a.State() != Good {
+		t.Errorf("not known any more: %v, %v", a.State(), err)
+	}
+	for _, other := range []string{"1", "", string(noted) + "0", string(noted) + "\n"} {
+		if err := os.WriteFile(made, []byte(other), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		open(t, dir, Foreign).Close()
 	}
 }
