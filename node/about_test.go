@@ -57,6 +57,7 @@ func publishObjects(t testing.TB, n *Node, o protocol.Onward, f policy.Flags, ob
 // TestAbout: whatever is held about a value is found, with the way that it came, why it is here, how long,
 // who has it and what else concerns it; what cannot be looked into is counted.
 func TestAbout(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Unit")
 	vendor, hub, unit := nodes[0], nodes[1], nodes[2]
 	automatic(t, nodes...)
@@ -194,6 +195,7 @@ func TestAboutSeesWhatMayBeRead(t *testing.T) {
 // TestEraseAbout: a dry run changes nothing and says what the erasure then does; those who have it are
 // asked first.
 func TestEraseAbout(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Partner")
 	author, reader, partner := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -231,6 +233,7 @@ func TestEraseAbout(t *testing.T) {
 // TestPropsAboutFindsAll: what is found is what the objects mention, whatever was published and whatever
 // was erased of it.
 func TestPropsAboutFindsAll(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		n := testNetwork(t, "Author")[0]
 		defer n.Close()

@@ -172,6 +172,7 @@ func TestImportRefuses(t *testing.T) {
 
 // TestImportFillsNoInbox: files do not bring more proposals than letters do.
 func TestImportFillsNoInbox(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Vendor", "Police")
 	vendor, police := nodes[0], nodes[1]
 	doc := testAgreement(vendor, police, protocol.TLPAmber, "*")
@@ -191,6 +192,7 @@ func TestImportFillsNoInbox(t *testing.T) {
 // TestI2ImportDoesNotRevive: an agreement that was terminated stays so, here and after its data
 // went back to before it was known.
 func TestI2ImportDoesNotRevive(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	dir, backup := filepath.Join(root, "data"), filepath.Join(root, "backup")
 	ident, err := NewIdentity(InitRequest{Name: "Vendor", Kind: "vendor"})

@@ -33,6 +33,7 @@ func state(t *testing.T, n *Node, id protocol.AgreementID, want AgreementState) 
 // TestI2Suspended: nothing published while either party suspends an agreement is read by the
 // other, also not later; what is published after it was resumed is.
 func TestI2Suspended(t *testing.T) {
+	t.Parallel()
 	for name, byReader := range map[string]bool{"by the publisher": false, "by the reader": true} {
 		t.Run(name, func(t *testing.T) {
 			vendor, police, id := twoNodes(t)
@@ -92,6 +93,7 @@ func TestI2Suspended(t *testing.T) {
 // TestI2KeyAfterSuspension: the record after a suspension is under a key that the suspended
 // partner never gets, and the one after it was resumed is under one that it has.
 func TestI2KeyAfterSuspension(t *testing.T) {
+	t.Parallel()
 	vendor, police, bank := testNode(t, "Vendor"), testNode(t, "Police"), testNode(t, "Bank")
 	intoOneNetwork(t, []*Node{vendor, police, bank})
 	id := agree(t, vendor, police, protocol.TLPAmber, "*")
@@ -267,6 +269,7 @@ func TestBreachOfNotice(t *testing.T) {
 
 // TestLeavingOfThreeNodes: the others stay with each other until fewer than two are left.
 func TestLeavingOfThreeNodes(t *testing.T) {
+	t.Parallel()
 	vendor, police, bank := testNode(t, "Vendor"), testNode(t, "Police"), testNode(t, "Bank")
 	all := []*Node{vendor, police, bank}
 	intoOneNetwork(t, all)
@@ -325,6 +328,7 @@ func TestLeavingOfThreeNodes(t *testing.T) {
 // TestI2SuspendedStaysSuspendedAfterARestore: data from before a suspension finds beside it that
 // there is one.
 func TestI2SuspendedStaysSuspendedAfterARestore(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	dir, backup := filepath.Join(root, "data"), filepath.Join(root, "backup")
 	ident, err := NewIdentity(InitRequest{Name: "Vendor", Kind: "vendor"})
@@ -410,6 +414,7 @@ func TestBoundPauses(t *testing.T) {
 // TestI2EndReachesWhatWasAmended: what a party leaves at once or suspends, it leaves by what it held
 // then; an entry after that says in vain that it was sealed before the amendment.
 func TestI2EndReachesWhatWasAmended(t *testing.T) {
+	t.Parallel()
 	for name, act := range map[string]func(*Node, protocol.AgreementID) error{
 		"left":      func(n *Node, id protocol.AgreementID) error { return n.Terminate(id, "", 0) },
 		"suspended": func(n *Node, id protocol.AgreementID) error { return n.Suspend(id, "") },

@@ -47,6 +47,7 @@ func TestI7RestoredNodeSignsNoSecondCard(t *testing.T) {
 // TestCardOutlivesACrash cuts the power at every step of removing a node: what is there after the
 // restart is one card or the other, and no card of an order is signed twice.
 func TestCardOutlivesACrash(t *testing.T) {
+	t.Parallel()
 	a, d, c := onDisk(t, "A")
 	intoOneNetwork(t, []*Node{a})
 	second, _, _ := enrolOnDisk(t, a)

@@ -11,6 +11,7 @@ import (
 // TestManyReaders: an audience of more nodes than one grant entry holds gets its keys in
 // several, ahead of the first record.
 func TestManyReaders(t *testing.T) {
+	t.Parallel()
 	names := []string{"Author"}
 	for i := range 20 {
 		names = append(names, fmt.Sprintf("Reader %d", i))

@@ -60,6 +60,7 @@ var asAlice = WithCaller(context.Background(), Caller{Person: "alice", Purpose: 
 // TestI8EveryActIsNoted: each act that I8 names leaves an entry that says who did what for whom
 // and why, at those that it concerns.
 func TestI8EveryActIsNoted(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Stranger")
 	author, reader, stranger := nodes[0], nodes[1], nodes[2]
 	id := agree(t, author, reader, protocol.TLPGreen, "*")
@@ -182,6 +183,7 @@ func TestI8EveryActIsNoted(t *testing.T) {
 // TestI8PublicationIsOneEntry: neither the number of records nor what was decided before costs
 // entries, and the report names the records all the same.
 func TestI8PublicationIsOneEntry(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -225,6 +227,7 @@ func reportOf(t testing.TB, n, org *Node) *DisclosureReport {
 // TestI8Report: what was shared, with the receipts, what was withheld and why, what was retracted,
 // and what cannot be said any more.
 func TestI8Report(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Other <b>")
 	author, reader, other := nodes[0], nodes[1], nodes[2]
 	id := agree(t, author, reader, protocol.TLPGreen, "TH")
@@ -312,6 +315,7 @@ func TestI8Report(t *testing.T) {
 // TestI8Canaries plants strings in everything that a person writes, and looks for them in the
 // leaves, the checkpoints and an export, and on the disk.
 func TestI8Canaries(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ident, err := NewIdentity(InitRequest{Name: "canary-org", Kind: "cert"})
 	if err != nil {
@@ -419,6 +423,7 @@ func originLine(note []byte) string { line, _, _ := bytes.Cut(note, []byte("\n")
 // TestI8ActAndEntryTogether cuts the power at every step of acts, one after the other: after the
 // restart the act and its entry are there, or neither is.
 func TestI8ActAndEntryTogether(t *testing.T) {
+	t.Parallel()
 	a, d, c := onDisk(t, "A")
 	b := testNode(t, "B")
 	intoOneNetwork(t, []*Node{a, b})
@@ -530,6 +535,7 @@ func TestI8RolledBack(t *testing.T) {
 // TestI8BackupHoldsTheLog: a restored node begins a log of its own, and holds the one of before,
 // which verifies there as it did.
 func TestI8BackupHoldsTheLog(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -596,6 +602,7 @@ func TestI8DisclosuresTogether(t *testing.T) {
 // TestI8PassedOn: what is passed on, by a rule or by persons, and what is not and why, stands in the
 // account and in the report of who passes it on.
 func TestI8PassedOn(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Police")
 	vendor, hub, police := nodes[0], nodes[1], nodes[2]
 	automatic(t, hub)

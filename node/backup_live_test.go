@@ -46,6 +46,7 @@ func hashes(seed, count int) string {
 // TestBackupIsOfOneMoment: what is published, erased and evicted while a backup is written
 // leaves it consistent: of the moment at which it began, less what was destroyed since.
 func TestBackupIsOfOneMoment(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Relay")
 	author, reader, relay := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPGreen, "*")

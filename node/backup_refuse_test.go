@@ -122,6 +122,7 @@ func verifyPlain(t testing.TB, plain []byte, key offline) (*BackupInfo, error) {
 // A backup that breaks off is not whole, wherever it does: inside a frame or between two. Nothing
 // is restored of it that a node starts from.
 func TestTruncatedBackupIsRefused(t *testing.T) {
+	t.Parallel()
 	_, key, data := backedUp(t)
 	plain := plainOf(t, data, key)
 	_, ends := structures(t, plain)
@@ -165,6 +166,7 @@ func TestTruncatedBackupIsRefused(t *testing.T) {
 
 // A byte that was changed, sealed as it is or inside, is noticed.
 func TestChangedBackupIsRefused(t *testing.T) {
+	t.Parallel()
 	n, key, data := backedUp(t)
 	for at := 0; at < len(data); at += 1 + len(data)/97 {
 		bad := slices.Clone(data)
@@ -216,6 +218,7 @@ func find[T any](t testing.TB, list []any, ok func(T) bool) (int, T) {
 
 // What a backup says is held against the signatures in it, even where the node itself wrote it.
 func TestBackupRefusals(t *testing.T) {
+	t.Parallel()
 	n, key, data := backedUp(t)
 	plain := plainOf(t, data, key)
 	withBlocks := func(e *protocol.BackupEntry) bool { return len(e.Blocks) > 0 && len(e.Tomb) == 0 }
@@ -413,6 +416,7 @@ func forgeBlock(t testing.TB, block []byte, from, to string) ([]byte, bool) {
 }
 
 func TestBackupRecipients(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "d")
 	if _, err := Init(InitRequest{Dir: dir, RootFile: filepath.Join(t.TempDir(), "root"), Name: "Author", Kind: protocol.KindVendor}); err != nil {
 		t.Fatal(err)

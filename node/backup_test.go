@@ -142,6 +142,7 @@ func TestBackupHoldsEveryKind(t *testing.T) {
 
 // TestBackupOfAHub: what a node that passes records on keeps besides is in a backup, and comes back.
 func TestBackupOfAHub(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Unit")
 	vendor, hub := nodes[0], nodes[1]
 	if err := hub.SetRelease(context.Background(), ReleaseAsk, false); err != nil {
@@ -200,6 +201,7 @@ func eraseValue(t testing.TB, n *Node, value string) {
 // TestRestoreShowsTheSame: whatever happened before, the restored node holds the same feeds to
 // the same heads, and shows the same records, at the same cursors, as the one backed up.
 func TestRestoreShowsTheSame(t *testing.T) {
+	t.Parallel()
 	seeds := 3
 	if testing.Short() {
 		seeds = 1
@@ -289,6 +291,7 @@ func TestRestoreShowsTheSame(t *testing.T) {
 // TestI5RestoreShowsNothingErased: what was erased after the backup is never shown by a
 // restored node, whichever way it comes to know of it.
 func TestI5RestoreShowsNothingErased(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Relay")
 	author, reader, relay := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -351,6 +354,7 @@ func feedsOf(t testing.TB, n *Node) map[protocol.FeedID]uint64 {
 // that may be older than the backup, or was moved, is applied and ends nothing; another node's is
 // refused.
 func TestI5JournalBesideARestore(t *testing.T) {
+	t.Parallel()
 	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
 	if err != nil {
 		t.Fatal(err)
@@ -429,6 +433,7 @@ func TestI5JournalBesideARestore(t *testing.T) {
 // TestI5CrashDoesNotEndTheWait: a restored node that waits to hear of erasures goes on waiting
 // after a crash between anchor and store, although the journal that it began stands beside it.
 func TestI5CrashDoesNotEndTheWait(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Relay")
 	publishList(t, nodes[0], "198.51.100.1\n", green)
 	key := newOffline(t)
@@ -452,6 +457,7 @@ func TestI5CrashDoesNotEndTheWait(t *testing.T) {
 // TestI7RestoredNodeNeverForks: a restored node appends to feeds of its own only, even where the
 // lost one comes back and both go on.
 func TestI7RestoredNodeNeverForks(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Relay")
 	author, reader, relay := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -490,6 +496,7 @@ func TestI7RestoredNodeNeverForks(t *testing.T) {
 // TestRestoredNodeSpeaksForTheLostOne: it withdraws and erases what the lost node published,
 // before the backup and after it, for everybody who has it; and retention goes on.
 func TestRestoredNodeSpeaksForTheLostOne(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Relay")
 	author, reader, relay := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -618,6 +625,7 @@ func entryOf(t testing.TB, k *Keys) protocol.NodeEntry {
 // after the backup, also under keys that were given to the lost node only and are not used any
 // more.
 func TestI1RestoredNodeReadsWhatCameBetween(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		nodes := testNetwork(t, "Author", "Reader")
 		author, reader := nodes[0], nodes[1]

@@ -173,6 +173,7 @@ func cutPlain(t *testing.T, n *Node, file []byte) []byte {
 // TestHostileContents: what is refused within a file is told with its reason, keeps nothing
 // else out, and leaves no trace.
 func TestHostileContents(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Mallory")
 	author, reader, mallory := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPAmber, "*")
@@ -372,6 +373,7 @@ func TestInspectChangesNothing(t *testing.T) {
 // TestSetsInAnyOrder: cards and statements, one a message and in the worst order, are taken
 // at once: a chain of newcomers, each brought in by the one before.
 func TestSetsInAnyOrder(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Founder", "Reader")
 	founder, reader := nodes[0], nodes[1]
 	last := founder
@@ -413,6 +415,7 @@ func TestSetsInAnyOrder(t *testing.T) {
 // TestInvitationByHand: a newcomer that was never on line becomes known by the file that it
 // packs, once, and not after its invitation has expired; a member may still tell of it then.
 func TestInvitationByHand(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		nodes := testNetwork(t, "Founder", "Other", "Lagging")
 		founder, other, lagging := nodes[0], nodes[1], nodes[2]
@@ -470,6 +473,7 @@ func setsOf(n *Node) []*protocol.SyncMessage {
 // TestCarryGoesThroughAPipe: packing and applying hold no more of a file than a message, so
 // one can feed the other.
 func TestCarryGoesThroughAPipe(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	agree(t, author, reader, protocol.TLPAmber, "*")

@@ -172,6 +172,7 @@ func syncFrom(t testing.TB, n, peer *Node) {
 // requests and truncated ones, applied in random order and more than once, end where a sync
 // would.
 func TestI1CarriedEqualsSynced(t *testing.T) {
+	t.Parallel()
 	seeds := 6
 	if testing.Short() {
 		seeds = 2

@@ -39,6 +39,7 @@ func cosignersOf(t testing.TB, n *Node) []AuditCosigner {
 // TestI8PartnersCosign: a partner cosigns a log as it grows, others do not, and who cosigned stays
 // between the two.
 func TestI8PartnersCosign(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Partner", "Second", "Stranger")
 	author, partner, second, stranger := nodes[0], nodes[1], nodes[2], nodes[3]
 	agree(t, author, partner, protocol.TLPGreen, "*")
@@ -161,6 +162,7 @@ func TestI8AnotherContinuationIsRemembered(t *testing.T) {
 // TestI8TwoPartnersWereShownTwoAccounts: each of them cosigned a good account, and only together
 // they see that these are two.
 func TestI8TwoPartnersWereShownTwoAccounts(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Partner", "Second", "Third")
 	author, partner, second, third := nodes[0], nodes[1], nodes[2], nodes[3]
 	for _, n := range nodes[1:] {
@@ -293,6 +295,7 @@ func putBackLog(t *testing.T, n *Node, to map[string][]byte) {
 
 // TestCosignRefused: what comes from a peer is judged before anything is kept of it.
 func TestCosignRefused(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Partner", "Second")
 	author, partner, second := nodes[0], nodes[1], nodes[2]
 	agree(t, author, partner, protocol.TLPGreen, "*")

@@ -94,6 +94,7 @@ func askAs(t testing.TB, n *Node, org protocol.OrgID, m *protocol.SyncMessage) *
 // TestDirectFeed: what not every member may hold reaches its reader in a feed that nobody else is
 // told of, given, or stores; what is for others as well goes to them with the same id.
 func TestDirectFeed(t *testing.T) {
+	t.Parallel()
 	nodes := countryNetwork(t, "DE", "FR", "US", "FR")
 	author, reader, third, other := nodes[0], nodes[1], nodes[2], nodes[3]
 	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
@@ -133,6 +134,7 @@ func TestDirectFeed(t *testing.T) {
 // TestDirectFeedHostile: a member that is not on the roster and knows the ids gets nothing by any
 // request, and stores nothing that it is given.
 func TestDirectFeedHostile(t *testing.T) {
+	t.Parallel()
 	nodes := countryNetwork(t, "DE", "FR", "US", "FR")
 	author, reader, third, near := nodes[0], nodes[1], nodes[2], nodes[3] // near might hold it, and is not on the roster
 	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
@@ -275,6 +277,7 @@ func TestDirectFeedHostile(t *testing.T) {
 // TestDirectOnward: what came under a term that restricts holders is passed on to those only who may
 // hold it, in a direct feed that states it, and binds the hop after that, which knows none of the terms.
 func TestDirectOnward(t *testing.T) {
+	t.Parallel()
 	nodes := countryNetwork(t, "DE", "FR", "DE", "US", "FR", "US")
 	vendor, police, cert, foreign, bank, far := nodes[0], nodes[1], nodes[2], nodes[3], nodes[4], nodes[5]
 	partners := protocol.Onward{Rule: protocol.OnwardPartners}
@@ -348,6 +351,7 @@ func entriesHeld(n *Node) uint64 { return n.gate.held() }
 // TestDirectRosterChanges: nothing more is appended for a roster on which somebody stands who may not
 // be given it any more; who left is told of nothing, and the others keep what they have.
 func TestDirectRosterChanges(t *testing.T) {
+	t.Parallel()
 	nodes := countryNetwork(t, "DE", "FR", "FR")
 	author, stays, leaves := nodes[0], nodes[1], nodes[2]
 	for _, n := range []*Node{stays, leaves} {
@@ -413,6 +417,7 @@ func TestDirectEraseAfterLeaving(t *testing.T) {
 // TestDirectSiblings: the nodes of an organisation on the roster hold its direct feeds, those that
 // come later too, and open what is in them.
 func TestDirectSiblings(t *testing.T) {
+	t.Parallel()
 	nodes := countryNetwork(t, "DE", "FR")
 	author, reader := nodes[0], nodes[1]
 	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")
@@ -446,6 +451,7 @@ func TestDirectSiblings(t *testing.T) {
 
 // TestDirectRestart: after a restart the feed is gone on with, and served to its roster alone.
 func TestDirectRestart(t *testing.T) {
+	t.Parallel()
 	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: "cert", Country: "DE"})
 	if err != nil {
 		t.Fatal(err)
@@ -483,6 +489,7 @@ func TestDirectRestart(t *testing.T) {
 
 // TestDirectTopicsBounded: of one node's topics no more are kept than the protocol lets it have.
 func TestDirectTopicsBounded(t *testing.T) {
+	t.Parallel()
 	nodes := countryNetwork(t, "DE", "FR")
 	author, reader := nodes[0], nodes[1]
 	var list []protocol.Signed
@@ -536,6 +543,7 @@ func TestDirectCarried(t *testing.T) {
 // TestDirectBackup: a restored node knows who may hold what is in direct feeds, tells nobody else, and
 // goes on in topics of its own.
 func TestDirectBackup(t *testing.T) {
+	t.Parallel()
 	nodes := countryNetwork(t, "DE", "FR", "US")
 	author, reader, third := nodes[0], nodes[1], nodes[2]
 	agreeHolders(t, author, reader, protocol.Onward{}, "DE", "FR")

@@ -12,6 +12,7 @@ import (
 // by either party, finds beside it that it was; nothing is published under it again. An
 // agreement that is newer than the data, and comes back from its party, comes back ended.
 func TestI2EndedStaysEndedAfterARestore(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ before, partnerEnds bool }{
 		"ended here":                       {},
 		"ended by the partner":             {partnerEnds: true},

@@ -31,6 +31,7 @@ func requestOf(t testing.TB, org protocol.OrgID) *crypto.NodeRequest {
 }
 
 func TestApproveRefuses(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	good := requestOf(t, first.Org())
 	words := strings.Join(good.Words(), " ")
@@ -156,6 +157,7 @@ func TestEnrolRefuses(t *testing.T) {
 // TestRemovalIsNeverBlockedBySize: a card that lists as many removed nodes as fit lets the
 // oldest go.
 func TestRemovalIsNeverBlockedBySize(t *testing.T) {
+	t.Parallel()
 	n := testNode(t, "Police")
 	card := n.OwnCard().Card
 	for range protocol.MaxRemovedNodes {
@@ -234,6 +236,7 @@ func TestI2TwoCardsOfOneOrder(t *testing.T) {
 // TestPromote: where the node with the operational key is lost, the root key gives it to
 // another node; the key so far is worth nothing more, wherever it is.
 func TestPromote(t *testing.T) {
+	t.Parallel()
 	ident, err := NewIdentity(InitRequest{Name: "Police", Kind: "police"})
 	if err != nil {
 		t.Fatal(err)

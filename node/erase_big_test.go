@@ -12,6 +12,7 @@ import (
 // A record can be erased out of a full envelope: its survivors carry their own paths then,
 // and do not fit one envelope any more.
 func TestEraseOutOfAFullEnvelope(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	agree(t, author, reader, protocol.TLPGreen, "*")

@@ -17,6 +17,7 @@ import (
 // TestI5ManyCopiesStopNothing: who seals the same records anew hundreds of times, and erases
 // them, keeps no reader from erasing, from comparing, nor from starting.
 func TestI5ManyCopiesStopNothing(t *testing.T) {
+	t.Parallel()
 	author := testNode(t, "Author")
 	reader, d, c := onDisk(t, "Reader")
 	intoOneNetwork(t, []*Node{author, reader})
@@ -93,6 +94,7 @@ func entryHashAt(t testing.TB, n *Node, feed protocol.FeedID, seq uint64) (h pro
 // TestManyDueRecordsAreSettled: a sibling erased for everybody, while this node was off line, more
 // records than one transaction takes.
 func TestManyDueRecordsAreSettled(t *testing.T) {
+	t.Parallel()
 	first, second, _ := siblingWorld(t)
 	rec := publishList(t, second, "203.0.113.1\n", amber())
 	carryNew(t, second, first)
@@ -129,6 +131,7 @@ func TestManyDueRecordsAreSettled(t *testing.T) {
 // TestI1DueInATopicThatWasLeft: a node left the topic of an entry out of which a record is due; what
 // shares the entry is sealed anew in that topic, and there for its readers once the node is back.
 func TestI1DueInATopicThatWasLeft(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
 	carryNew(t, second, first)
@@ -203,6 +206,7 @@ func forkAt(t testing.TB, n *Node, feed protocol.FeedID, seq uint64) protocol.Fo
 // TestI1WithdrawalInAnotherForkedFeed: two feeds of an author are forked; what it withdrew in one
 // of them of what it published in the other it withdraws again, whichever comes first.
 func TestI1WithdrawalInAnotherForkedFeed(t *testing.T) {
+	t.Parallel()
 	for range 6 { // the order of feeds is by their random ids
 		nodes := testNetwork(t, "Author", "Reader")
 		author, reader := nodes[0], nodes[1]
@@ -365,6 +369,7 @@ func bodyOf(t testing.TB, n *Node, feed protocol.FeedID, seq uint64) *protocol.B
 // TestI1PartnerErasesWhatAnotherPublished: a partner sends an organisation its own record back,
 // ahead of the entry that it was published in, and erases it; it is read from there.
 func TestI1PartnerErasesWhatAnotherPublished(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	rec := publishList(t, second, "203.0.113.1\n", amber())
 	carryNew(t, second, partner)
@@ -495,6 +500,7 @@ func TestAccountsOfAnotherHistory(t *testing.T) {
 // TestI1SurvivorsOfAnErasureGoToWhoMayHaveThem: what shares an envelope with an erased record is sealed
 // anew; an organisation that is excluded from one of them since gets the others.
 func TestI1SurvivorsOfAnErasureGoToWhoMayHaveThem(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	vendor, police, cert := testNode(t, "Vendor"), testNode(t, "Police"), testNode(t, "Cert")
 	intoOneNetwork(t, []*Node{vendor, police, cert})

@@ -138,6 +138,7 @@ func TestI1WhatIsSetAsideIsTakenFromElsewhere(t *testing.T) {
 // TestI5WhatComesAfterItWasErased: a node hears from a sibling that a record of a third was erased
 // before it holds the entry. It erases it for everybody once it answers for the entry.
 func TestI5WhatComesAfterItWasErased(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	third := enrolledNode(t, first)
 	shareSets(t, first, partner, second, third)
@@ -175,6 +176,7 @@ func TestI5WhatComesAfterItWasErased(t *testing.T) {
 // TestI5WhatWasThoughtToSurvive: a node erases one record, and what it sealed anew of the others
 // is lost with it. Another of them, that its organisation erased, is named all the same.
 func TestI5WhatWasThoughtToSurvive(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	publishList(t, second, "203.0.113.1\n203.0.113.2\n203.0.113.3\n", amber())
 	carryNew(t, second, first)
@@ -202,6 +204,7 @@ func TestI5WhatWasThoughtToSurvive(t *testing.T) {
 // TestI4WithdrawalsOfARemovedNodeThatDoNotCount: who withdrew with the key of a removed node, after
 // its end, withdrew nothing; what its people meant they say again.
 func TestI4WithdrawalsOfARemovedNodeThatDoNotCount(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
 	carryNew(t, second, first)
@@ -296,6 +299,7 @@ func TestI1WithdrawalsOutliveAFork(t *testing.T) {
 // TestI5ReadersThatNobodyKnows: a node was removed before it told for whom it published; what
 // shared an entry with an erased record is kept, and the report says for whom.
 func TestI5ReadersThatNobodyKnows(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
 	carryNew(t, second, first)

@@ -136,6 +136,7 @@ func TestErasureIsAsked(t *testing.T) {
 // TestErasureConfirmsItself: what the asker erased by its signed word is confirmed by the node, if no rule
 // says who may; what was exported stays for a person. What is under a hold is named.
 func TestErasureConfirmsItself(t *testing.T) {
+	t.Parallel()
 	for _, first := range []string{"erase", "request"} {
 		t.Run(first+" comes first", func(t *testing.T) {
 			nodes := testNetwork(t, "Author", "Reader", "Ruled")
@@ -192,6 +193,7 @@ func TestErasureConfirmsItself(t *testing.T) {
 // TestErasureGoesOn: who passed a record on asks those whom it gave it to, and the originator of a record
 // may be asked by who only reads it.
 func TestErasureGoesOn(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Unit")
 	vendor, hub, unit := nodes[0], nodes[1], nodes[2]
 	automatic(t, nodes...)
@@ -331,6 +333,7 @@ func TestErasureIsOverdue(t *testing.T) {
 // TestErasureAskRefuses: what a partner sends that is no request to this organisation, or no answer to one
 // of its own, changes nothing.
 func TestErasureAskRefuses(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Mallory")
 	author, reader, mallory := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -411,6 +414,7 @@ func TestErasureAskRefuses(t *testing.T) {
 // TestErasureAskOutlivesACrash cuts the power at every step of asking and of answering: what was decided
 // reaches the other side.
 func TestErasureAskOutlivesACrash(t *testing.T) {
+	t.Parallel()
 	author := testNode(t, "Author")
 	reader, disks, c := onDisk(t, "Reader")
 	intoOneNetwork(t, []*Node{author, reader})
@@ -455,6 +459,7 @@ func TestErasureAskOutlivesACrash(t *testing.T) {
 // TestPropsSiblingAsks: whatever siblings hold of a request, and in whichever order they compare, they end
 // up with the same. So with holds.
 func TestPropsSiblingAsks(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	network, now := author.snap.Load().network, uint64(nowMillis())

@@ -50,6 +50,7 @@ func onlyExclusion(t *testing.T, n *Node) ExclusionInfo {
 // TestExclusionsAreAcknowledgedOverHops: an originator sees of every organisation that was told of an
 // exclusion, by whomever, that it has it; who has not said so within a day is overdue.
 func TestExclusionsAreAcknowledgedOverHops(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		nodes, tell := excludedAlong(t)
 		vendor, cert := nodes[0], nodes[3]
@@ -113,6 +114,7 @@ func lettersWaiting(t *testing.T, nodes []*Node) (count int) {
 // TestAcknowledgementsThatAreRefused: what nobody signed, what is of no exclusion known here, and what
 // comes from who was not told, or is older than what is held, changes nothing.
 func TestAcknowledgementsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	nodes, tell := excludedAlong(t)
 	vendor, hub, bank := nodes[0], nodes[1], nodes[4]
 	tell(nodes)

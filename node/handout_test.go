@@ -101,6 +101,7 @@ func TestHandoutOutlivesAKill(t *testing.T) {
 // TestStandingHandout: what the same reader takes again and again is one hand-out, which grows before more
 // leaves, is named by an erasure, outlives a kill and a restart, and does not make an export or a backup go.
 func TestStandingHandout(t *testing.T) {
+	t.Parallel()
 	n := testNetwork(t, "Vendor")[0]
 	ctx := t.Context()
 	publishList(t, n, "198.51.100.1\n198.51.100.2\n198.51.100.3\n", amber())
@@ -208,6 +209,7 @@ func TestStandingHandout(t *testing.T) {
 // TestHandoutsMakeRoom: of a group that is full the one goes that was gone on with the longest ago, and none
 // of another group.
 func TestHandoutsMakeRoom(t *testing.T) {
+	t.Parallel()
 	n := testNetwork(t, "Vendor")[0]
 	put := func(first, count uint64, d handoutDoc) {
 		t.Helper()

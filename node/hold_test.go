@@ -50,6 +50,7 @@ func wantKept(t testing.TB, n *Node, want int) {
 // TestI5HoldKeepsWhatIsErased: whoever erases a record that is under a hold, a copy is kept aside and
 // marked, and nothing else shows, serves or exports it; when the hold is released the copy is destroyed.
 func TestI5HoldKeepsWhatIsErased(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, why string
 		hold      func(author, reader *Node, id protocol.RecordID) HoldRequest
@@ -202,6 +203,7 @@ func holdIsOver(t *testing.T) {
 // TestHoldsOutliveACrash cuts the power at every step of an erasure under a hold, and of its release:
 // neither the hold nor the erasure is lost, and nothing comes back.
 func TestHoldsOutliveACrash(t *testing.T) {
+	t.Parallel()
 	author := testNode(t, "Author")
 	reader, disks, c := onDisk(t, "Reader")
 	intoOneNetwork(t, []*Node{author, reader})
@@ -257,6 +259,7 @@ func TestHoldsOutliveACrash(t *testing.T) {
 // TestHoldsInABackup: a backup holds holds and what they keep. What was released after it, as the journal
 // beside the data directory knows, is not shown again by data that is put back.
 func TestHoldsInABackup(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	agree(t, author, reader, protocol.TLPGreen, "*")

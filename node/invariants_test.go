@@ -225,6 +225,7 @@ func forkOf(t testing.TB, n *Node, e *crypto.VerifiedEnvelope, body string) *cry
 }
 
 func TestI4ForkIsProvedAndFrozen(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "One", "Two", "Three")
 	author, one, two, three := nodes[0], nodes[1], nodes[2], nodes[3]
 	for _, n := range nodes[1:] {
@@ -344,6 +345,7 @@ func TestI4ForgedProofsBlameNobody(t *testing.T) {
 }
 
 func TestI5ErasedRecordIsGoneEverywhere(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Relay", "Late")
 	author, reader, relay, late := nodes[0], nodes[1], nodes[2], nodes[3]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -505,6 +507,7 @@ func run(t *testing.T, args ...string) {
 }
 
 func TestI7RestoredDataIsNoticed(t *testing.T) {
+	t.Parallel()
 	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
 	if err != nil {
 		t.Fatal(err)
@@ -635,6 +638,7 @@ func TestI7PeerTellsOfLaterEntries(t *testing.T) {
 
 // A restored store applies the erasures of the journal beside it before it shows anything.
 func TestI5JournalOutlivesARestore(t *testing.T) {
+	t.Parallel()
 	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
 	if err != nil {
 		t.Fatal(err)

@@ -167,6 +167,7 @@ func TestKeysThatAreGrantedToNobody(t *testing.T) {
 // TestRoomToAskIsOfEach: what one organisation of an audience has itself given again and again leaves the
 // others what is theirs.
 func TestRoomToAskIsOfEach(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Greedy")
 	author, reader, greedy := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPGreen, "*")

@@ -73,6 +73,7 @@ func onDisk(t *testing.T, name string) (*Node, *disk.Disk, Config) {
 // TestLettersOutliveACrash cuts the power at every step of proposing, countersigning,
 // rejecting and terminating: what was decided reaches the other party after the restart.
 func TestLettersOutliveACrash(t *testing.T) {
+	t.Parallel()
 	a, disks0, ca := onDisk(t, "A")
 	b, disks1, cb := onDisk(t, "B")
 	intoOneNetwork(t, []*Node{a, b})

@@ -102,6 +102,7 @@ func TestI2MandateWidensNothing(t *testing.T) {
 // TestMandateRevoked: from when it is revoked nothing is published under it, here or by who goes on
 // all the same; what was published before stays.
 func TestMandateRevoked(t *testing.T) {
+	t.Parallel()
 	agency, agent, reader := behalfWorld(t)
 	agree(t, agency, reader, protocol.TLPGreen, "*") // so that the reader is told
 	id := give(t, agency, agent, nil, protocol.TLPUnset)
@@ -208,6 +209,7 @@ func TestGiveMandateRefuses(t *testing.T) {
 // TestPrincipalTakesBack: what was published on its behalf a principal withdraws, and excludes others
 // from, by its own word to the agent, which tells all who have it.
 func TestPrincipalTakesBack(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	agency, agent, reader := behalfWorld(t)
 	give(t, agency, agent, nil, protocol.TLPUnset)

@@ -33,6 +33,7 @@ func newOfflineKey(t *testing.T) (recipient string, ids []crypto.BackupIdentity)
 // TestMigrateWantsBackup: data of release 0.1 is not opened, and is left as it is, until a backup of it was made
 // within the last hour, with this program; then it is migrated, and both stand in the account.
 func TestMigrateWantsBackup(t *testing.T) {
+	t.Parallel()
 	f := fixture{hosttest.Unpack(t, "0.1")}
 	cfg := f.config(t)
 	cfg.MigrateBy = Caller{Person: "ann"}

@@ -52,6 +52,7 @@ func decided(t *testing.T, hub *Node) []*onwardGroup {
 // TestI2ExclusionOfWhatIsNotHeldToo: an exclusion that names a record which a hop does not hold is passed on
 // for those that it holds.
 func TestI2ExclusionOfWhatIsNotHeldToo(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].Approval = uint8(i) }, "Vendor", "Hub", "Police", "Cert")
 	vendor, hub, police := nodes[0], nodes[1], nodes[2]
 	automatic(t, hub, police)
@@ -78,6 +79,7 @@ func TestI2ExclusionOfWhatIsNotHeldToo(t *testing.T) {
 // TestI2OthersExclusionsTakeNoPlace: whoever excludes anybody from what it did not make fills no place of the
 // originator's word.
 func TestI2OthersExclusionsTakeNoPlace(t *testing.T) {
+	t.Parallel()
 	vendor, hub, cert, mallory := testNode(t, "Vendor"), testNode(t, "Hub"), testNode(t, "Cert"), testNode(t, "Mallory")
 	intoOneNetwork(t, []*Node{vendor, hub, cert, mallory})
 	for _, p := range [][2]*Node{{vendor, hub}, {hub, cert}} {
@@ -107,6 +109,7 @@ func TestI2OthersExclusionsTakeNoPlace(t *testing.T) {
 
 // TestI2EndedBetweenDecisionAndSealing: what was decided before an agreement ended is not sealed after it.
 func TestI2EndedBetweenDecisionAndSealing(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Cert")
 	vendor, hub, cert := nodes[0], nodes[1], nodes[2]
 	var first protocol.AgreementID
@@ -243,6 +246,7 @@ func TestWithdrawalInASuspension(t *testing.T) {
 
 // TestI2ExclusionInASuspension: and of exclusions.
 func TestI2ExclusionInASuspension(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].Approval = uint8(i / 2) }, "Vendor", "Hub", "Police", "Cert")
 	vendor, hub, police, cert := nodes[0], nodes[1], nodes[2], nodes[3]
 	automatic(t, hub, police)
@@ -275,6 +279,7 @@ func TestI2ExclusionInASuspension(t *testing.T) {
 
 // TestRetentionOverTwoHops: what may be kept for some days may be kept for no more by the next hop, and the one after.
 func TestRetentionOverTwoHops(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, func(i int, doc *protocol.Agreement) {
 		if i == 0 {
 			doc.Terms[0].RetentionDays = 5
@@ -305,6 +310,7 @@ func TestRetentionOverTwoHops(t *testing.T) {
 // TestARecordThatFillsItsEnvelope: a record that does not fit an envelope with a statement beside it keeps no other
 // from being passed on.
 func TestARecordThatFillsItsEnvelope(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Cert")
 	vendor, hub, cert := nodes[0], nodes[1], nodes[2]
 	automatic(t, hub)
@@ -358,6 +364,7 @@ func TestNobodyIsCutOffInItsNotice(t *testing.T) {
 // TestSaidBetweenTwoAgreements: what was withdrawn, and who was excluded, while no agreement with a
 // partner was in force is told when there is one again. It has the records all the while.
 func TestSaidBetweenTwoAgreements(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	vendor, police, third := testNode(t, "Vendor"), testNode(t, "Police"), testNode(t, "Third")
 	intoOneNetwork(t, []*Node{vendor, police, third})
@@ -407,6 +414,7 @@ func TestSaidBetweenTwoAgreements(t *testing.T) {
 // TestI2LateRecordAsksWhatItsTermWanted: a record that comes after an amendment is passed on as the term wants
 // that was in force when it was sealed: with the approval of two persons.
 func TestI2LateRecordAsksWhatItsTermWanted(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	vendor, hub, police := testNode(t, "Vendor"), testNode(t, "Hub"), testNode(t, "Police")
 	nodes := []*Node{vendor, hub, police}
@@ -454,6 +462,7 @@ func TestI2LateRecordAsksWhatItsTermWanted(t *testing.T) {
 // TestI1LateRecordUnderAnEndedAgreementIsPassedOn: what was sealed under an agreement is passed on though
 // it comes when that has ended.
 func TestI1LateRecordUnderAnEndedAgreementIsPassedOn(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Police")
 	vendor, hub, police := nodes[0], nodes[1], nodes[2]
 	automatic(t, hub)

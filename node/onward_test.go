@@ -96,6 +96,7 @@ func heldRecord(t *testing.T, n *Node, value string) Record {
 // TestPassedOnOverThreeHops: a record goes from hop to hop, unchanged, under its originator's
 // proof, and the last reader sees the whole way.
 func TestPassedOnOverThreeHops(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Police", "Cert")
 	automatic(t, nodes[1:3]...)
 	rec := publishOnward(t, nodes[0], "198.51.100.1\n198.51.100.2\n", partners)
@@ -135,6 +136,7 @@ func TestPassedOnOverThreeHops(t *testing.T) {
 
 // TestI2OnwardBinds: the originator's word, the handling and every hop's agreement bind.
 func TestI2OnwardBinds(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		onward protocol.Onward
 		term   func(i int, doc *protocol.Agreement)
@@ -254,6 +256,7 @@ func TestReleaseByPersons(t *testing.T) {
 // term does; of term and rule the larger number counts, and the rule that is in force when they
 // approve.
 func TestReleaseByPersonsOfARule(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].Approval = uint8(1 - i) }, "Vendor", "Hub", "Cert")
 	hub, last := nodes[1], nodes[2]
@@ -344,6 +347,7 @@ func TestReleaseOff(t *testing.T) {
 
 // TestWithdrawalFollowsEveryHop: what its originator withdraws is marked wherever it went.
 func TestWithdrawalFollowsEveryHop(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Police", "Cert")
 	automatic(t, nodes[1:3]...)
 	rec := publishOnward(t, nodes[0], "198.51.100.1\n198.51.100.2\n", partners)
@@ -367,6 +371,7 @@ func TestWithdrawalFollowsEveryHop(t *testing.T) {
 // TestI5ErasureFollowsEveryHop: what its originator erases is gone wherever it went, and what
 // shares an envelope with it stays.
 func TestI5ErasureFollowsEveryHop(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Police", "Cert")
 	automatic(t, nodes[1:3]...)
 	publishOnward(t, nodes[0], "198.51.100.1\n198.51.100.2\n", partners)
@@ -452,6 +457,7 @@ func TestI2PassedOnWithoutAWord(t *testing.T) {
 // TestVolume: a term lets so much through in a day; what is more is refused, and what would be
 // passed on waits.
 func TestVolume(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].PerDay = uint32(3 - i) }, "Vendor", "Hub", "Cert")
 	vendor, hub, last := nodes[0], nodes[1], nodes[2]
 	automatic(t, hub)
@@ -494,6 +500,7 @@ func TestVolume(t *testing.T) {
 // every hop; from then on nobody seals them for whom it excluded, whatever the agreements say. Who
 // acknowledged it is shown.
 func TestI2ExcludedLater(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	nodes := chain(t, func(i int, doc *protocol.Agreement) { doc.Terms[0].Approval = uint8(i) }, "Vendor", "Hub", "Police", "Cert")
 	vendor, hub, police, cert := nodes[0], nodes[1], nodes[2], nodes[3]
@@ -541,6 +548,7 @@ func TestI2ExcludedLater(t *testing.T) {
 
 // TestExcludedBeforeItIsPassedOn: an exclusion goes with the record, to whom it is passed on later.
 func TestExcludedBeforeItIsPassedOn(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	nodes := chain(t, nil, "Vendor", "Hub", "Police", "Cert")
 	vendor, hub, police, cert := nodes[0], nodes[1], nodes[2], nodes[3]

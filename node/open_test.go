@@ -18,6 +18,7 @@ import (
 // they are sealed, and large where records stand in blocks: many of them are more than one
 // transaction takes, and come in all the same.
 func TestWhatIsLargeInTheCorpusIsOpenedInParts(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	agree(t, nodes[0], nodes[1], protocol.TLPAmber, "*")
 	r := rand.New(rand.NewPCG(1, 2))
@@ -61,6 +62,7 @@ func TestWhatIsLargeInTheCorpusIsOpenedInParts(t *testing.T) {
 // TestWhatDoesNotCompressIsSealedInParts: what compresses less than most is sealed in smaller parts,
 // and the records stay in their order, whatever was begun beside them.
 func TestWhatDoesNotCompressIsSealedInParts(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	agree(t, nodes[0], nodes[1], protocol.TLPAmber, "*")
 	r := rand.New(rand.NewPCG(1, 2))

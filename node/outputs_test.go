@@ -30,6 +30,7 @@ func aloneNode(t *testing.T) *Node {
 }
 
 func TestWarninglistsAreKept(t *testing.T) {
+	t.Parallel()
 	n := aloneNode(t)
 	held := func(value string) string {
 		t.Helper()
@@ -169,6 +170,7 @@ func TestCheckWarninglist(t *testing.T) {
 }
 
 func TestOutputSerial(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		n := aloneNode(t)
 		serial := func(key, content byte) uint32 {

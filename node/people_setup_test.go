@@ -319,6 +319,7 @@ func TestLeaverCommitsNothing(t *testing.T) {
 // TestLeaverSignsNothing: a card that somebody had signed as they were removed is not in force, and does not come in force by the copy beside the
 // data directory, at the next start.
 func TestLeaverSignsNothing(t *testing.T) {
+	t.Parallel()
 	ident, err := NewIdentity(InitRequest{Name: "Police", Kind: "police"})
 	if err != nil {
 		t.Fatal(err)

@@ -223,6 +223,7 @@ func TestHostilePeople(t *testing.T) {
 // TestRestoredPeopleWait: a backup brings back nobody who left meanwhile, and until somebody says who still
 // is, nobody may come; a node that knows says it.
 func TestRestoredPeopleWait(t *testing.T) {
+	t.Parallel()
 	n := testNode(t, "Police")
 	addPerson(t, n, "alice", rules.RoleAdmin)
 	addPerson(t, n, "bob", rules.RoleReader)
@@ -331,6 +332,7 @@ func TestReleasesNeedTwo(t *testing.T) {
 
 // TestAutoNeedsTwo: where every release needs two persons, whoever administers cannot have records passed on by nobody.
 func TestAutoNeedsTwo(t *testing.T) {
+	t.Parallel()
 	nodes := chain(t, nil, "Vendor", "Hub", "Police")
 	hub := nodes[1]
 	addPerson(t, hub, "alice", rules.RoleAdmin, rules.RoleApprover)

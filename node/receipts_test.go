@@ -173,6 +173,7 @@ func TestI6QuotaCountsOverAllFeeds(t *testing.T) {
 }
 
 func TestI6EvictionNeedsTwoWitnesses(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Relay", "One", "Two", "Reader")
 	author, relay, one, two, reader := nodes[0], nodes[1], nodes[2], nodes[3], nodes[4]
 	agree(t, author, reader, protocol.TLPGreen, "*")

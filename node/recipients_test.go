@@ -119,6 +119,7 @@ func countGranted(t testing.TB, n *Node) (count, epochs int) {
 // the one before is destroyed when no card that named it is fresh, a month has passed after that, and the
 // partner said since how many letters there are; where it does not say so, five months later.
 func TestIdentityTurnsOver(t *testing.T) {
+	t.Parallel()
 	for _, heard := range []bool{true, false} {
 		t.Run(fmt.Sprint("heard=", heard), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -181,6 +182,7 @@ func TestIdentityTurnsOver(t *testing.T) {
 // loses nothing: the reader says which keys it has, and is granted the others, and nothing that it has,
 // to the recipient that its card names now.
 func TestI1LostGrantsComeAgain(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		nodes := testNetwork(t, "Author", "Reader", "Third")
 		author, reader, third := nodes[0], nodes[1], nodes[2]
@@ -279,6 +281,7 @@ func TestKeysAgainRefuses(t *testing.T) {
 // that publishes every six hours, cost at most one epoch a day, and not one grant for every reader at
 // every turnover on top.
 func TestTurnoverCostsAnEpochADay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		nodes := testNetwork(t, "Author", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8")
 		author, readers := nodes[0], nodes[1:]
@@ -322,6 +325,7 @@ func TestTurnoverCostsAnEpochADay(t *testing.T) {
 // TestI2SuspectedIdentityEndsEpochs: an identity that somebody else may have ends the epochs that were
 // given to it before the next record; one that turned over as it does ends none that is not a day old.
 func TestI2SuspectedIdentityEndsEpochs(t *testing.T) {
+	t.Parallel()
 	for _, suspected := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			nodes := testNetwork(t, "Author", "Reader")
@@ -360,6 +364,7 @@ func TestI2SuspectedIdentityEndsEpochs(t *testing.T) {
 // TestSiblingsTellTheirRecipients: a node without the operational key tells the one that has it, and
 // nobody tells in its name.
 func TestSiblingsTellTheirRecipients(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	before := recipientOf(second)
 	info, err := second.RotateRecipient(context.Background(), false)
@@ -429,6 +434,7 @@ func TestSiblingsTellTheirRecipients(t *testing.T) {
 // TestRecipientAfterTheKeyMoved: what a node said of its recipient before it had the operational key does
 // not come back on the card when another has the key again.
 func TestRecipientAfterTheKeyMoved(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	turn := func(n *Node) string {
 		t.Helper()
@@ -483,6 +489,7 @@ func TestTurnoverMakesItsRoom(t *testing.T) {
 // TestTurnoverOutlivesCrashes: a node that stops after any step of a turnover, or within the writing of
 // its key file, goes on with it: what was granted to the recipient on its card opens.
 func TestTurnoverOutlivesCrashes(t *testing.T) {
+	t.Parallel()
 	partner := testNode(t, "Partner")
 	dir := filepath.Join(t.TempDir(), "node")
 	if _, err := Init(InitRequest{Dir: dir, RootFile: filepath.Join(t.TempDir(), "root"), Name: "Crashing", Kind: "cert"}); err != nil {
@@ -567,6 +574,7 @@ func TestTurnoverOutlivesCrashes(t *testing.T) {
 // TestKeyFileOfBeforeTurnover: a node.key of version 1 is read, and its identity turns over a month after
 // the node was put on the card.
 func TestKeyFileOfBeforeTurnover(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "node")
 	ident, err := Init(InitRequest{Dir: dir, RootFile: filepath.Join(t.TempDir(), "root"), Name: "Old", Kind: "cert"})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 // TestI8RefusalsAreNoted: rules that were put in force, rules that were refused and where they are
 // wrong, and requests that rules did not allow, each with who it was.
 func TestI8RefusalsAreNoted(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	author, reader := nodes[0], nodes[1]
 	load := func(text string) error {

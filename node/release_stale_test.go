@@ -30,6 +30,7 @@ func renewed(t *testing.T, n *Node, nodes []*Node) {
 // TestReleaseWaitsForAFreshCard: what persons release for an organisation whose card is not fresh is not
 // lost: it goes to the others, and waits for that one, to be approved again.
 func TestReleaseWaitsForAFreshCard(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		vendor, hub, police, cert := testNode(t, "Vendor"), testNode(t, "Hub"), testNode(t, "Police"), testNode(t, "Cert")

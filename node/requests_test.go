@@ -105,6 +105,7 @@ func TestRequestAndReply(t *testing.T) {
 // TestRequestsThatAreRefused: nobody asks under no agreement, for another purpose, in another's name, or
 // more than is answered; nobody replies to what was not asked.
 func TestRequestsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	vendor, police, other := testNode(t, "Vendor"), testNode(t, "Police"), testNode(t, "Other")
 	intoOneNetwork(t, []*Node{vendor, police, other})

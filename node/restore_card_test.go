@@ -34,6 +34,7 @@ func signedBy(t testing.TB, c *crypto.Card, op crypto.OpSigner, change func(*pro
 // TestRestoredCard: the first card of a restored node comes after any that the lost one signed;
 // it keeps every node listed, lets none of them connect, and brings back no removal.
 func TestRestoredCard(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Partner")
 	author, partner := nodes[0], nodes[1]
 	key := newOffline(t)
@@ -120,6 +121,7 @@ func TestRestoredCard(t *testing.T) {
 
 // A node that cannot enrol itself leaves a request, and is on no card.
 func TestRestoreWithoutTheOperationalKey(t *testing.T) {
+	t.Parallel()
 	author := testNetwork(t, "Author", "Partner")[0]
 	key := newOffline(t)
 	var without bytes.Buffer
@@ -180,6 +182,7 @@ func TestRestoreWithoutTheOperationalKey(t *testing.T) {
 // A card under a newer root epoch: the operational key in the backup signs nothing any more, and
 // is not written into the new node's keys.
 func TestRestoreWithARetiredOperationalKey(t *testing.T) {
+	t.Parallel()
 	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 // TestRestoreDoubtsWhatGivesAndTakes: consumers, sinks and sources that come from a backup may have been removed
 // since: they stand still until somebody says that they still stand, and status says so.
 func TestRestoreDoubtsWhatGivesAndTakes(t *testing.T) {
+	t.Parallel()
 	n := testNetwork(t, "Author", "Reader")[0]
 	ctx := t.Context()
 	token, err := n.AddConsumer(Consumer{Name: "siem", Scopes: []Scope{ScopeRead}, Expires: time.Now().Add(time.Hour)})

@@ -18,6 +18,7 @@ import (
 // TestI5NoBackupBeforeErasuresAreHeard: a restored node that waits to hear of erasures is not
 // backed up: the next restore would find the journal that it began, and take it for all there is.
 func TestI5NoBackupBeforeErasuresAreHeard(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Relay")
 	author, reader, relay := nodes[0], nodes[1], nodes[2]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -44,6 +45,7 @@ func TestI5NoBackupBeforeErasuresAreHeard(t *testing.T) {
 // TestI5JournalThatNothingConfirms: an anchor with no mark of a feed of the backup may have
 // been begun after it: its journal is applied, and ends no wait.
 func TestI5JournalThatNothingConfirms(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	agree(t, nodes[0], nodes[1], protocol.TLPGreen, "*")
 	reader := testSibling(t, nodes[1]) // appended nothing yet
@@ -68,6 +70,7 @@ func TestI5JournalThatNothingConfirms(t *testing.T) {
 // TestI5SiblingsThatWaitTeachNothing: two nodes restored from one backup do not end each
 // other's wait, nor does a node that came to the card afterwards.
 func TestI5SiblingsThatWaitTeachNothing(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader", "Relay")
 	author, reader := nodes[0], nodes[1]
 	agree(t, author, reader, protocol.TLPGreen, "*")
@@ -125,6 +128,7 @@ func TestI5SiblingsThatWaitTeachNothing(t *testing.T) {
 // TestI5EraseAheadOfItsCard: an erase that comes before the card whose key signed it was heard
 // only when it was taken: a lost node's successor erases what that one published.
 func TestI5EraseAheadOfItsCard(t *testing.T) {
+	t.Parallel()
 	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +197,7 @@ func TestI5EraseAheadOfItsCard(t *testing.T) {
 // carries out an erasure that waited for it only when it knows which of the survivors were
 // erased since.
 func TestI5NothingIsSealedAnewBeforeErasuresAreHeard(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	publishList(t, first, "198.51.100.1\n198.51.100.2\n198.51.100.3\n", amber())
 	carryNew(t, first, second)
@@ -252,6 +257,7 @@ func TestReportSaysWhoKnowsOfALocalErasure(t *testing.T) {
 // TestI2EndedNodesGetNothingNew: once an organisation was restored, what others publish for it
 // is sealed under keys that its lost node was not given.
 func TestI2EndedNodesGetNothingNew(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	author, lost := nodes[0], nodes[1]
 	agree(t, author, lost, protocol.TLPGreen, "*")
@@ -274,6 +280,7 @@ func TestI2EndedNodesGetNothingNew(t *testing.T) {
 // TestOneRestoreAtATime: a second restore into a directory does not clear away what the first
 // one writes.
 func TestOneRestoreAtATime(t *testing.T) {
+	t.Parallel()
 	author := testNetwork(t, "Author")[0]
 	publishList(t, author, hashes(1, 8000), green)
 	key := newOffline(t)

@@ -42,6 +42,7 @@ func TestI6FloorOfTheDisk(t *testing.T) {
 
 // TestFreeBytes: of the data directory and the anchor the one whose disk has less left.
 func TestFreeBytes(t *testing.T) {
+	t.Parallel()
 	dir, n := foundedOnDisk(t)
 	want, err := disk.Free(dir)
 	if err != nil {

@@ -97,6 +97,7 @@ func (w *rootWorld) thiefCard(t *testing.T, epoch uint32) (*protocol.SignedCard,
 // TestRootStolen: whoever steals the root keys in force signs as high an epoch as there is; the set that
 // was committed to ends that, everywhere, and the thief cannot go ahead of it.
 func TestRootStolen(t *testing.T) {
+	t.Parallel()
 	w := newRootWorld(t)
 	if err := w.node.renewCard(func(*protocol.Card) bool { return true }); err != nil {
 		t.Fatal(err)
@@ -164,6 +165,7 @@ func TestRootStolen(t *testing.T) {
 // TestThiefOfTheOperationalKey: who has it lists a node of their own and removes the organisation's. The root ends
 // that on the node that was removed, which goes on from the card that it signed last; what it published stays.
 func TestThiefOfTheOperationalKey(t *testing.T) {
+	t.Parallel()
 	for _, late := range []bool{false, true} { // the thief's card comes between the request and what the root signed
 		w := newRootWorld(t)
 		publishList(t, w.node, "198.51.100.1\n", amber())
@@ -236,6 +238,7 @@ func TestThiefOfTheOperationalKey(t *testing.T) {
 
 // TestRotationRefuses: a rotation that is not whole, of another request, or late, changes nothing.
 func TestRotationRefuses(t *testing.T) {
+	t.Parallel()
 	w := newRootWorld(t)
 	ask := func(init RotationInit) *crypto.RotationRequest {
 		t.Helper()
@@ -310,6 +313,7 @@ func TestRotationRefuses(t *testing.T) {
 // TestRotationBreaksOff: power fails after the new key is on disk and before the card is; the same
 // again ends it.
 func TestRotationBreaksOff(t *testing.T) {
+	t.Parallel()
 	w := newRootWorld(t)
 	req, err := w.node.RequestRotation(RotationInit{Dir: w.dir, Lock: w.lock, Kind: protocol.RotateOp})
 	if err != nil {
@@ -339,6 +343,7 @@ func TestRotationBreaksOff(t *testing.T) {
 // TestTheOnlyNodeIsGone: a new node, which nobody can approve, gets the operational key from the root and
 // so comes on the card; one that was revoked does not come back that way.
 func TestTheOnlyNodeIsGone(t *testing.T) {
+	t.Parallel()
 	w := newRootWorld(t)
 	dir := filepath.Join(t.TempDir(), "d")
 	card := w.node.OwnCard().Signed
@@ -386,6 +391,7 @@ func TestTheOnlyNodeIsGone(t *testing.T) {
 // TestGenesisOutlivesItsKey: the founder of a network has its operational key stolen. The network stays,
 // since its id is the hash of its genesis; who was sponsored with the key has to be sponsored again.
 func TestGenesisOutlivesItsKey(t *testing.T) {
+	t.Parallel()
 	w := newRootWorld(t)
 	third := testNode(t, "Third")
 	inv, err := w.partner.Invite(&third.OwnCard().Signed, time.Hour)
@@ -426,6 +432,7 @@ func TestGenesisOutlivesItsKey(t *testing.T) {
 
 // TestFoundingGoesOn: a founding that broke off goes on with the keys that were written, wherever it did.
 func TestFoundingGoesOn(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "d")
 	req, err := RequestFounding(FoundingInit{Dir: dir, Name: "Vendor", Kind: "vendor"})
 	if err != nil {
@@ -493,6 +500,7 @@ func TestFoundingGoesOn(t *testing.T) {
 
 // TestFounding: an organisation of two of three root keys, founded in two steps.
 func TestFounding(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "d")
 	req, err := RequestFounding(FoundingInit{Dir: dir, Name: "Vendor", Kind: "vendor", Country: "DE"})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 // each object is what it was, byte for byte; but for the marking of TLP that an object without one gets
 // on the way out (SPEC 29).
 func TestStixRoundTrip(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join("..", "..", "shared", "data")
 	if _, err := os.Stat(dir); err != nil {
 		t.Skip("the public data set is not beside the project (../shared/data); nothing to compare with")

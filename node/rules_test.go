@@ -131,6 +131,7 @@ func nodeDir(t testing.TB, name string) (dir string, open func(func(*Config)) *N
 // TestRulesOnDisk: a file is taken when it is new or changed, a broken one never, and what was
 // loaded since stays.
 func TestRulesOnDisk(t *testing.T) {
+	t.Parallel()
 	dir, open := nodeDir(t, "Vendor")
 	write := func(name, text string) {
 		t.Helper()
@@ -205,6 +206,7 @@ func TestRulesOnDisk(t *testing.T) {
 
 // TestRulesThatCannotBeReadAnyMore: what a later version would not take lets nothing through.
 func TestRulesThatCannotBeReadAnyMore(t *testing.T) {
+	t.Parallel()
 	_, open := nodeDir(t, "Vendor")
 	n := open(nil)
 	err := n.st.Update(func(tx *store.Tx) error {

@@ -95,6 +95,7 @@ const onlyBoss = "permit (principal == Person::\"boss\", action == Action::\"adm
 // TestRulesThatWentBack: a data directory that was put back from before holds older rules; nothing is
 // let through until who may administer by them says so, or loads the newest.
 func TestRulesThatWentBack(t *testing.T) {
+	t.Parallel()
 	dir, open := nodeDir(t, "Vendor")
 	n := open(nil)
 	loadRules(t, n, onlyBoss)
@@ -196,6 +197,7 @@ func TestRulesThatWentBack(t *testing.T) {
 // TestRestoredRules: what a restore says of the rules in the backup, and what it takes until they
 // are in force.
 func TestRestoredRules(t *testing.T) {
+	t.Parallel()
 	key := newOffline(t)
 	dir, open := nodeDir(t, "Vendor")
 	n := open(nil)

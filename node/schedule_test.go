@@ -14,13 +14,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
-
-	"github.com/entente-mesh/entente/crypto"
 )
 
 // The seeded simulator. A schedule is drawn from a seed: which nodes publish, compare, gossip,
@@ -54,7 +51,6 @@ func schedule(t *testing.T, seed uint64, bug defect) (wrong string, log []string
 
 // scheduleCounted also counts what was exercised.
 func scheduleCounted(t *testing.T, seed uint64, bug defect) (wrong string, log []string, counts tally) {
-	keepVerified()
 	rng := rand.New(rand.NewPCG(seed, 3))
 	siblings := rng.IntN(4) == 0 || bug == keepsEpochs || bug == keepsErasures
 	which := shapes[rng.IntN(len(shapes))]
@@ -108,10 +104,6 @@ func scheduleCounted(t *testing.T, seed uint64, bug defect) (wrong string, log [
 	})
 	return wrong, log, counts
 }
-
-// keepVerified: every node verifies for itself; that the same bytes are good needs to be found
-// out once.
-var keepVerified = sync.OnceFunc(func() { crypto.KeepVerified(1 << 16) })
 
 // stepsOf draws how long a schedule is: most defects need few steps, some need many.
 func stepsOf(rng *rand.Rand) int {

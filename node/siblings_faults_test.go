@@ -334,6 +334,7 @@ func enrolOnDisk(t *testing.T, of *Node) (*Node, *disk.Disk, Config) {
 // TestI5SiblingErasureOutlivesACrash cuts the power at every step at which a node carries out
 // what its sibling erased of its records: they are erased for everybody after the restart.
 func TestI5SiblingErasureOutlivesACrash(t *testing.T) {
+	t.Parallel()
 	first, _, partner := siblingWorld(t)
 	n, disks, c := siblingOnDisk(t, first)
 	shareSets(t, first, partner)
@@ -547,6 +548,7 @@ func TestI1RestoredNodeGetsItsKeysFromSiblings(t *testing.T) {
 // TestI1SiblingKeysOutliveACrash cuts the power at every step at which a new node takes what
 // its sibling holds: it reads all that its organisation may read in the end.
 func TestI1SiblingKeysOutliveACrash(t *testing.T) {
+	t.Parallel()
 	first, _, partner := siblingWorld(t)
 	publishList(t, partner, "198.51.100.1\n", amber())
 	publishList(t, first, "203.0.113.1\n", amber())
@@ -783,6 +785,7 @@ func TestI4SurvivorsOfAnErasureEndWithTheirFeed(t *testing.T) {
 // TestI1RemovalErasesNothingTwice: what a sibling erased for everybody before it was removed is
 // not erased again from the entry where the survivors stand: partners keep those.
 func TestI1RemovalErasesNothingTwice(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	publishList(t, second, "203.0.113.1\n203.0.113.2\n", amber())
 	carryNew(t, second, first)

@@ -83,6 +83,7 @@ func siblingWorld(t testing.TB) (first, second, partner *Node) {
 // TestI1SiblingByHand: a new node on a network with no connection reads what its organisation
 // may read, from one carried file; a partner's file brings it nothing of the kind.
 func TestI1SiblingByHand(t *testing.T) {
+	t.Parallel()
 	first, _, partner := siblingWorld(t)
 	publishList(t, partner, "198.51.100.1\n", amber())
 	publishList(t, first, "203.0.113.1\n", amber())
@@ -241,6 +242,7 @@ func TestI2RemovedSiblingOpensNothingNew(t *testing.T) {
 // node wrote hold the same once they have the card; what came after counts again when a
 // sibling seals it anew.
 func TestI4RemovedFeedsEndWhereTheCardSays(t *testing.T) {
+	t.Parallel()
 	first, second, partner := siblingWorld(t)
 	rec := publishList(t, second, "203.0.113.1\n", amber())
 	carryNew(t, second, first)
@@ -418,6 +420,7 @@ func TestI5SiblingsErase(t *testing.T) {
 // TestSiblingsAgreeWhateverTheOrder: trust, topics, addresses, secrets and erasures join to
 // the same set, whoever said what first.
 func TestSiblingsAgreeWhateverTheOrder(t *testing.T) {
+	t.Parallel()
 	first := testNode(t, "Police")
 	if _, err := first.CreateNetwork("test"); err != nil {
 		t.Fatal(err)

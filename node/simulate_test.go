@@ -190,6 +190,7 @@ func TestSimulateRefuses(t *testing.T) {
 
 // However many classes there are, no more than a number are kept at once, and each record counts.
 func TestSimulateManyClasses(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "alice", "bob")
 	a, b := nodes[0], nodes[1]
 	draft := testAgreement(a, b, protocol.TLPGreen, "*")

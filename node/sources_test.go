@@ -63,6 +63,7 @@ func letterTexts(t testing.TB, r *Reader, held bool) []string {
 }
 
 func TestSourcesRefused(t *testing.T) {
+	t.Parallel()
 	n := testNode(t, "Author")
 	for name, change := range map[string]func(*Source){
 		"name":             func(s *Source) { s.Name = "A b" },
@@ -140,6 +141,7 @@ func TestSourceSecretsDoNotShow(t *testing.T) {
 
 // TestDeadLettersAreBounded: the oldest go, and are counted and told.
 func TestDeadLettersAreBounded(t *testing.T) {
+	t.Parallel()
 	n := testNode(t, "Author")
 	s := addSource(t, n, testSource("one"))
 	for i := range MaxDeadLetters + 5 {
@@ -283,6 +285,7 @@ func TestDeadLettersShowToWhoMayRead(t *testing.T) {
 // TestSourcesComeBackFromABackup, with their secrets, what they gave, and dead letters that open under the new
 // node's keys.
 func TestSourcesComeBackFromABackup(t *testing.T) {
+	t.Parallel()
 	nodes := testNetwork(t, "Author", "Reader")
 	n := nodes[0]
 	src := testSource("one")
@@ -480,6 +483,7 @@ func TestReplacedSourcesKeepWhatTheyGave(t *testing.T) {
 // TestI5LargeHeldLettersStopNoErasure: held letters that no transaction takes together are kept aside, records are erased,
 // the status says how much is held, and what is aside already is not written again.
 func TestI5LargeHeldLettersStopNoErasure(t *testing.T) {
+	t.Parallel()
 	n := testNode(t, "Author")
 	s := addSource(t, n, testSource("one"))
 	const count = 24

@@ -15,6 +15,7 @@ import (
 // from others. The other record is sealed anew again, before the body goes, and reaches its
 // reader; the erased one is shown to nobody.
 func TestI1SurvivorsOutliveARestore(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ anchored, acceptRestored bool }{
 		"told by others":       {},
 		"told by its journal":  {anchored: true},

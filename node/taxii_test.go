@@ -16,6 +16,7 @@ func statusID(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d"
 
 // TestTaxiiKeeps: the key stays, and status resources are their owner's for two days, within bounds.
 func TestTaxiiKeeps(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		n := testNode(t, "Example")
 		key, err := n.TaxiiKey()

@@ -132,6 +132,7 @@ func softHSM(t *testing.T) *testToken {
 		t.Fatal(err)
 	}
 	t.Setenv("SOFTHSM2_CONF", conf)
+	t.Setenv("CGO_ENABLED", "1") // for the helper
 	for _, args := range [][]string{{"softhsm2-util", "--init-token", "--free", "--label", "entente", "--pin", "1234", "--so-pin", "5678"},
 		{"go", "build", "-o", helper, "../cmd/entente-pkcs11"}} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {

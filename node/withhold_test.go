@@ -139,6 +139,7 @@ func TestOriginWithheld(t *testing.T) {
 // TestI2OriginNotWithheld: without the originator's leave, and of what would tell whose it is, nothing
 // is published with its origin withheld; openly it may be passed on.
 func TestI2OriginNotWithheld(t *testing.T) {
+	t.Parallel()
 	bundle := func(properties string) string {
 		return `{"type":"bundle","id":"bundle--5b0f2a3e-1c1d-4a55-9a6e-0d7d4c8f2b10","objects":[{"type":"indicator","spec_version":"2.1","id":"indicator--5b0f2a3e-1c1d-4a55-9a6e-0d7d4c8f2b11",` +
 			`"created":"2026-01-31T12:00:00.000Z","modified":"2026-01-31T12:00:00.000Z","valid_from":"2026-01-31T12:00:00.000Z","pattern_type":"stix",` + properties + `}]}`
@@ -200,6 +201,7 @@ func TestWithheldByTwo(t *testing.T) {
 // TestOriginalTakenBack: what its originator says of the original counts for the copy, and is not told
 // to who must not learn of it.
 func TestOriginalTakenBack(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	t.Run("withdrawn", func(t *testing.T) {
 		vendor, hub, unit, number := withheldWorld(t, "198.51.100.1\n", nil)
@@ -287,6 +289,7 @@ func TestOriginalTakenBack(t *testing.T) {
 // TestWithheldOverAHop: of what came by way of another neither the originator nor that one gets a copy,
 // and the proof names both.
 func TestWithheldOverAHop(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	nodes := chain(t, nil, "Vendor", "First", "Hub", "Unit")
 	vendor, first, hub, unit := nodes[0], nodes[1], nodes[2], nodes[3]

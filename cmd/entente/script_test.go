@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // longScripts are half of all processes that the scripts start: ENTENTE_SCRIPTS=all runs them too, and
 // ENTENTE_SCRIPTS=long them alone, as .ci/run does.
-const longScripts = `^(audit|behalf|bench|carry|forked|holders|hub|opstolen|parted|reach|terms|wrong-.*)$`
+const longScripts = `^(audit|backup|behalf|bench|carry|ceremony|forked|holders|hub|identity|opstolen|parted|reach|terms|wrong-.*)$`
 
 // racedScripts are what -short leaves, for the race detector, under which a process takes ten times as long
 // to start: nodes that do something of each kind. What is short-lived has no goroutines of its own.
