@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/entente-mesh/entente/crypto"
+	"github.com/entente-mesh/entente/node/anchor"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/protocol"
 )
@@ -179,7 +180,9 @@ func (a *appender) commit() error {
 			}
 		}
 		if err == nil {
+			refused := false // before anything was committed
 			err = n.st.Update(func(tx *store.Tx) error {
+				refused = true
 				for _, p := range append([]*appender{a}, a.subs...) {
 					for _, fn := range p.onCommit {
 						if err := fn(tx); err != nil {
@@ -192,8 +195,12 @@ func (a *appender) commit() error {
 						return err
 					}
 				}
+				refused = false
 				return nil
 			})
+			if refused {
+				err = errors.Join(err, n.takeBackAnchor(parts))
+			}
 		}
 	}
 	n.stateMu.RUnlock()
@@ -221,6 +228,19 @@ func (a *appender) commit() error {
 		}
 	}
 	return nil
+}
+
+// takeBackAnchor puts the marks of an append back of which it is certain that nobody saw anything: its commit was
+// refused before it began. Else the feed would be closed, and a node may have few.
+func (n *Node) takeBackAnchor(parts []*appender) error {
+	if n.anchor == nil {
+		return nil
+	}
+	var marks []anchor.Mark
+	for _, p := range parts {
+		marks = append(marks, anchor.Mark{Feed: p.feed.ID, Seq: p.feed.Seq, Hash: p.feed.Hash})
+	}
+	return n.anchor.TakeBack(marks...)
 }
 
 // write moves the head of one feed, with the epochs that go with it.

@@ -119,10 +119,14 @@ func (n *Node) openAnchor(dir string) error {
 				return ferr
 			}
 			why := n.unanchored(f)
-			if why == "" {
+			switch {
+			case why != "":
+				closed = append(closed, why)
+			case a.State() == anchor.Good:
 				continue
+			default: // it has no entries here; where this data was copied from it may have some since
+				why = a.State().String()
 			}
-			closed = append(closed, why)
 			_, err = n.closeFeed(tx, topic, incs[i], why)
 		}
 		if err == nil && len(closed) > 0 {

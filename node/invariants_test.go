@@ -15,6 +15,7 @@ import (
 	"github.com/entente-mesh/entente/node/reconcile"
 	"github.com/entente-mesh/entente/node/store"
 	"github.com/entente-mesh/entente/policy"
+	"github.com/entente-mesh/entente/policy/rules"
 	"github.com/entente-mesh/entente/protocol"
 )
 
@@ -583,6 +584,85 @@ func TestI7RestoredDataIsNoticed(t *testing.T) {
 			}
 			publishList(t, n, "198.51.100.3\n", green)
 		})
+	}
+}
+
+// TestI7EmptyFeedIsNotForked: a copy of the data may have been made before the first entry of a feed, and be put back after it.
+func TestI7EmptyFeedIsNotForked(t *testing.T) {
+	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	dir, backup := filepath.Join(root, "data"), filepath.Join(root, "backup")
+	n := diskNode(t, dir, ident)
+	if _, err := n.CreateNetwork("test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.JoinTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	first := ownTopic(t, n)
+	reopen := func(between ...[]string) {
+		t.Helper()
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range between {
+			run(t, args...)
+		}
+		n = diskNode(t, dir, ident)
+	}
+	reopen([]string{"cp", "-a", dir, backup}, []string{"cp", "-a", dir + ".anchor", backup + ".anchor"})
+	if f := ownTopic(t, n); f.ID != first.ID {
+		t.Errorf("a feed without entries is closed for nothing: %s, was %s", f.ID.Short(), first.ID.Short())
+	}
+	publishList(t, n, "198.51.100.1\n", green)
+	reopen([]string{"rm", "-r", dir, dir + ".anchor"}, []string{"cp", "-a", backup, dir}, []string{"cp", "-a", backup + ".anchor", dir + ".anchor"})
+	if f := ownTopic(t, n); f.ID == first.ID || f.Seq != 0 {
+		t.Errorf("the feed goes on at entry %d", f.Seq)
+	}
+	publishList(t, n, "198.51.100.2\n", green)
+}
+
+// TestRefusedCommitKeepsTheFeed: what is refused in the transaction of an append was seen by nobody. The feed goes on.
+func TestRefusedCommitKeepsTheFeed(t *testing.T) {
+	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	n := diskNode(t, dir, ident)
+	if _, err := n.CreateNetwork("test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.JoinTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	refuse := func(rec *Receipt) {
+		t.Helper()
+		if err := n.resealEntry(Caller{Person: "nobody", Right: rules.Administer}, rec.Feed, rec.To, "c2"); !errors.Is(err, ErrForbidden) {
+			t.Fatalf("%v, want a refusal", err)
+		}
+	}
+	rec := publishList(t, n, "198.51.100.1\n", green)
+	refuse(rec)
+	refuse(rec)
+	if next := publishList(t, n, "198.51.100.2\n", green); next.Feed != rec.Feed || next.To != rec.To+1 {
+		t.Errorf("after a refusal it goes on in %s at %d, was in %s at %d", next.Feed.Short(), next.To, rec.Feed.Short(), rec.To)
+	}
+	closeTopic(t, n)
+	refuse(rec) // the first entry of a feed
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n = diskNode(t, dir, ident)
+	fresh := ownTopic(t, n)
+	if next := publishList(t, n, "198.51.100.3\n", green); next.Feed != fresh.ID || next.To != 1 {
+		t.Errorf("it goes on in %s at %d, want %s", next.Feed.Short(), next.To, fresh.ID.Short())
+	}
+	if _, _, err := n.Search(Query{Value: "198.51.100.1"}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/entente-mesh/entente/node/disk"
@@ -67,7 +68,7 @@ var ErrInUse = errors.New("in use by another process")
 
 const (
 	marksFile   = "anchor"
-	madeFile    = "made" // when its directory was made, in Unix nanoseconds, as text
+	madeFile    = "made" // its place, and when its directory was made, in Unix nanoseconds, as text
 	lockFile    = "lock"
 	journalFile = "erasures"
 	maxMarks    = 1 << 20 // bytes of the file
@@ -88,8 +89,8 @@ type Anchor struct {
 }
 
 // Open opens the anchor of a node in dir, and makes dir if it is not there. Nothing is
-// written before Begin, but when the directory was made where that is not noted yet; the state tells whether
-// the marks can be relied on.
+// written before Begin, but when the directory was made, where that is not noted yet and dir is this user's; the
+// state tells whether the marks can be relied on.
 func Open(dir string, node protocol.NodeID) (*Anchor, error) {
 	if err := disk.OS.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("making the directory of the anchor: %w (it stands beside the data directory: who runs the node has to be able to write there, or has to own it already)", err)
@@ -107,38 +108,34 @@ func Open(dir string, node protocol.NodeID) (*Anchor, error) {
 
 // loadBorn is load that compares when the directory was made, too: whoever removes one and puts a copy in its
 // place often gets its number again. File systems learn to say it, and one that did may not any more: what is not
-// known differs from nothing.
+// known differs from nothing, nor does what was noted in another place.
 func loadBorn(a *Anchor, node protocol.NodeID, place protocol.Hash) (*Anchor, error) {
 	a, err := load(a, node, place)
 	if err != nil || a.state != Good || a.born == 0 {
 		return a, err
 	}
 	b, err := a.fs.ReadFile(filepath.Join(a.dir, madeFile))
+	said, ofPlace := strings.CutPrefix(string(b), place.String()+" ")
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = a.noteBorn() // an earlier version made it
-	case err == nil && string(b) != strconv.FormatInt(a.born, 10):
+	case err == nil && ofPlace && said != "0" && said != strconv.FormatInt(a.born, 10):
 		a.state, a.marks.Feeds = Foreign, nil
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("anchor %s: %w", a.dir, err), a.Close())
+	case err == nil && (!ofPlace || said == "0"), errors.Is(err, fs.ErrNotExist):
+		if owned(a.dir) { // else who runs the node could not read it
+			_ = a.noteBorn() // another time
+		}
 	}
 	return a, nil
 }
 
-// beginFiles writes the birth first: marks without it would stand for any.
-func (a *Anchor) beginFiles() error {
-	if err := a.noteBorn(); err != nil {
-		return err
-	}
-	return a.write()
-}
-
+// noteBorn notes when the directory was made, or that it is not known.
 func (a *Anchor) noteBorn() error {
+	path := filepath.Join(a.dir, madeFile)
 	if a.born == 0 {
-		return nil
+		if _, err := a.fs.ReadFile(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 	}
-	return disk.Replace(a.fs, filepath.Join(a.dir, madeFile), []byte(strconv.FormatInt(a.born, 10)))
+	return disk.Replace(a.fs, path, fmt.Appendf(nil, "%s %d", a.marks.Place, a.born))
 }
 
 // OpenSimulated is Open on a simulated disk; place stands for the machine and the directory.
@@ -185,8 +182,12 @@ func (a *Anchor) Begin() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.marks.Feeds = nil
-	if err := a.beginFiles(); err != nil {
+	// In this order: marks of a copy beside the birth of what it is in would be good marks.
+	if err := a.write(); err != nil {
 		return err
+	}
+	if err := a.noteBorn(); err != nil {
+		return fmt.Errorf("writing anchor: %w", err)
 	}
 	a.state = Good
 	return nil
@@ -226,6 +227,21 @@ func (a *Anchor) Set(list ...Mark) error {
 		return err
 	}
 	return nil
+}
+
+// TakeBack puts marks that Set made back to where they were: of an append of which nothing was committed.
+func (a *Anchor) TakeBack(list ...Mark) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	feeds := slices.Clone(a.marks.Feeds)
+	for _, m := range list {
+		feeds = slices.DeleteFunc(feeds, func(x Mark) bool { return x.Feed == m.Feed })
+		if m.Seq > 0 {
+			feeds = append(feeds, m)
+		}
+	}
+	a.marks.Feeds = feeds
+	return a.write()
 }
 
 // Forget drops the mark of a feed to which nothing will be appended any more.

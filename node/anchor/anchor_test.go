@@ -199,10 +199,53 @@ func TestPutBackUnderTheSameNumber(t *testing.T) {
 	if a, err := loadBorn(&Anchor{dir: dir, fs: disk.OS, lock: io.NopCloser(nil)}, me, place); err != nil || a.State() != Good {
 		t.Errorf("not known any more: %v, %v", a.State(), err)
 	}
-	for _, other := range []string{"1", "", string(noted) + "0", string(noted) + "\n"} {
-		if err := os.WriteFile(made, []byte(other), 0o600); err != nil {
+	// Of this place, it counts; of another it is what an earlier version left when the anchor moved.
+	for said, want := range map[string]State{place.String() + " 1": Foreign, place.String() + " ": Foreign, string(noted) + "0": Foreign, string(noted) + "\n": Foreign,
+		place.String() + " 0": Good, protocol.Hash{9}.String() + " 1": Good, "": Good, "1": Good} {
+		if err := os.WriteFile(made, []byte(said), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		open(t, dir, Foreign).Close()
+		open(t, dir, want).Close()
+		if again, err := os.ReadFile(made); err != nil || want == Good && string(again) != string(noted) {
+			t.Errorf("after %q noted is %q, %v", said, again, err)
+		}
+	}
+	// Where it was known once and is not, nothing stays that could be compared with later.
+	a, err = loadBorn(&Anchor{dir: dir, fs: disk.OS, lock: io.NopCloser(nil)}, protocol.NodeID{7}, place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := os.ReadFile(made); err != nil || string(again) != place.String()+" 0" {
+		t.Errorf("noted is %q, %v", again, err)
+	}
+}
+
+// TestTakeBack: marks of an append that was refused go back to where they were.
+func TestTakeBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "anchor")
+	a := open(t, dir, Missing)
+	if err := a.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	old, fresh := protocol.FeedID{1}, protocol.FeedID{2}
+	if err := a.Set(Mark{Feed: old, Seq: 3, Hash: protocol.Hash{3}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Set(Mark{Feed: old, Seq: 5, Hash: protocol.Hash{5}}, Mark{Feed: fresh, Seq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.TakeBack(Mark{Feed: old, Seq: 3, Hash: protocol.Hash{3}}, Mark{Feed: fresh}); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	a = open(t, dir, Good)
+	if m, ok := a.Mark(old); !ok || m.Seq != 3 || m.Hash != (protocol.Hash{3}) {
+		t.Errorf("%+v %v", m, ok)
+	}
+	if m, ok := a.Mark(fresh); ok {
+		t.Errorf("%+v", m)
 	}
 }

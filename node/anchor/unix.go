@@ -33,3 +33,9 @@ func inode(dir string) (uint64, error) {
 	}
 	return st.Ino, nil
 }
+
+// owned reports whether a directory is this user's.
+func owned(dir string) bool {
+	var st syscall.Stat_t
+	return syscall.Stat(dir, &st) == nil && int(st.Uid) == os.Geteuid()
+}

@@ -72,10 +72,15 @@ func (s *suricataWriter) end(w *bufio.Writer, summary []string) error {
 func suricataRules(o stix.Observable) (rules []string, ok bool) {
 	switch o.Kind {
 	case stix.IPv4, stix.IPv6, stix.IPv4CIDR, stix.IPv6CIDR:
-		if _, ok := prefixOf(o); !ok {
+		p, ok := prefixOf(o)
+		if !ok {
 			return nil, false
 		}
-		rules = []string{addressRule("ip", o.Value, "any", o)}
+		addr := p.String() // one address has several spellings
+		if p.IsSingleIP() {
+			addr = p.Addr().String()
+		}
+		rules = []string{addressRule("ip", addr, "any", o)}
 	case stix.IPv4Port, stix.IPv6Port:
 		if _, ok := rangeOf(o); !ok {
 			return nil, false
