@@ -28,7 +28,6 @@ import (
 // TestEveryProblemHasAKind reads the source: every problem that a status tells has a kind of doctor.Kinds, and
 // every kind there is told by somebody. docs/problems.md has them all: TestKindsAreDocumented.
 func TestEveryProblemHasAKind(t *testing.T) {
-	t.Parallel()
 	used := map[string]bool{"not-checked": true}
 	for what, k := range expiryKinds {
 		if used[k.ending] = true; k.ended != "" {
@@ -165,7 +164,6 @@ func countProblems(t *testing.T, n *Node, kind string) (count int) {
 
 // TestDoctorMendsPermissions breaks permissions, runs the repair that is named, and looks again.
 func TestDoctorMendsPermissions(t *testing.T) {
-	t.Parallel()
 	dir, n := foundedOnDisk(t)
 	if bad := findings(t, n, "permissions"); len(bad) > 0 {
 		t.Fatalf("of a new node: %+v", bad)
@@ -308,7 +306,6 @@ func (failing) Write([]byte) (int, error) { return 0, errors.New("no space left"
 
 // TestDoctorOfANodeThatIsDown: what it is to listen on is tried, and what cannot be looked at is named.
 func TestDoctorOfANodeThatIsDown(t *testing.T) {
-	t.Parallel()
 	_, n := foundedOnDisk(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -355,7 +352,6 @@ func portOf(a net.Addr) string {
 
 // TestDoctorOffline: of a node whose keys cannot be read it says what can be seen from outside.
 func TestDoctorOffline(t *testing.T) {
-	t.Parallel()
 	dir, _ := foundedOnDisk(t)
 	lock := filepath.Join(dir, keyDir, lockFile)
 	if err := os.Chmod(lock, 0o644); err != nil {
@@ -398,7 +394,6 @@ func TestDoctorOffline(t *testing.T) {
 }
 
 func TestDiskSpeed(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	left := filepath.Join(dir, speedPrefix+"123")
 	if err := os.WriteFile(left, nil, 0o600); err != nil {

@@ -379,7 +379,7 @@ func (n *Node) setPerson(ctx context.Context, c *PersonChange) error {
 	err = n.learn(func(tx *store.Tx) error {
 		stands := ""
 		if held != nil {
-			if stands, err = n.demote(tx, held, d); err != nil {
+			if stands, err = demoted(tx, held, d); err != nil {
 				return err
 			}
 		}
@@ -511,7 +511,7 @@ func (n *Node) endPerson(tx *store.Tx, out *Removed, to string) error {
 			return err
 		}
 	}
-	if out.SetUp, err = n.leaveSetUp(tx, out.Person, to, ownerLeft(out.Person)); err != nil {
+	if out.SetUp, err = n.leaveSetUp(tx, out.Person, to); err != nil {
 		return err
 	}
 	var acts [][]byte
@@ -641,7 +641,7 @@ func (n *Node) joinPerson(tx *store.Tx, p *protocol.SiblingPerson) (bool, error)
 	if bytes.Equal(protocol.Encode(&d), protocol.Encode(&held)) {
 		return false, nil
 	}
-	stands, err := n.demote(tx, &held, &d)
+	stands, err := demoted(tx, &held, &d)
 	err = errors.Join(err, putDoc(tx, kindPerson, []byte(p.ID), &d), n.auditPeople(tx, Caller{}, "take from another node", fmt.Sprintf("%s; there: %v%s", d.text(), d.present(), stands)))
 	if has && held.present() && d.Said.Term > held.Said.Term { // also where they came back since: they are somebody new
 		out := &Removed{Person: p.ID}

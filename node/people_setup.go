@@ -62,37 +62,53 @@ func (n *Node) mayKeep(owner string) error {
 	return nil
 }
 
-// ownerLeft and ownerMayNot are what is noted at a sink whose owner left, or does not administer the node any more.
+// ownerLeft is what is noted at a sink whose owner left.
 func ownerLeft(id string) string { return id + ", who set it up, left" }
 
-func ownerMayNot(id string) string {
-	return id + ", who set it up, does not administer this node any more"
-}
-
-// whyOwnerless says why nobody answers for what somebody set up; "": they do, or nobody of that name was ever known.
-func (n *Node) whyOwnerless(id string) string {
+// Ownerless says why nobody answers for the sinks and sources of somebody, which stand still as long as that is so;
+// "": they do, or nobody of that name was ever known. Who left leaves them stopped, besides: that stays.
+func (n *Node) Ownerless(id string) string {
 	who, known := n.snap.Load().people.of(id)
 	switch {
 	case known && who == nil:
 		return ownerLeft(id)
 	case who != nil && n.mayKeep(id) != nil:
-		return ownerMayNot(id)
+		return id + ", who set it up, does not administer this node"
 	}
 	return ""
+}
+
+// stands refuses to go on with something while it has nobody who answers for it.
+func (n *Node) stands(kind OwnedKind, name, owner string) error {
+	if why := n.Ownerless(owner); why != "" {
+		return fmt.Errorf("%s %s stands still: %s: %w", kind, name, why, ErrForbidden)
+	}
+	return nil
 }
 
 func (d *personDoc) administers() bool {
 	return d.present() && slices.Contains(d.roles(), rules.RoleAdmin)
 }
 
-// demote makes what somebody set up stand still if they were admin by one word about them and are not by the next, and
-// stay: who leaves is ended. It returns what it noted, as text.
-func (n *Node) demote(tx *store.Tx, from, to *personDoc) (string, error) {
-	if !from.administers() || !to.present() || to.administers() {
+// demoted names for the audit log what stands still because somebody who stays was admin by one word about them and is
+// not by the next; "": nothing.
+func demoted(tx *store.Tx, from, to *personDoc) (string, error) {
+	if !from.administers() || !to.present() || to.administers() || from.Said.Term != to.Said.Term {
 		return "", nil
 	}
-	owned, err := n.leaveSetUp(tx, to.Said.ID, "", ownerMayNot(to.Said.ID))
-	return ownedText(owned, OwnedStands), err
+	owned, err := ownedBy(tx, to.Said.ID)
+	list := ownedOf(owned)
+	stand(list)
+	return ownedText(list, OwnedStands), err
+}
+
+// stand marks what does not go on without an owner.
+func stand(list []Owned) {
+	for i := range list {
+		if list[i].Kind != OwnedView {
+			list[i].State = OwnedStands
+		}
+	}
 }
 
 // ownedDoc is what somebody owns as it is kept: one of sink, source and view.
@@ -152,6 +168,9 @@ func (n *Node) setUpBy(id string) (list []Owned, err error) {
 		list = ownedOf(owned)
 		return err
 	})
+	if n.Ownerless(id) != "" {
+		stand(list)
+	}
 	return list, err
 }
 
@@ -163,8 +182,8 @@ func ownedOf(owned []ownedDoc) []Owned {
 	return list
 }
 
-// leaveSetUp makes what somebody owns stand still, with the reason, or, with to, another's. Views only select: they go on.
-func (n *Node) leaveSetUp(tx *store.Tx, id, to, why string) ([]Owned, error) {
+// leaveSetUp makes what somebody owns stand still, or, with to, another's. Views only select: they go on.
+func (n *Node) leaveSetUp(tx *store.Tx, id, to string) ([]Owned, error) {
 	owned, err := ownedBy(tx, id)
 	if err != nil {
 		return nil, err
@@ -185,7 +204,7 @@ func (n *Node) leaveSetUp(tx *store.Tx, id, to, why string) ([]Owned, error) {
 		case to != "":
 			o.view.Owner = to
 		case o.sink != nil && o.sink.Progress.Stopped == 0:
-			o.sink.Progress.Stopped, o.sink.Progress.Error, o.sink.Run = uint64(nowMillis()), why, newSinkRun()
+			o.sink.Progress.Stopped, o.sink.Progress.Error, o.sink.Run = uint64(nowMillis()), ownerLeft(id), newSinkRun()
 			o.State = OwnedStands
 		case o.source != nil && !o.source.Paused:
 			o.source.Paused, o.State = true, OwnedStands
@@ -265,7 +284,7 @@ func (n *Node) HandOver(ctx context.Context, id, to string) (*HandedOver, error)
 		if out.Consumers, err = n.handConsumers(tx, id, to); err != nil {
 			return err
 		}
-		if out.SetUp, err = n.leaveSetUp(tx, id, to, ""); err != nil {
+		if out.SetUp, err = n.leaveSetUp(tx, id, to); err != nil {
 			return err
 		}
 		text := fmt.Sprintf("what %s owns, to %s", id, to)

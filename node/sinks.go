@@ -361,7 +361,7 @@ func (n *Node) ReplaySink(ctx context.Context, name string, from uint64) error {
 	}
 	return n.changeSink(ctx, name, fmt.Sprintf("replay sink from %d", from), func(tx *store.Tx, d *sinkDoc) error {
 		d.Progress = sinkProgressDoc{Cursor: from, Delivered: d.Progress.Delivered, Last: d.Progress.Last}
-		if n.whyOwnerless(d.Owner) != "" {
+		if n.Ownerless(d.Owner) != "" {
 			d.Owner = n.ownerOf(CallerOf(ctx))
 		}
 		return putDoc(tx, kindSink, []byte(name), d)
@@ -461,6 +461,9 @@ func (n *Node) OpenSink(ctx context.Context, name string) (*SinkRun, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.stands(OwnedSink, name, info.Owner); err != nil {
+		return nil, err
+	}
 	r := &SinkRun{SinkInfo: *info, n: n}
 	ctx = WithCaller(ctx, r.caller())
 	if r.out, err = n.handOut(ctx, handoutSink, r.handoutDetail(), r.Cursor, false); err != nil {
@@ -490,6 +493,9 @@ func (r *SinkRun) Changes(after, upTo uint64, limit int) ([]Change, uint64, erro
 			return nil, after, fmt.Errorf("view %q: %w", r.View, err)
 		}
 		view = v
+	}
+	if err := r.n.stands(OwnedSink, r.Name, r.Owner); err != nil {
+		return nil, after, err
 	}
 	who, err := r.n.sinkReader(r.Reader)
 	if err != nil {
@@ -563,9 +569,9 @@ func (n *Node) sinkProblems(st *Status) error {
 		case !s.Stopped.IsZero() && s.Error == doubtRestored:
 			add("sink-unconfirmed", "error", fmt.Sprintf("'entente sink replay %s --from %d' goes on where it was, 'entente sink remove %s' if it was removed since", s.Name, s.Cursor, s.Name),
 				"sink %s came from a backup, and may have been removed since; nothing is delivered to it", s.Name)
-		case !s.Stopped.IsZero() && n.whyOwnerless(s.Owner) != "":
+		case n.Ownerless(s.Owner) != "":
 			add("sink-owner-left", "error", fmt.Sprintf("'entente sink remove %s', or, if it is wanted, 'entente sink replay %s --from %d' lets it go on where it was, as yours", s.Name, s.Name, s.Cursor),
-				"nothing is delivered to sink %s any more: %s", s.Name, n.whyOwnerless(s.Owner))
+				"nothing is delivered to sink %s any more: %s", s.Name, n.Ownerless(s.Owner))
 		case !s.Stopped.IsZero():
 			add("sink-stopped", "error", fmt.Sprintf("'entente sink remove %s'; if it was a mistake there, 'entente sink replay %s --from %d' goes on where it stopped", s.Name, s.Name, s.Cursor),
 				"sink %s stopped at %s: %s", s.Name, s.Stopped.Format("2006-01-02 15:04"), s.Error)

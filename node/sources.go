@@ -372,6 +372,9 @@ func (s *Source) who() string {
 // PrincipalOf returns as whom a source publishes. Somebody whom the people file, if there is one, does not
 // name any more is nobody.
 func (n *Node) PrincipalOf(s *Source) (*rules.Principal, error) {
+	if err := n.stands(OwnedSource, s.Name, s.Person); err != nil {
+		return nil, err
+	}
 	id := s.who()
 	if who := n.PersonOf(id); who != nil {
 		return who, nil
@@ -438,12 +441,13 @@ func (n *Node) PauseSource(ctx context.Context, name string, paused bool) error 
 	}
 	err := n.st.Update(func(tx *store.Tx) error {
 		d, err := getSource(tx, name)
-		if err != nil || d.Paused == paused {
+		takes := !paused && n.Ownerless(d.Person) != ""
+		if err != nil || d.Paused == paused && !takes {
 			return err
 		}
 		d.Paused, d.Doubted = paused, false
-		if c := CallerOf(ctx); !paused && n.whyOwnerless(d.Person) != "" {
-			d.Person = n.ownerOf(c)
+		if takes {
+			d.Person = n.ownerOf(CallerOf(ctx))
 		}
 		err = errors.Join(putDoc(tx, kindSource, []byte(name), d), n.auditSource(tx, CallerOf(ctx), act, name, ""))
 		if !paused { // at once

@@ -353,8 +353,8 @@ func (n *Node) sourceStatus(problem func(Problem)) (out SourceStatus, err error)
 			problem(Problem{Kind: "source-unconfirmed", Severity: "error", Text: fmt.Sprintf("source %s came from a backup, and may have been removed or paused since; it is paused", list[i].Name),
 				Do: "'entente source resume " + list[i].Name + "', or 'entente source remove " + list[i].Name + "'"})
 		}
-		if why := n.whyOwnerless(list[i].Person); list[i].Paused && !list[i].Unconfirmed && why != "" {
-			problem(Problem{Kind: "source-owner-left", Severity: "error", Text: fmt.Sprintf("source %s is paused: %s", list[i].Name, why),
+		if why := n.Ownerless(list[i].Person); !list[i].Unconfirmed && why != "" {
+			problem(Problem{Kind: "source-owner-left", Severity: "error", Text: fmt.Sprintf("source %s stands still: %s", list[i].Name, why),
 				Do: "'entente source remove " + list[i].Name + "', or, if it is wanted, 'entente source resume " + list[i].Name + "' lets it go on, as yours"})
 		}
 		if st.Failures >= failingAfter && !list[i].Paused {

@@ -234,9 +234,13 @@ const maxGreetAll = 8
 // GreetAll says hello again to all peers that were let in: the own card changed. Whoever is busy with another
 // hello, or does not answer, learns of it otherwise. It does not wait.
 func (m *Mesh) GreetAll() {
+	if m.greetsNext.Swap(true) {
+		return // what waits says the newest
+	}
 	m.spawn(func() {
 		m.greetAll.Lock() // two at once would cut each other off
 		defer m.greetAll.Unlock()
+		m.greetsNext.Store(false)
 		var wg sync.WaitGroup
 		room := make(chan struct{}, maxGreetAll)
 		for _, p := range m.Peers() {

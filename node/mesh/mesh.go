@@ -133,6 +133,8 @@ type Mesh struct {
 	joining  sync.Mutex // held by Join and Leave, so that pubsub has the topics that m.topics has
 	greetAll sync.Mutex // held by GreetAll while it greets
 
+	greetsNext atomic.Bool // a GreetAll waits
+
 	mu         sync.Mutex // guards what follows; never held across a call that may wait
 	closed     bool
 	peers      map[protocol.NodeID]*peerState // connected ones, let in or not

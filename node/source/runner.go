@@ -74,7 +74,7 @@ func (r *Runner) due(ctx context.Context, w *watcher, wg *sync.WaitGroup) time.D
 	next := now.Add(lookEvery)
 	for i := range list {
 		src := &list[i]
-		if src.Paused {
+		if src.Paused || r.n.Ownerless(src.Person) != "" {
 			continue
 		}
 		st, err := r.n.SourceState(src.Name)
