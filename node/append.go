@@ -168,6 +168,7 @@ func (a *appender) commit() error {
 	current := n.snap.Load().generation == a.snap.generation
 	var err error
 	if current {
+		certain := true // that nothing was committed, if it fails
 		heads := make([]store.Feed, len(parts))
 		for i, p := range parts {
 			last := p.envs[len(p.envs)-1]
@@ -180,9 +181,8 @@ func (a *appender) commit() error {
 			}
 		}
 		if err == nil {
-			refused := false // before anything was committed
 			err = n.st.Update(func(tx *store.Tx) error {
-				refused = true
+				certain = true
 				for _, p := range append([]*appender{a}, a.subs...) {
 					for _, fn := range p.onCommit {
 						if err := fn(tx); err != nil {
@@ -195,12 +195,12 @@ func (a *appender) commit() error {
 						return err
 					}
 				}
-				refused = false
+				certain = false
 				return nil
 			})
-			if refused {
-				err = errors.Join(err, n.takeBackAnchor(parts))
-			}
+		}
+		if err != nil && certain {
+			err = errors.Join(err, n.takeBackAnchor(parts))
 		}
 	}
 	n.stateMu.RUnlock()
@@ -231,7 +231,7 @@ func (a *appender) commit() error {
 }
 
 // takeBackAnchor puts the marks of an append back of which it is certain that nobody saw anything: its commit was
-// refused before it began. Else the feed would be closed, and a node may have few.
+// refused, or failed, before it began. Else the feed would be closed, and a node may have few.
 func (n *Node) takeBackAnchor(parts []*appender) error {
 	if n.anchor == nil {
 		return nil
