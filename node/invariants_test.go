@@ -500,6 +500,24 @@ func diskNode(t *testing.T, dir string, ident *Identity) *Node {
 	return n
 }
 
+// diskAuthor is a node on disk that founded a network and is in topic c2.
+func diskAuthor(t *testing.T) (n *Node, dir string, ident *Identity) {
+	t.Helper()
+	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(t.TempDir(), "data")
+	n = diskNode(t, dir, ident)
+	if _, err := n.CreateNetwork("test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.JoinTopic("c2"); err != nil {
+		t.Fatal(err)
+	}
+	return n, dir, ident
+}
+
 func run(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
@@ -589,19 +607,8 @@ func TestI7RestoredDataIsNoticed(t *testing.T) {
 
 // TestI7EmptyFeedIsNotForked: a copy of the data may have been made before the first entry of a feed, and be put back after it.
 func TestI7EmptyFeedIsNotForked(t *testing.T) {
-	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := t.TempDir()
-	dir, backup := filepath.Join(root, "data"), filepath.Join(root, "backup")
-	n := diskNode(t, dir, ident)
-	if _, err := n.CreateNetwork("test"); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.JoinTopic("c2"); err != nil {
-		t.Fatal(err)
-	}
+	n, dir, ident := diskAuthor(t)
+	backup := dir + ".backup"
 	first := ownTopic(t, n)
 	reopen := func(between ...[]string) {
 		t.Helper()
@@ -627,18 +634,7 @@ func TestI7EmptyFeedIsNotForked(t *testing.T) {
 
 // TestRefusedCommitKeepsTheFeed: what is refused in the transaction of an append was seen by nobody. The feed goes on.
 func TestRefusedCommitKeepsTheFeed(t *testing.T) {
-	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(t.TempDir(), "data")
-	n := diskNode(t, dir, ident)
-	if _, err := n.CreateNetwork("test"); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.JoinTopic("c2"); err != nil {
-		t.Fatal(err)
-	}
+	n, dir, ident := diskAuthor(t)
 	refuse := func(rec *Receipt) {
 		t.Helper()
 		if err := n.resealEntry(Caller{Person: "nobody", Right: rules.Administer}, rec.Feed, rec.To, "c2"); !errors.Is(err, ErrForbidden) {
@@ -719,19 +715,8 @@ func TestI7PeerTellsOfLaterEntries(t *testing.T) {
 // A restored store applies the erasures of the journal beside it before it shows anything.
 func TestI5JournalOutlivesARestore(t *testing.T) {
 	t.Parallel()
-	ident, err := NewIdentity(InitRequest{Name: "Author", Kind: protocol.KindVendor})
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := t.TempDir()
-	dir, backup := filepath.Join(root, "data"), filepath.Join(root, "backup")
-	n := diskNode(t, dir, ident)
-	if _, err := n.CreateNetwork("test"); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.JoinTopic("c2"); err != nil {
-		t.Fatal(err)
-	}
+	n, dir, ident := diskAuthor(t)
+	backup := dir + ".backup"
 	publishList(t, n, "198.51.100.1\n198.51.100.2\n", green)
 	id := recordOf(t, n, "198.51.100.1")
 	n.Close()

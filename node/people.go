@@ -377,13 +377,8 @@ func (n *Node) setPerson(ctx context.Context, c *PersonChange) error {
 		act = "add person"
 	}
 	err = n.learn(func(tx *store.Tx) error {
-		stands := ""
-		if held != nil {
-			if stands, err = demoted(tx, held, d); err != nil {
-				return err
-			}
-		}
-		return errors.Join(s.samePeople(tx), n.auditPeople(tx, CallerOf(ctx), act, d.text()+stands), putDoc(tx, kindPerson, []byte(c.ID), d))
+		stands, err := demoted(tx, held, d)
+		return errors.Join(err, s.samePeople(tx), n.auditPeople(tx, CallerOf(ctx), act, d.text()+stands), putDoc(tx, kindPerson, []byte(c.ID), d))
 	})
 	n.sources.changes.notify()
 	return err

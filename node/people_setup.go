@@ -72,7 +72,7 @@ func (n *Node) Ownerless(id string) string {
 	switch {
 	case known && who == nil:
 		return ownerLeft(id)
-	case who != nil && n.mayKeep(id) != nil:
+	case who != nil && who.Bound(rules.Administer) != nil:
 		return id + ", who set it up, does not administer this node"
 	}
 	return ""
@@ -93,7 +93,7 @@ func (d *personDoc) administers() bool {
 // demoted names for the audit log what stands still because somebody who stays was admin by one word about them and is
 // not by the next; "": nothing.
 func demoted(tx *store.Tx, from, to *personDoc) (string, error) {
-	if !from.administers() || !to.present() || to.administers() || from.Said.Term != to.Said.Term {
+	if from == nil || !from.administers() || !to.present() || to.administers() || from.Said.Term != to.Said.Term {
 		return "", nil
 	}
 	owned, err := ownedBy(tx, to.Said.ID)

@@ -149,8 +149,21 @@ func TestWhatADemotedAdminSetUp(t *testing.T) {
 	if got := owns(t, first, "bob"); got != "sink bob goes on, source bob goes on, view bob goes on" {
 		t.Errorf("who is an admin still: %s", got)
 	}
+	delivers, err := first.OpenSink(t.Context(), "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := delivers.Changes(0, 0, 10); err != nil {
+		t.Error(err)
+	}
 	if _, _, err := first.SetPerson(as(t.Context(), "alice", rules.People), PersonChange{ID: "bob", Roles: []string{rules.RoleReader}, Only: true}); err != nil {
 		t.Fatal(err)
+	}
+	if _, _, err := delivers.Changes(0, 0, 10); !errors.Is(err, ErrForbidden) {
+		t.Errorf("a delivery that was going on goes on: %v", err)
+	}
+	if err := delivers.Close(); err != nil {
+		t.Error(err)
 	}
 	compareWith(t, second, first)
 	for _, n := range []*Node{first, second} {

@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
+
+	"github.com/entente-mesh/entente/node/disk"
 )
 
 // lockDir takes a directory for as long as what it returns stays open.
@@ -15,8 +16,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	if err = disk.Lock(f); errors.Is(err, disk.ErrLocked) {
 		err = fmt.Errorf("another restore into %s is running; wait until it has finished", dir)
 	}
 	if err != nil {

@@ -60,12 +60,20 @@ func (r *room) check() error {
 
 // floor looks at the disks themselves: others may fill them too, and faster than keepRoom looks.
 func (r *room) floor() error {
-	for _, dir := range r.dirs {
-		if free, err := r.free(dir); err == nil && free < doctor.SpaceFloor {
-			return fmt.Errorf("%w: %d MiB are left for %s, and nothing is published or taken from peers until there are %d MiB: make room", ErrNoRoom, free>>20, dir, doctor.SpaceFloor>>20)
-		}
+	if dir, free, known := r.least(); known && free < doctor.SpaceFloor {
+		return fmt.Errorf("%w: %d MiB are left for %s, and nothing is published or taken from peers until there are %d MiB: make room", ErrNoRoom, free>>20, dir, doctor.SpaceFloor>>20)
 	}
 	return nil
+}
+
+// least returns the directory whose disk has the fewest bytes left, and how many; known is false if no disk tells.
+func (r *room) least() (dir string, free uint64, known bool) {
+	for _, d := range r.dirs {
+		if left, err := r.free(d); err == nil && (!known || left < free) {
+			dir, free, known = d, left, true
+		}
+	}
+	return dir, free, known
 }
 
 // noRoom reports whether something failed for want of room: 'status' says so while it lasts, and
@@ -95,10 +103,8 @@ type DiskStatus struct {
 
 func (n *Node) diskStatus() DiskStatus {
 	d := DiskStatus{Used: n.room.used.Load(), Limit: n.cfg.DiskLimit, Full: n.room.full.Load(), OverQuota: n.room.over.Load()}
-	for _, dir := range n.room.dirs {
-		if free, err := n.room.free(dir); err == nil && (d.Free == nil || free < *d.Free) {
-			d.Free = &free
-		}
+	if _, free, known := n.room.least(); known {
+		d.Free = &free
 	}
 	_ = n.st.View(func(tx *store.Tx) error {
 		return tx.Feeds(func(f *store.Feed) error { d.Evicted += f.Evicted; return nil })

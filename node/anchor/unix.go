@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-	"time"
+
+	"github.com/entente-mesh/entente/node/disk"
 )
 
 // lock takes a file for as long as it stays open.
@@ -16,14 +17,7 @@ func lock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A process that this one is about to start holds its files for a moment, also those that were just closed.
-	for tries := 0; ; tries++ {
-		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) || tries == 20 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	if err = disk.Lock(f); errors.Is(err, disk.ErrLocked) {
 		err = fmt.Errorf("%w: 'entente up' is running on this data directory, or on a copy of it; talk to it, or stop it first", ErrInUse)
 	}
 	if err != nil {
